@@ -1,0 +1,80 @@
+# Every target does its own set-up: Python 3.11 or newer and make are all it needs.
+# Paths are relative, because make cannot hold a blank in a name.
+
+SHELL := /bin/sh
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# What a caller's shell may hold for another project.
+unexport VIRTUAL_ENV CONDA_PREFIX PYTHONPATH PYTHONHOME PYTHONOPTIMIZE PYTHONSTARTUP
+unexport UV_PROJECT_ENVIRONMENT
+
+# -P: the folder sigma/ must not stand before pySigma's package of the same name.
+PYTHON := .venv/bin/python -P
+OLDEST := .tools/py311/bin/python -P
+PROJECT := pyproject.toml uv.lock hatch_build.py .python-version
+
+# A checkout that was moved or copied, or lost its Python, is set up again.
+set_up_here = $(shell test "$$(cat $(1)/.ready 2>/dev/null)" = "$$(pwd)" \
+	&& $(1)/bin/python -I -c '' 2>/dev/null || echo FORCE)
+
+.PHONY: help demo test test-fast test-oldest check format bench wheel clean FORCE
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/.ready ## Hunt a Storm-0558-like intrusion in a made-up tenant
+	@$(PYTHON) -m mailvigil demo
+
+test: .venv/.ready node_modules/.ready ## Run all tests
+	$(PYTHON) -m pytest
+
+test-fast: .venv/.ready node_modules/.ready ## Run the tests that are not marked slow
+	$(PYTHON) -m pytest -m 'not slow'
+
+test-oldest: .tools/py311/.ready node_modules/.ready ## Run the fast tests on Python 3.11
+	$(OLDEST) -m pytest -m 'not slow' -p no:cacheprovider
+
+check: .venv/.ready node_modules/.ready ## Lint, format, types, locks
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	.ci/uv lock --check
+	$(PYTHON) .ci/check_locks.py
+
+format: .venv/.ready ## Put the code into its form
+	$(PYTHON) -m ruff check --fix-only .
+	$(PYTHON) -m ruff format .
+
+bench: .venv/.bench ## Measure speed and memory; writes bench/results.md
+	$(PYTHON) bench/run.py
+
+wheel: .venv/.ready node_modules/.ready ## Build the wheel into dist/
+	$(PYTHON) -m hatchling build --target wheel --directory dist
+
+clean: ## Remove all that these targets made
+	rm -rf .venv .tools node_modules dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# uv first and alone: with -j the targets below would install it twice at once.
+.tools/.ready: .ci/uv .ci/find-python
+	@.ci/uv --version
+	@mkdir -p .tools && touch $@
+
+.venv/.ready: $(PROJECT) $(call set_up_here,.venv) | .tools/.ready
+	@.ci/uv sync --frozen
+	@pwd > $@
+
+.venv/.bench: .venv/.ready
+	@.ci/uv sync --frozen --group bench
+	@touch $@
+
+.tools/py311/.ready: $(PROJECT) $(call set_up_here,.tools/py311) | .tools/.ready
+	@UV_PROJECT_ENVIRONMENT=.tools/py311 .ci/uv sync --frozen --no-default-groups --group test \
+		--python "$$(.ci/find-python 3.11)"
+	@pwd > $@
+
+node_modules/.ready: package.json package-lock.json .npmrc .ci/npm | .tools/.ready
+	@.ci/npm ci --loglevel=error
+	@touch $@

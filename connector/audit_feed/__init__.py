@@ -1,0 +1,1 @@
+"""The connector core: audit records in, table rows out."""

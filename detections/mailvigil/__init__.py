@@ -1,0 +1,1 @@
+"""The rule workbench and the hunt."""

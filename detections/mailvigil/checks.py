@@ -1,0 +1,173 @@
+"""What every rule of the pack must have. Each check is one function that returns problems."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+from sigma.collection import SigmaCollection
+from sigma.validation import SigmaValidator
+from sigma.validators.core import validators
+
+from mailvigil.compile import to_kql
+from mailvigil.content import Function
+from mailvigil.errors import RuleError
+from mailvigil.rules import Rule, duration
+from mailvigil.ruletest import load_cases, test_path
+from mailvigil.validate import Diagnostic, Validator
+
+_NEED_NETWORK = {"attacktag", "d3_fendtag"}
+"""pySigma's validators that load lists from the network, and so fail without it."""
+
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+_NAME = re.compile(r"[a-z][a-z0-9_]{4,49}")
+_TECHNIQUE = re.compile(r"attack\.t\d{4}(\.\d{3})?")
+_TACTIC = re.compile(r"attack\.[a-z-]+")
+_COMPUTED = {"CallerName"}
+"""Words of a ``why`` sentence that the hunt fills in beside the result's columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A rule with its compiled form and the columns that Microsoft's parser gives it."""
+
+    rule: Rule
+    columns: frozenset[str]
+
+
+def check_all(rules: Sequence[Rule], functions: Sequence[Function], root: Path) -> list[str]:
+    """Return every problem of the pack, each ``file[:line:column]: what (what to do)``."""
+    problems = [*_unique(rules), *_sigma(rules)]
+    with Validator(functions) as validator:
+        for function in functions:
+            problems.extend(
+                _line(function.path, d, function.line - 1)
+                for d in validator.analyse(function.body).diagnostics
+            )
+        for rule in rules:
+            problems.extend(_compiled(rule, root, validator))
+    return problems
+
+
+def _compiled(rule: Rule, root: Path, validator: Validator) -> Iterator[str]:
+    try:
+        analysis = validator.analyse(to_kql(rule, root))
+    except RuleError as error:
+        yield from error.problems
+        return
+    where = f"{rule.path} (compiled)"
+    yield from (_line(where, d, 0) for d in analysis.diagnostics)
+    checked = Checked(rule, frozenset(analysis.columns))
+    for check in CHECKS:
+        yield from (f"{rule.path}: {problem}" for problem in check(checked))
+
+
+def _line(where: Path | str, found: Diagnostic, offset: int) -> str:
+    return (
+        f"{where}:{found.line + offset}:{found.column}: {found.severity.lower()} {found.code}: "
+        f"{found.message}"
+    )
+
+
+def _unique(rules: Sequence[Rule]) -> Iterator[str]:
+    for of in ("id", "name", "title"):
+        seen: dict[str, Path] = {}
+        for rule in rules:
+            value = getattr(rule, of)
+            if value in seen:
+                yield f"{rule.path}: its {of} is also that of {seen[value]} (give it its own)"
+            seen[value] = rule.path
+
+
+def _sigma(rules: Sequence[Rule]) -> Iterator[str]:
+    """Return what pySigma's own validators say, those without need of a network."""
+    chosen = {check for name, check in validators.items() if name not in _NEED_NETWORK}
+    validator = SigmaValidator(chosen)
+    for rule in rules:
+        collection = SigmaCollection.from_yaml(rule.text)
+        for issue in validator.validate_rules(iter(collection.rules)):
+            yield f"{rule.path}: {issue.severity.name.lower()}: {issue.description}"
+
+
+def _has_words(checked: Checked) -> Iterator[str]:
+    rule = checked.rule
+    for name in ("id", "title", "description", "severity", "falsepositives", "misses", "triage"):
+        if not getattr(rule, name):
+            yield f"no {name} (every rule says it)"
+
+
+def _has_a_version(checked: Checked) -> Iterator[str]:
+    if not _VERSION.fullmatch(checked.rule.version):
+        yield f"version {checked.rule.version!r} is not of the form 1.2.3"
+
+
+def _has_a_plain_name(checked: Checked) -> Iterator[str]:
+    if not _NAME.fullmatch(checked.rule.name):
+        yield "the file's name is not of 5 to 50 small letters, digits and _"
+
+
+def _names_attack(checked: Checked) -> Iterator[str]:
+    tags = checked.rule.tags
+    if not any(_TECHNIQUE.fullmatch(tag) for tag in tags):
+        yield "no ATT&CK technique among the tags (add attack.t…)"
+    if not any(_TACTIC.fullmatch(tag) for tag in tags):
+        yield "no ATT&CK tactic among the tags (add attack.collection or the like)"
+
+
+def _maps_real_columns(checked: Checked) -> Iterator[str]:
+    for entity in checked.rule.entities:
+        if entity.column not in checked.columns:
+            yield f"entity {entity.type} maps column {entity.column}, which the query does not return"
+
+
+def _groups_by_real_columns(checked: Checked) -> Iterator[str]:
+    for name in checked.rule.by:
+        if name not in checked.columns:
+            yield f"groups by {name}, which the query does not return"
+
+
+def _explains_with_real_columns(checked: Checked) -> Iterator[str]:
+    for name in Template(checked.rule.why).get_identifiers():
+        if name not in checked.columns | _COMPUTED:
+            yield f"why names ${name}, which the query does not return"
+
+
+def _windows_fit(checked: Checked) -> Iterator[str]:
+    rule = checked.rule
+    if rule.first_seen and not (
+        duration(rule.within) + duration(rule.first_seen.minimum_history)
+        <= duration(rule.first_seen.baseline)
+        <= duration("14d")
+    ):
+        yield (
+            "within and minimum_history do not fit into baseline, or baseline is over 14d "
+            "(the longest period of a scheduled rule)"
+        )
+
+
+def _is_proven(checked: Checked) -> Iterator[str]:
+    try:
+        cases = load_cases(test_path(checked.rule))
+    except RuleError as error:
+        yield from error.problems
+        return
+    if not any(case.expect for case in cases):
+        yield "no test that fires (write one)"
+    if not any(case.given and not case.expect for case in cases):
+        yield "no near miss that stays silent among the tests (write one)"
+
+
+CHECKS: tuple[Callable[[Checked], Iterator[str]], ...] = (
+    _has_words,
+    _has_a_version,
+    _has_a_plain_name,
+    _names_attack,
+    _maps_real_columns,
+    _groups_by_real_columns,
+    _explains_with_real_columns,
+    _windows_fit,
+    _is_proven,
+)

@@ -1,0 +1,216 @@
+"""The command ``mailvigil``. Results go to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+from rich.console import Console
+
+from mailvigil import rule_commands
+from mailvigil.apps import name_of
+from mailvigil.demo import run_demo
+from mailvigil.errors import InputError, MailvigilError
+from mailvigil.exit_codes import (
+    EXIT_FAILED,
+    EXIT_FOUND,
+    EXIT_INPUT,
+    EXIT_NOT_RUN,
+    EXIT_OK,
+)
+from mailvigil.exports.load import Limits
+from mailvigil.hunt import Hunted, Request, hunt
+from mailvigil.progress import Shown
+from mailvigil.replay import Plan
+from mailvigil.report import as_csv, as_json, print_table
+from mailvigil.rules import SEVERITIES, duration
+
+_HUNT_EXAMPLES = """
+examples:
+  mailvigil hunt AuditLog_2026-01.csv
+  mailvigil hunt exports/ --approved approved.csv --format json > findings.json
+  zcat records.jsonl.gz | mailvigil hunt - --rules caller_new_to_tenant
+  mailvigil hunt january/ --save-baseline known.jsonl
+  mailvigil hunt february/ --baseline known.jsonl --fail-on high
+
+exit codes: 0 done; 2 wrong usage; 4 a file cannot be used; 5 a finding of the severity given
+with --fail-on, or above; 6 a rule could not be run
+"""
+
+
+def main(argv: Sequence[str], stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    """Run one command and return the process's exit code (see ``exit_codes``)."""
+    args = _parser().parse_args(argv)
+    try:
+        code: int = args.run(args, stdin, out, err)
+    except InputError as error:
+        print(f"mailvigil: {error}", file=err)
+        return EXIT_INPUT
+    except MailvigilError as error:
+        print(error, file=err)
+        return EXIT_FAILED
+    return code
+
+
+def _hunt(args: argparse.Namespace, stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    request = _request(args)
+    with Shown(Console(file=err)) as progress:
+        hunted = hunt(request, stdin=stdin, name_of=name_of, progress=progress)
+    _print(hunted, request.plan, args.format, out)
+    _warn(hunted, args.format, err)
+    return _exit_code(hunted, args.fail_on)
+
+
+def _request(args: argparse.Namespace) -> Request:
+    if not args.paths and not args.workspace:
+        raise InputError("hunt", "nothing to hunt in", "name files, folders, - or --workspace FILE")
+    if args.workspace and not args.workspace.is_file():
+        raise InputError(str(args.workspace), "no such workspace", "make one with --save FILE")
+    return Request(
+        paths=tuple(args.paths),
+        workspace=args.workspace or args.save,
+        plan=Plan(
+            step=args.step,
+            as_of=args.as_of,
+            memory=args.memory,
+            minimum_history=args.min_history,
+        ),
+        rules=tuple(name for given in args.rules for name in given.split(",") if name),
+        baseline=args.baseline,
+        save_baseline=args.save_baseline,
+        approved=args.approved,
+        strict=args.strict,
+        limits=Limits(max_unpacked_bytes=args.max_unpacked * 2**30),
+    )
+
+
+def _print(hunted: Hunted, plan: Plan, style: str, out: TextIO) -> None:
+    if style == "json":
+        print(as_json(hunted, plan), file=out)
+    elif style == "csv":
+        out.write(as_csv(hunted))
+    else:
+        print_table(hunted, Console(file=out))
+
+
+def _warn(hunted: Hunted, style: str, err: TextIO) -> None:
+    """Say on standard error what a reader of JSON or CSV must not miss."""
+    for replayed in hunted.replayed:
+        if replayed.refused:
+            print(f"mailvigil: {replayed.rule.name} was not run: {replayed.refused}", file=err)
+    if style != "table" and hunted.unreadable:
+        print(f"mailvigil: {hunted.unreadable:,} rows could not be read:", file=err)
+        for file in hunted.load.files:
+            for bad in file.unreadable[:10]:
+                print(f"  {bad}", file=err)
+    if not hunted.distinct:
+        print(
+            "mailvigil: the data holds no MailItemsAccessed record: nothing was judged "
+            "(is mailbox auditing on, and does the export cover Exchange?)",
+            file=err,
+        )
+
+
+def _exit_code(hunted: Hunted, fail_on: str | None) -> int:
+    if any(replayed.refused for replayed in hunted.replayed):
+        return EXIT_NOT_RUN
+    if fail_on is None:
+        return EXIT_OK
+    least = [s.lower() for s in SEVERITIES].index(fail_on)
+    found = any(SEVERITIES.index(f.rule.severity) >= least for f in hunted.findings)
+    return EXIT_FOUND if found else EXIT_OK
+
+
+def _demo(_args: argparse.Namespace, stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    with Shown(Console(file=err)) as progress:
+        found = run_demo(Console(file=out), progress, stdin)
+    return EXIT_OK if found else EXIT_FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mailvigil",
+        description="Finds mail read by callers that a Microsoft 365 tenant has not seen before.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_hunt(commands)
+    demo = commands.add_parser("demo", help="find an intrusion in a made-up tenant")
+    demo.set_defaults(run=_demo)
+    rule_commands.add_to(commands)
+    return parser
+
+
+def _add_hunt(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    hunting = commands.add_parser(
+        "hunt",
+        help="run the rules over exported audit logs",
+        epilog=_HUNT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    hunting.set_defaults(run=_hunt)
+    add = hunting.add_argument
+    add("paths", nargs="*", metavar="PATH", help="files, folders, patterns, - for standard input")
+    add("--format", choices=["table", "json", "csv"], default="table")
+    add("--rules", action="append", default=[], metavar="ID,…", help="only these rules")
+    add("--approved", type=Path, metavar="FILE.csv", help="callers that the tenant accepts")
+    add("--strict", action="store_true", help="refuse a file with anything unreadable")
+    add("--max-unpacked", type=_positive, default=64, metavar="GIB",
+        help="refuse archives that unpack to more (default: 64)")  # fmt: skip
+    add("--fail-on", choices=[s.lower() for s in SEVERITIES], help="exit with 5 on a finding")
+    _add_replay(hunting)
+    _add_memory(hunting)
+
+
+def _add_replay(hunting: argparse.ArgumentParser) -> None:
+    group = hunting.add_argument_group("replay")
+    add = group.add_argument
+    add("--step", type=_duration, default=timedelta(days=1), metavar="1d",
+        help="time between two evaluations (default: 1d)")  # fmt: skip
+    add("--as-of", type=_time, metavar="TIME", help="one evaluation, as at that time (UTC)")
+    add("--min-history", type=_duration, metavar="7d",
+        help="history that a first-seen rule needs (default: the rule's own)")  # fmt: skip
+    add("--memory", type=_duration, metavar="14d",
+        help="how far back a caller counts as known (default: all of the data)")  # fmt: skip
+
+
+def _add_memory(hunting: argparse.ArgumentParser) -> None:
+    group = hunting.add_argument_group("what is kept")
+    add = group.add_argument
+    add("--baseline", type=Path, metavar="FILE", help="known callers of an earlier hunt")
+    add("--save-baseline", type=Path, metavar="FILE", help="write the callers known now")
+    kept = group.add_mutually_exclusive_group()
+    kept.add_argument("--save", type=Path, metavar="FILE", help="keep the workspace in FILE")
+    kept.add_argument("--workspace", type=Path, metavar="FILE", help="hunt in a kept workspace")
+
+
+def _duration(text: str) -> timedelta:
+    try:
+        found = duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if not found:
+        raise argparse.ArgumentTypeError("must be longer than nothing")
+    return found
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-01-31T12:00") from error
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def run() -> int:
+    """Run the command of this process."""
+    return main(sys.argv[1:], sys.stdin.buffer, sys.stdout, sys.stderr)

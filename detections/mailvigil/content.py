@@ -1,0 +1,52 @@
+"""Where the content is: rules, pipelines and KQL functions, shipped or of a checkout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from mailvigil.errors import RuleError
+
+PACKAGE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A stored KQL function of the content, from Sentinel's parser YAML form.
+
+    ``line`` is where the body starts in the file, for messages that name a place.
+    """
+
+    name: str
+    body: str
+    path: Path
+    line: int
+
+
+def content_root() -> Path:
+    """Return the folder that holds ``sigma/`` and ``kql/``: the wheel's, else the checkout's."""
+    shipped = PACKAGE / "content"
+    return shipped if shipped.is_dir() else PACKAGE.parents[1]
+
+
+def load_functions(root: Path) -> tuple[Function, ...]:
+    """Return the functions below ``kql/functions``, by name.
+
+    Raises:
+        RuleError: A file is no parser YAML.
+
+    """
+    return tuple(_function(path) for path in sorted((root / "kql" / "functions").glob("*.yaml")))
+
+
+def _function(path: Path) -> Function:
+    text = path.read_text(encoding="utf-8")
+    try:
+        data = yaml.safe_load(text)
+        name, body = str(data["FunctionName"]), str(data["FunctionQuery"])
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise RuleError([f"{path}: no KQL function in Sentinel's parser form: {error}"]) from error
+    head = text[: text.index("FunctionQuery:")]
+    return Function(name, body, path, head.count("\n") + 2)

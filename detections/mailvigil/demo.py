@@ -1,0 +1,96 @@
+"""The demonstration: a made-up tenant, an intrusion like Storm-0558's, and who finds it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+from rich.console import Console
+from rich.text import Text
+
+from mailvigil.apps import first_party_ids, name_of
+from mailvigil.findings import Finding, display_name
+from mailvigil.hunt import Hunted, Progress, Request, hunt
+from mailvigil.lab.other_rules import Reported, keyed_on_client_app, with_allow_list
+from mailvigil.lab.scenario import (
+    DEMO,
+    Scenario,
+    approved_apps,
+    intrusion_facts,
+    records,
+    write_approved_csv,
+    write_purview_csv,
+)
+from mailvigil.report import print_table
+
+
+def run_demo(out: Console, progress: Progress, stdin: BinaryIO, scenario: Scenario = DEMO) -> bool:
+    """Make the tenant's export, hunt in it, print what was found; tell if the intruder was.
+
+    Args:
+        out: Where the results go.
+        progress: Told how far it is.
+        stdin: Not read; the hunt wants one.
+        scenario: The tenant. Its clock is its own: nothing here reads the time.
+
+    """
+    with tempfile.TemporaryDirectory(prefix="mailvigil-demo") as folder:
+        export, approved = Path(folder) / "export.csv", Path(folder) / "approved.csv"
+        progress.phase("making a tenant", 0)
+        count = _write(scenario, export, approved)
+        out.print(Text(_tenant(scenario, count)))
+        request = Request(paths=(str(export),), approved=approved)
+        hunted = hunt(request, stdin=stdin, name_of=name_of, progress=progress)
+    print_table(hunted, out)
+    progress.phase("comparing with other rules", 0)
+    return _verdict(out, scenario, hunted)
+
+
+def _write(scenario: Scenario, export: Path, approved: Path) -> int:
+    with export.open("w", encoding="utf-8", newline="") as file:
+        count = write_purview_csv(scenario, file)
+    with approved.open("w", encoding="utf-8", newline="") as file:
+        write_approved_csv(scenario, file)
+    return count
+
+
+def _tenant(scenario: Scenario, count: int) -> str:
+    return (
+        f"A made-up tenant: {scenario.mailboxes} mailboxes, {scenario.days} days, {count:,} rows "
+        "as the Purview portal exports them, with an intrusion in it."
+    )
+
+
+def _verdict(out: Console, scenario: Scenario, hunted: Hunted) -> bool:
+    facts = intrusion_facts(scenario)
+    if facts is None:
+        return not hunted.findings
+    caught = [f for f in hunted.findings if facts.caller in f.callers]
+    read = sorted({mailbox for f in caught for mailbox in f.mailboxes})
+    approved = [app.caller for app in approved_apps(scenario)]
+    client_app = keyed_on_client_app(records(scenario), approved=approved)
+    allow_list = with_allow_list(records(scenario), first_party_ids(), approved=approved)
+    out.print()
+    for line in (
+        f"The intruder came as {display_name(facts.caller, name_of(facts.caller) or '')} by "
+        f"{facts.protocol}, with a forged token and without any sign-in.",
+        f"mailvigil found it by {_rules(caught)}, in {len(read)} of {len(facts.mailboxes)} "
+        f"mailboxes: {', '.join(read)}.",
+        f"A rule keyed on ClientAppId alone finds {_others(client_app, facts.caller)}.",
+        f"A rule with a first-party allow list finds {_others(allow_list, facts.caller)}.",
+    ):
+        out.print(Text(line))
+    return set(facts.mailboxes) <= set(read)
+
+
+def _rules(findings: Iterable[Finding]) -> str:
+    return ", ".join(sorted({f.rule.name for f in findings})) or "no rule"
+
+
+def _others(reported: Iterable[Reported], intruder: str) -> str:
+    callers = [r.caller for r in reported]
+    if intruder in callers:
+        return "it too"
+    return f"nothing of it ({len(callers)} other caller(s))" if callers else "nothing"

@@ -1,0 +1,146 @@
+"""Run KQL on the embedded workspace. The only module that knows duckdb-kql."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import duckdb
+import duckdb_kql
+import orjson
+
+from mailvigil import kept
+from mailvigil.content import Function
+from mailvigil.errors import MailvigilError
+from mailvigil.exports.shape_sql import TYPES
+from mailvigil.workspace import END_OF_TIME, look_at, schemas
+
+Row = Mapping[str, object]
+"""One row of a result. Times are aware UTC, dynamic values parsed."""
+
+_WATCHLIST = (
+    "function _GetWatchlist(watchlistAlias:string) "
+    "{ _Watchlists | where _Alias == watchlistAlias | project-away _Alias }"
+)
+
+class NotRunError(MailvigilError):
+    """The local engine refuses a construct of this query: rewrite it."""
+
+
+class QueryError(MailvigilError):
+    """The query fails on the data: an unknown column, or a value that does not fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """KQL translated once, to be run at many ticks."""
+
+    sql: str
+    parameters: Mapping[str, object]
+
+
+class Engine:
+    """Runs queries over the workspace as it was at a given moment.
+
+    Not thread-safe: the moment looked at belongs to the engine's own cursor.
+    """
+
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        functions: Sequence[Function],
+        without: frozenset[str] = frozenset(),
+    ) -> None:
+        """Run queries on *con*, as a workspace would that lacks the tables *without*."""
+        self._con = con.cursor()
+        self._con.execute("SET TimeZone='UTC'")
+        self._con.execute("USE visible")
+        self._schema = {
+            table: list(columns) for table, columns in schemas().items() if table not in without
+        }
+        self._functions = {f.name: _definition(f) for f in functions}
+        row = con.execute("SELECT current_database()").fetchone()
+        self._main = str(row[0]) if row else ""
+
+    def keep_functions(self) -> None:
+        """Compute once each function that :mod:`mailvigil.kept` can keep, over all the data."""
+        for name, definition in list(self._functions.items()):
+            body = kept.before_drop(_body(definition))
+            if body is None:
+                continue
+            of = kept.key(self._con, self._main, body)
+            if not kept.is_kept(self._con, self._main, name, of):
+                look_at(self._con, END_OF_TIME)
+                kept.keep(self._con, self._main, name, self.prepare(body).sql, of)
+            self._schema[f"_{name}"] = kept.show(self._con, self._main, name)
+            self._functions[name] = f"function {name}() {{ _{name} }}"
+
+    def put(self, table: str, columns: Mapping[str, str], rows: Sequence[Sequence[object]]) -> None:
+        """Make *table* visible with these columns (KQL types) and rows, for this engine's use."""
+        listed = ", ".join(f'"{name}" {TYPES[kind]}' for name, kind in columns.items())
+        self._con.execute(f'CREATE OR REPLACE TABLE visible."{table}" ({listed})')
+        marks = ", ".join("?" for _ in columns)
+        for row in rows:
+            values = [v.replace(tzinfo=None) if isinstance(v, datetime) else v for v in row]
+            self._con.execute(f'INSERT INTO visible."{table}" VALUES ({marks})', values)
+        self._schema[table] = list(columns)
+
+    def prepare(self, kql: str) -> Query:
+        """Translate *kql*; what ``now()`` means is said by each run.
+
+        Raises:
+            NotRunError: The engine refuses a construct.
+            QueryError: The text does not parse, or names what is not there.
+
+        """
+        try:
+            translated = duckdb_kql.to_sql(
+                kql,
+                schema=self._schema,
+                functions=[_WATCHLIST, *self._functions.values()],
+                query_now=datetime.now(UTC),
+                allow_write=False,
+            )
+        except duckdb_kql.KqlUnsupportedError as error:
+            raise NotRunError(str(error)) from error
+        except (duckdb_kql.KqlError, AssertionError) as error:
+            raise QueryError(str(error)) from error
+        return Query(str(translated), dict(translated.parameters))
+
+    def run(self, query: Query, now: datetime) -> list[Row]:
+        """Return *query*'s rows with ``now()`` at *now* (aware), seeing what had arrived by then.
+
+        Raises:
+            QueryError: DuckDB refuses the query or a value.
+
+        """
+        look_at(self._con, now)
+        moment = now.astimezone(UTC).replace(tzinfo=None)
+        bound = {name: moment for name in query.parameters}
+        try:
+            result = self._con.execute(query.sql, bound or None)
+            names = [str(d[0]) for d in result.description or ()]
+            kinds = [str(d[1]) for d in result.description or ()]
+            rows = result.fetchall()
+        except duckdb.Error as error:
+            raise QueryError(str(error).splitlines()[0]) from error
+        return [
+            {n: _value(v, k) for n, v, k in zip(names, row, kinds, strict=True)} for row in rows
+        ]
+
+
+def _body(definition: str) -> str:
+    return definition[definition.index("{") + 1 : definition.rindex("}")].strip()
+
+
+def _definition(function: Function) -> str:
+    return f"function {function.name}() {{\n{function.body}\n}}"
+
+
+def _value(value: object, kind: str) -> object:
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value
+    if kind == "JSON" and isinstance(value, str):
+        return orjson.loads(value)
+    return value

@@ -1,0 +1,33 @@
+"""Everything that mailvigil raises on purpose.
+
+Each type answers what the caller can do; messages read ``where: what (what to do)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class MailvigilError(Exception):
+    """Base of every error raised on purpose. Never raised itself."""
+
+
+class InputError(MailvigilError):
+    """A file or an argument that the user gave cannot be used. Mend it and run again."""
+
+    def __init__(self, where: str, what: str, todo: str = "") -> None:
+        self.where = where
+        self.what = what
+        self.todo = todo
+        super().__init__(f"{where}: {what}{f' ({todo})' if todo else ''}")
+
+
+class RuleError(MailvigilError):
+    """A rule, its tests or a function of the content is wrong: all problems at once.
+
+    ``problems`` are complete lines, each ``file[:line[:column]]: what (what to do)``.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))

@@ -1,0 +1,94 @@
+"""Tell which table rows belong to: by their ``Type``, their ``Category``, their columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+
+from audit_feed.columns import load_table
+
+ACTIVITY = "M365Activity_CL"
+
+_UTC_SUFFIX = " [UTC]"
+_CATEGORIES: Mapping[str, str] = {
+    "SignInLogs": "SigninLogs",
+    "NonInteractiveUserSignInLogs": "AADNonInteractiveUserSignInLogs",
+    "ServicePrincipalSignInLogs": "AADServicePrincipalSignInLogs",
+    "ManagedIdentitySignInLogs": "AADManagedIdentitySignInLogs",
+}
+"""Value of ``Category`` in a sign-in table to the table."""
+
+_MARKS: Sequence[tuple[str, frozenset[str]]] = (
+    (ACTIVITY, frozenset({"RecordId", "EventTime", "Operation"})),
+    ("OfficeActivity", frozenset({"OfficeWorkload", "Operation"})),
+    ("OfficeActivity", frozenset({"OfficeId", "Operation"})),
+    ("CloudAppEvents", frozenset({"ActionType", "RawEventData"})),
+    ("AuditLogs", frozenset({"OperationName", "InitiatedBy", "TargetResources"})),
+    ("EmailEvents", frozenset({"NetworkMessageId", "EmailDirection"})),
+    ("MicrosoftGraphActivityLogs", frozenset({"RequestUri", "RequestMethod"})),
+    ("OAuthAppInfo", frozenset({"OAuthAppId", "ServicePrincipalId", "Permissions"})),
+)
+"""Columns that together only one table has."""
+
+_SIGN_IN = "UniqueTokenIdentifier"
+
+
+class UnknownKindError(Exception):
+    """Rows look like those of a known table, but nothing says which one."""
+
+
+@cache
+def columns_of(table: str) -> Mapping[str, str]:
+    """Return a table's columns and their KQL types, in order."""
+    if table == ACTIVITY:
+        return {column.name: column.type for column in load_table(table).columns}
+    path = files("mailvigil") / "tables" / f"{table}.json"
+    columns = json.loads(path.read_text(encoding="utf-8"))["columns"]
+    return {str(name): str(kind) for name, kind in columns.items()}
+
+
+@cache
+def tables() -> frozenset[str]:
+    """Return the names of all tables that rows can belong to."""
+    found = (files("mailvigil") / "tables").iterdir()
+    names = {path.name.removesuffix(".json") for path in found if path.name.endswith(".json")}
+    return frozenset({ACTIVITY, *names})
+
+
+def plain(name: str) -> str:
+    """Return a column's name without what the portal's CSV adds to it."""
+    return name.strip().removesuffix(_UTC_SUFFIX)
+
+
+def table_of(names: Sequence[str], sample: Sequence[Mapping[str, object]]) -> str | None:
+    """Return the table of rows with the columns *names*, or None.
+
+    Raises:
+        UnknownKindError: They are sign-ins, but it cannot be told of what kind.
+
+    """
+    rows = [{plain(name): value for name, value in row.items()} for row in sample]
+    for row in rows:
+        if row.get("Type") in tables():
+            return str(row["Type"])
+        if row.get("Category") in _CATEGORIES:
+            return _CATEGORIES[str(row["Category"])]
+    have = {plain(name) for name in names}
+    marked = [table for table, mark in _MARKS if mark <= have]
+    if marked:
+        return marked[0]
+    return _sign_in_table(have, rows) if _SIGN_IN in have else None
+
+
+def _sign_in_table(have: set[str], rows: Sequence[Mapping[str, object]]) -> str:
+    if "UserPrincipalName" in have:
+        for row in rows:
+            interactive = str(row.get("IsInteractive")).lower()
+            if interactive in {"true", "false"}:
+                return _CATEGORIES[
+                    "SignInLogs" if interactive == "true" else "NonInteractiveUserSignInLogs"
+                ]
+    msg = "sign-ins without a Type or Category column, which tell the table"
+    raise UnknownKindError(msg)

@@ -1,0 +1,144 @@
+"""Load exported audit logs into the workspace, and report what became of every file."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import duckdb
+
+from mailvigil.errors import InputError
+from mailvigil.exports.encoding import to_utf8
+from mailvigil.exports.forms import NotAuditLogError, form_of
+from mailvigil.exports.members import Limits, Member, Members
+from mailvigil.exports.outcome import FileRead, LoadReport, Unreadable
+from mailvigil.exports.reading import Job, read_file
+from mailvigil.exports.repeats import RECORD_IDS, drop_repeats
+
+__all__ = ["FileRead", "Limits", "LoadReport", "Unreadable", "load"]
+
+FORMS = (
+    "audit records as Purview, Search-UnifiedAuditLog or Splunk CSV, as JSON array or lines, "
+    "as Management API blobs or Graph audit search results; Log Analytics or Defender exports "
+    "of OfficeActivity, CloudAppEvents, M365Activity_CL, AuditLogs and the sign-in tables"
+)
+"""What is read, for messages."""
+
+_NAMED_IN_ERROR = 3
+
+Progress = Callable[[str, int], None]
+"""Called with a file's name and 0 before it is read, and with its records after."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    con: duckdb.DuckDBPyConnection
+    members: Members
+    strict: bool
+    keep_record: bool
+    progress: Progress
+
+
+def load(  # noqa: PLR0913 - each option is one of the command line
+    con: duckdb.DuckDBPyConnection,
+    paths: Sequence[str],
+    *,
+    scratch: Path,
+    stdin: BinaryIO | None = None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    strict: bool = False,
+    keep_record: bool = True,
+    progress: Progress | None = None,
+) -> LoadReport:
+    """Load every audit log behind *paths* into the tables of *con*.
+
+    Args:
+        con: A workspace: its tables exist, no transaction is open.
+        paths: Files, folders, patterns, ``-`` for *stdin*; gzip and zip are opened.
+        scratch: A folder for spool files. They are gone when this returns.
+        stdin: What ``-`` stands for.
+        limits: What an archive may unpack to.
+        strict: Refuse a file that holds anything unreadable.
+        keep_record: False leaves the column ``Record`` empty, which saves memory.
+        progress: Told of each file.
+
+    Raises:
+        InputError: A path does not exist, leads to no audit log or to a damaged archive,
+            or *strict* is set and something is unreadable.
+
+    """
+    spool = Path(tempfile.mkdtemp(prefix="load", dir=_made(scratch)))
+    try:
+        members = Members(spool, limits, stdin)
+        run = _Run(con, members, strict, keep_record, progress or (lambda _name, _records: None))
+        files, skipped = _read_all(run, paths)
+    finally:
+        shutil.rmtree(spool)
+    repeats = sum(drop_repeats(con, table) for table in RECORD_IDS if _loaded(files, table))
+    return LoadReport(tuple(files), tuple(skipped), repeats)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _loaded(files: Sequence[FileRead], table: str) -> bool:
+    return any(file.table == table for file in files)
+
+
+def _read_all(run: _Run, paths: Sequence[str]) -> tuple[list[FileRead], list[Unreadable]]:
+    files: list[FileRead] = []
+    skipped: list[Unreadable] = []
+    for given in paths:
+        before = len(files), len(skipped)
+        for member in run.members.find([given]):
+            outcome = _read(run, member)
+            if isinstance(outcome, FileRead):
+                files.append(outcome)
+            else:
+                skipped.append(outcome)
+        read, not_read = files[before[0] :], skipped[before[1] :]
+        if (read or not_read) and not any(file.records for file in read):
+            raise _nothing(given, read, not_read)
+    return files, skipped
+
+
+def _read(run: _Run, member: Member) -> FileRead | Unreadable:
+    path = member.path
+    try:
+        path = to_utf8(member.name, member.path, run.members.spool)
+        job = Job(run.con, member.name, path, form_of(path), run.keep_record, run.members.spool)
+        run.progress(member.name, 0)
+        outcome = read_file(job)
+        run.progress(member.name, outcome.records)
+    except NotAuditLogError as error:
+        if member.explicit:
+            raise InputError(member.name, f"no audit log: {error}", f"read are {FORMS}") from error
+        return Unreadable(member.name, 0, str(error))
+    finally:
+        for spooled in {path, member.path}:
+            if spooled != member.path or member.temporary:
+                spooled.unlink(missing_ok=True)
+    if run.strict and outcome.unreadable_count:
+        raise _unreadable(outcome)
+    return outcome
+
+
+def _unreadable(file: FileRead) -> InputError:
+    first = "; ".join(f"line {bad.line}: {bad.why}" for bad in file.unreadable[:_NAMED_IN_ERROR])
+    more = file.unreadable_count - min(_NAMED_IN_ERROR, len(file.unreadable))
+    rest = f" and {more:,} more" if more else ""
+    what = f"{file.unreadable_count:,} unreadable: {first}{rest}"
+    return InputError(file.name, what, "mend it, or read it without --strict")
+
+
+def _nothing(given: str, files: Sequence[FileRead], skipped: Sequence[Unreadable]) -> InputError:
+    whys = [bad for file in files for bad in file.unreadable] + list(skipped)
+    shown = "; ".join(str(why) for why in whys[:_NAMED_IN_ERROR])
+    what = f"no readable audit record{f': {shown}' if shown else ''}"
+    return InputError(given, what, f"read are {FORMS}")

@@ -1,0 +1,130 @@
+"""Turn alerts into findings: alerts of one cause are one finding, with all that belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from string import Template
+
+from mailvigil.engine import Row
+from mailvigil.replay import Alert
+from mailvigil.rules import SEVERITIES, Rule
+
+INSUFFICIENT = "insufficient baseline"
+"""Verdict of a row that is no alert: there is too little history to judge it."""
+
+Key = tuple[object, ...]
+"""The values of a rule's ``by`` columns: what makes two alerts one cause."""
+
+NameOf = Callable[[str], str | None]
+"""Application id to a name for people, or None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One cause that a rule alerted on, with everything of it from its first alert on.
+
+    Times are aware UTC. ``key`` holds the columns that make the cause. ``callers`` maps each
+    caller to its name, ``""`` where none is known. ``alerts`` counts the ticks that fired.
+    """
+
+    rule: Rule
+    key: Mapping[str, str]
+    first: datetime
+    last: datetime
+    first_alert: datetime
+    alerts: int
+    callers: Mapping[str, str]
+    protocols: tuple[str, ...]
+    mailboxes: tuple[str, ...]
+    users: tuple[str, ...]
+    addresses: tuple[str, ...]
+    sessions: tuple[str, ...]
+    operations: int
+    records: int
+    why: str
+
+    @property
+    def order(self) -> tuple[int, datetime, str, tuple[str, ...]]:
+        """Sort key: the most severe first, then the earliest."""
+        severity = SEVERITIES.index(self.rule.severity)
+        return (-severity, self.first, self.rule.name, tuple(self.key.values()))
+
+
+def causes(rule: Rule, alerts: Iterable[Alert]) -> Mapping[Key, list[Alert]]:
+    """Group *alerts* by cause, in order of tick; rows without a verdict are left out."""
+    found: dict[Key, list[Alert]] = {}
+    for alert in alerts:
+        if alert.row["Verdict"] != INSUFFICIENT:
+            found.setdefault(key_of(rule, alert.row), []).append(alert)
+    return found
+
+
+def key_of(rule: Rule, row: Row) -> Key:
+    """Return the values of the rule's ``by`` columns in *row*."""
+    return tuple(row[name] for name in rule.by)
+
+
+def finding(rule: Rule, alerts: Sequence[Alert], whole: Row, name_of: NameOf) -> Finding:
+    """Return the finding of one cause.
+
+    Args:
+        rule: The rule that fired.
+        alerts: Its alerts of this cause, by tick; at least one.
+        whole: The cause's row over all its records from the first alert's first access on.
+        name_of: Gives applications their names.
+
+    """
+    first = alerts[0].row
+    row = {**first, **whole}
+    callers = {caller: name_of(caller) or "" for caller in _texts(row["Callers"])}
+    return Finding(
+        rule=rule,
+        key={name: str(first[name]) for name in rule.by},
+        first=_time(row["FirstSeen"]),
+        last=_time(row["LastSeen"]),
+        first_alert=alerts[0].tick,
+        alerts=len(alerts),
+        callers=callers,
+        protocols=_texts(row["Protocols"]),
+        mailboxes=_texts(row["Mailboxes"]),
+        users=_texts(row["Users"]),
+        addresses=_texts(row["Addresses"]),
+        sessions=_texts(row["Sessions"]),
+        operations=_number(row["OperationCount"]),
+        records=_number(row["Records"]),
+        why=_why(rule, row, callers),
+    )
+
+
+def display_name(caller: str, name: str) -> str:
+    """Return a caller as people read it: its name and id, or its id alone."""
+    return f"{name} ({caller})" if name else caller
+
+
+def _why(rule: Rule, row: Row, callers: Mapping[str, str]) -> str:
+    """Return the rule's sentence with the row's values in place of ``$Column``."""
+    words = {name: _word(value) for name, value in row.items()}
+    names = [display_name(caller, name) for caller, name in callers.items()]
+    return Template(rule.why).safe_substitute({**words, "CallerName": ", ".join(names)})
+
+
+def _word(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M} UTC"
+    return f"{value:.0f}" if isinstance(value, float) else str(value)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(sorted(str(v) for v in value if v)) if isinstance(value, list) else ()
+
+
+def _number(value: object) -> int:
+    return int(value) if isinstance(value, int | float) else 0
+
+
+def _time(value: object) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    raise TypeError(value)

@@ -1,0 +1,89 @@
+// Bridge to Microsoft's Kusto.Language: declare a workspace once, then analyse query texts.
+// Runs in a bare V8 and in Node; uses no API of either.
+"use strict";
+
+var workspace = null;
+
+function columnList(columns) {
+  return Object.keys(columns)
+    .map(function (name) {
+      return "['" + name + "']:" + columns[name];
+    })
+    .join(", ");
+}
+
+function watchlistFunction(watchlists) {
+  var S = Kusto.Language.Symbols;
+  var standard = {
+    _DTItemId: "string",
+    LastUpdatedTimeUTC: "datetime",
+    SearchKey: "string",
+    WatchlistItem: "dynamic",
+  };
+  var known = {};
+  Object.keys(watchlists).forEach(function (alias) {
+    var all = Object.assign({}, standard, watchlists[alias]);
+    known[alias] = S.TableSymbol.From("(" + columnList(all) + ")");
+  });
+  var unknown = S.TableSymbol.From("(" + columnList(standard) + ")").WithIsOpen(true);
+  function result(context) {
+    var first = context.Arguments.getItem(0);
+    return known[first && first.ConstantValue] || unknown;
+  }
+  var parameter = new S.Parameter.$ctor2("watchlistAlias", S.ScalarTypes.String);
+  return new S.FunctionSymbol.ctor("_GetWatchlist", result, S.Tabularity.Tabular, [parameter]);
+}
+
+// given: {tables: {name: {column: type}}, functions: [{name, parameters, body}],
+//         watchlists: {alias: {column: type}}}
+function declareWorkspace(given) {
+  var S = Kusto.Language.Symbols;
+  var input = JSON.parse(given);
+  var members = Object.keys(input.tables).map(function (name) {
+    return new S.TableSymbol.$ctor7(name, "(" + columnList(input.tables[name]) + ")", null);
+  });
+  input.functions.forEach(function (f) {
+    members.push(new S.FunctionSymbol.$ctor16(f.name, f.parameters, "{" + f.body + "\n}", null));
+  });
+  members.push(watchlistFunction(input.watchlists));
+  var database = new S.DatabaseSymbol.ctor("workspace", members);
+  workspace = Kusto.Language.GlobalState.Default.WithDatabase(database);
+  return true;
+}
+
+function diagnosticsOf(code, text) {
+  var found = [];
+  var all = code.GetDiagnostics();
+  for (var i = 0; i < all.Count; i++) {
+    var d = all.getItem(i);
+    var line = { v: 0 };
+    var column = { v: 0 };
+    code.TryGetLineAndOffset(d.Start, line, column);
+    found.push({
+      code: d.Code,
+      severity: d.Severity,
+      message: d.Message,
+      line: line.v,
+      column: column.v,
+      text: text.substr(d.Start, d.Length),
+    });
+  }
+  return found;
+}
+
+function columnsOf(code) {
+  var type = code.ResultType;
+  var columns = [];
+  if (type && type.Columns) {
+    for (var i = 0; i < type.Columns.Count; i++) {
+      var column = type.Columns.getItem(i);
+      columns.push({ name: column.Name, type: column.Type.Name });
+    }
+  }
+  return columns;
+}
+
+function analyse(text) {
+  var code = Kusto.Language.KustoCode.ParseAndAnalyze(text, workspace);
+  return JSON.stringify({ diagnostics: diagnosticsOf(code, text), columns: columnsOf(code) });
+}

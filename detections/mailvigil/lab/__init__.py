@@ -1,0 +1,1 @@
+"""A made-up tenant to try everything on."""

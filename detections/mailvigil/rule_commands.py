@@ -1,0 +1,141 @@
+"""``mailvigil rules``: list, check, compile, test and mutate the rules of the content."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+from rich.console import Console
+
+from mailvigil.checks import check_all
+from mailvigil.compile import generated_path, to_kql
+from mailvigil.content import content_root, load_functions
+from mailvigil.errors import InputError
+from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
+from mailvigil.mutate import Score, mutants, score
+from mailvigil.progress import Shown
+from mailvigil.rules import Rule, load_rules
+from mailvigil.ruletest import Bench, Outcome, load_cases, test_path
+from mailvigil.workspace import open_workspace
+
+LEAST_SCORE = 0.9
+"""Share of mutants that the tests must notice."""
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command ``rules`` and what is below it."""
+    rules = commands.add_parser("rules", help="list, check, compile and test the rules")
+    below = rules.add_subparsers(required=True, metavar="COMMAND")
+    listing = below.add_parser("list", help="name every rule with its version and severity")
+    listing.set_defaults(run=_list)
+    check = below.add_parser("check", help="look for faults in rules, functions and queries")
+    check.set_defaults(run=_check)
+    compiling = below.add_parser("compile", help="write kql/generated/")
+    compiling.add_argument("--check", action="store_true", help="only tell if files are stale")
+    compiling.set_defaults(run=_compile)
+    test = below.add_parser("test", help="run the tests beside each rule on its compiled query")
+    test.add_argument("names", nargs="*", metavar="RULE", help="only these rules")
+    test.set_defaults(run=_test)
+    mutate = below.add_parser("mutate", help="show which one-line changes no test notices")
+    mutate.add_argument("names", nargs="*", metavar="RULE", help="only these rules")
+    mutate.set_defaults(run=_mutate)
+
+
+def _list(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+    for rule in load_rules(content_root()):
+        print(f"{rule.name:28} {rule.version:8} {rule.severity:14} {rule.title}", file=out)
+    return EXIT_OK
+
+
+def _check(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+    root = content_root()
+    rules, functions = load_rules(root), load_functions(root)
+    problems = check_all(rules, functions, root)
+    for problem in problems:
+        print(problem, file=out)
+    print(f"{len(rules)} rules, {len(functions)} functions, {len(problems)} problems", file=out)
+    return EXIT_FAILED if problems else EXIT_OK
+
+
+def _compile(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+    root = content_root()
+    wanted = {generated_path(root, rule): to_kql(rule, root) for rule in load_rules(root)}
+    there = {path: _text(path) for path in (root / "kql" / "generated").glob("*.kql")}
+    stale = sorted(path for path in wanted | there if wanted.get(path) != there.get(path))
+    for path in stale:
+        print(f"{path}: {'out of date' if args.check else 'written'}", file=out)
+        if not args.check:
+            _write(path, wanted.get(path))
+    print(f"{len(wanted)} rules, {len(stale)} files {'stale' if args.check else 'changed'}", file=out)
+    return EXIT_STALE if args.check and stale else EXIT_OK
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode("utf-8")
+
+
+def _write(path: Path, text: str | None) -> None:
+    if text is None:
+        path.unlink()
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode("utf-8"))
+
+
+def _test(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    root = content_root()
+    verdicts: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory(prefix="mailvigil") as scratch, Shown(Console(file=err)) as bar:
+        con = open_workspace(None, Path(scratch))
+        bench = Bench(con, load_functions(root))
+        for rule in _named(load_rules(root), args.names):
+            cases = load_cases(test_path(rule))
+            bar.phase(rule.name, len(cases) * len(rule.sources))
+            for outcome in bench.outcomes(rule, to_kql(rule, root), cases):
+                verdicts[outcome.verdict] += 1
+                _print_outcome(outcome, out)
+                bar.tick()
+        con.close()
+    print(", ".join(f"{verdicts[v]} {v}" for v in ("pass", "fail", "not run")), file=out)
+    return EXIT_OK if set(verdicts) == {"pass"} else EXIT_FAILED
+
+
+def _print_outcome(outcome: Outcome, out: TextIO) -> None:
+    source = f" [{outcome.source}]" if outcome.source else ""
+    print(f"{outcome.verdict:8} {outcome.rule}{source}: {outcome.case}", file=out)
+    for problem in outcome.problems:
+        print(f"         {problem}", file=out)
+
+
+def _mutate(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    root = content_root()
+    functions = load_functions(root)
+    scores = []
+    with tempfile.TemporaryDirectory(prefix="mailvigil") as scratch, Shown(Console(file=err)) as bar:
+        for rule in _named(load_rules(root), args.names):
+            bar.phase(rule.name, sum(1 for _ in mutants(rule, root)))
+            cases = load_cases(test_path(rule))
+            scores.append(score(rule, cases, functions, root, Path(scratch), bar.tick))
+            _print_score(scores[-1], out)
+    total, alive = sum(s.mutants for s in scores), sum(len(s.survivors) for s in scores)
+    share = 1 - alive / total if total else 0.0
+    print(f"{total - alive} of {total} one-line changes noticed: {share:.1%}", file=out)
+    return EXIT_OK if share >= LEAST_SCORE else EXIT_FAILED
+
+
+def _print_score(found: Score, out: TextIO) -> None:
+    print(f"{found.rule}: {found.mutants - len(found.survivors)} of {found.mutants}", file=out)
+    for mutant in found.survivors:
+        print(f"  not noticed: {mutant.change}", file=out)
+
+
+def _named(rules: Sequence[Rule], names: Iterable[str]) -> list[Rule]:
+    known = {rule.name: rule for rule in rules}
+    for name in names:
+        if name not in known:
+            raise InputError(name, "no such rule", f"there are {', '.join(known)}")
+    return [known[name] for name in names] or list(rules)

@@ -1,0 +1,225 @@
+"""Rules as their files say them: a Sigma rule with what mailvigil adds as custom attributes.
+
+``first_seen`` (``by``, ``within``, ``baseline``, ``minimum_history``, ``rare``) asks that the
+matched records' key was not there before. ``mailvigil`` holds the version, the tables that
+can feed the rule, how its alerts group, and its words. Other tools read the plain rule.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import yaml
+from sigma.exceptions import SigmaError
+from sigma.rule import SigmaRule
+
+from mailvigil.errors import RuleError
+
+SEVERITIES = ("Informational", "Low", "Medium", "High")
+"""Sentinel's severities, the lowest first."""
+
+_SEVERITY_OF = {
+    "informational": "Informational",
+    "low": "Low",
+    "medium": "Medium",
+    "high": "High",
+    "critical": "High",
+}
+_DURATION = re.compile(r"(\d+)([dhm])")
+_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
+
+
+@dataclass(frozen=True, slots=True)
+class Rare:
+    """The key's other columns had at least one and ``at_most`` values of ``count`` before."""
+
+    count: str
+    at_most: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSeen:
+    """What makes a key new. ``within`` and the rest are KQL durations such as ``14d``.
+
+    ``within`` is the end of the window in which the key must be new, ``baseline`` the whole
+    window looked at, ``minimum_history`` how much history must lie before the first access.
+    """
+
+    baseline: str
+    minimum_history: str
+    rare: Rare | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """One entity of an alert: Sentinel's type and identifier, and the column that has it."""
+
+    type: str
+    identifier: str
+    column: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One analytic rule of the pack. ``name`` is its file's name without the ending."""
+
+    name: str
+    path: Path
+    text: str
+    id: str
+    title: str
+    description: str
+    severity: str
+    version: str
+    tags: tuple[str, ...]
+    falsepositives: tuple[str, ...]
+    misses: tuple[str, ...]
+    triage: tuple[str, ...]
+    entities: tuple[Entity, ...]
+    sources: tuple[str, ...]
+    why: str
+    within: str
+    by: tuple[str, ...]
+    first_seen: FirstSeen | None
+
+
+def load_rules(root: Path) -> tuple[Rule, ...]:
+    """Return the rules below ``sigma/rules``, by name.
+
+    Raises:
+        RuleError: One or more files are no rules; it names all problems of all files.
+
+    """
+    rules: list[Rule] = []
+    problems: list[str] = []
+    for path in sorted((root / "sigma" / "rules").rglob("*.yml")):
+        try:
+            rules.append(parse_rule(path, path.read_text(encoding="utf-8")))
+        except RuleError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise RuleError(problems)
+    return tuple(sorted(rules, key=lambda rule: rule.name))
+
+
+def parse_rule(path: Path, text: str) -> Rule:
+    """Return the rule that *text* says; *path* is only for its name and for messages.
+
+    Raises:
+        RuleError: It is no Sigma rule, or an attribute of ours is missing or wrong.
+
+    """
+    try:
+        sigma = SigmaRule.from_yaml(text)
+    except (SigmaError, yaml.YAMLError, TypeError, AttributeError) as error:
+        raise RuleError([f"{path}: no Sigma rule: {error}"]) from error
+    read = _Attributes(path, sigma.custom_attributes)
+    first = _first_seen(read)
+    rule = Rule(
+        name=path.stem,
+        path=path,
+        text=text,
+        id=str(sigma.id or ""),
+        title=sigma.title or "",
+        description=(sigma.description or "").strip(),
+        severity=_SEVERITY_OF.get(str(sigma.level).lower(), ""),
+        version=read.text("mailvigil.version"),
+        tags=tuple(str(tag) for tag in sigma.tags),
+        falsepositives=tuple(sigma.falsepositives or ()),
+        misses=read.texts("mailvigil.misses"),
+        triage=read.texts("mailvigil.triage"),
+        entities=read.entities(),
+        sources=read.texts("mailvigil.sources"),
+        why=read.text("mailvigil.why"),
+        within=read.duration("first_seen.within" if first else "mailvigil.within"),
+        by=read.texts("first_seen.by" if first else "mailvigil.by"),
+        first_seen=first,
+    )
+    if read.problems:
+        raise RuleError(read.problems)
+    return rule
+
+
+def duration(text: str) -> timedelta:
+    """Return a KQL duration such as ``14d`` or ``6h``; anything else raises ``ValueError``."""
+    found = _DURATION.fullmatch(text)
+    if not found:
+        msg = f"{text!r} is no duration such as 14d, 6h or 30m"
+        raise ValueError(msg)
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def _first_seen(read: _Attributes) -> FirstSeen | None:
+    if not read.has("first_seen"):
+        return None
+    rare = None
+    if read.has("first_seen.rare"):
+        rare = Rare(read.text("first_seen.rare.count"), read.number("first_seen.rare.at_most"))
+    return FirstSeen(
+        baseline=read.duration("first_seen.baseline"),
+        minimum_history=read.duration("first_seen.minimum_history"),
+        rare=rare,
+    )
+
+
+class _Attributes:
+    """Reads attributes by dotted path and collects what is wrong instead of stopping."""
+
+    def __init__(self, path: Path, attributes: Mapping[str, object]) -> None:
+        self._path = path
+        self._attributes = attributes
+        self.problems: list[str] = []
+
+    def has(self, name: str) -> bool:
+        return self._find(name) is not None
+
+    def text(self, name: str) -> str:
+        value = self._find(name)
+        return str(value) if isinstance(value, str | int) and value else self._wrong(name, "a text")
+
+    def number(self, name: str) -> int:
+        value = self._find(name)
+        if isinstance(value, int) and value > 0:
+            return value
+        self._wrong(name, "a whole number above 0")
+        return 0
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self._find(name)
+        if isinstance(value, list) and value and all(isinstance(v, str) and v for v in value):
+            return tuple(value)
+        self._wrong(name, "a list of texts")
+        return ()
+
+    def duration(self, name: str) -> str:
+        value = self._find(name)
+        if isinstance(value, str) and _DURATION.fullmatch(value):
+            return value
+        return self._wrong(name, "a duration such as 14d, 6h or 30m")
+
+    def entities(self) -> tuple[Entity, ...]:
+        value = self._find("mailvigil.entities")
+        items: Sequence[object] = value if isinstance(value, list) else ()
+        found = []
+        for item in items:
+            if isinstance(item, dict) and set(item) == {"type", "identifier", "column"}:
+                found.append(Entity(**item))
+            else:
+                self._wrong("mailvigil.entities", "type, identifier and column of each entity")
+        if not items:
+            self._wrong("mailvigil.entities", "a list of entities")
+        return tuple(found)
+
+    def _find(self, name: str) -> object:
+        value: object = self._attributes
+        for step in name.split("."):
+            value = value.get(step) if isinstance(value, Mapping) else None
+        return value
+
+    def _wrong(self, name: str, wanted: str) -> str:
+        self.problems.append(f"{self._path}: {name} is missing or wrong (give {wanted})")
+        return ""

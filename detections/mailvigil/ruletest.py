@@ -1,0 +1,209 @@
+"""Judge a rule on the rows that its compiled query returns, from the ``.test.yaml`` beside it.
+
+Each case runs on every table that the rule says can feed it, and without the baseline's table
+unless it gives rows for it. A case gives records as they are
+in an audit log, and the rows that the query must return: all of them, naming only the columns
+that matter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import yaml
+
+from mailvigil.content import Function
+from mailvigil.engine import Engine, NotRunError, Query, QueryError, Row
+from mailvigil.errors import RuleError
+from mailvigil.rules import Rule
+from mailvigil.carriers import LACKS, SHAPERS, SourceRow, insert
+
+_AGO = re.compile(r"-(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
+_FILLED = ("M365Activity_CL", "CloudAppEvents", "OfficeActivity", "M365CallerBaseline_CL",
+           "_Watchlists")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One case: what is in the tables at ``now`` (aware UTC), and the rows expected."""
+
+    name: str
+    now: datetime
+    given: tuple[Mapping[str, object], ...]
+    baseline: tuple[SourceRow, ...]
+    approved: tuple[SourceRow, ...]
+    expect: tuple[Mapping[str, object], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one case on one table: ``verdict`` is pass, fail or not run."""
+
+    rule: str
+    case: str
+    source: str
+    verdict: str
+    problems: tuple[str, ...]
+
+
+def test_path(rule: Rule) -> Path:
+    """Return where the tests of *rule* are."""
+    return rule.path.with_name(f"{rule.name}.test.yaml")
+
+
+test_path.__test__ = False  # type: ignore[attr-defined]  # pytest must not collect it
+
+
+def load_cases(path: Path) -> tuple[Case, ...]:
+    """Return the cases in *path*.
+
+    Raises:
+        RuleError: The file is not there or is no test file.
+
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        now = datetime.fromisoformat(str(data["now"])).replace(tzinfo=UTC)
+        return tuple(_case(item, data.get("defaults", {}), now) for item in data["tests"])
+    except OSError as error:
+        raise RuleError([f"{path}: no tests (write one that fires and one near miss)"]) from error
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise RuleError([f"{path}: no test file: {error!r}"]) from error
+
+
+def _case(item: Mapping[str, object], defaults: Mapping[str, object], now: datetime) -> Case:
+    unknown = set(item) - {"name", "given", "baseline", "approved", "expect"}
+    if unknown:
+        msg = f"unknown keys {sorted(unknown)} in case {item.get('name')!r}"
+        raise ValueError(msg)
+    return Case(
+        name=str(item["name"]),
+        now=now,
+        given=tuple(_record({**defaults, **row}, now) for row in _rows(item, "given")),
+        baseline=tuple(_times(row, now) for row in _rows(item, "baseline")),
+        approved=tuple({**_times(row, now), "_Alias": "ApprovedMailCallers"}
+                       for row in _rows(item, "approved")),
+        expect=tuple(_times(row, now) for row in _rows(item, "expect")),
+    )
+
+
+def _rows(item: Mapping[str, object], key: str) -> list[dict[str, object]]:
+    value = item.get(key) or []
+    if not isinstance(value, list):
+        msg = f"{key} is no list in case {item.get('name')!r}"
+        raise TypeError(msg)
+    return [dict(row) for row in value]
+
+
+def _record(row: dict[str, object], now: datetime) -> Mapping[str, object]:
+    """Return a record; ``at: -3d12h`` stands for its CreationTime."""
+    moment = _ago(str(row.pop("at")), now) if "at" in row else None
+    time = {"CreationTime": moment.strftime("%Y-%m-%dT%H:%M:%S")} if moment else {}
+    return {**row, **time}
+
+
+def _times(row: Mapping[str, object], now: datetime) -> dict[str, object]:
+    return {
+        name: _ago(value, now)
+        if isinstance(value, str) and value.startswith("-") and _AGO.fullmatch(value)
+        else value
+        for name, value in row.items()
+    }
+
+
+def _ago(text: str, now: datetime) -> datetime:
+    found = _AGO.fullmatch(text)
+    if not found or text == "-":
+        msg = f"{text!r} is no time before now such as -3d or -1d12h30m"
+        raise ValueError(msg)
+    days, hours, minutes = (int(part or 0) for part in found.groups())
+    return now - timedelta(days=days, hours=hours, minutes=minutes)
+
+
+class Bench:
+    """Runs cases in one workspace, emptied between them."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, functions: Sequence[Function]) -> None:
+        self._con = con
+        self._engines = {
+            has: Engine(con, functions, absent(has)) for has in (True, False)
+        }
+
+    def outcomes(self, rule: Rule, kql: str, cases: Sequence[Case]) -> Iterator[Outcome]:
+        """Yield one outcome for each case and each of the rule's sources."""
+        try:
+            queries = {has: engine.prepare(kql) for has, engine in self._engines.items()}
+        except (NotRunError, QueryError) as error:
+            verdict = "not run" if isinstance(error, NotRunError) else "fail"
+            for case in cases:
+                yield Outcome(rule.name, case.name, "", verdict, (str(error),))
+            return
+        for case in cases:
+            for source in rule.sources:
+                query = queries[bool(case.baseline)]
+                problems = tuple(self._problems(query, case, source))
+                verdict = "fail" if problems else "pass"
+                yield Outcome(rule.name, case.name, source, verdict, problems)
+
+    def _problems(self, query: Query, case: Case, source: str) -> list[str]:
+        for table in _FILLED:
+            self._con.execute(f'DELETE FROM "{table}"')
+        fill(self._con, case, source)
+        try:
+            rows = self._engines[bool(case.baseline)].run(query, case.now)
+        except QueryError as error:
+            return [str(error)]
+        return differences(case.expect, rows, LACKS[source])
+
+
+def absent(baseline: object) -> frozenset[str]:
+    """Return the tables that a case goes without: most tenants have no *baseline*."""
+    return frozenset() if baseline else frozenset({"M365CallerBaseline_CL"})
+
+
+def fill(con: duckdb.DuckDBPyConnection, case: Case, source: str) -> None:
+    """Put the case's rows into an empty workspace, its records into the table *source*."""
+    insert(con, source, [SHAPERS[source](record) for record in case.given])
+    insert(con, "M365CallerBaseline_CL", list(case.baseline))
+    insert(con, "_Watchlists", list(case.approved))
+
+
+def differences(
+    expected: Sequence[Mapping[str, object]], rows: Sequence[Row], lacks: frozenset[str]
+) -> list[str]:
+    """Return what is missing and what is too much, comparing only the columns named.
+
+    Lists are compared as sets. Columns in *lacks* are left out: the source has no such field.
+    """
+    left = list(rows)
+    problems = []
+    for want in expected:
+        found = next((row for row in left if _fits(want, row, lacks)), None)
+        if found is None:
+            problems.append(f"missing: {dict(want)}")
+        else:
+            left.remove(found)
+    return problems + [f"not expected: {_brief(row)}" for row in left]
+
+
+def _fits(want: Mapping[str, object], row: Row, lacks: frozenset[str]) -> bool:
+    return all(
+        name in row and _plain(row[name]) == _plain(value)
+        for name, value in want.items()
+        if name not in lacks
+    )
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, list):
+        return sorted(str(v) for v in value)
+    return value
+
+
+def _brief(row: Row) -> dict[str, object]:
+    return {n: str(v) if isinstance(v, datetime) else v for n, v in row.items() if v not in ("", [])}

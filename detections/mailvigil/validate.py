@@ -1,0 +1,106 @@
+"""Microsoft's own KQL parser over every query, in this process. The only module that knows it.
+
+It knows what a workspace would refuse: a syntax error, an unknown table, column or function, a
+wrong type. It does not run anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Self
+
+from py_mini_racer import MiniRacer
+
+from mailvigil.content import PACKAGE, Function
+from mailvigil.errors import InputError
+from mailvigil.workspace import WATCHLIST_COLUMNS, schemas
+
+PARSER = "@kusto/language-service-next"
+_SCRIPTS = ("bridge.min.js", "Kusto.Language.Bridge.min.js")
+"""The parser's files, in the order in which they must be loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One finding of the parser. ``line`` and ``column`` are 1-based places in the text."""
+
+    code: str
+    severity: str
+    message: str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What the parser says of one query: its diagnostics, and the result's columns and types."""
+
+    diagnostics: tuple[Diagnostic, ...]
+    columns: Mapping[str, str]
+
+
+class Validator:
+    """Microsoft's parser, told which tables, functions and watchlists there are.
+
+    A context manager: a V8 that is not closed keeps the process from ending.
+    """
+
+    def __init__(self, functions: Sequence[Function]) -> None:
+        self._v8 = MiniRacer()
+        self._v8.eval("var console = {log(){}, warn(){}, error(){}, info(){}, debug(){}};")
+        for script in _SCRIPTS:
+            self._v8.eval((_parser_folder() / script).read_text(encoding="utf-8"))
+        self._v8.eval((files("mailvigil") / "kusto_check.js").read_text(encoding="utf-8"))
+        self._v8.call("declareWorkspace", json.dumps(_workspace(functions)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._v8.close()
+
+    def analyse(self, kql: str) -> Analysis:
+        """Return what the parser says of *kql*; warnings are kept like errors."""
+        answer = json.loads(str(self._v8.call("analyse", kql)))
+        return Analysis(
+            diagnostics=tuple(Diagnostic(**_place(d)) for d in answer["diagnostics"]),
+            columns={c["name"]: c["type"] for c in answer["columns"]},
+        )
+
+
+def _place(found: dict[str, str | int]) -> dict[str, str | int]:
+    text = str(found.pop("text"))
+    near = f" (at {text!r})" if text.strip() else ""
+    return {**found, "message": f"{found['message']}{near}"}
+
+
+def _workspace(functions: Sequence[Function]) -> dict[str, object]:
+    return {
+        "tables": {t: c for t, c in schemas().items() if not t.startswith("_")},
+        "functions": [{"name": f.name, "parameters": "()", "body": f.body} for f in functions],
+        "watchlists": WATCHLIST_COLUMNS,
+    }
+
+
+@cache
+def _parser_folder() -> Path:
+    """Return where the parser's files are: in the wheel, else where ``npm ci`` put them.
+
+    Raises:
+        InputError: They are in neither place.
+
+    """
+    places = (PACKAGE / "kusto", PACKAGE.parents[1] / "node_modules" / PARSER)
+    for place in places:
+        if all((place / script).is_file() for script in _SCRIPTS):
+            return place
+    raise InputError(
+        PARSER,
+        "Microsoft's KQL parser is not installed",
+        f"run `npm ci` in a checkout, or copy {' and '.join(_SCRIPTS)} into {places[0]}",
+    )

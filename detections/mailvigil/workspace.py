@@ -1,0 +1,130 @@
+"""The embedded workspace: a DuckDB database with the tables that a Sentinel workspace has.
+
+The tables live in the connection's main database, in memory or in a file. Beside it stands an
+attached database ``visible`` with one view a table, which hides every row that had not arrived
+at the moment looked at. Rules see only those views.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import duckdb
+
+from audit_feed.columns import load_table
+from mailvigil.errors import InputError
+from mailvigil.exports.shape_sql import ARRIVED, TYPES
+
+FORMAT = 1
+"""Version of a saved workspace. Another one is refused, never guessed at."""
+
+END_OF_TIME = datetime.max.replace(tzinfo=UTC)
+"""A tick at which everything has arrived."""
+
+OWN_TABLES = ("M365Activity_CL", "M365CallerBaseline_CL")
+WATCHLIST_COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "ApprovedMailCallers": {
+        "Caller": "string",
+        "Owner": "string",
+        "Reason": "string",
+        "ValidFrom": "string",
+        "ValidTo": "string",
+    }
+}
+"""Columns of each watchlist that the rules read; in Sentinel all of them are text."""
+
+MEMORY_LIMIT = "1200MB"
+"""What DuckDB may hold before it spills to disk; with Python's own share a hunt stays below
+2 GiB."""
+
+
+
+
+def open_workspace(
+    save: Path | None, scratch: Path, *, memory_limit: str = MEMORY_LIMIT
+) -> duckdb.DuckDBPyConnection:
+    """Open a workspace and make sure that its tables and views are there.
+
+    Args:
+        save: File that keeps the workspace, or None for memory.
+        scratch: Folder for what does not fit into memory.
+        memory_limit: In DuckDB's notation.
+
+    Raises:
+        InputError: *save* is no workspace, or one of another format.
+
+    """
+    config = {"memory_limit": memory_limit, "temp_directory": str(scratch / "spill")}
+    try:
+        con = duckdb.connect(str(save) if save else ":memory:", config=dict(config))
+    except duckdb.Error as error:
+        raise InputError(
+            str(save), f"cannot be opened as a workspace: {error}", "name another file"
+        ) from error
+    con.execute("SET TimeZone='UTC'")
+    con.execute("SET enable_progress_bar=false")
+    _check_format(con, save)
+    for table in schemas():
+        con.execute(_create(table))
+    show_all(con)
+    return con
+
+
+def _check_format(con: duckdb.DuckDBPyConnection, save: Path | None) -> None:
+    tables = {str(row[0]) for row in con.sql("SHOW TABLES").fetchall()}
+    if not tables:
+        con.execute(f"CREATE TABLE _format AS SELECT {FORMAT} AS version")
+        return
+    row = con.execute("SELECT version FROM _format").fetchone() if "_format" in tables else None
+    if row is None or row[0] != FORMAT:
+        raise InputError(str(save), "no workspace of this version", "load the exports again")
+
+
+@cache
+def schemas() -> Mapping[str, Mapping[str, str]]:
+    """Return every table that rules may read: column names and KQL types."""
+    own = {
+        name: {c.name: c.type for c in load_table(name).columns} for name in OWN_TABLES
+    }
+    microsoft = {}
+    for path in sorted((files("mailvigil") / "tables").iterdir(), key=lambda p: p.name):
+        if path.name.endswith(".json"):
+            data = json.loads(path.read_text(encoding="utf-8"))
+            microsoft[str(data["table"])] = dict(data["columns"])
+    return {**own, **microsoft, "_Watchlists": _watchlists()}
+
+
+def _watchlists() -> Mapping[str, str]:
+    columns = {"_Alias": "string", "SearchKey": "string"}
+    for fields in WATCHLIST_COLUMNS.values():
+        columns.update(fields)
+    return columns
+
+
+def _create(table: str) -> str:
+    columns = ", ".join(f'"{n}" {TYPES[t]}' for n, t in schemas()[table].items())
+    return f'CREATE TABLE IF NOT EXISTS "{table}" ({columns}, "{ARRIVED}" TIMESTAMP)'
+
+
+def show_all(con: duckdb.DuckDBPyConnection) -> None:
+    """Make the views of ``visible`` anew; the moment looked at is the end of time."""
+    main = con.execute("SELECT current_database()").fetchone()
+    con.execute("ATTACH IF NOT EXISTS ':memory:' AS visible")
+    for table in schemas():
+        con.execute(
+            f'CREATE OR REPLACE VIEW visible."{table}" AS SELECT * EXCLUDE ("{ARRIVED}") '
+            f'FROM "{main[0] if main else ""}".main."{table}" '
+            f'WHERE "{ARRIVED}" IS NULL OR "{ARRIVED}" <= getvariable(\'tick\')'
+        )
+    look_at(con, END_OF_TIME)
+
+
+def look_at(con: duckdb.DuckDBPyConnection, tick: datetime) -> None:
+    """Hide from *con*'s views what had not arrived at *tick* (aware). Per connection."""
+    moment = tick.astimezone(UTC).replace(tzinfo=None)
+    con.execute("SET VARIABLE tick = CAST(? AS TIMESTAMP)", [moment])

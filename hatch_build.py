@@ -1,0 +1,38 @@
+"""Adds to the wheel what lies outside the packages: the content, and the KQL parser if present."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+CONTENT = ("sigma", "kql")
+PARSER = Path("node_modules/@kusto/language-service-next")
+PARSER_FILES = ("bridge.min.js", "Kusto.Language.Bridge.min.js")
+NOTICES = "THIRD_PARTY_NOTICES.txt"
+
+
+def content(root: Path) -> dict[str, str]:
+    """Map the content folders of the checkout ``root`` to their places in the wheel."""
+    return {str(root / name): f"mailvigil/content/{name}" for name in CONTENT}
+
+
+def parser(root: Path) -> dict[str, str]:
+    """Map the KQL parser's files to their places, or nothing when ``npm ci`` has not run."""
+    files = {root / PARSER / name: f"mailvigil/kusto/{name}" for name in PARSER_FILES}
+    if not all(path.is_file() for path in files):
+        return {}
+    files[root / NOTICES] = f"mailvigil/kusto/{NOTICES}"
+    return {str(path): place for path, place in files.items()}
+
+
+class ContentHook(BuildHookInterface[Any]):
+    """Called by hatchling. An editable install gets nothing: it reads the checkout."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Name the files for a wheel of the kind ``version``: "standard" or "editable"."""
+        if version == "editable":
+            return
+        root = Path(self.root)
+        build_data["force_include"] |= content(root) | parser(root)

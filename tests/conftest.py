@@ -1,0 +1,29 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+REAL_DATA = CHECKOUT.parent / "shared" / "data" / "real"
+
+# A deadline would judge the machine and not the code.
+settings.register_profile("mailvigil", deadline=None, print_blob=True)
+settings.load_profile("mailvigil")
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """Return the project's folder."""
+    return CHECKOUT
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Return the folder of real audit logs, which lies beside a checkout or nowhere."""
+    if not REAL_DATA.is_dir():
+        pytest.skip("no real audit logs beside this checkout")
+    return REAL_DATA

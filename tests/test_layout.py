@@ -1,0 +1,171 @@
+"""The file list is the architecture: what may import what, and what no module may be."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+CONNECTOR = CHECKOUT / "connector"
+DETECTIONS = CHECKOUT / "detections"
+
+EDGE = frozenset(
+    {"feed", "ingest", "ledger_sqlite", "ledger_table", "credentials", "app"},
+)
+"""The modules of audit_feed that may touch the world. All others are pure."""
+
+BLOCKED = ("azure", "duckdb", "duckdb_kql", "requests", "mailvigil")
+FORBIDDEN_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "manager", "base"})
+MAX_FUNCTION_LINES = 50
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+IMPORT_BLOCKED = """
+import importlib, sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in blocked:
+            raise ImportError(f"{name} is not there")
+
+blocked = sys.argv[1].split(",")
+sys.meta_path.insert(0, Blocked())
+sys.path.insert(0, sys.argv[2])
+for module in sys.argv[3:]:
+    importlib.import_module(module)
+"""
+
+
+def sources(*roots: Path) -> list[Path]:
+    return sorted(path for root in roots for path in root.rglob("*.py"))
+
+
+SOURCES = sources(CONNECTOR, DETECTIONS)
+PURE = [path for path in sources(CONNECTOR / "audit_feed") if path.stem not in EDGE]
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def place(path: Path, node: ast.AST | None = None) -> str:
+    return f"{path.relative_to(CHECKOUT)}:{getattr(node, 'lineno', 1)}"
+
+
+def imported(path: Path) -> Iterator[tuple[str, ast.AST]]:
+    """Yield the top-level package of every absolute import, also of those inside functions."""
+    for node in ast.walk(parse(path)):
+        match node:
+            case ast.Import():
+                yield from ((alias.name.partition(".")[0], node) for alias in node.names)
+            case ast.ImportFrom(module=str(module), level=0):
+                yield module.partition(".")[0], node
+
+
+def importers(package: str, paths: list[Path]) -> list[str]:
+    return [place(path, node) for path in paths for name, node in imported(path) if name == package]
+
+
+def is_public(name: str) -> bool:
+    return not name.startswith("_")
+
+
+def documented(path: Path) -> Iterator[tuple[str, Documented]]:
+    """Yield the module, its public classes and functions, and its classes' public methods."""
+    module = parse(path)
+    yield path.stem, module
+    for node in module.body:
+        if isinstance(node, Documented) and is_public(node.name):
+            yield node.name, node
+        if isinstance(node, ast.ClassDef) and is_public(node.name):
+            yield from (
+                (f"{node.name}.{method.name}", method)
+                for method in node.body
+                if isinstance(method, Function) and is_public(method.name)
+            )
+
+
+def test_the_project_has_modules_to_judge() -> None:
+    assert len(SOURCES) > 10
+    assert len(PURE) > 2
+
+
+def test_sigma_holds_no_python_because_pysigma_owns_that_package() -> None:
+    assert sources(CHECKOUT / "sigma") == []
+
+
+def test_the_connector_does_not_know_the_workbench() -> None:
+    assert importers("mailvigil", sources(CONNECTOR)) == []
+
+
+def test_the_connector_does_not_use_duckdb() -> None:
+    assert importers("duckdb", sources(CONNECTOR)) == []
+
+
+@pytest.mark.parametrize("package", ["azure", "requests", "sqlite3"])
+def test_pure_connector_modules_import_no_edge_package(package: str) -> None:
+    assert importers(package, PURE) == []
+
+
+def test_pure_connector_modules_load_where_azure_and_duckdb_are_absent() -> None:
+    modules = [
+        ".".join(path.relative_to(CONNECTOR).with_suffix("").parts).removesuffix(".__init__")
+        for path in PURE
+    ]
+
+    command = [sys.executable, "-P", "-c", IMPORT_BLOCKED, ",".join(BLOCKED), str(CONNECTOR)]
+    done = subprocess.run([*command, *modules], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("package", "owner"),
+    [("duckdb_kql", "engine.py"), ("py_mini_racer", "validate.py")],
+)
+def test_one_module_alone_imports_the_package(package: str, owner: str) -> None:
+    others = [path for path in SOURCES if path != DETECTIONS / "mailvigil" / owner]
+
+    assert importers(package, others) == []
+
+
+@pytest.mark.parametrize("root", ["connector", "detections", "tests", "bench"])
+def test_no_module_is_a_drawer_for_everything(root: str) -> None:
+    paths = sources(CHECKOUT / root)
+    names = [path for path in paths if {path.stem, path.parent.name} & FORBIDDEN_NAMES]
+
+    assert [place(path) for path in names] == []
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    paths = [*SOURCES, *sources(CHECKOUT / "tests", CHECKOUT / "bench")]
+    functions = (
+        (path, node)
+        for path in paths
+        for node in ast.walk(parse(path))
+        if isinstance(node, Function)
+    )
+
+    long = [
+        f"{place(path, node)} {node.name}"
+        for path, node in functions
+        if (node.end_lineno or node.lineno) - node.lineno + 1 > MAX_FUNCTION_LINES
+    ]
+    assert long == []
+
+
+def test_everything_public_says_what_it_is() -> None:
+    silent = [
+        f"{place(path, node)} {name}"
+        for path in SOURCES
+        for name, node in documented(path)
+        if not ast.get_docstring(node)
+    ]
+
+    assert silent == []
