@@ -12,7 +12,7 @@ from sigma.collection import SigmaCollection
 from sigma.validation import SigmaValidator
 from sigma.validators.core import validators
 
-from mailvigil.compile import to_kql
+from mailvigil.compile import SOURCE_PIPELINES, generated_path, record_level, to_kql
 from mailvigil.content import Function
 from mailvigil.errors import RuleError
 from mailvigil.rules import Rule, duration
@@ -58,8 +58,11 @@ def _compiled(rule: Rule, root: Path, validator: Validator) -> Iterator[str]:
     except RuleError as error:
         yield from error.problems
         return
-    where = f"{rule.path} (compiled)"
+    where = generated_path(root, rule)
     yield from (_line(where, d, 0) for d in analysis.diagnostics)
+    for source in set(rule.sources) & set(SOURCE_PIPELINES):
+        plain = validator.analyse(record_level(rule, root, SOURCE_PIPELINES[source]))
+        yield from (_line(f"{rule.path} (for {source})", d, 0) for d in plain.diagnostics)
     checked = Checked(rule, frozenset(analysis.columns))
     for check in CHECKS:
         yield from (f"{rule.path}: {problem}" for problem in check(checked))
@@ -117,6 +120,12 @@ def _names_attack(checked: Checked) -> Iterator[str]:
         yield "no ATT&CK tactic among the tags (add attack.collection or the like)"
 
 
+def _reads_known_tables(checked: Checked) -> Iterator[str]:
+    for source in checked.rule.sources:
+        if source not in SOURCE_PIPELINES:
+            yield f"unknown source {source} (there are {', '.join(SOURCE_PIPELINES)})"
+
+
 def _maps_real_columns(checked: Checked) -> Iterator[str]:
     for entity in checked.rule.entities:
         if entity.column not in checked.columns:
@@ -165,6 +174,7 @@ CHECKS: tuple[Callable[[Checked], Iterator[str]], ...] = (
     _has_a_version,
     _has_a_plain_name,
     _names_attack,
+    _reads_known_tables,
     _maps_real_columns,
     _groups_by_real_columns,
     _explains_with_real_columns,

@@ -19,6 +19,13 @@ from mailvigil.exports.shape_sql import ARRIVED
 from mailvigil.rules import FirstSeen, Rule
 
 PIPELINE = "mail_items_accessed.yml"
+SOURCE_PIPELINES = {
+    "M365Activity_CL": "m365activity_cl.yml",
+    "CloudAppEvents": "cloudappevents.yml",
+    "OfficeActivity": "officeactivity.yml",
+}
+"""Table to the pipeline that makes a plain Sigma rule read it."""
+
 FUNCTION = "MailItemsAccessed"
 
 _SUMMARY = (
@@ -57,7 +64,7 @@ def to_kql(rule: Rule, root: Path) -> str:
             refuses it.
 
     """
-    events = _record_level(rule, root)
+    events = _events(rule, root)
     body = _first_seen(rule, rule.first_seen, events) if rule.first_seen else _plain(rule, events)
     head = [f"// {rule.title}", f"// {rule.name} {rule.version}, compiled from its Sigma rule"]
     return "\n".join([*head, *body]) + "\n"
@@ -79,7 +86,7 @@ def arrivals(rule: Rule, root: Path, step: str, *, first_only: bool) -> str:
     keys = f" by {', '.join(rule.by)}" if first_only else ""
     arrived = f"summarize Arrived = min({ARRIVED}){keys}" if first_only else f"extend Arrived = {ARRIVED}"
     lines = [
-        *_record_level(rule, root),
+        *_events(rule, root),
         f"| {arrived}",
         f"| summarize by Tick = bin(Arrived - 1microsecond, {step}) + {step}",
     ]
@@ -100,7 +107,7 @@ def whole_causes(rule: Rule, root: Path, fired: str) -> str:
 
     """
     lines = [
-        *_record_level(rule, root),
+        *_events(rule, root),
         f"| lookup kind=inner {fired} on {', '.join(rule.by)}",
         "| where EventTime >= Since",
         *_summarize(rule.by),
@@ -124,20 +131,38 @@ def with_windows(kql: str, windows: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-def _record_level(rule: Rule, root: Path) -> list[str]:
-    """Return the records that the Sigma detection selects, as the lines of a KQL pipe."""
+def record_level(rule: Rule, root: Path, pipeline_file: str) -> str:
+    """Return KQL for the records that the Sigma detection selects, and nothing of ours.
+
+    Args:
+        rule: The rule.
+        root: The content's folder.
+        pipeline_file: Name of a file in ``sigma/pipelines``, which says the table.
+
+    Raises:
+        RuleError: pySigma refuses the rule.
+
+    """
     try:
-        path = root / "sigma" / "pipelines" / PIPELINE
+        path = root / "sigma" / "pipelines" / pipeline_file
         pipeline = ProcessingPipeline.from_yaml(path.read_text(encoding="utf-8"))
         collection = SigmaCollection.from_yaml(rule.text)
         converted = KustoBackend(processing_pipeline=pipeline).convert(collection)
     except (SigmaError, OSError, TypeError, NotImplementedError) as error:
         raise RuleError([f"{rule.path}: pySigma cannot convert it: {error}"]) from error
-    if len(converted) != 1 or f'Operation =~ "{FUNCTION}"' not in converted[0]:
+    if len(converted) != 1:
+        raise RuleError([f"{rule.path}: not one query but {len(converted)} (give one condition)"])
+    return str(converted[0])
+
+
+def _events(rule: Rule, root: Path) -> list[str]:
+    """Return the rule's records, read through the function, as the lines of a KQL pipe."""
+    query = record_level(rule, root, PIPELINE)
+    if f'Operation =~ "{FUNCTION}"' not in query:
         raise RuleError(
             [f"{rule.path}: a condition without Operation: {FUNCTION} (every condition needs it)"]
         )
-    return [line.rstrip() for line in str(converted[0]).split("\n")]
+    return [line.rstrip() for line in query.split("\n")]
 
 
 def _plain(rule: Rule, events: list[str]) -> list[str]:

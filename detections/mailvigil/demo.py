@@ -40,7 +40,7 @@ def run_demo(out: Console, progress: Progress, stdin: BinaryIO, scenario: Scenar
         export, approved = Path(folder) / "export.csv", Path(folder) / "approved.csv"
         progress.phase("making a tenant", 0)
         count = _write(scenario, export, approved)
-        out.print(Text(_tenant(scenario, count)))
+        out.print(Text(_tenant(scenario, count)), soft_wrap=True)
         request = Request(paths=(str(export),), approved=approved)
         hunted = hunt(request, stdin=stdin, name_of=name_of, progress=progress)
     print_table(hunted, out)
@@ -81,7 +81,7 @@ def _verdict(out: Console, scenario: Scenario, hunted: Hunted) -> bool:
         f"A rule keyed on ClientAppId alone finds {_others(client_app, facts.caller)}.",
         f"A rule with a first-party allow list finds {_others(allow_list, facts.caller)}.",
     ):
-        out.print(Text(line))
+        out.print(Text(line), soft_wrap=True)
     return set(facts.mailboxes) <= set(read)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from string import Template
 
+from audit_feed.shape import NO_CALLER
 from mailvigil.engine import Row
 from mailvigil.replay import Alert
 from mailvigil.rules import SEVERITIES, Rule
@@ -100,6 +101,8 @@ def finding(rule: Rule, alerts: Sequence[Alert], whole: Row, name_of: NameOf) ->
 
 def display_name(caller: str, name: str) -> str:
     """Return a caller as people read it: its name and id, or its id alone."""
+    if caller == NO_CALLER:
+        return "a client that names no application"
     return f"{name} ({caller})" if name else caller
 
 

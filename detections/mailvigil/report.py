@@ -149,7 +149,7 @@ def _defused(value: object) -> object:
 def print_table(hunted: Hunted, console: Console) -> None:
     """Print what was read and found. What comes from logs is shown as text, never as markup."""
     for line in summary_lines(hunted):
-        console.print(Text(line))
+        console.print(Text(line), soft_wrap=True)
     for found in hunted.findings:
         console.print()
         console.print(_table(found))

@@ -63,10 +63,16 @@ def select_rows(source: str, table: Table, *, keep_record: bool = True) -> str:
     )
     event_time = _READ["utc"](_column(table, "EventTime"), table)
     spec = _quote(json.dumps(_spec(table)))
+    kinds = f", json_type(text, {_held_paths(table)}) AS k" if keep_record else ""
     return (
         f'SELECT\n  {columns},\n  {event_time} AS "{ARRIVED}"\n'
-        f"FROM (SELECT text, json_transform(text, {spec}) AS r FROM ({source}))"
+        f"FROM (SELECT text, json_transform(text, {spec}) AS r{kinds} FROM ({source}))"
     )
+
+
+def _held_paths(table: Table) -> str:
+    """Return the paths of the fields that columns keep, as a list: one parse for all of them."""
+    return "[" + ", ".join(_quote(f'$."{c.holds}"') for c in _holders(table)) + "]"
 
 
 def _column(table: Table, name: str) -> Column:
@@ -178,9 +184,9 @@ def _property(column: Column, _table: Table) -> str:
 def _rest(_column: Column, table: Table) -> str:
     """Return the record without the fields that a column keeps unchanged (RFC 7396 nulls)."""
     held = ", ".join(
-        f"CASE WHEN json_type(text, '$.\"{c.holds}\"') IN {_JSON_TYPES[c.read]} "
+        f"CASE WHEN k[{place}] IN {_JSON_TYPES[c.read]} "
         f"AND {_READ[c.read](c, table)} IS NOT NULL THEN '\"{c.holds}\":null' END"
-        for c in _holders(table)
+        for place, c in enumerate(_holders(table), 1)
     )
     return f"json_merge_patch(text::JSON, ('{{' || concat_ws(',', {held}) || '}}')::JSON)"
 
