@@ -36,12 +36,14 @@ test-fast: .venv/.ready node_modules/.ready ## Run the tests that are not marked
 test-oldest: .tools/py311/.ready node_modules/.ready ## Run the fast tests on Python 3.11
 	$(OLDEST) -m pytest -m 'not slow' -p no:cacheprovider
 
-check: .venv/.ready node_modules/.ready ## Lint, format, types, locks
+check: .venv/.ready node_modules/.ready ## Lint, format, types, locks, rules
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	.ci/uv lock --check
 	$(PYTHON) .ci/check_locks.py
+	$(PYTHON) -m mailvigil rules check
+	$(PYTHON) -m mailvigil rules compile --check
 
 format: .venv/.ready ## Put the code into its form
 	$(PYTHON) -m ruff check --fix-only .

@@ -29,11 +29,15 @@ def load_approved(con: duckdb.DuckDBPyConnection, path: Path) -> int:
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
                 raise InputError(
-                    str(path), f"no column {', '.join(missing)}", f"the columns are {','.join(COLUMNS)}"
+                    str(path),
+                    f"no column {', '.join(missing)}",
+                    f"the columns are {','.join(COLUMNS)}",
                 )
             rows = [_row(path, reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(str(path), f"cannot be read: {error}", "name a CSV file in UTF-8") from error
+        raise InputError(
+            str(path), f"cannot be read: {error}", "name a CSV file in UTF-8"
+        ) from error
     insert(con, "_Watchlists", rows)
     return len(rows)
 
@@ -47,5 +51,7 @@ def _row(path: Path, line: int, row: dict[str, str | None]) -> SourceRow:
         try:
             datetime.fromisoformat(values[name] or "2000-01-01")
         except ValueError as error:
-            raise InputError(where, f"{name} {values[name]!r} is no date", "write 2026-01-31") from error
+            raise InputError(
+                where, f"{name} {values[name]!r} is no date", "write 2026-01-31"
+            ) from error
     return {**values, "_Alias": ALIAS, "SearchKey": values["Caller"]}

@@ -41,7 +41,9 @@ def load_baseline(con: duckdb.DuckDBPyConnection, path: Path) -> int:
     """
     lines = _read(path).splitlines()
     if not lines or _json(path, 1, lines[0]) != HEAD:
-        raise InputError(str(path), "no caller baseline of this version", "make it with --save-baseline")
+        raise InputError(
+            str(path), "no caller baseline of this version", "make it with --save-baseline"
+        )
     rows = [_row(path, number, line) for number, line in enumerate(lines[1:], 2) if line.strip()]
     insert(con, TABLE, rows)
     # Remembered rows are visible at every tick: when they were written does not matter.
@@ -55,8 +57,12 @@ def save_baseline(engine: Engine, path: Path) -> int:
     Rows of a baseline that was loaded are kept and brought up to date.
     """
     rows = [
-        *engine.run(engine.prepare(_KNOWN.format(per_mailbox=" = ''", remembered="isempty")), END_OF_TIME),
-        *engine.run(engine.prepare(_KNOWN.format(per_mailbox="", remembered="isnotempty")), END_OF_TIME),
+        *engine.run(
+            engine.prepare(_KNOWN.format(per_mailbox=" = ''", remembered="isempty")), END_OF_TIME
+        ),
+        *engine.run(
+            engine.prepare(_KNOWN.format(per_mailbox="", remembered="isnotempty")), END_OF_TIME
+        ),
     ]
     lines = [json.dumps(HEAD), *sorted(_line(row) for row in rows)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -80,7 +86,9 @@ def _json(path: Path, line: int, text: str) -> object:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise InputError(f"{path}:{line}", "no caller baseline: not JSON", "make it with --save-baseline") from error
+        raise InputError(
+            f"{path}:{line}", "no caller baseline: not JSON", "make it with --save-baseline"
+        ) from error
 
 
 def _row(path: Path, line: int, text: str) -> SourceRow:
@@ -90,9 +98,13 @@ def _row(path: Path, line: int, text: str) -> SourceRow:
         raise InputError(f"{path}:{line}", "no row of a caller baseline", "make the file anew")
     try:
         return {
-            name: datetime.fromisoformat(str(data[name])).astimezone(UTC) if kind == "datetime" else data[name]
+            name: datetime.fromisoformat(str(data[name])).astimezone(UTC)
+            if kind == "datetime"
+            else data[name]
             for name, kind in columns.items()
             if name in data
         }
     except ValueError as error:
-        raise InputError(f"{path}:{line}", f"a time cannot be read: {error}", "make the file anew") from error
+        raise InputError(
+            f"{path}:{line}", f"a time cannot be read: {error}", "make the file anew"
+        ) from error

@@ -33,8 +33,14 @@ _OFFICE_NAMES = {
     "ObjectId": "OfficeObjectId",
 }
 _OFFICE_WORDS: Mapping[str, Mapping[object, str]] = {
-    "UserType": {0: "Regular", 2: "Admin", 3: "DcAdmin", 4: "System", 5: "Application",
-                 6: "ServicePrincipal"},
+    "UserType": {
+        0: "Regular",
+        2: "Admin",
+        3: "DcAdmin",
+        4: "System",
+        5: "Application",
+        6: "ServicePrincipal",
+    },
     "LogonType": {0: "Owner", 1: "Admin", 2: "Delegated"},
     "RecordType": {2: "ExchangeItem", 50: "ExchangeItemAggregated"},
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from sigma.collection import SigmaCollection
+from sigma.rule import SigmaRule
 from sigma.validation import SigmaValidator
 from sigma.validators.core import validators
 
@@ -90,8 +90,7 @@ def _sigma(rules: Sequence[Rule]) -> Iterator[str]:
     chosen = {check for name, check in validators.items() if name not in _NEED_NETWORK}
     validator = SigmaValidator(chosen)
     for rule in rules:
-        collection = SigmaCollection.from_yaml(rule.text)
-        for issue in validator.validate_rules(iter(collection.rules)):
+        for issue in validator.validate_rules(iter([SigmaRule.from_yaml(rule.text)])):
             yield f"{rule.path}: {issue.severity.name.lower()}: {issue.description}"
 
 
@@ -129,7 +128,7 @@ def _reads_known_tables(checked: Checked) -> Iterator[str]:
 def _maps_real_columns(checked: Checked) -> Iterator[str]:
     for entity in checked.rule.entities:
         if entity.column not in checked.columns:
-            yield f"entity {entity.type} maps column {entity.column}, which the query does not return"
+            yield f"entity {entity.type} maps {entity.column}, which the query does not return"
 
 
 def _groups_by_real_columns(checked: Checked) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from sigma.backends.kusto import KustoBackend
+from sigma.backends.kusto.kusto import KustoBackend
 from sigma.collection import SigmaCollection
 from sigma.exceptions import SigmaError
 from sigma.processing.pipeline import ProcessingPipeline
@@ -84,7 +84,9 @@ def arrivals(rule: Rule, root: Path, step: str, *, first_only: bool) -> str:
 
     """
     keys = f" by {', '.join(rule.by)}" if first_only else ""
-    arrived = f"summarize Arrived = min({ARRIVED}){keys}" if first_only else f"extend Arrived = {ARRIVED}"
+    arrived = (
+        f"summarize Arrived = min({ARRIVED}){keys}" if first_only else f"extend Arrived = {ARRIVED}"
+    )
     lines = [
         *_events(rule, root),
         f"| {arrived}",
@@ -147,7 +149,10 @@ def record_level(rule: Rule, root: Path, pipeline_file: str) -> str:
         path = root / "sigma" / "pipelines" / pipeline_file
         pipeline = ProcessingPipeline.from_yaml(path.read_text(encoding="utf-8"))
         collection = SigmaCollection.from_yaml(rule.text)
-        converted = KustoBackend(processing_pipeline=pipeline).convert(collection)
+        backend = KustoBackend(
+            processing_pipeline=pipeline  # type: ignore[arg-type]  # annotated dict, takes this
+        )
+        converted = backend.convert(collection)
     except (SigmaError, OSError, TypeError, NotImplementedError) as error:
         raise RuleError([f"{rule.path}: pySigma cannot convert it: {error}"]) from error
     if len(converted) != 1:

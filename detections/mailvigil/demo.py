@@ -74,10 +74,14 @@ def _verdict(out: Console, scenario: Scenario, hunted: Hunted) -> bool:
     allow_list = with_allow_list(records(scenario), first_party_ids(), approved=approved)
     out.print()
     for line in (
-        f"The intruder came as {display_name(facts.caller, name_of(facts.caller) or '')} by "
-        f"{facts.protocol}, with a forged token and without any sign-in.",
-        f"mailvigil found it by {_rules(caught)}, in {len(read)} of {len(facts.mailboxes)} "
-        f"mailboxes: {', '.join(read)}.",
+        (
+            f"The intruder came as {display_name(facts.caller, name_of(facts.caller) or '')} by "
+            f"{facts.protocol}, with a forged token and without any sign-in."
+        ),
+        (
+            f"mailvigil found it by {_rules(caught)}, in {len(read)} of {len(facts.mailboxes)} "
+            f"mailboxes: {', '.join(read)}."
+        ),
         f"A rule keyed on ClientAppId alone finds {_others(client_app, facts.caller)}.",
         f"A rule with a first-party allow list finds {_others(allow_list, facts.caller)}.",
     ):

@@ -24,6 +24,7 @@ _WATCHLIST = (
     "{ _Watchlists | where _Alias == watchlistAlias | project-away _Alias }"
 )
 
+
 class NotRunError(MailvigilError):
     """The local engine refuses a construct of this query: rewrite it."""
 
@@ -117,7 +118,7 @@ class Engine:
         """
         look_at(self._con, now)
         moment = now.astimezone(UTC).replace(tzinfo=None)
-        bound = {name: moment for name in query.parameters}
+        bound = dict.fromkeys(query.parameters, moment)
         try:
             result = self._con.execute(query.sql, bound or None)
             names = [str(d[0]) for d in result.description or ()]

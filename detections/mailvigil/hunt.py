@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -14,7 +14,7 @@ import duckdb
 
 from mailvigil import baseline
 from mailvigil.approved import load_approved
-from mailvigil.compile import to_kql, whole_causes, with_windows
+from mailvigil.compile import FUNCTION, to_kql, whole_causes, with_windows
 from mailvigil.content import Function, content_root, load_functions
 from mailvigil.engine import Engine, Row
 from mailvigil.errors import InputError
@@ -55,13 +55,13 @@ class Request:
 
     paths: tuple[str, ...]
     workspace: Path | None = None
-    plan: Plan = Plan()
+    plan: Plan = field(default_factory=Plan)
     rules: tuple[str, ...] = ()
     baseline: Path | None = None
     save_baseline: Path | None = None
     approved: Path | None = None
     strict: bool = False
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +90,24 @@ class Hunted:
         return sum(file.unreadable_count for file in self.load.files)
 
 
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """The rules of this hunt, their compiled texts by name, and where the content is."""
+
+    root: Path
+    functions: tuple[Function, ...]
+    chosen: tuple[Rule, ...]
+    texts: Mapping[str, str]
+
+    @property
+    def read_record(self) -> bool:
+        """Whether any query reads the column Record, which takes half of the memory."""
+        return any(_READS_RECORD.search(t) for t in (*self.texts.values(), *self._bodies()))
+
+    def _bodies(self) -> tuple[str, ...]:
+        return tuple(function.body for function in self.functions)
+
+
 def hunt(request: Request, *, stdin: BinaryIO, name_of: NameOf, progress: Progress) -> Hunted:
     """Load what *request* names, replay the rules over it and return what was found.
 
@@ -98,20 +116,39 @@ def hunt(request: Request, *, stdin: BinaryIO, name_of: NameOf, progress: Progre
         RuleError: A rule of the content is broken.
 
     """
-    root = content_root()
-    functions = load_functions(root)
-    rules = _selected(load_rules(root), request.rules)
-    texts = {rule.name: to_kql(rule, root) for rule in rules}
+    rules = _rules(content_root(), request.rules)
     with tempfile.TemporaryDirectory(prefix="mailvigil") as scratch:
         con = open_workspace(request.workspace, Path(scratch))
         try:
-            loaded = _load(con, request, stdin, progress, Path(scratch), _keep_record(request, functions, texts))
-            engine = Engine(con, functions)
-            progress.phase("joining sources", 1)
+            keep_record = request.workspace is not None or rules.read_record
+            loaded = _load(con, request, stdin, progress, Path(scratch), keep_record=keep_record)
+            engine = Engine(con, rules.functions)
+            progress.phase("joining sources", 0)
             engine.keep_functions()
-            return _judge(con, engine, request, rules, texts, loaded, name_of, progress)
+            covered = span(engine)
+            judged = [
+                _judge(engine, rules, rule, request.plan, covered, progress)
+                for rule in rules.chosen
+            ]
+            findings = [f for one in judged for f in _findings(engine, rules, one, name_of)]
+            if request.save_baseline:
+                baseline.save_baseline(engine, request.save_baseline)
+            return Hunted(
+                load=loaded,
+                distinct_records=_count(con, "M365Activity_CL"),
+                distinct=_count(con, f"_{FUNCTION}"),
+                span=covered,
+                replayed=tuple(judged),
+                findings=tuple(sorted(findings, key=lambda f: f.order)),
+            )
         finally:
             con.close()
+
+
+def _rules(root: Path, names: Sequence[str]) -> _Rules:
+    chosen = _selected(load_rules(root), names)
+    texts = {rule.name: to_kql(rule, root) for rule in chosen}
+    return _Rules(root, load_functions(root), chosen, texts)
 
 
 def _selected(rules: Sequence[Rule], names: Sequence[str]) -> tuple[Rule, ...]:
@@ -124,19 +161,14 @@ def _selected(rules: Sequence[Rule], names: Sequence[str]) -> tuple[Rule, ...]:
     return tuple(rule for rule in rules if not names or rule.name in wanted)
 
 
-def _keep_record(request: Request, functions: Sequence[Function], texts: Mapping[str, str]) -> bool:
-    """Tell whether the column Record is wanted: it takes half of the memory."""
-    read = any(_READS_RECORD.search(text) for text in (*texts.values(), *(f.body for f in functions)))
-    return request.workspace is not None or read
-
-
-def _load(  # noqa: PLR0913 - the collaborators of a load, named at the one call
+def _load(
     con: duckdb.DuckDBPyConnection,
     request: Request,
     stdin: BinaryIO,
     progress: Progress,
     scratch: Path,
-    keep_record: bool,  # noqa: FBT001 - private
+    *,
+    keep_record: bool,
 ) -> LoadReport:
     loaded = LoadReport(())
     if request.paths:
@@ -157,58 +189,44 @@ def _load(  # noqa: PLR0913 - the collaborators of a load, named at the one call
     return loaded
 
 
-def _judge(  # noqa: PLR0913 - as above
-    con: duckdb.DuckDBPyConnection,
+def _judge(
     engine: Engine,
-    request: Request,
-    rules: Sequence[Rule],
-    texts: Mapping[str, str],
-    loaded: LoadReport,
-    name_of: NameOf,
+    rules: _Rules,
+    rule: Rule,
+    plan: Plan,
+    covered: tuple[datetime, datetime] | None,
     progress: Progress,
-) -> Hunted:
-    covered = span(engine)
-    replayed = []
-    found: list[Finding] = []
-    for rule in rules:
-        at = ticks(engine, rule, content_root(), request.plan) if covered else []
-        progress.phase(rule.name, len(at))
-        length = covered[1] - covered[0] if covered else request.plan.step
-        text = with_windows(texts[rule.name], windows(rule, request.plan, length))
-        replayed.append(replay(engine, rule, text, at, progress.tick))
-        found.extend(_findings(engine, rule, replayed[-1].alerts, name_of))
-    if request.save_baseline:
-        baseline.save_baseline(engine, request.save_baseline)
-    return Hunted(
-        load=loaded,
-        distinct_records=_count(con, 'SELECT count(*) FROM "M365Activity_CL"'),
-        distinct=_count(con, 'SELECT count(*) FROM "_MailItemsAccessed"'),
-        span=covered,
-        replayed=tuple(replayed),
-        findings=tuple(sorted(found, key=lambda f: f.order)),
-    )
+) -> Replayed:
+    if covered is None:
+        return Replayed(rule, 0, (), "")
+    at = ticks(engine, rule, rules.root, plan)
+    progress.phase(rule.name, len(at))
+    text = with_windows(rules.texts[rule.name], windows(rule, plan, covered[1] - covered[0]))
+    return replay(engine, rule, text, at, progress.tick)
 
 
-def _findings(
-    engine: Engine, rule: Rule, alerts: Sequence[Alert], name_of: NameOf
-) -> list[Finding]:
-    groups = causes(rule, alerts)
-    wholes = _wholes(engine, rule, groups)
+def _findings(engine: Engine, rules: _Rules, replayed: Replayed, name_of: NameOf) -> list[Finding]:
+    rule = replayed.rule
+    groups = causes(rule, replayed.alerts)
+    wholes = _wholes(engine, rules, rule, groups)
     return [finding(rule, group, wholes[key], name_of) for key, group in groups.items()]
 
 
-def _wholes(engine: Engine, rule: Rule, groups: Mapping[Key, Sequence[Alert]]) -> Mapping[Key, Row]:
+def _wholes(
+    engine: Engine, rules: _Rules, rule: Rule, groups: Mapping[Key, Sequence[Alert]]
+) -> Mapping[Key, Row]:
     """Return for each cause its row over all of its records, from its first access on."""
     if not groups:
         return {}
     columns = {**dict.fromkeys(rule.by, "string"), "Since": "datetime"}
-    engine.put(_FIRED, columns, [(*key, group[0].row["FirstSeen"]) for key, group in groups.items()])
-    query = engine.prepare(whole_causes(rule, content_root(), _FIRED))
+    since = [(*key, group[0].row["FirstSeen"]) for key, group in groups.items()]
+    engine.put(_FIRED, columns, since)
+    query = engine.prepare(whole_causes(rule, rules.root, _FIRED))
     return {key_of(rule, row): row for row in engine.run(query, END_OF_TIME)}
 
 
-def _count(con: duckdb.DuckDBPyConnection, sql: str) -> int:
-    row = con.execute(sql).fetchone()
+def _count(con: duckdb.DuckDBPyConnection, table: str) -> int:
+    row = con.execute(f'SELECT count(*) FROM "{table}"').fetchone()
     return int(row[0]) if row else 0
 
 

@@ -136,9 +136,7 @@ def _world(
     return engine
 
 
-def _noticed(
-    mutant: Mutant, worlds: Sequence[tuple[Case, Engine]], lacks: frozenset[str]
-) -> bool:
+def _noticed(mutant: Mutant, worlds: Sequence[tuple[Case, Engine]], lacks: frozenset[str]) -> bool:
     if mutant.kql is None:
         return True
     queries: dict[bool, Query] = {}

@@ -16,11 +16,15 @@ from mailvigil.engine import Engine, NotRunError, QueryError, Row
 from mailvigil.rules import Rule, duration
 from mailvigil.workspace import END_OF_TIME
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How to replay. ``as_of`` (aware) asks for one evaluation; ``memory`` and
-    ``minimum_history`` replace the rule's own windows, None leaves or widens them:
-    ``memory`` None means all of the data."""
+    """How to replay.
+
+    ``step`` is the time between two evaluations; ``as_of`` (aware) asks for one evaluation.
+    ``memory`` is how far back a key counts as known, None means all of the data.
+    ``minimum_history`` replaces the rules' own, None leaves it.
+    """
 
     step: timedelta = timedelta(days=1)
     as_of: datetime | None = None

@@ -159,8 +159,11 @@ def summary_lines(hunted: Hunted) -> list[str]:
     """Return the sentences above the findings."""
     files, skipped = len(hunted.load.files), len(hunted.load.skipped)
     lines = [
-        f"{hunted.records:,} records read from {files} file(s), {hunted.unreadable:,} unreadable, "
-        f"{skipped} other file(s) left out; {hunted.distinct:,} distinct MailItemsAccessed.",
+        (
+            f"{hunted.records:,} records read from {files} file(s), "
+            f"{hunted.unreadable:,} unreadable, {skipped} other file(s) left out; "
+            f"{hunted.distinct:,} distinct MailItemsAccessed."
+        ),
         *(f"  unreadable: {bad}" for file in hunted.load.files for bad in file.unreadable[:_SHOWN]),
         *(f"  left out: {bad}" for bad in hunted.load.skipped[:_SHOWN]),
     ]

@@ -70,7 +70,9 @@ def _compile(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: Text
         print(f"{path}: {'out of date' if args.check else 'written'}", file=out)
         if not args.check:
             _write(path, wanted.get(path))
-    print(f"{len(wanted)} rules, {len(stale)} files {'stale' if args.check else 'changed'}", file=out)
+    print(
+        f"{len(wanted)} rules, {len(stale)} files {'stale' if args.check else 'changed'}", file=out
+    )
     return EXIT_STALE if args.check and stale else EXIT_OK
 
 
@@ -89,7 +91,10 @@ def _write(path: Path, text: str | None) -> None:
 def _test(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     root = content_root()
     verdicts: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory(prefix="mailvigil") as scratch, Shown(Console(file=err)) as bar:
+    with (
+        tempfile.TemporaryDirectory(prefix="mailvigil") as scratch,
+        Shown(Console(file=err)) as bar,
+    ):
         con = open_workspace(None, Path(scratch))
         bench = Bench(con, load_functions(root))
         for rule in _named(load_rules(root), args.names):
@@ -115,7 +120,10 @@ def _mutate(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO
     root = content_root()
     functions = load_functions(root)
     scores = []
-    with tempfile.TemporaryDirectory(prefix="mailvigil") as scratch, Shown(Console(file=err)) as bar:
+    with (
+        tempfile.TemporaryDirectory(prefix="mailvigil") as scratch,
+        Shown(Console(file=err)) as bar,
+    ):
         for rule in _named(load_rules(root), args.names):
             bar.phase(rule.name, sum(1 for _ in mutants(rule, root)))
             cases = load_cases(test_path(rule))

@@ -17,15 +17,20 @@ from pathlib import Path
 import duckdb
 import yaml
 
+from mailvigil.carriers import LACKS, SHAPERS, SourceRow, insert
 from mailvigil.content import Function
 from mailvigil.engine import Engine, NotRunError, Query, QueryError, Row
 from mailvigil.errors import RuleError
 from mailvigil.rules import Rule
-from mailvigil.carriers import LACKS, SHAPERS, SourceRow, insert
 
 _AGO = re.compile(r"-(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
-_FILLED = ("M365Activity_CL", "CloudAppEvents", "OfficeActivity", "M365CallerBaseline_CL",
-           "_Watchlists")
+_FILLED = (
+    "M365Activity_CL",
+    "CloudAppEvents",
+    "OfficeActivity",
+    "M365CallerBaseline_CL",
+    "_Watchlists",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +91,9 @@ def _case(item: Mapping[str, object], defaults: Mapping[str, object], now: datet
         now=now,
         given=tuple(_record({**defaults, **row}, now) for row in _rows(item, "given")),
         baseline=tuple(_times(row, now) for row in _rows(item, "baseline")),
-        approved=tuple({**_times(row, now), "_Alias": "ApprovedMailCallers"}
-                       for row in _rows(item, "approved")),
+        approved=tuple(
+            {**_times(row, now), "_Alias": "ApprovedMailCallers"} for row in _rows(item, "approved")
+        ),
         expect=tuple(_times(row, now) for row in _rows(item, "expect")),
     )
 
@@ -130,9 +136,7 @@ class Bench:
 
     def __init__(self, con: duckdb.DuckDBPyConnection, functions: Sequence[Function]) -> None:
         self._con = con
-        self._engines = {
-            has: Engine(con, functions, absent(has)) for has in (True, False)
-        }
+        self._engines = {has: Engine(con, functions, absent(has)) for has in (True, False)}
 
     def outcomes(self, rule: Rule, kql: str, cases: Sequence[Case]) -> Iterator[Outcome]:
         """Yield one outcome for each case and each of the rule's sources."""
@@ -206,4 +210,6 @@ def _plain(value: object) -> object:
 
 
 def _brief(row: Row) -> dict[str, object]:
-    return {n: str(v) if isinstance(v, datetime) else v for n, v in row.items() if v not in ("", [])}
+    return {
+        n: str(v) if isinstance(v, datetime) else v for n, v in row.items() if v not in ("", [])
+    }

@@ -35,6 +35,18 @@ class Diagnostic:
     line: int
     column: int
 
+    @classmethod
+    def load(cls, found: Mapping[str, object]) -> Self:
+        """Read one element of the bridge's answer; the text it points at joins the message."""
+        text = str(found["text"]).strip()
+        return cls(
+            code=str(found["code"]),
+            severity=str(found["severity"]),
+            message=f"{found['message']}{f' (at {text!r})' if text else ''}",
+            line=int(str(found["line"])),
+            column=int(str(found["column"])),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
@@ -68,15 +80,9 @@ class Validator:
         """Return what the parser says of *kql*; warnings are kept like errors."""
         answer = json.loads(str(self._v8.call("analyse", kql)))
         return Analysis(
-            diagnostics=tuple(Diagnostic(**_place(d)) for d in answer["diagnostics"]),
+            diagnostics=tuple(Diagnostic.load(found) for found in answer["diagnostics"]),
             columns={c["name"]: c["type"] for c in answer["columns"]},
         )
-
-
-def _place(found: dict[str, str | int]) -> dict[str, str | int]:
-    text = str(found.pop("text"))
-    near = f" (at {text!r})" if text.strip() else ""
-    return {**found, "message": f"{found['message']}{near}"}
 
 
 def _workspace(functions: Sequence[Function]) -> dict[str, object]:

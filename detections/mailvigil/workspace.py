@@ -43,8 +43,6 @@ MEMORY_LIMIT = "1200MB"
 2 GiB."""
 
 
-
-
 def open_workspace(
     save: Path | None, scratch: Path, *, memory_limit: str = MEMORY_LIMIT
 ) -> duckdb.DuckDBPyConnection:
@@ -88,9 +86,7 @@ def _check_format(con: duckdb.DuckDBPyConnection, save: Path | None) -> None:
 @cache
 def schemas() -> Mapping[str, Mapping[str, str]]:
     """Return every table that rules may read: column names and KQL types."""
-    own = {
-        name: {c.name: c.type for c in load_table(name).columns} for name in OWN_TABLES
-    }
+    own = {name: {c.name: c.type for c in load_table(name).columns} for name in OWN_TABLES}
     microsoft = {}
     for path in sorted((files("mailvigil") / "tables").iterdir(), key=lambda p: p.name):
         if path.name.endswith(".json"):
