@@ -24,8 +24,10 @@ Row = dict[str, object]
 NO_CALLER = "none"
 """The caller of a record that names no application (OWA, Outlook and EWS often do not)."""
 
-TIME_PATTERN = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?"
-"""The forms of CreationTime met so far. Without a zone it is UTC."""
+_HOUR_MINUTE = r"([01]\d|2[0-3]):[0-5]\d"
+TIME_PATTERN = rf"[12]\d{{3}}-\d\d-\d\dT{_HOUR_MINUTE}:[0-5]\d(\.\d+)?(Z|[+-]{_HOUR_MINUTE})?"
+"""The forms of CreationTime met so far. Without a zone it is UTC. Years from 1000 to 2999 and
+hours up to 23: outside of these, Python and DuckDB differ in what is a time."""
 
 INT_PATTERN = r"-?\d{1,9}"
 LONG_PATTERN = r"-?\d{1,18}"
@@ -47,6 +49,11 @@ Verbatim = Callable[[object], tuple[object, bool]]
 Derived = Callable[[Record], object]
 """From the record to a column's value."""
 
+# Python's $ also matches before a last line break; RE2's and KQL's does not.
+_ADDRESS_STEPS = [
+    (re.compile(pattern.replace("$", r"\Z"), re.ASCII), replacement)
+    for pattern, replacement in ADDRESS_STEPS
+]
 _time = re.compile(TIME_PATTERN, re.ASCII).fullmatch
 _int = re.compile(INT_PATTERN, re.ASCII).fullmatch
 _long = re.compile(LONG_PATTERN, re.ASCII).fullmatch
@@ -143,8 +150,8 @@ def address(raw: str) -> str:
     value = raw.strip(" ").lower()
     if not ("[" in value or "%" in value or ("." in value and ":" in value)):
         return value
-    for pattern, replacement in ADDRESS_STEPS:
-        value = re.sub(pattern, replacement, value)
+    for pattern, replacement in _ADDRESS_STEPS:
+        value = pattern.sub(replacement, value)
     return value
 
 

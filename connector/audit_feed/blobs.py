@@ -1,0 +1,72 @@
+"""What the feed lists: references to content blobs. No I/O in this module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+CONTENT_TYPES = (
+    "Audit.AzureActiveDirectory",
+    "Audit.Exchange",
+    "Audit.SharePoint",
+    "Audit.General",
+    "DLP.All",
+)
+"""Every content type of the Management Activity API, spelled as it must be: another spelling
+can be answered with 200 and an empty list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One content type of one tenant: what is listed, paced and stated together."""
+
+    tenant: str
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentBlob:
+    """One blob of audit records that the feed says can be fetched.
+
+    ``created`` is when the blob became available, *not* when its events happened: events
+    reach a blob in any order and hours late. Both times are aware, UTC.
+
+    Source: Office 365 Management Activity API reference, "List available content".
+    """
+
+    stream: Stream
+    id: str
+    uri: str
+    created: datetime
+    expires: datetime
+
+    @classmethod
+    def from_api(cls, stream: Stream, item: Mapping[str, object]) -> ContentBlob:
+        """Read one element of the listing.
+
+        Raises:
+            KeyError: A field is missing.
+            ValueError: A time cannot be read.
+
+        """
+        return cls(
+            stream=stream,
+            id=str(item["contentId"]),
+            uri=str(item["contentUri"]),
+            created=_utc(str(item["contentCreated"])),
+            expires=_utc(str(item["contentExpiration"])),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing; ``next`` is the address of the following one, or ``""``."""
+
+    blobs: tuple[ContentBlob, ...]
+    next: str
+
+
+def _utc(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

@@ -1,0 +1,83 @@
+"""Credentials and tokens, by Microsoft's own library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from azure.core.credentials import TokenCredential
+from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.identity import (
+    CertificateCredential,
+    ClientSecretCredential,
+    ManagedIdentityCredential,
+    WorkloadIdentityCredential,
+)
+
+from audit_feed.clouds import Cloud
+from audit_feed.errors import AccessError, ConfigError, RetryError
+from audit_feed.settings import Credential, Tenant
+
+
+def credential(tenant: Tenant, cloud: Cloud) -> TokenCredential:
+    """Return the library's credential for *tenant*.
+
+    Raises:
+        ConfigError: The certificate's file cannot be used.
+
+    """
+    try:
+        return _made(tenant.id, tenant.credential, _options(cloud))
+    except (ValueError, OSError) as error:
+        raise ConfigError([f"tenant {tenant.id}: credential: {type(error).__name__}"]) from None
+
+
+def _made(tenant: str, given: Credential, options: Mapping[str, Any]) -> TokenCredential:
+    values = given.values
+    match given.kind:
+        case "secret":
+            return ClientSecretCredential(tenant, values["client_id"], values["secret"], **options)
+        case "certificate":
+            path = values["certificate"]
+            return CertificateCredential(tenant, values["client_id"], path, **options)
+        case "federated":
+            return WorkloadIdentityCredential(
+                tenant_id=tenant,
+                client_id=values["client_id"],
+                token_file_path=str(Path(values["token_file"])),
+                **options,
+            )
+        case _:
+            return ManagedIdentityCredential(client_id=values.get("client_id"))
+
+
+def _options(cloud: Cloud) -> dict[str, Any]:  # keyword arguments of azure-core, which are untyped
+    known = cloud.login.endswith((".microsoftonline.com", ".microsoftonline.us"))
+    verify: dict[str, Any] = {"connection_verify": cloud.ca} if cloud.ca else {}
+    return {"authority": cloud.login, "disable_instance_discovery": not known, **verify}
+
+
+class FeedTokens:
+    """Bearer tokens for the feed; the library keeps and renews them."""
+
+    def __init__(self, credential: TokenCredential, audience: str) -> None:
+        self._credential = credential
+        self._scope = f"{audience.rstrip('/')}/.default"
+
+    def __call__(self) -> str:
+        """Return a token; see ``feed.Tokens``."""
+        try:
+            return self._credential.get_token(self._scope).token
+        except ClientAuthenticationError as error:
+            raise AccessError(
+                "sign-in", f"refused: {_reason(error)}", "check client, secret and consent"
+            ) from None
+        except AzureError as error:
+            raise RetryError("sign-in", f"no token: {type(error).__name__}") from None
+
+
+def _reason(error: ClientAuthenticationError) -> str:
+    """Return the code of Entra's refusal (``AADSTS…``), never its text, which can hold ids."""
+    words = str(error.message).replace(":", " ").split()
+    return next((word for word in words if word.startswith("AADSTS")), "no reason given")

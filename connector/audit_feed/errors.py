@@ -1,0 +1,75 @@
+"""Everything the connector raises on purpose, by what to do: retry, skip the blob, or stop.
+
+Messages carry no query string, no body and no token: all of them can hold tenant data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+
+class AuditFeedError(Exception):
+    """Base of every error the connector raises. Never raised itself."""
+
+
+class ConfigError(AuditFeedError):
+    """Settings are missing or wrong. Stop: a retry cannot help."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problems))
+
+
+class AccessError(AuditFeedError):
+    """No token, or one that is not allowed to do this. Stop this tenant and say what to mend."""
+
+    def __init__(self, where: str, what: str, todo: str) -> None:
+        self.where = where
+        self.what = what
+        super().__init__(f"{where}: {what} ({todo})")
+
+
+class RetryError(AuditFeedError):
+    """A passing fault: the same request may work later. Spends an attempt."""
+
+    def __init__(self, where: str, what: str) -> None:
+        self.where = where
+        self.what = what
+        super().__init__(f"{where}: {what}")
+
+
+class ThrottledError(AuditFeedError):
+    """Too many requests. Everything of this tenant waits ``wait``; no attempt is spent."""
+
+    def __init__(self, where: str, wait: timedelta | None) -> None:
+        self.where = where
+        self.wait = wait
+        super().__init__(f"{where}: throttled")
+
+
+class BlobExpiredError(AuditFeedError):
+    """The blob is past its 7 days. Its records are lost: count and report."""
+
+
+class BlobRejectedError(AuditFeedError):
+    """The service says that this blob does not exist, or its content is no list of records.
+
+    Skip it for now: it stays on record, and is tried again on request until it expires.
+    """
+
+
+class WindowError(AuditFeedError):
+    """A listing cannot go on as it is: build the window anew and list from page 1."""
+
+
+class LedgerError(AuditFeedError):
+    """The ledger cannot be read or is of another version. Stop: it is never taken for empty."""
+
+
+class LedgerConflictError(LedgerError):
+    """Another run changed this row first. Read it again; what was just sent may be sent twice."""
+
+
+class LeaseHeldError(LedgerError):
+    """Another collector works with this ledger. Stop."""

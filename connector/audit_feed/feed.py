@@ -1,0 +1,251 @@
+"""The Management Activity API. Its status codes and error codes become ours here, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import orjson
+import requests
+
+from audit_feed.blobs import ContentBlob, Page, Stream
+from audit_feed.errors import (
+    AccessError,
+    AuditFeedError,
+    BlobExpiredError,
+    BlobRejectedError,
+    RetryError,
+    ThrottledError,
+    WindowError,
+)
+from audit_feed.windows import Window
+
+TIMEOUT_SECONDS = (10, 60)
+"""To connect, and between two pieces of an answer."""
+
+CHUNK_BYTES = 262_144
+_UNAUTHORIZED = 401
+_OK = 200
+_TOO_MANY = 429
+_SHOWN_CODE = 60
+
+STOP = {
+    "AF10001": ("the token lacks ActivityFeed.Read", "grant that application permission"),
+    "AF20010": ("the tenant is not the token's", "check the tenant's id"),
+    "AF20011": ("the tenant is unknown", "check its id, and that auditing is on"),
+    "AF20012": ("the tenant is not set up", "turn unified auditing on"),
+    "AF20013": ("the tenant's id is no GUID", "check it"),
+    "AF20020": ("the content type is not valid", "check its spelling"),
+    "AF20022": ("there is no subscription", "start one; mailvigil doctor tells how"),
+    "AF20023": ("the subscription was disabled by an administrator", "start it again if you may"),
+}
+"""Error code to what is wrong and how to mend it. Source: the API's reference, "Errors"."""
+
+EXPIRED = frozenset({"AF20051"})
+REJECTED = frozenset({"AF20050", "AF20052"})
+REBUILD_WINDOW = frozenset({"AF20030", "AF20031", "AF20055"})
+THROTTLED = frozenset({"AF429"})
+ALREADY_STARTED = "AF20024"
+
+
+class Tokens(Protocol):
+    """Gives access tokens: ``azure.identity`` credentials, seen from here."""
+
+    def __call__(self) -> str:
+        """Return a valid bearer token, or raise ``AccessError`` or ``RetryError``."""
+
+
+class Feed:
+    """One tenant's feed. Safe for several threads, as the session's pool is."""
+
+    def __init__(
+        self,
+        tenant: str,
+        host: str,
+        tokens: Tokens,
+        session: requests.Session,
+        before_request: Callable[[], None],
+    ) -> None:
+        """Ask *host* for *tenant*.
+
+        Args:
+            tenant: GUID of the tenant, which is also its PublisherIdentifier.
+            host: Scheme and host of the cloud's feed. Nothing else is ever sent a token.
+            tokens: Where tokens come from.
+            session: Pool of connections, with the authorities to trust.
+            before_request: Waits until the tenant's pace allows one more request.
+
+        """
+        self._tenant = tenant
+        self._host = host.rstrip("/")
+        self._tokens = tokens
+        self._session = session
+        self._before_request = before_request
+
+    def subscriptions(self) -> Mapping[str, str]:
+        """Return content type to status (``enabled``, ``disabled``)."""
+        answer = self._ask("GET", self._url("subscriptions/list"), {}, "list subscriptions")
+        found = _json(answer, "list subscriptions")
+        items = found if isinstance(found, list) else []
+        return {
+            str(i.get("contentType")): str(i.get("status")) for i in items if isinstance(i, dict)
+        }
+
+    def start(self, content_type: str) -> None:
+        """Start the subscription; one that is started already is good."""
+        where = f"start {content_type}"
+        url = self._url("subscriptions/start")
+        answer = self._request("POST", url, {"contentType": content_type}, where)
+        if answer.status_code != _OK and _code(answer) != ALREADY_STARTED:
+            raise error_of(answer.status_code, _code(answer), _retry_after(answer), where)
+
+    def page(self, stream: Stream, window: Window, address: str = "") -> Page:
+        """Return one page of the blobs created in *window*.
+
+        Args:
+            stream: Which content type.
+            window: Which span; the seven-day edge is the caller's concern.
+            address: ``Page.next`` of the page before, ``""`` for the first.
+
+        Raises:
+            WindowError: The answer is not about this window, or paging has to begin anew.
+            AuditFeedError: As :func:`error_of`.
+
+        """
+        where = f"list {stream.content_type} {_stamp(window.start)}"
+        asked = {} if address else _query(stream, window)
+        url = self._checked(address, where) or self._url("subscriptions/content")
+        answer = self._ask("GET", url, asked, where)
+        items = _json(answer, where)
+        if not isinstance(items, list):
+            raise RetryError(where, "JSON, but no list of blobs")
+        blobs = tuple(_blob(stream, item, where) for item in items)
+        outside = [blob.id for blob in blobs if blob.created not in window]
+        if outside:
+            raise WindowError(f"{where}: {len(outside)} blobs lie outside of the window asked for")
+        return Page(blobs, self._checked(answer.headers.get("NextPageUri", ""), where))
+
+    def fetch(self, blob: ContentBlob) -> Iterator[bytes]:
+        """Yield the blob's body in chunks, as JSON text."""
+        where = f"blob {blob.id}"
+        url = self._checked(blob.uri, where)
+        answer = self._ask("GET", url, {}, where)
+        try:
+            with answer:
+                yield from answer.iter_content(CHUNK_BYTES)
+        except requests.RequestException as error:
+            raise RetryError(where, f"broken off: {type(error).__name__}") from None
+
+    def _url(self, path: str) -> str:
+        return f"{self._host}/api/v1.0/{self._tenant}/activity/feed/{path}"
+
+    def _checked(self, address: str, where: str) -> str:
+        """Return *address* if it is on the configured host: elsewhere no token may go."""
+        given, own = urlsplit(address), urlsplit(self._host)
+        if address and (given.scheme, given.netloc) != (own.scheme, own.netloc):
+            raise BlobRejectedError(
+                f"{where}: the service names an address on {given.netloc!r}, which is not the "
+                "configured feed (another cloud? nothing was sent there)"
+            )
+        return address
+
+    def _ask(
+        self, method: str, url: str, query: Mapping[str, str], where: str
+    ) -> requests.Response:
+        """Return a good answer, or raise what a bad one means."""
+        answer = self._request(method, url, query, where)
+        if answer.status_code != _OK:
+            raise error_of(answer.status_code, _code(answer), _retry_after(answer), where)
+        return answer
+
+    def _request(
+        self, method: str, url: str, query: Mapping[str, str], where: str
+    ) -> requests.Response:
+        answer = self._once(method, url, query, where)
+        if answer.status_code == _UNAUTHORIZED:
+            answer.close()
+            answer = self._once(method, url, query, where)
+        return answer
+
+    def _once(
+        self, method: str, url: str, query: Mapping[str, str], where: str
+    ) -> requests.Response:
+        self._before_request()
+        try:
+            return self._session.request(
+                method,
+                url,
+                params={**query, "PublisherIdentifier": self._tenant},
+                headers={"Authorization": f"Bearer {self._tokens()}"},
+                timeout=TIMEOUT_SECONDS,
+                stream=True,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise RetryError(where, f"no answer: {type(error).__name__}") from None
+
+
+def error_of(status: int, code: str, wait: timedelta | None, where: str) -> AuditFeedError:
+    """Return what a bad answer means. A code that is not known goes by its status."""
+    if code in STOP:
+        what, todo = STOP[code]
+        return AccessError(where, f"{what} ({code})", todo)
+    if code in THROTTLED or status == _TOO_MANY:
+        return ThrottledError(where, wait)
+    if code in EXPIRED:
+        return BlobExpiredError(f"{where}: expired ({code})")
+    if code in REJECTED:
+        return BlobRejectedError(f"{where}: the content does not exist ({code})")
+    if code in REBUILD_WINDOW:
+        return WindowError(f"{where}: the window or page is refused ({code})")
+    return RetryError(where, f"HTTP {status}{f' {code}' if code else ''}")
+
+
+def _code(answer: requests.Response) -> str:
+    """Return the error's own code: one word of it, never a body."""
+    try:
+        with answer:
+            found = orjson.loads(answer.content)
+        code = str(found["error"]["code"])
+    except (ValueError, KeyError, TypeError, requests.RequestException):
+        return ""
+    return next(iter(code[:_SHOWN_CODE].split()), "")
+
+
+def _retry_after(answer: requests.Response) -> timedelta | None:
+    value = answer.headers.get("Retry-After", "")
+    return timedelta(seconds=int(value)) if value.isdecimal() else None
+
+
+def _json(answer: requests.Response, where: str) -> object:
+    try:
+        with answer:
+            return orjson.loads(answer.content)
+    except requests.RequestException as error:
+        raise RetryError(where, f"broken off: {type(error).__name__}") from None
+    except ValueError:
+        raise RetryError(where, f"HTTP {answer.status_code}, not JSON") from None
+
+
+def _blob(stream: Stream, item: object, where: str) -> ContentBlob:
+    try:
+        if isinstance(item, dict):
+            return ContentBlob.from_api(stream, item)
+    except (KeyError, ValueError):
+        pass
+    raise RetryError(where, "an element of the listing is no blob")
+
+
+def _query(stream: Stream, window: Window) -> dict[str, str]:
+    return {
+        "contentType": stream.content_type,
+        "startTime": _stamp(window.start),
+        "endTime": _stamp(window.end),
+    }
+
+
+def _stamp(time: datetime) -> str:
+    """Return *time* as the API takes it: UTC, no zone, no fraction."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")

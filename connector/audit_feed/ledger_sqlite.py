@@ -1,0 +1,268 @@
+"""The ledger in a SQLite file: for a laptop, a virtual machine or a container."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from audit_feed.blobs import ContentBlob, Stream
+from audit_feed.chunk import Parked
+from audit_feed.errors import LeaseHeldError, LedgerConflictError, LedgerError
+from audit_feed.ledger import BlobRow, State, listed
+from audit_feed.windows import Window
+
+FORMAT = 1
+"""Version of the file. Another one is refused."""
+
+_SCHEMA = """
+CREATE TABLE format (version INTEGER NOT NULL);
+CREATE TABLE hours (
+    tenant TEXT, content_type TEXT, hour TEXT, listed_at TEXT NOT NULL,
+    PRIMARY KEY (tenant, content_type, hour)
+) WITHOUT ROWID;
+CREATE TABLE blobs (
+    tenant TEXT, content_type TEXT, id TEXT, uri TEXT NOT NULL, created TEXT NOT NULL,
+    expires TEXT NOT NULL, state TEXT NOT NULL, seen TEXT NOT NULL, due TEXT NOT NULL,
+    attempts INTEGER NOT NULL, records INTEGER NOT NULL, sent INTEGER NOT NULL,
+    parked INTEGER NOT NULL, finished TEXT, last_error TEXT NOT NULL, version INTEGER NOT NULL,
+    PRIMARY KEY (tenant, content_type, id)
+) WITHOUT ROWID;
+CREATE INDEX blobs_due ON blobs (tenant, content_type, state, due);
+CREATE INDEX blobs_created ON blobs (tenant, content_type, created);
+CREATE TABLE parked (
+    tenant TEXT, content_type TEXT, id TEXT, record_id TEXT, data BLOB NOT NULL,
+    PRIMARY KEY (tenant, content_type, id, record_id)
+);
+"""
+_COLUMNS = (
+    "tenant, content_type, id, uri, created, expires, state, seen, due, attempts, records, "
+    "sent, parked, finished, last_error, version"
+)
+_MARKS = ", ".join("?" for _ in _COLUMNS.split(","))
+
+
+class SqliteLedger:
+    """A ``LedgerStore`` in one file. Safe for the threads of one process."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the ledger in *path*, or make an empty one where there is no file.
+
+        Raises:
+            LedgerError: The file is no ledger, or one of another version.
+
+        """
+        self._path = path
+        self._lock = Lock()
+        self._lease = FileLock(f"{path}.lock", blocking=False, thread_local=False)
+        try:
+            self._con = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._con.execute("PRAGMA journal_mode = WAL")
+            self._con.execute("PRAGMA synchronous = FULL")
+            self._con.execute("PRAGMA busy_timeout = 10000")
+        except sqlite3.Error as error:
+            raise LedgerError(f"{path}: cannot be opened as a ledger: {error}") from error
+        self._prepare()
+
+    def _prepare(self) -> None:
+        with self._step() as con:
+            tables = {name for (name,) in con.execute("SELECT name FROM sqlite_master")}
+            if not tables:
+                for statement in _SCHEMA.split(";"):
+                    con.execute(statement)
+                con.execute("INSERT INTO format VALUES (?)", (FORMAT,))
+                return
+            found = (
+                con.execute("SELECT version FROM format").fetchone() if "format" in tables else None
+            )
+        if found != (FORMAT,):
+            raise LedgerError(f"{self._path}: no ledger of version {FORMAT} (it is left as it is)")
+
+    @contextmanager
+    def _step(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: whole or not at all."""
+        with self._lock:
+            try:
+                self._con.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._con
+                except BaseException:
+                    self._con.execute("ROLLBACK")
+                    raise
+                self._con.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise LedgerError(f"{self._path}: {error}") from error
+
+    def close(self) -> None:
+        """Close the file and give the lease back."""
+        self._lease.release()
+        self._con.close()
+
+    def hold(self, owner: str, now: datetime, until: datetime) -> None:  # noqa: ARG002 - protocol
+        """Take the lease; see ``LedgerStore.hold``.
+
+        A lock on a file beside the ledger: it ends with the process, however that ends.
+        """
+        if self._lease.is_locked:
+            return
+        try:
+            self._lease.acquire()
+        except Timeout:
+            raise LeaseHeldError(
+                f"{self._path}: another collector works with this ledger (stop it first)"
+            ) from None
+
+    def release(self, owner: str) -> None:  # noqa: ARG002 - protocol
+        """Give the lease back; see ``LedgerStore.release``."""
+        self._lease.release()
+
+    def note(
+        self, stream: Stream, blobs: Sequence[ContentBlob], hours: Sequence[datetime], now: datetime
+    ) -> int:
+        """Add blobs and note hours; see ``LedgerStore.note``."""
+        with self._step() as con:
+            before = con.total_changes
+            con.executemany(
+                f"INSERT INTO blobs ({_COLUMNS}) VALUES ({_MARKS}) ON CONFLICT DO NOTHING",
+                [_values(listed(blob, now)) for blob in blobs],
+            )
+            new = con.total_changes - before
+            con.executemany(
+                "INSERT INTO hours VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
+                "SET listed_at = max(listed_at, excluded.listed_at)",
+                [(stream.tenant, stream.content_type, _text(h), _text(now)) for h in hours],
+            )
+            return new
+
+    def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, datetime]:
+        """Return hours and when they were listed; see ``LedgerStore.listings``."""
+        found = self._all(
+            "SELECT hour, listed_at FROM hours WHERE tenant = ? AND content_type = ? AND hour >= ?",
+            (stream.tenant, stream.content_type, _text(since)),
+        )
+        return {_time(str(hour)): _time(str(at)) for hour, at in found}
+
+    def first_hour(self, stream: Stream) -> datetime | None:
+        """Return the earliest hour listed; see ``LedgerStore.first_hour``."""
+        return self._earliest(
+            "SELECT min(hour) FROM hours WHERE tenant = ? AND content_type = ?", stream
+        )
+
+    def next_due(self, stream: Stream) -> datetime | None:
+        """Return when the next blob is due; see ``LedgerStore.next_due``."""
+        return self._earliest(
+            "SELECT min(due) FROM blobs WHERE tenant = ? AND content_type = ? AND state = 'listed'",
+            stream,
+        )
+
+    def _earliest(self, sql: str, stream: Stream) -> datetime | None:
+        [(found,)] = self._all(sql, (stream.tenant, stream.content_type))
+        return _time(str(found)) if found else None
+
+    def due(self, stream: Stream, now: datetime, limit: int) -> Sequence[BlobRow]:
+        """Return blobs whose time has come; see ``LedgerStore.due``."""
+        found = self._all(
+            f"SELECT {_COLUMNS} FROM blobs WHERE tenant = ? AND content_type = ? "
+            "AND state = 'listed' AND due <= ? ORDER BY due, id LIMIT ?",
+            (stream.tenant, stream.content_type, _text(now), limit),
+        )
+        return [_row(values) for values in found]
+
+    def put(self, row: BlobRow) -> BlobRow:
+        """Store *row* in place of its version; see ``LedgerStore.put``."""
+        stored = replace(row, version=row.version + 1)
+        key = (row.blob.stream.tenant, row.blob.stream.content_type, row.blob.id, row.version)
+        with self._step() as con:
+            changed = con.execute(
+                f"UPDATE blobs SET ({_COLUMNS}) = ({_MARKS}) "
+                "WHERE tenant = ? AND content_type = ? AND id = ? AND version = ?",
+                (*_values(stored), *key),
+            )
+            if changed.rowcount != 1:
+                raise LedgerConflictError(f"blob {row.blob.id}: changed by another run")
+        return stored
+
+    def park(self, blob: ContentBlob, parked: Parked) -> None:
+        """Keep a remainder; see ``LedgerStore.park``."""
+        stream = blob.stream
+        with self._step() as con:
+            con.execute(
+                "INSERT OR REPLACE INTO parked VALUES (?, ?, ?, ?, ?)",
+                (stream.tenant, stream.content_type, blob.id, parked.record_id, parked.data),
+            )
+
+    def parked(self, stream: Stream) -> Sequence[Parked]:
+        """Return every remainder of *stream*."""
+        found = self._all(
+            "SELECT record_id, data FROM parked WHERE tenant = ? AND content_type = ?",
+            (stream.tenant, stream.content_type),
+        )
+        return [Parked(str(record_id), bytes(data)) for record_id, data in found]
+
+    def rows(self, stream: Stream, window: Window) -> Sequence[BlobRow]:
+        """Return the blobs created in *window*; see ``LedgerStore.rows``."""
+        found = self._all(
+            f"SELECT {_COLUMNS} FROM blobs WHERE tenant = ? AND content_type = ? "
+            "AND created >= ? AND created < ? ORDER BY created, id",
+            (stream.tenant, stream.content_type, _text(window.start), _text(window.end)),
+        )
+        return [_row(values) for values in found]
+
+    def streams(self) -> Sequence[Stream]:
+        """Return every stream known; see ``LedgerStore.streams``."""
+        found = self._all("SELECT DISTINCT tenant, content_type FROM hours ORDER BY 1, 2", ())
+        return [Stream(str(tenant), str(kind)) for tenant, kind in found]
+
+    def _all(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        with self._step() as con:
+            return con.execute(sql, tuple(values)).fetchall()
+
+
+def _values(row: BlobRow) -> tuple[object, ...]:
+    blob = row.blob
+    return (
+        blob.stream.tenant, blob.stream.content_type, blob.id, blob.uri, _text(blob.created),
+        _text(blob.expires), row.state.value, _text(row.seen), _text(row.due), row.attempts,
+        row.records, row.sent, row.parked, _text(row.finished) if row.finished else None,
+        row.last_error, row.version,
+    )  # fmt: skip
+
+
+def _row(values: Sequence[Any]) -> BlobRow:
+    tenant, kind, id_, uri, created, expires, state, seen, due, *rest = values
+    attempts, records, sent, parked, finished, last_error, version = rest
+    return BlobRow(
+        blob=ContentBlob(
+            stream=Stream(tenant, kind),
+            id=id_,
+            uri=uri,
+            created=_time(created),
+            expires=_time(expires),
+        ),
+        state=State(state),
+        seen=_time(seen),
+        due=_time(due),
+        attempts=attempts,
+        records=records,
+        sent=sent,
+        parked=parked,
+        finished=_time(finished) if finished else None,
+        last_error=last_error,
+        version=version,
+    )
+
+
+def _text(time: datetime) -> str:
+    """Return *time* so that texts sort like times."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,0 +1,237 @@
+"""Every setting of the connector, read once; all that is wrong is named at once. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from pathlib import Path
+
+from audit_feed.blobs import CONTENT_TYPES
+from audit_feed.clouds import CLOUDS, Cloud
+from audit_feed.errors import ConfigError
+from audit_feed.windows import RETENTION
+
+GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+FILTERS = ("workload", "operation", "record_type")
+"""What records can be chosen by: fields Workload, Operation and RecordType."""
+
+_SINCE = re.compile(r"(\d+)([dhm])")
+_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
+_CREDENTIALS: Mapping[str, tuple[str, ...]] = {
+    "secret": ("client_id", "secret"),
+    "certificate": ("client_id", "certificate"),
+    "federated": ("client_id", "token_file"),
+    "managed_identity": (),
+}
+_SINKS: Mapping[str, tuple[str, ...]] = {
+    "loganalytics": ("endpoint", "dcr", "stream"),
+    "duckdb": ("file",),
+    "jsonl": ("folder",),
+}
+_TOP = ("tenants", "cloud", "sink", "ledger", "since", "include", "exclude", "workers")
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """How to sign in: its kind, and what that kind needs. Never printed."""
+
+    kind: str
+    values: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        """Return the kind alone: the values are secret."""
+        return f"Credential({self.kind})"
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One tenant to collect from: its GUID, its content types, and how to sign in."""
+
+    id: str
+    content_types: tuple[str, ...]
+    credential: Credential
+
+
+@dataclass(frozen=True, slots=True)
+class SinkSettings:
+    """Where rows go: ``loganalytics``, ``duckdb`` or ``jsonl``, and what that needs."""
+
+    kind: str
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings. ``since`` is how far back the first pass lists, at most 7 days.
+
+    ``include`` and ``exclude`` map a field of ``FILTERS`` to values, as text.
+    """
+
+    tenants: tuple[Tenant, ...]
+    cloud: Cloud
+    sink: SinkSettings
+    ledger: Path
+    since: timedelta
+    include: Mapping[str, frozenset[str]]
+    exclude: Mapping[str, frozenset[str]]
+    workers: int
+
+    @classmethod
+    def load(cls, data: object, folder: Path) -> Settings:
+        """Read what a YAML file or the environment says.
+
+        Args:
+            data: The parsed settings.
+            folder: What relative paths start from.
+
+        Raises:
+            ConfigError: It names every problem.
+
+        """
+        read = _Reader()
+        top = read.mapping(data, "settings", _TOP)
+        settings = cls(
+            tenants=tuple(_tenants(read, top.get("tenants"))),
+            cloud=_cloud(read, top.get("cloud", "worldwide")),
+            sink=_sink(read, top.get("sink")),
+            ledger=folder / (read.text(top, "ledger", "ledger") or "ledger.sqlite"),
+            since=_since(read, str(top.get("since", "24h"))),
+            include=_filters(read, top.get("include"), "include"),
+            exclude=_filters(read, top.get("exclude"), "exclude"),
+            workers=read.number(top.get("workers", 4), "workers", 64),
+        )
+        if read.problems:
+            raise ConfigError(read.problems)
+        return settings
+
+
+class _Reader:
+    """Reads parts and collects what is wrong with them."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def wrong(self, where: str, what: str) -> None:
+        self.problems.append(f"{where}: {what}")
+
+    def mapping(self, value: object, where: str, known: Sequence[str]) -> Mapping[str, object]:
+        if not isinstance(value, Mapping):
+            self.wrong(where, f"missing, or no mapping (its keys are {', '.join(known)})")
+            return {}
+        for key in value:
+            if key not in known:
+                self.wrong(f"{where}.{key}", f"unknown key (there are {', '.join(known)})")
+        return value
+
+    def text(self, values: Mapping[str, object], key: str, where: str) -> str:
+        value = values.get(key, "")
+        if not isinstance(value, str):
+            self.wrong(where, "no text")
+            return ""
+        return value.strip()
+
+    def needed(
+        self, values: Mapping[str, object], keys: Sequence[str], where: str
+    ) -> dict[str, str]:
+        found = {key: self.text(values, key, f"{where}.{key}") for key in keys}
+        for key, value in found.items():
+            if not value:
+                self.wrong(f"{where}.{key}", "missing")
+        return found
+
+    def number(self, value: object, where: str, most: int) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most:
+            return value
+        self.wrong(where, f"no whole number from 1 to {most}")
+        return 1
+
+
+def _tenants(read: _Reader, value: object) -> list[Tenant]:
+    if not isinstance(value, list) or not value:
+        read.wrong("tenants", "missing, or no list (give at least one)")
+        return []
+    tenants = [_tenant(read, item, f"tenants[{n}]") for n, item in enumerate(value)]
+    ids = [tenant.id for tenant in tenants]
+    for repeated in {i for i in ids if i and ids.count(i) > 1}:
+        read.wrong("tenants", f"{repeated} stands there twice")
+    return tenants
+
+
+def _tenant(read: _Reader, item: object, where: str) -> Tenant:
+    values = read.mapping(item, where, ("id", "content_types", "credential"))
+    id_ = read.text(values, "id", f"{where}.id").lower()
+    if not GUID.fullmatch(id_):
+        read.wrong(f"{where}.id", "no GUID (a blank or a name in it makes the feed answer nothing)")
+    types = values.get("content_types", ["Audit.Exchange"])
+    if not isinstance(types, list) or not types:
+        read.wrong(f"{where}.content_types", "no list")
+        types = []
+    for kind in types:
+        if kind not in CONTENT_TYPES:
+            read.wrong(f"{where}.content_types", f"unknown {kind!r} ({', '.join(CONTENT_TYPES)})")
+    return Tenant(id_, tuple(str(kind) for kind in types), _credential(read, values, where))
+
+
+def _credential(read: _Reader, tenant: Mapping[str, object], where: str) -> Credential:
+    where = f"{where}.credential"
+    known = sorted({key for keys in _CREDENTIALS.values() for key in keys})
+    values = read.mapping(
+        tenant.get("credential", {"kind": "managed_identity"}), where, ("kind", *known)
+    )
+    kind = read.text(values, "kind", f"{where}.kind")
+    if kind not in _CREDENTIALS:
+        read.wrong(f"{where}.kind", f"unknown {kind!r} (there are {', '.join(_CREDENTIALS)})")
+        return Credential(kind, {})
+    found = read.needed(values, _CREDENTIALS[kind], where)
+    optional = read.text(values, "client_id", f"{where}.client_id")
+    return Credential(kind, {**({"client_id": optional} if optional else {}), **found})
+
+
+def _cloud(read: _Reader, value: object) -> Cloud:
+    if isinstance(value, str):
+        if value not in CLOUDS:
+            read.wrong("cloud", f"unknown {value!r} (there are {', '.join(CLOUDS)})")
+        return CLOUDS.get(value, CLOUDS["worldwide"])
+    names = tuple(f.name for f in fields(Cloud))
+    values = read.mapping(value, "cloud", names)
+    found = read.needed(values, names[:-1], "cloud")
+    for name in ("login", "feed"):
+        if found[name] and not found[name].startswith("https://"):
+            read.wrong(
+                f"cloud.{name}", "does not begin with https:// (a token would go in the open)"
+            )
+    return Cloud(ca=read.text(values, "ca", "cloud.ca"), **found)
+
+
+def _sink(read: _Reader, value: object) -> SinkSettings:
+    known = sorted({key for keys in _SINKS.values() for key in keys})
+    values = read.mapping(value, "sink", ("kind", *known))
+    kind = read.text(values, "kind", "sink.kind")
+    if kind not in _SINKS:
+        read.wrong("sink.kind", f"unknown {kind!r} (there are {', '.join(_SINKS)})")
+        return SinkSettings(kind, {})
+    found = read.needed(values, _SINKS[kind], "sink")
+    if kind == "loganalytics" and not found["endpoint"].startswith("https://"):
+        read.wrong("sink.endpoint", "does not begin with https://")
+    return SinkSettings(kind, found)
+
+
+def _since(read: _Reader, text: str) -> timedelta:
+    found = _SINCE.fullmatch(text)
+    length = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta()
+    if not timedelta() < length <= RETENTION:
+        read.wrong("since", f"{text!r} is no time such as 24h or 7d, at most 7d")
+    return length
+
+
+def _filters(read: _Reader, value: object, where: str) -> Mapping[str, frozenset[str]]:
+    values = read.mapping(value, where, FILTERS) if value is not None else {}
+    found = {}
+    for name, wanted in values.items():
+        if not isinstance(wanted, list) or not wanted:
+            read.wrong(f"{where}.{name}", "no list of values")
+            continue
+        found[name] = frozenset(str(v).lower() for v in wanted)
+    return found

@@ -1,0 +1,95 @@
+"""Which spans of the feed to list next. Pure: no clock, no network.
+
+A window is half-open, ``start <= contentCreated < end``, at most 24 hours long, never older
+than the feed keeps and never in the future. No mark decides what is done: an hour is listed
+while it is open, once more when it has closed, and then again ever more seldom, because blobs
+appear late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+HOUR = timedelta(hours=1)
+
+MAX_WINDOW = timedelta(hours=24)
+"""Longest span of one listing; longer ones may be answered in part (API reference)."""
+
+RETENTION = timedelta(days=7)
+"""How long the feed keeps a blob (API reference)."""
+
+EDGE = timedelta(minutes=5)
+"""Distance kept from the 7-day edge: a request that waits in between must not slip over it."""
+
+FIRST_RELISTING = timedelta(minutes=5)
+"""Shortest time between two listings of a closed hour."""
+
+RELISTING_SHARE = 4
+"""A closed hour is listed again after this part (1/4) of its age."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A half-open span of contentCreated, aware UTC."""
+
+    start: datetime
+    end: datetime
+
+    def __contains__(self, time: datetime) -> bool:
+        return self.start <= time < self.end
+
+
+def hour_of(time: datetime) -> datetime:
+    """Return the start of the UTC hour that *time* (aware) lies in."""
+    return time.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def due_windows(
+    listed: Mapping[datetime, datetime], first: datetime, now: datetime
+) -> list[Window]:
+    """Return the windows to list now, the newest first.
+
+    Args:
+        listed: Hour to the time at which its last complete listing began (all aware UTC).
+        first: The earliest time of interest; what the feed no longer keeps is left out.
+        now: The time of asking, aware.
+
+    """
+    oldest = now - RETENTION + EDGE
+    start = hour_of(max(first, oldest))
+    hours = [start + HOUR * n for n in range((hour_of(now) - start) // HOUR + 1)]
+    due = [hour for hour in hours if is_due(hour, listed.get(hour), now)]
+    windows = [Window(max(a, first, oldest), min(b, now)) for a, b in _runs(due)]
+    return [w for w in reversed(windows) if w.start < w.end]
+
+
+def is_due(hour: datetime, last: datetime | None, now: datetime) -> bool:
+    """Tell whether *hour* must be listed, whose last complete listing began at *last*."""
+    end = hour + HOUR
+    if last is None or last < end:
+        return True
+    return now - last >= max(FIRST_RELISTING, (now - end) / RELISTING_SHARE)
+
+
+def hours_listed(window: Window, now: datetime) -> list[datetime]:
+    """Return the hours that a complete listing of *window* has covered.
+
+    The hour that is still open at *now* counts as covered so far. An hour of which the window
+    leaves out the beginning does not count.
+    """
+    first = hour_of(window.start)
+    hours = [first + HOUR * n for n in range(-(-(window.end - first) // HOUR))]
+    return [h for h in hours if h >= window.start and (h + HOUR <= window.end or window.end >= now)]
+
+
+def _runs(hours: Iterable[datetime]) -> list[tuple[datetime, datetime]]:
+    """Join hours that touch into spans of at most 24 hours."""
+    spans: list[tuple[datetime, datetime]] = []
+    for hour in hours:
+        if spans and spans[-1][1] == hour and hour + HOUR - spans[-1][0] <= MAX_WINDOW:
+            spans[-1] = (spans[-1][0], hour + HOUR)
+        else:
+            spans.append((hour, hour + HOUR))
+    return spans
