@@ -13,13 +13,15 @@ unexport UV_PROJECT_ENVIRONMENT
 # -P: the folder sigma/ must not stand before pySigma's package of the same name.
 PYTHON := .venv/bin/python -P
 OLDEST := .tools/py311/bin/python -P
+# Two processes, each file of tests in one of them: fixtures of a file are made once.
+TWO := -n 2 --dist loadfile
 PROJECT := pyproject.toml uv.lock hatch_build.py .python-version
 
 # A checkout that was moved or copied, or lost its Python, is set up again.
 set_up_here = $(shell test "$$(cat $(1)/.ready 2>/dev/null)" = "$$(pwd)" \
 	&& $(1)/bin/python -I -c '' 2>/dev/null || echo FORCE)
 
-.PHONY: help demo test test-fast test-oldest check format bench wheel clean FORCE
+.PHONY: help demo test test-fast test-oldest proof check format bench wheel clean FORCE
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -28,13 +30,16 @@ demo: .venv/.ready ## Hunt a Storm-0558-like intrusion in a made-up tenant
 	@$(PYTHON) -m mailvigil demo
 
 test: .venv/.ready node_modules/.ready ## Run all tests
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest $(TWO)
 
 test-fast: .venv/.ready node_modules/.ready ## Run the tests that are not marked slow
-	$(PYTHON) -m pytest -m 'not slow'
+	$(PYTHON) -m pytest $(TWO) -m 'not slow and not proof'
 
 test-oldest: .tools/py311/.ready node_modules/.ready ## Run the fast tests on Python 3.11
-	$(OLDEST) -m pytest -m 'not slow' -p no:cacheprovider
+	$(OLDEST) -m pytest $(TWO) -m 'not slow and not proof' -p no:cacheprovider
+
+proof: .venv/.ready node_modules/.ready ## Run the long proofs, up to half an hour
+	$(PYTHON) -m pytest $(TWO) -m proof
 
 check: .venv/.ready node_modules/.ready ## Lint, format, types, locks, rules
 	$(PYTHON) -m ruff check .

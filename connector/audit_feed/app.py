@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -15,17 +16,24 @@ from requests.adapters import HTTPAdapter
 
 from audit_feed.blobs import Stream
 from audit_feed.choose import chooser
-from audit_feed.collector import Collector, Gate, Source
+from audit_feed.chunk import MAX_FIELD_BYTES
+from audit_feed.collector import Collector, Gate, Source, threads
 from audit_feed.columns import load_table
 from audit_feed.credentials import FeedTokens, credential
 from audit_feed.deliver import Sink, Way
-from audit_feed.feed import Feed
+from audit_feed.errors import StoppedError
+from audit_feed.feed import TIMEOUT_SECONDS, Feed
 from audit_feed.ingest import LogAnalytics
+from audit_feed.lean import Saving, lean
 from audit_feed.ledger import LedgerStore
 from audit_feed.settings import Settings, Tenant
-from audit_feed.shape import shaper
+from audit_feed.shape import Record, Row, shaper
 
+LOUD = ("azure", "msal", "urllib3")
 TABLE = "M365Activity_CL"
+HEALTH_TABLE = "M365FeedHealth_CL"
+HEALTH_STREAM = f"Custom-{HEALTH_TABLE}"
+"""Stream of the data collection rule for the statements; its name follows the table's."""
 
 
 def now() -> datetime:
@@ -33,29 +41,34 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def collector(settings: Settings, store: LedgerStore, sink: Sink, stop: Event) -> Collector:
-    """Return a collector that works as *settings* say.
+def collector(
+    settings: Settings, store: LedgerStore, sink: Sink, stop: Event, saving: Saving
+) -> Collector:
+    """Return a collector that works as *settings* say; *saving* counts for the lean profile.
 
     Raises:
         ConfigError: A credential cannot be made.
 
     """
     return Collector(
-        sources=tuple(_source(tenant, settings, store, sink, stop) for tenant in settings.tenants),
+        sources=tuple(
+            _source(tenant, settings, store, sink, stop, saving) for tenant in settings.tenants
+        ),
         store=store,
         owner=f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}",
         since=settings.since,
-        workers=settings.workers,
+        hands=threads(settings.workers),
         clock=now,
         stop=stop,
     )
 
 
-def log_analytics(settings: Settings, stop: Event) -> LogAnalytics:
-    """Return the sink that ``sink.kind: loganalytics`` asks for.
+def log_analytics(settings: Settings, stop: Event, stream: str = "") -> LogAnalytics:
+    """Return the sink that ``sink.kind: loganalytics`` asks for, or for another *stream* of it.
 
     The first tenant's credential signs in to the workspace, as its home is that tenant.
     """
+    _quieten()
     values, cloud = settings.sink.values, settings.cloud
     verify = {"connection_verify": cloud.ca} if cloud.ca else {}
     client = LogsIngestionClient(
@@ -63,39 +76,69 @@ def log_analytics(settings: Settings, stop: Event) -> LogAnalytics:
         credential(settings.tenants[0], cloud),
         credential_scopes=[f"{cloud.ingestion_audience.rstrip('/')}/.default"],
         retry_total=0,
+        connection_timeout=TIMEOUT_SECONDS[0],
+        read_timeout=TIMEOUT_SECONDS[1],
         **verify,
     )
-    return LogAnalytics(client, values["dcr"], values["stream"], now, sleeper(stop))
+    return LogAnalytics(client, values["dcr"], stream or values["stream"], now, sleeper(stop))
 
 
 def sleeper(stop: Event) -> Callable[[timedelta], None]:
-    """Return a sleep that ends early when *stop* is set."""
+    """Return a sleep that raises ``StoppedError`` when *stop* is set."""
 
     def sleep(length: timedelta) -> None:
-        stop.wait(length.total_seconds())
+        if stop.wait(length.total_seconds()):
+            raise StoppedError("stopped while waiting")
 
     return sleep
 
 
 def _source(
-    tenant: Tenant, settings: Settings, store: LedgerStore, sink: Sink, stop: Event
+    tenant: Tenant,
+    settings: Settings,
+    store: LedgerStore,
+    sink: Sink,
+    stop: Event,
+    saving: Saving,
 ) -> Source:
     gate = Gate(now, sleeper(stop))
     feed = feed_of(tenant, settings, gate)
     way = Way(
         fetch=feed.fetch,
-        shape=shaper(load_table(TABLE)),
+        shape=shape_of(settings, saving),
         wanted=chooser(settings.include, settings.exclude),
         sink=sink,
         store=store,
         clock=now,
+        stopped=stop.is_set,
+        field_limit=MAX_FIELD_BYTES if settings.sink.kind == "loganalytics" else None,
     )
     streams = tuple(Stream(tenant.id, kind) for kind in tenant.content_types)
     return Source(streams, feed, way, gate)
 
 
+def _quieten() -> None:
+    """Keep the libraries' logs out, unless somebody asked for them by name.
+
+    They hold query strings, and what a sign-in was refused for.
+    """
+    for name in LOUD:
+        logger = logging.getLogger(name)
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.CRITICAL)
+
+
+def shape_of(settings: Settings, saving: Saving) -> Callable[[Record], Row]:
+    """Return what makes a row of a record in the profile that *settings* ask for."""
+    shape = shaper(load_table(TABLE))
+    if settings.profile == "full":
+        return shape
+    return lambda record: shape(lean(record, saving))
+
+
 def feed_of(tenant: Tenant, settings: Settings, gate: Gate) -> Feed:
     """Return the feed of one tenant, with its own pool of connections."""
+    _quieten()
     cloud = settings.cloud
     tokens = FeedTokens(credential(tenant, cloud), cloud.feed_audience)
     session = requests.Session()

@@ -47,26 +47,40 @@ class ContentBlob:
 
         Raises:
             KeyError: A field is missing.
-            ValueError: A time cannot be read.
+            ValueError: A field is empty or no text, or a time cannot be read.
 
         """
         return cls(
             stream=stream,
-            id=str(item["contentId"]),
-            uri=str(item["contentUri"]),
-            created=_utc(str(item["contentCreated"])),
-            expires=_utc(str(item["contentExpiration"])),
+            id=_filled(item["contentId"]),
+            uri=_filled(item["contentUri"]),
+            created=_utc(_filled(item["contentCreated"])),
+            expires=_utc(_filled(item["contentExpiration"])),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a listing; ``next`` is the address of the following one, or ``""``."""
+    """One page of a listing; ``next`` is the address of the following one, or ``""``.
+
+    ``flaw`` says what is wrong with the page, for people, or is ``""``. The blobs of a page with
+    a flaw can be used, but it proves nothing about what else its window holds.
+    """
 
     blobs: tuple[ContentBlob, ...]
     next: str
+    flaw: str = ""
+
+
+def _filled(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("no text")
+    return value
 
 
 def _utc(text: str) -> datetime:
     time = datetime.fromisoformat(text)
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    try:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("out of range") from error

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import zip_longest
+from pathlib import Path
 from threading import Event, Lock
+from traceback import extract_tb
 from typing import Protocol
 
-from audit_feed.blobs import Page, Stream
+from audit_feed.blobs import ContentBlob, Page, Stream
 from audit_feed.deliver import Way, deliver
 from audit_feed.errors import (
     AccessError,
     AuditFeedError,
-    BlobRejectedError,
     LedgerConflictError,
+    LedgerError,
     RetryError,
+    StoppedError,
     ThrottledError,
     WindowError,
 )
-from audit_feed.ledger import BlobRow, LedgerStore, State
+from audit_feed.ledger import BlobRow, LedgerStore, State, failed
 from audit_feed.pace import Pace
-from audit_feed.windows import RETENTION, Window, due_windows, hours_listed
+from audit_feed.windows import (
+    HOUR,
+    RETENTION,
+    Window,
+    due_windows,
+    first_whole_hour,
+    hour_of,
+    hours_listed,
+    still_kept,
+)
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +45,11 @@ LEASE = timedelta(minutes=2)
 
 BATCH = 200
 """Blobs of one stream that are taken from the ledger at a time."""
+
+TURN = timedelta(minutes=1)
+"""How long one tenant's backlog is worked on before everything is listed again."""
+
+PAGE_TRIES = 3
 
 
 class Listing(Protocol):
@@ -59,6 +77,13 @@ class Gate:
         if pause:
             self._sleep(pause)
 
+    def wait_until_free(self) -> None:
+        """Wait as long as a request would have to, but count none."""
+        with self._lock:
+            pause = self._pace.wait(self._clock())
+        if pause:
+            self._sleep(pause)
+
     def throttled(self, wait: timedelta | None) -> None:
         """Hold everything of this tenant back."""
         with self._lock:
@@ -80,9 +105,36 @@ class Source:
     gate: Gate
 
 
+Outcome = BlobRow | AuditFeedError | None
+"""What became of one blob's delivery; None where it was not tried."""
+
+
+class Hands(Protocol):
+    """Who does the deliveries: threads, or a test's own scheduler."""
+
+    def __call__(
+        self, bring: Callable[[BlobRow], Outcome], rows: Sequence[BlobRow], /
+    ) -> Sequence[Outcome]:
+        """Call *bring* once for each of *rows*, in any order or at once; return what it did."""
+
+
+def threads(count: int) -> Hands:
+    """Return hands that work on *count* blobs at once."""
+
+    def run(bring: Callable[[BlobRow], Outcome], rows: Sequence[BlobRow]) -> Sequence[Outcome]:
+        with ThreadPoolExecutor(count) as pool:
+            return list(pool.map(bring, rows))
+
+    return run
+
+
 @dataclass(slots=True)
 class PassReport:
-    """What one pass did. ``problems`` are messages for people, of what did not work."""
+    """What one pass did. ``problems`` are messages for people, of what did not work.
+
+    ``unlisted`` counts windows whose listing did not get to its end; ``refused`` says that
+    nothing will work before somebody mends something; ``left`` that time was up with blobs due.
+    """
 
     new: int = 0
     delivered: int = 0
@@ -90,24 +142,30 @@ class PassReport:
     expired: int = 0
     rejected: int = 0
     failed: int = 0
+    unlisted: int = 0
     problems: list[str] = field(default_factory=list)
     refused: bool = False
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Collector:
-    """Lists and delivers for all tenants. ``stop`` ends it after the blobs in hand."""
+    """Lists and delivers for all tenants. ``stop`` ends it after the blobs in hand.
+
+    ``since`` is how far back a stream is listed that is new here; one that is known goes on
+    where it was, however long ago that is.
+    """
 
     sources: tuple[Source, ...]
     store: LedgerStore
     owner: str
     since: timedelta
-    workers: int
+    hands: Hands
     clock: Callable[[], datetime]
     stop: Event
 
     def run_pass(self) -> PassReport:
-        """List every due window and try every due blob once.
+        """List every due window and try the due blobs once, each tenant for ``TURN`` at most.
 
         Raises:
             LedgerError: The ledger cannot be used, or another collector has it. Stop.
@@ -115,12 +173,11 @@ class Collector:
         """
         report = PassReport()
         self.renew()
+        firsts = self._begin()
         for source in self.sources:
-            self._list(source, report)
-        with ThreadPoolExecutor(self.workers) as pool:
-            for source in self.sources:
-                for row in pool.map(lambda r, s=source: self._deliver(s, r), self._due(source)):
-                    _count(report, row)
+            self._list(source, firsts, report)
+        for source in self.sources:
+            self._deliver_due(source, report)
         return report
 
     def renew(self) -> None:
@@ -133,70 +190,161 @@ class Collector:
         found = [self.store.next_due(stream) for s in self.sources for stream in s.streams]
         return min((time for time in found if time), default=None)
 
-    def _list(self, source: Source, report: PassReport) -> None:
+    def _begin(self) -> Mapping[Stream, datetime]:
+        """Return from when on each stream is of interest, once that is kept for all of them."""
+        now = self.clock()
+        first = max(hour_of(now - self.since), first_whole_hour(now))
+        return {
+            stream: self.store.begin(stream, first) for s in self.sources for stream in s.streams
+        }
+
+    def _list(self, source: Source, firsts: Mapping[Stream, datetime], report: PassReport) -> None:
         for stream in source.streams:
             now = self.clock()
-            first = self.store.first_hour(stream) or now - self.since
-            listings = self.store.listings(stream, now - RETENTION - timedelta(hours=1))
-            for window in due_windows(listings, first, now):
-                if self.stop.is_set() or not self._list_window(source, stream, window, report):
+            whole, first = first_whole_hour(now), firsts[stream]
+            listings = self.store.listings(stream, hour_of(now - RETENTION))
+            # What is left of the hour before is taken along, though no statement can be made of it.
+            earliest = first - HOUR if first == whole else first
+            for window in due_windows(listings, earliest, now):
+                if self.stop.is_set():
+                    return
+                if not self._list_window(source, stream, window, now, report):
                     break
 
     def _list_window(
-        self, source: Source, stream: Stream, window: Window, report: PassReport
+        self, source: Source, stream: Stream, window: Window, made: datetime, report: PassReport
     ) -> bool:
-        """List one window to its last page; tell whether to go on with this stream."""
-        began, address = self.clock(), ""
+        """List a window *made* at that time to its end; tell whether to go on with the stream."""
         try:
-            while True:
-                page = source.feed.page(stream, window, address)
+            flaw = self._list_pages(source, stream, window, made, report)
+        except LedgerError:
+            raise
+        except StoppedError:
+            return False
+        except AuditFeedError as error:
+            report.unlisted += 1
+            report.refused = report.refused or isinstance(error, AccessError)
+            _problem(report, str(error))
+            return not isinstance(error, AccessError | ThrottledError)
+        if flaw:
+            report.unlisted += 1
+            _problem(report, flaw)
+        return True
+
+    def _list_pages(
+        self, source: Source, stream: Stream, window: Window, made: datetime, report: PassReport
+    ) -> str:
+        """Note page after page, with the last one the hours; return what was wrong with any."""
+        address, flaw, seen = "", "", set[str]()
+        while True:
+            page = self._page(source, stream, window, address)
+            flaw = flaw or page.flaw
+            kept = still_kept(window, self.clock())  # at most what was asked for
+            hours = [] if page.next or flaw or not kept else hours_listed(kept, made)
+            report.new += self.store.note(stream, page.blobs, hours, made)
+            self.renew()
+            if not page.next:
+                return flaw
+            if page.next in seen:
+                raise WindowError(f"list {stream.content_type}: the pages go round in a circle")
+            seen.add(page.next)
+            address = page.next
+
+    def _page(self, source: Source, stream: Stream, window: Window, address: str) -> Page:
+        """Return one page; a passing fault in the middle of many pages does not lose them all."""
+        tries_left = PAGE_TRIES
+        while True:
+            tries_left -= 1
+            source.gate.wait_until_free()
+            kept = still_kept(window, self.clock())
+            if kept is None:
+                return Page((), "")
+            try:
+                page = source.feed.page(stream, kept, address)
+            except ThrottledError as error:
+                source.gate.throttled(error.wait)
+                if not tries_left:
+                    raise
+            except RetryError:
+                if not tries_left:
+                    raise
+            else:
                 source.gate.answered()
-                hours = [] if page.next else hours_listed(window, began)
-                report.new += self.store.note(stream, page.blobs, hours, began)
-                self.renew()
-                address = page.next
-                if not address:
-                    return True
-        except ThrottledError as error:
-            source.gate.throttled(error.wait)
-        except (RetryError, WindowError, BlobRejectedError) as error:
-            _problem(report, error)
-        except AccessError as error:
-            _problem(report, error)
-            report.refused = True
-        return False
+                return page
 
-    def _due(self, source: Source) -> Iterator[BlobRow]:
-        """Yield the blobs to try now, taken in turn from each content type."""
+    def _deliver_due(self, source: Source, report: PassReport) -> None:
+        """Deliver batch after batch of what is due by now."""
         now = self.clock()
-        batches = [list(self.store.due(stream, now, BATCH)) for stream in source.streams]
-        while any(batches):
-            for batch in batches:
-                if batch and not self.stop.is_set():
-                    yield batch.pop(0)
-            if self.stop.is_set():
-                return
+        refused: set[Stream] = set()
+        stuck: set[ContentBlob] = set()
 
-    def _deliver(self, source: Source, row: BlobRow) -> BlobRow | AuditFeedError:
-        if self.stop.is_set():
-            return row
+        def bring(row: BlobRow) -> Outcome:
+            if self.stop.is_set() or row.blob.stream in refused:
+                return None
+            outcome = self._deliver(source, row)
+            if isinstance(outcome, AccessError):
+                refused.add(row.blob.stream)
+            return outcome
+
+        while rows := self._due(source, now, stuck):
+            if self.stop.is_set() or self.clock() - now > TURN:
+                report.left = True
+                return
+            for row, outcome in zip(rows, self.hands(bring, rows), strict=True):
+                _count(report, outcome)
+                if not _moved_on(outcome, now):
+                    stuck.add(row.blob)
+
+    def _due(self, source: Source, now: datetime, stuck: Collection[ContentBlob]) -> list[BlobRow]:
+        """Return some of the blobs to try now, in turn from each content type."""
+        due = [self.store.due(stream, now, BATCH + len(stuck)) for stream in source.streams]
+        fresh = [[row for row in rows if row.blob not in stuck][:BATCH] for rows in due]
+        return [row for turn in zip_longest(*fresh) for row in turn if row]
+
+    def _deliver(self, source: Source, row: BlobRow) -> Outcome:
         try:
-            done = deliver(row, source.way)
+            done = self._deliver_or_fail(row, source.way)
         except ThrottledError as error:
             source.gate.throttled(error.wait)
             return error
+        except StoppedError:
+            return None
         except (AccessError, LedgerConflictError) as error:
             return error
         source.gate.answered()
         return done
 
+    def _deliver_or_fail(self, row: BlobRow, way: Way) -> BlobRow:
+        try:
+            return deliver(row, way)
+        except AuditFeedError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a blob that breaks us must not stop the others
+            why = f"blob {row.blob.id}: {_fault(error)}"
+            return self.store.put(failed(row, self.clock(), why))
 
-def _count(report: PassReport, outcome: BlobRow | AuditFeedError) -> None:
-    if isinstance(outcome, AuditFeedError):
-        report.refused = report.refused or isinstance(outcome, AccessError)
-        if not isinstance(outcome, ThrottledError):
-            _problem(report, outcome)
-        return
+
+def _moved_on(outcome: Outcome, now: datetime) -> bool:
+    """Tell whether the blob is no longer among those due at *now*."""
+    return isinstance(outcome, BlobRow) and (outcome.state is not State.LISTED or outcome.due > now)
+
+
+def _fault(error: Exception) -> str:
+    """Return type and place of a fault of ours; its text may hold what was being read."""
+    frames = extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"unexpected {type(error).__name__}{place}"
+
+
+def _count(report: PassReport, outcome: Outcome) -> None:
+    match outcome:
+        case None:
+            return
+        case AuditFeedError():
+            report.refused = report.refused or isinstance(outcome, AccessError)
+            if not isinstance(outcome, ThrottledError):
+                _problem(report, str(outcome))
+            return
     match outcome.state:
         case State.DELIVERED:
             report.delivered += 1
@@ -208,11 +356,11 @@ def _count(report: PassReport, outcome: BlobRow | AuditFeedError) -> None:
         case State.LISTED:
             report.failed += 1
     if outcome.last_error:
-        _problem(report, RetryError(f"blob {outcome.blob.id}", outcome.last_error))
+        name = f"blob {outcome.blob.id}: "
+        _problem(report, name + outcome.last_error.removeprefix(name))
 
 
-def _problem(report: PassReport, error: AuditFeedError) -> None:
-    text = str(error)
+def _problem(report: PassReport, text: str) -> None:
     log.warning("%s", text)
     if text not in report.problems:
         report.problems.append(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.identity import (
     CertificateCredential,
     ClientSecretCredential,
+    CredentialUnavailableError,
     ManagedIdentityCredential,
     WorkloadIdentityCredential,
 )
@@ -58,6 +60,12 @@ def _options(cloud: Cloud) -> dict[str, Any]:  # keyword arguments of azure-core
     return {"authority": cloud.login, "disable_instance_discovery": not known, **verify}
 
 
+_REFUSAL = re.compile(r"AADSTS\d{4,9}")
+PASSING = frozenset({"AADSTS90033", "AADSTS90055"})
+"""Refusals that say "try again". Source: Entra ID, "Authentication and authorization error
+codes"."""
+
+
 class FeedTokens:
     """Bearer tokens for the feed; the library keeps and renews them."""
 
@@ -70,14 +78,21 @@ class FeedTokens:
         try:
             return self._credential.get_token(self._scope).token
         except ClientAuthenticationError as error:
-            raise AccessError(
-                "sign-in", f"refused: {_reason(error)}", "check client, secret and consent"
-            ) from None
+            raise sign_in_error(error) from None
         except AzureError as error:
             raise RetryError("sign-in", f"no token: {type(error).__name__}") from None
 
 
-def _reason(error: ClientAuthenticationError) -> str:
-    """Return the code of Entra's refusal (``AADSTS…``), never its text, which can hold ids."""
-    words = str(error.message).replace(":", " ").split()
-    return next((word for word in words if word.startswith("AADSTS")), "no reason given")
+def sign_in_error(error: ClientAuthenticationError) -> AccessError | RetryError:
+    """Return what a failed sign-in means.
+
+    The library gives a lost connection the same type as a refusal. A refusal carries Entra's
+    code; its text is not kept, because it can hold ids.
+    """
+    if isinstance(error, CredentialUnavailableError):
+        return AccessError("sign-in", "this credential does not work here", "check its kind")
+    code = _REFUSAL.search(str(error.message))
+    if code and code[0] not in PASSING:
+        return AccessError("sign-in", f"refused: {code[0]}", "check client, secret and consent")
+    why = code[0] if code else f"HTTP {error.status_code}" if error.status_code else "no answer"
+    return RetryError("sign-in", f"no token: {why}")

@@ -14,6 +14,7 @@ from audit_feed.errors import (
     BlobExpiredError,
     BlobRejectedError,
     RetryError,
+    StoppedError,
     ThrottledError,
 )
 from audit_feed.ledger import BlobRow, LedgerStore
@@ -30,13 +31,16 @@ class Sink(Protocol):
     def send(self, body: Body) -> None:
         """Deliver one body and return once it is acknowledged.
 
-        Raises ``RetryError`` or ``AccessError`` otherwise.
+        Raises ``RetryError``, ``AccessError`` or ``StoppedError`` otherwise.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """The way from the feed to the sink: what a delivery works with."""
+    """The way from the feed to the sink: what a delivery works with.
+
+    ``field_limit`` is the largest value, in bytes, that the sink keeps in a column.
+    """
 
     fetch: Fetch
     shape: Callable[[Record], Row]
@@ -44,6 +48,8 @@ class Way:
     sink: Sink
     store: LedgerStore
     clock: Callable[[], datetime]
+    stopped: Callable[[], bool]
+    field_limit: int | None = None
 
 
 @dataclass(slots=True)
@@ -62,6 +68,7 @@ def deliver(row: BlobRow, way: Way) -> BlobRow:
     Raises:
         ThrottledError: The feed asks for less. The row was postponed, no attempt is spent.
         AccessError: The sink or the feed refuses us. The row is as it was.
+        StoppedError: We were told to stop. The row is as it was.
 
     """
     if row.blob.expires <= way.clock():
@@ -86,7 +93,9 @@ def deliver(row: BlobRow, way: Way) -> BlobRow:
 
 
 def _send(blob: ContentBlob, way: Way, counts: _Counts) -> None:
-    for part in bodies(_rows(blob, way, counts)):
+    for part in bodies(_rows(blob, way, counts), field_limit=way.field_limit):
+        if way.stopped():
+            raise StoppedError(f"blob {blob.id}: handed back")
         if isinstance(part, Parked):
             way.store.park(blob, part)
             counts.parked += 1

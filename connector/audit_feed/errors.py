@@ -63,6 +63,10 @@ class WindowError(AuditFeedError):
     """A listing cannot go on as it is: build the window anew and list from page 1."""
 
 
+class StoppedError(AuditFeedError):
+    """We were told to stop. What is in hand goes back as it was; no attempt is spent."""
+
+
 class LedgerError(AuditFeedError):
     """The ledger cannot be read or is of another version. Stop: it is never taken for empty."""
 

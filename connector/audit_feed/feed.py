@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -9,6 +10,8 @@ from urllib.parse import urlsplit
 
 import orjson
 import requests
+from requests import PreparedRequest
+from requests.auth import AuthBase
 
 from audit_feed.blobs import ContentBlob, Page, Stream
 from audit_feed.errors import (
@@ -20,18 +23,28 @@ from audit_feed.errors import (
     ThrottledError,
     WindowError,
 )
+from audit_feed.pace import retry_after
 from audit_feed.windows import Window
 
 TIMEOUT_SECONDS = (10, 60)
 """To connect, and between two pieces of an answer."""
 
 CHUNK_BYTES = 262_144
+ERROR_BYTES = 65_536
+"""How much of an error's body is read."""
+
 _UNAUTHORIZED = 401
 _OK = 200
 _TOO_MANY = 429
-_SHOWN_CODE = 60
+_PORTS = {"https": 443, "http": 80}
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9]{1,39}(?![^\s:,.])")
+"""What is shown of an error's code, which can also be a sentence: its first word."""
 
 STOP = {
+    "AF20001": ("a parameter is missing", "check tenant and content types"),
+    "AF20002": ("a parameter is of the wrong type", "check tenant and content types"),
+    "AF20003": ("the webhook's expiration is in the past", "set a later one"),
+    "AF20021": ("the webhook could not be validated", "check its address"),
     "AF10001": ("the token lacks ActivityFeed.Read", "grant that application permission"),
     "AF20010": ("the tenant is not the token's", "check the tenant's id"),
     "AF20011": ("the tenant is unknown", "check its id, and that auditing is on"),
@@ -97,9 +110,10 @@ class Feed:
         """Start the subscription; one that is started already is good."""
         where = f"start {content_type}"
         url = self._url("subscriptions/start")
-        answer = self._request("POST", url, {"contentType": content_type}, where)
-        if answer.status_code != _OK and _code(answer) != ALREADY_STARTED:
-            raise error_of(answer.status_code, _code(answer), _retry_after(answer), where)
+        with self._request("POST", url, {"contentType": content_type}, where) as answer:
+            code = "" if answer.status_code == _OK else _code(answer)
+            if answer.status_code != _OK and code != ALREADY_STARTED:
+                raise error_of(answer.status_code, code, _retry_after(answer), where)
 
     def page(self, stream: Stream, window: Window, address: str = "") -> Page:
         """Return one page of the blobs created in *window*.
@@ -110,7 +124,6 @@ class Feed:
             address: ``Page.next`` of the page before, ``""`` for the first.
 
         Raises:
-            WindowError: The answer is not about this window, or paging has to begin anew.
             AuditFeedError: As :func:`error_of`.
 
         """
@@ -121,11 +134,14 @@ class Feed:
         items = _json(answer, where)
         if not isinstance(items, list):
             raise RetryError(where, "JSON, but no list of blobs")
-        blobs = tuple(_blob(stream, item, where) for item in items)
-        outside = [blob.id for blob in blobs if blob.created not in window]
-        if outside:
-            raise WindowError(f"{where}: {len(outside)} blobs lie outside of the window asked for")
-        return Page(blobs, self._checked(answer.headers.get("NextPageUri", ""), where))
+        read = [_blob(stream, item) for item in items]
+        blobs = tuple(blob for blob in read if blob)
+        flaws = (
+            (len(read) - len(blobs), "elements are no blobs"),
+            (sum(b.created not in window for b in blobs), "blobs lie outside of the window"),
+        )
+        flaw = "; ".join(f"{where}: {count} {what}" for count, what in flaws if count)
+        return Page(blobs, answer.headers.get("NextPageUri", "").strip(), flaw)
 
     def fetch(self, blob: ContentBlob) -> Iterator[bytes]:
         """Yield the blob's body in chunks, as JSON text."""
@@ -143,10 +159,10 @@ class Feed:
 
     def _checked(self, address: str, where: str) -> str:
         """Return *address* if it is on the configured host: elsewhere no token may go."""
-        given, own = urlsplit(address), urlsplit(self._host)
-        if address and (given.scheme, given.netloc) != (own.scheme, own.netloc):
+        if address and _origin(address) != _origin(self._host):
+            host = (_origin(address) or ("", "nowhere", 0))[1]
             raise BlobRejectedError(
-                f"{where}: the service names an address on {given.netloc!r}, which is not the "
+                f"{where}: the service names an address on {host!r}, which is not the "
                 "configured feed (another cloud? nothing was sent there)"
             )
         return address
@@ -173,18 +189,45 @@ class Feed:
         self, method: str, url: str, query: Mapping[str, str], where: str
     ) -> requests.Response:
         self._before_request()
+        given = "publisheridentifier=" in url.lower()
+        own = {} if given else {"PublisherIdentifier": self._tenant}
         try:
             return self._session.request(
                 method,
                 url,
-                params={**query, "PublisherIdentifier": self._tenant},
-                headers={"Authorization": f"Bearer {self._tokens()}"},
+                params={**query, **own},
+                auth=_Bearer(self._tokens()),
                 timeout=TIMEOUT_SECONDS,
                 stream=True,
                 allow_redirects=False,
             )
         except requests.RequestException as error:
             raise RetryError(where, f"no answer: {type(error).__name__}") from None
+
+
+class _Bearer(AuthBase):
+    """Sets the token. As a plain header it would give way to what a ``.netrc`` holds."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def _origin(address: str) -> tuple[str, str, int] | None:
+    """Return scheme, host and port; None for what two readers could read differently."""
+    if "\\" in address or not address.isprintable() or " " in address:
+        return None
+    try:
+        parts = urlsplit(address)
+        port = parts.port or _PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        return None
+    if not parts.hostname or "@" in parts.netloc:
+        return None
+    return parts.scheme, parts.hostname, port
 
 
 def error_of(status: int, code: str, wait: timedelta | None, where: str) -> AuditFeedError:
@@ -207,16 +250,15 @@ def _code(answer: requests.Response) -> str:
     """Return the error's own code: one word of it, never a body."""
     try:
         with answer:
-            found = orjson.loads(answer.content)
-        code = str(found["error"]["code"])
+            found = orjson.loads(next(answer.iter_content(ERROR_BYTES), b""))
+        code = _CODE.match(str(found["error"]["code"]))
     except (ValueError, KeyError, TypeError, requests.RequestException):
         return ""
-    return next(iter(code[:_SHOWN_CODE].split()), "")
+    return code[0] if code else ""
 
 
 def _retry_after(answer: requests.Response) -> timedelta | None:
-    value = answer.headers.get("Retry-After", "")
-    return timedelta(seconds=int(value)) if value.isdecimal() else None
+    return retry_after(answer.headers.get("Retry-After", ""))
 
 
 def _json(answer: requests.Response, where: str) -> object:
@@ -229,13 +271,11 @@ def _json(answer: requests.Response, where: str) -> object:
         raise RetryError(where, f"HTTP {answer.status_code}, not JSON") from None
 
 
-def _blob(stream: Stream, item: object, where: str) -> ContentBlob:
+def _blob(stream: Stream, item: object) -> ContentBlob | None:
     try:
-        if isinstance(item, dict):
-            return ContentBlob.from_api(stream, item)
+        return ContentBlob.from_api(stream, item) if isinstance(item, dict) else None
     except (KeyError, ValueError):
-        pass
-    raise RetryError(where, "an element of the listing is no blob")
+        return None
 
 
 def _query(stream: Stream, window: Window) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip as stdlib_gzip
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
 from importlib import import_module
@@ -13,7 +14,9 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 from azure.monitor.ingestion import LogsIngestionClient
 
 from audit_feed.chunk import Body
+from audit_feed.credentials import sign_in_error
 from audit_feed.errors import AccessError, RetryError
+from audit_feed.pace import retry_after
 
 DEADLINE = timedelta(minutes=2)
 """How long one body is tried before its blob goes back into the queue."""
@@ -43,46 +46,56 @@ class LogAnalytics:
         self._clock = clock
         self._sleep = sleep
 
-    def send(self, body: Body) -> None:
-        """Send *body*; repeat what may pass until the deadline.
+    def send(self, body: Body, patience: timedelta = DEADLINE) -> None:
+        """Send *body*; repeat what may pass for as long as *patience* lasts.
 
         Raises:
-            AccessError: No token, or the service refuses the token.
+            AccessError: Sign-in is refused.
+            StoppedError: We were told to stop while waiting.
             RetryError: The service did not take it in time. A new role takes up to 30 minutes
                 to work, so 403 is such a fault too.
 
         """
         data = gzip(body.data)
-        deadline = self._clock() + DEADLINE
+        deadline = self._clock() + patience
         wait = FIRST_WAIT
         while True:
-            given = self._try(data)
-            if given is None:
+            refusal = self._try(data)
+            if refusal is None:
                 return
-            pause = given or wait
+            pause = refusal.wait or wait
             if self._clock() + pause > deadline:
-                raise RetryError("ingestion", "not accepted in time")
+                raise RetryError("ingestion", f"not accepted in time: {refusal.what}")
             self._sleep(pause)
             wait = min(wait * 2, LAST_WAIT)
 
-    def _try(self, data: bytes) -> timedelta | None:
-        """Send once: None when it was acknowledged, else how long to wait (0: unknown)."""
+    def _try(self, data: bytes) -> _Refusal | None:
+        """Send once; return None when it was acknowledged."""
         try:
             # A raw bytes argument would make every byte a row, and succeed.
             self._client.upload(self._rule, self._stream, io.BytesIO(data))
         except ClientAuthenticationError as error:
-            raise AccessError(
-                "ingestion", f"no token: HTTP {error.status_code}", "check the credential"
-            ) from None
+            found = sign_in_error(error)
+            if isinstance(found, AccessError):
+                raise found from None
+            return _Refusal(None, str(found))
         except HttpResponseError as error:
-            return _wait_of(error)
+            return _refusal(error)
         except AzureError as error:
-            raise RetryError("ingestion", f"no answer: {type(error).__name__}") from None
+            return _Refusal(None, f"no answer: {type(error).__name__}")
         return None
 
 
-def _wait_of(error: HttpResponseError) -> timedelta:
-    """Return how long to wait before a repetition, or raise where one cannot help now."""
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why a body was not taken, and how long the service asks to wait."""
+
+    wait: timedelta | None
+    what: str
+
+
+def _refusal(error: HttpResponseError) -> _Refusal:
+    """Return what may pass with a repetition, or raise where one cannot help now."""
     status = error.status_code or 0
     if status == _FORBIDDEN:
         raise RetryError(
@@ -91,8 +104,7 @@ def _wait_of(error: HttpResponseError) -> timedelta:
     if status not in REPEAT:
         raise RetryError("ingestion", f"HTTP {status}") from None
     headers: Mapping[str, str] = getattr(error.response, "headers", {})
-    value = headers.get("Retry-After", "")
-    return timedelta(seconds=int(value)) if value.isdecimal() else timedelta()
+    return _Refusal(retry_after(headers.get("Retry-After", "")), f"HTTP {status}")
 
 
 @cache

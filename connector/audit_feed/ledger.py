@@ -83,18 +83,24 @@ def rejected(row: BlobRow, now: datetime, why: str) -> BlobRow:
 
 def failed(row: BlobRow, now: datetime, why: str) -> BlobRow:
     """Return the row after a passing fault: the same blob is tried again, ever later."""
-    wait = min(FIRST_RETRY * 2 ** min(row.attempts, 10), LAST_RETRY)
-    return replace(row, attempts=row.attempts + 1, due=now + wait, last_error=why)
+    wait = min(FIRST_RETRY * 2 ** min(row.attempts, 11), LAST_RETRY)
+    return replace(_open(row), attempts=row.attempts + 1, due=now + wait, last_error=why)
 
 
 def postponed(row: BlobRow, until: datetime) -> BlobRow:
     """Return the row after a throttled request: later, and no attempt is spent."""
-    return replace(row, due=max(row.due, until))
+    return replace(_open(row), due=max(row.due, until))
 
 
 def retried(row: BlobRow, now: datetime) -> BlobRow:
     """Return a rejected blob's row as listed again, on request."""
     return replace(_moved(row, State.LISTED, now), finished=None, due=now)
+
+
+def _open(row: BlobRow) -> BlobRow:
+    if row.state is not State.LISTED:
+        raise LedgerError(f"blob {row.blob.id}: is {row.state} and cannot be put off")
+    return row
 
 
 def _moved(row: BlobRow, to: State, now: datetime) -> BlobRow:
@@ -132,8 +138,14 @@ class LedgerStore(Protocol):
     def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, datetime]:
         """Return hour to the time of its last complete listing, from *since* on."""
 
+    def begin(self, stream: Stream, first: datetime) -> datetime:
+        """Note that *stream* is of interest from the hour *first* on, before it is listed.
+
+        Returns the earliest hour ever noted so: a later one drops nothing that was begun.
+        """
+
     def first_hour(self, stream: Stream) -> datetime | None:
-        """Return the earliest hour ever noted as listed, or None for a new stream."""
+        """Return the earliest hour of interest, or None for a stream never begun."""
 
     def next_due(self, stream: Stream) -> datetime | None:
         """Return when the next listed blob may be tried, or None if none is left."""
@@ -145,13 +157,13 @@ class LedgerStore(Protocol):
         """Store *row* in place of the version it was read as; return it as stored."""
 
     def park(self, blob: ContentBlob, parked: Parked) -> None:
-        """Keep what did not fit into a body, for good; the same one again replaces itself."""
+        """Keep what did not fit into a body, for good; the same content again replaces itself."""
 
     def rows(self, stream: Stream, window: Window) -> Iterable[BlobRow]:
         """Return the blobs whose ``created`` lies in *window*, by that time."""
 
     def streams(self) -> Sequence[Stream]:
-        """Return every stream that the ledger has heard of."""
+        """Return every stream that was begun."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
 
@@ -24,6 +25,9 @@ FORMAT = 1
 
 _SCHEMA = """
 CREATE TABLE format (version INTEGER NOT NULL);
+CREATE TABLE streams (
+    tenant TEXT, content_type TEXT, first TEXT NOT NULL, PRIMARY KEY (tenant, content_type)
+) WITHOUT ROWID;
 CREATE TABLE hours (
     tenant TEXT, content_type TEXT, hour TEXT, listed_at TEXT NOT NULL,
     PRIMARY KEY (tenant, content_type, hour)
@@ -38,8 +42,8 @@ CREATE TABLE blobs (
 CREATE INDEX blobs_due ON blobs (tenant, content_type, state, due);
 CREATE INDEX blobs_created ON blobs (tenant, content_type, created);
 CREATE TABLE parked (
-    tenant TEXT, content_type TEXT, id TEXT, record_id TEXT, data BLOB NOT NULL,
-    PRIMARY KEY (tenant, content_type, id, record_id)
+    tenant TEXT, content_type TEXT, id TEXT, digest TEXT, record_id TEXT NOT NULL,
+    data BLOB NOT NULL, PRIMARY KEY (tenant, content_type, id, digest)
 );
 """
 _COLUMNS = (
@@ -56,34 +60,34 @@ class SqliteLedger:
         """Open the ledger in *path*, or make an empty one where there is no file.
 
         Raises:
-            LedgerError: The file is no ledger, or one of another version.
+            LedgerError: The file is no ledger, or one of another version. It is left as it is.
 
         """
         self._path = path
         self._lock = Lock()
         self._lease = FileLock(f"{path}.lock", blocking=False, thread_local=False)
         try:
-            self._con = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            if not path.exists():
+                _make(path)
+            self._con = _connect(path)
+        except (sqlite3.Error, OSError) as error:
+            raise LedgerError(f"{path}: cannot be opened as a ledger: {error}") from error
+        try:
+            self._check_format()
             self._con.execute("PRAGMA journal_mode = WAL")
             self._con.execute("PRAGMA synchronous = FULL")
             self._con.execute("PRAGMA busy_timeout = 10000")
-        except sqlite3.Error as error:
-            raise LedgerError(f"{path}: cannot be opened as a ledger: {error}") from error
-        self._prepare()
+        except (sqlite3.Error, LedgerError) as error:
+            self._con.close()
+            raise LedgerError(
+                f"{path}: no ledger of version {FORMAT} (it is left as it is): {error}"
+            ) from error
 
-    def _prepare(self) -> None:
-        with self._step() as con:
-            tables = {name for (name,) in con.execute("SELECT name FROM sqlite_master")}
-            if not tables:
-                for statement in _SCHEMA.split(";"):
-                    con.execute(statement)
-                con.execute("INSERT INTO format VALUES (?)", (FORMAT,))
-                return
-            found = (
-                con.execute("SELECT version FROM format").fetchone() if "format" in tables else None
-            )
-        if found != (FORMAT,):
-            raise LedgerError(f"{self._path}: no ledger of version {FORMAT} (it is left as it is)")
+    def _check_format(self) -> None:
+        """Read the version, before anything is written: the file may be somebody else's."""
+        found = self._con.execute("SELECT version FROM format").fetchall()
+        if found != [(FORMAT,)]:
+            raise LedgerError("it has another version")
 
     @contextmanager
     def _step(self) -> Iterator[sqlite3.Connection]:
@@ -93,10 +97,10 @@ class SqliteLedger:
                 self._con.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._con
-                except BaseException:
-                    self._con.execute("ROLLBACK")
-                    raise
-                self._con.execute("COMMIT")
+                    self._con.execute("COMMIT")
+                finally:
+                    if self._con.in_transaction:  # also when COMMIT failed: a full disk
+                        self._con.execute("ROLLBACK")
             except sqlite3.Error as error:
                 raise LedgerError(f"{self._path}: {error}") from error
 
@@ -118,6 +122,8 @@ class SqliteLedger:
             raise LeaseHeldError(
                 f"{self._path}: another collector works with this ledger (stop it first)"
             ) from None
+        except OSError as error:
+            raise LedgerError(f"{self._path}: no lease: {type(error).__name__}") from error
 
     def release(self, owner: str) -> None:  # noqa: ARG002 - protocol
         """Give the lease back; see ``LedgerStore.release``."""
@@ -136,10 +142,20 @@ class SqliteLedger:
             new = con.total_changes - before
             con.executemany(
                 "INSERT INTO hours VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
-                "SET listed_at = max(listed_at, excluded.listed_at)",
+                "SET listed_at = excluded.listed_at",
                 [(stream.tenant, stream.content_type, _text(h), _text(now)) for h in hours],
             )
             return new
+
+    def begin(self, stream: Stream, first: datetime) -> datetime:
+        """Note from when on *stream* is of interest; see ``LedgerStore.begin``."""
+        with self._step() as con:
+            [(found,)] = con.execute(
+                "INSERT INTO streams VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
+                "SET first = min(first, excluded.first) RETURNING first",
+                (stream.tenant, stream.content_type, _text(first)),
+            ).fetchall()
+        return _time(found)
 
     def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, datetime]:
         """Return hours and when they were listed; see ``LedgerStore.listings``."""
@@ -150,9 +166,9 @@ class SqliteLedger:
         return {_time(str(hour)): _time(str(at)) for hour, at in found}
 
     def first_hour(self, stream: Stream) -> datetime | None:
-        """Return the earliest hour listed; see ``LedgerStore.first_hour``."""
+        """Return the earliest hour of interest; see ``LedgerStore.first_hour``."""
         return self._earliest(
-            "SELECT min(hour) FROM hours WHERE tenant = ? AND content_type = ?", stream
+            "SELECT min(first) FROM streams WHERE tenant = ? AND content_type = ?", stream
         )
 
     def next_due(self, stream: Stream) -> datetime | None:
@@ -173,7 +189,7 @@ class SqliteLedger:
             "AND state = 'listed' AND due <= ? ORDER BY due, id LIMIT ?",
             (stream.tenant, stream.content_type, _text(now), limit),
         )
-        return [_row(values) for values in found]
+        return self._rows(found)
 
     def put(self, row: BlobRow) -> BlobRow:
         """Store *row* in place of its version; see ``LedgerStore.put``."""
@@ -194,14 +210,15 @@ class SqliteLedger:
         stream = blob.stream
         with self._step() as con:
             con.execute(
-                "INSERT OR REPLACE INTO parked VALUES (?, ?, ?, ?, ?)",
-                (stream.tenant, stream.content_type, blob.id, parked.record_id, parked.data),
-            )
+                "INSERT OR REPLACE INTO parked VALUES (?, ?, ?, ?, ?, ?)",
+                (stream.tenant, stream.content_type, blob.id, parked.digest, parked.record_id,
+                 parked.data),
+            )  # fmt: skip
 
     def parked(self, stream: Stream) -> Sequence[Parked]:
         """Return every remainder of *stream*."""
         found = self._all(
-            "SELECT record_id, data FROM parked WHERE tenant = ? AND content_type = ?",
+            "SELECT record_id, data FROM parked WHERE tenant = ? AND content_type = ? ORDER BY id",
             (stream.tenant, stream.content_type),
         )
         return [Parked(str(record_id), bytes(data)) for record_id, data in found]
@@ -213,16 +230,44 @@ class SqliteLedger:
             "AND created >= ? AND created < ? ORDER BY created, id",
             (stream.tenant, stream.content_type, _text(window.start), _text(window.end)),
         )
-        return [_row(values) for values in found]
+        return self._rows(found)
 
     def streams(self) -> Sequence[Stream]:
         """Return every stream known; see ``LedgerStore.streams``."""
-        found = self._all("SELECT DISTINCT tenant, content_type FROM hours ORDER BY 1, 2", ())
+        found = self._all("SELECT tenant, content_type FROM streams ORDER BY 1, 2", ())
         return [Stream(str(tenant), str(kind)) for tenant, kind in found]
+
+    def _rows(self, found: Sequence[Sequence[Any]]) -> list[BlobRow]:
+        try:
+            return [_row(values) for values in found]
+        except (ValueError, TypeError, AttributeError) as error:
+            raise LedgerError(f"{self._path}: a row cannot be read: {error}") from error
 
     def _all(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         with self._step() as con:
             return con.execute(sql, tuple(values)).fetchall()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None,
+        check_same_thread=False,
+    )  # fmt: skip
+
+
+def _make(path: Path) -> None:
+    """Make an empty ledger, whole or not at all: a file without tables is never taken for one."""
+    if not path.parent.is_dir():  # the lock would make it, and a slip of the pen a new ledger
+        raise FileNotFoundError(f"no folder {path.parent}")
+    with FileLock(f"{path}.lock", timeout=10), TemporaryDirectory(dir=path.parent) as folder:
+        if path.exists():
+            return
+        draft = Path(folder) / "ledger"
+        with closing(sqlite3.connect(draft)) as con:
+            con.executescript(_SCHEMA)
+            con.execute("INSERT INTO format VALUES (?)", (FORMAT,))
+            con.commit()
+        draft.replace(path)
 
 
 def _values(row: BlobRow) -> tuple[object, ...]:
@@ -261,7 +306,7 @@ def _row(values: Sequence[Any]) -> BlobRow:
 
 def _text(time: datetime) -> str:
     """Return *time* so that texts sort like times."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def _time(text: str) -> datetime:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from math import isfinite
 
 import orjson
 
@@ -16,104 +20,166 @@ WHOLE_BYTES = 4_000_000
 PIECE_BYTES = 1_000_000
 """About how much of a larger blob is parsed at a time."""
 
-_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*("|\\?\Z)|[{}\[\]]', re.DOTALL)
-"""A string, whole or cut off by the end of what has been read, or a bracket outside of one."""
+_TOKEN = re.compile(rb'"[^"]*"|["{}\[\]]')
+"""A string in which nothing is escaped, the beginning of one, or a bracket outside of any."""
 
-_SHOWN = 60
+_QUOTE = b'"'[0]
+_BEGIN = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*\[")
+_COMMA = re.compile(rb"[ \t\r\n]*,")
+_END = re.compile(rb"[ \t\r\n]*\][ \t\r\n]*")
 
 
-def records(where: str, chunks: Iterable[bytes]) -> Iterator[Record]:
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is read at a time, in bytes. A smaller size gives the same records."""
+
+    whole: int = WHOLE_BYTES
+    piece: int = PIECE_BYTES
+
+
+DEFAULT_SIZES = Sizes()
+
+
+def records(where: str, chunks: Iterable[bytes], sizes: Sizes = DEFAULT_SIZES) -> Iterator[Record]:
     """Yield the records of the JSON array that *chunks* spell.
+
+    Text that is no valid Unicode (a string cut inside of a character) is mended with U+FFFD:
+    a blob is not given up for it.
 
     Args:
         where: What is read, for messages.
         chunks: The body, cut anywhere.
+        sizes: How much to read at a time.
 
     Raises:
         RetryError: The body is not JSON, no array of objects, or ends too early. Records
             yielded before it were right, but the blob is not done.
 
     """
-    stream = iter(chunks)
-    start = bytearray()
+    stream, start, size = iter(chunks), list[bytes](), 0
     for chunk in stream:
-        start += chunk
-        if len(start) > WHOLE_BYTES:
-            yield from _in_pieces(where, bytes(start), stream)
+        start.append(chunk)
+        size += len(chunk)
+        if size > sizes.whole:
+            yield from _in_pieces(where, chain(start, stream), sizes.piece)
             return
-    yield from _parsed(where, bytes(start))
+    yield from _parsed(where, b"".join(start))
 
 
 def _parsed(where: str, data: bytes) -> list[Record]:
     try:
         found = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise RetryError(where, f"not JSON after {len(data):,} bytes: {error.msg}") from None
+        found = _mended(where, data, error.msg)
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         raise RetryError(where, "JSON, but no list of records")
     return found
 
 
-def _in_pieces(where: str, start: bytes, stream: Iterator[bytes]) -> Iterator[Record]:
-    splitter = _Splitter(where)
-    for chunk in _chained(start, stream):
-        piece = splitter.feed(chunk)
-        if piece:
+def _mended(where: str, data: bytes, why: str) -> object:
+    """Parse what is JSON but for its Unicode; all else is refused as it would be elsewhere."""
+    try:
+        return _text_mended(json.loads(data.decode("utf-8-sig", "replace"), parse_int=_number))
+    except (ValueError, OverflowError, RecursionError):
+        raise RetryError(where, f"not JSON after {len(data):,} bytes: {why}") from None
+
+
+def _number(text: str) -> int | float:
+    value = int(text)
+    return value if -(2**63) <= value < 2**64 else float(value)
+
+
+def _text_mended(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_text_mended(item) for item in value]
+    if isinstance(value, dict):
+        return {_text_mended(name): _text_mended(item) for name, item in value.items()}
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError("no JSON number")
+    return value
+
+
+def _in_pieces(where: str, chunks: Iterable[bytes], size: int) -> Iterator[Record]:
+    splitter = _Splitter(where, size)
+    for chunk in chunks:
+        if piece := splitter.feed(chunk):
             yield from _parsed(where, piece)
     yield from _parsed(where, splitter.end())
-
-
-def _chained(start: bytes, stream: Iterator[bytes]) -> Iterator[bytes]:
-    yield start
-    yield from stream
 
 
 class _Splitter:
     """Finds where the elements of an array end, without parsing them."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, size: int) -> None:
         self._where = where
-        self._buffer = b""
+        self._size = size
+        self._buffer = bytearray()
         self._scanned = 0
+        self._in_string = False
         self._depth = 0
         self._last_end = 0
-        self._closed = False
+        self._before = _BEGIN
 
     def feed(self, chunk: bytes) -> bytes:
         """Take in *chunk*; return an array of the elements that are whole, or ``b""``."""
         self._buffer += chunk
         self._scan()
-        if self._last_end < PIECE_BYTES and not self._closed:
-            return b""
-        return self._cut(self._last_end)
+        return self._cut() if self._last_end >= self._size else b""
 
     def end(self) -> bytes:
-        """Return an array of the rest; what follows the array must be blank."""
-        self._scan()
-        if not self._closed or self._buffer[self._last_end :].strip(b" \t\r\n]"):
-            raise RetryError(self._where, "ends before its array does")
-        return self._cut(self._last_end)
+        """Return an array of the rest; only blanks may follow the array."""
+        whole = self._cut() if self._last_end else b"[]"
+        if self._before is _BEGIN:
+            self._skip(_BEGIN)
+        if not _END.fullmatch(self._buffer):
+            raise RetryError(self._where, "ends before its array does, or goes on after it")
+        return whole
 
     def _scan(self) -> None:
-        for token in _TOKEN.finditer(self._buffer, self._scanned):
-            byte = token[0][:1]
-            if byte == b'"':
-                if token[1] != b'"':
+        """Go on where the last scan ended."""
+        base = self._scanned
+        # Of the same length, and without a quote that is escaped.
+        text = bytes(self._buffer[base:]).replace(rb"\\", b"__").replace(rb"\"", b"__")
+        text = text.removesuffix(b"\\")  # it escapes what comes next
+        self._scanned += len(text)
+        start = text.find(b'"') + 1 if self._in_string else 0
+        if self._in_string and not start:
+            return
+        self._in_string = False
+        for token in _TOKEN.finditer(text, start):
+            byte = text[token.start()]
+            if byte == _QUOTE:
+                if token.end() - token.start() == 1:
+                    self._in_string = True
                     return
             elif byte in b"{[":
                 self._depth += 1
             else:
                 self._depth -= 1
                 if self._depth == 1:
-                    self._last_end = token.end()
-                elif self._depth == 0:
-                    self._closed = True
-            self._scanned = token.end()
+                    self._last_end = base + token.end()
 
-    def _cut(self, end: int) -> bytes:
-        """Take the first *end* bytes off the buffer and return them as an array."""
-        data = self._buffer[:end].lstrip(b" \t\r\n[,")
-        self._buffer = self._buffer[end:]
-        self._scanned -= end
+    def _cut(self) -> bytes:
+        """Take the whole elements off the buffer and return them as an array."""
+        end = self._last_end - self._skip(self._before)
+        data = bytes(self._buffer[:end])
+        self._drop(end)
         self._last_end = 0
+        self._before = _COMMA
         return b"[" + data + b"]"
+
+    def _skip(self, pattern: re.Pattern[bytes]) -> int:
+        """Take what must stand here off the buffer; return how many bytes that were."""
+        found = pattern.match(self._buffer)
+        if not found:
+            raise RetryError(self._where, "no list of records")
+        end = found.end()
+        del found  # a buffer that is looked at cannot shrink
+        self._drop(end)
+        return end
+
+    def _drop(self, count: int) -> None:
+        del self._buffer[:count]
+        self._scanned -= count

@@ -17,7 +17,7 @@ GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 FILTERS = ("workload", "operation", "record_type")
 """What records can be chosen by: fields Workload, Operation and RecordType."""
 
-_SINCE = re.compile(r"(\d+)([dhm])")
+_SINCE = re.compile(r"(\d{1,6})([dhm])")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 _CREDENTIALS: Mapping[str, tuple[str, ...]] = {
     "secret": ("client_id", "secret"),
@@ -25,12 +25,18 @@ _CREDENTIALS: Mapping[str, tuple[str, ...]] = {
     "federated": ("client_id", "token_file"),
     "managed_identity": (),
 }
+_FILES = frozenset({"certificate", "token_file"})
 _SINKS: Mapping[str, tuple[str, ...]] = {
     "loganalytics": ("endpoint", "dcr", "stream"),
     "duckdb": ("file",),
     "jsonl": ("folder",),
 }
-_TOP = ("tenants", "cloud", "sink", "ledger", "since", "include", "exclude", "workers")
+PROFILES = ("full", "lean")
+"""``lean`` leaves out what no rule reads; see ``audit_feed.lean``."""
+
+_TOP = (
+    "tenants", "cloud", "sink", "ledger", "since", "include", "exclude", "profile", "workers",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,7 @@ class Settings:
     since: timedelta
     include: Mapping[str, frozenset[str]]
     exclude: Mapping[str, frozenset[str]]
+    profile: str
     workers: int
 
     @classmethod
@@ -90,7 +97,7 @@ class Settings:
             ConfigError: It names every problem.
 
         """
-        read = _Reader()
+        read = _Reader(folder)
         top = read.mapping(data, "settings", _TOP)
         settings = cls(
             tenants=tuple(_tenants(read, top.get("tenants"))),
@@ -100,6 +107,7 @@ class Settings:
             since=_since(read, str(top.get("since", "24h"))),
             include=_filters(read, top.get("include"), "include"),
             exclude=_filters(read, top.get("exclude"), "exclude"),
+            profile=_profile(read, top.get("profile", "full")),
             workers=read.number(top.get("workers", 4), "workers", 64),
         )
         if read.problems:
@@ -110,7 +118,8 @@ class Settings:
 class _Reader:
     """Reads parts and collects what is wrong with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.problems: list[str] = []
 
     def wrong(self, where: str, what: str) -> None:
@@ -131,6 +140,10 @@ class _Reader:
             self.wrong(where, "no text")
             return ""
         return value.strip()
+
+    def path(self, text: str) -> str:
+        """Return *text* as a path from the settings' folder; an empty one stays empty."""
+        return str(self.folder / text) if text else ""
 
     def needed(
         self, values: Mapping[str, object], keys: Sequence[str], where: str
@@ -154,7 +167,7 @@ def _tenants(read: _Reader, value: object) -> list[Tenant]:
         return []
     tenants = [_tenant(read, item, f"tenants[{n}]") for n, item in enumerate(value)]
     ids = [tenant.id for tenant in tenants]
-    for repeated in {i for i in ids if i and ids.count(i) > 1}:
+    for repeated in sorted({i for i in ids if i and ids.count(i) > 1}):
         read.wrong("tenants", f"{repeated} stands there twice")
     return tenants
 
@@ -171,6 +184,8 @@ def _tenant(read: _Reader, item: object, where: str) -> Tenant:
     for kind in types:
         if kind not in CONTENT_TYPES:
             read.wrong(f"{where}.content_types", f"unknown {kind!r} ({', '.join(CONTENT_TYPES)})")
+        elif types.count(kind) > 1:
+            read.wrong(f"{where}.content_types", f"{kind} stands there more than once")
     return Tenant(id_, tuple(str(kind) for kind in types), _credential(read, values, where))
 
 
@@ -185,6 +200,7 @@ def _credential(read: _Reader, tenant: Mapping[str, object], where: str) -> Cred
         read.wrong(f"{where}.kind", f"unknown {kind!r} (there are {', '.join(_CREDENTIALS)})")
         return Credential(kind, {})
     found = read.needed(values, _CREDENTIALS[kind], where)
+    found.update({key: read.path(found[key]) for key in _FILES & found.keys()})
     optional = read.text(values, "client_id", f"{where}.client_id")
     return Credential(kind, {**({"client_id": optional} if optional else {}), **found})
 
@@ -202,7 +218,7 @@ def _cloud(read: _Reader, value: object) -> Cloud:
             read.wrong(
                 f"cloud.{name}", "does not begin with https:// (a token would go in the open)"
             )
-    return Cloud(ca=read.text(values, "ca", "cloud.ca"), **found)
+    return Cloud(ca=read.path(read.text(values, "ca", "cloud.ca")), **found)
 
 
 def _sink(read: _Reader, value: object) -> SinkSettings:
@@ -224,6 +240,12 @@ def _since(read: _Reader, text: str) -> timedelta:
     if not timedelta() < length <= RETENTION:
         read.wrong("since", f"{text!r} is no time such as 24h or 7d, at most 7d")
     return length
+
+
+def _profile(read: _Reader, value: object) -> str:
+    if value not in PROFILES:
+        read.wrong("profile", f"unknown {value!r} (there are {', '.join(PROFILES)})")
+    return str(value)
 
 
 def _filters(read: _Reader, value: object, where: str) -> Mapping[str, frozenset[str]]:

@@ -1,9 +1,11 @@
 """Which spans of the feed to list next. Pure: no clock, no network.
 
 A window is half-open, ``start <= contentCreated < end``, at most 24 hours long, never older
-than the feed keeps and never in the future. No mark decides what is done: an hour is listed
-while it is open, once more when it has closed, and then again ever more seldom, because blobs
-appear late.
+than the feed keeps and never in the future. Both ends are whole seconds, because the feed takes
+no fractions: with them, what is asked for and what is checked would differ.
+
+No mark decides what is done: an hour is listed while it is open, once more when it has closed,
+and then again ever more seldom, because blobs appear late.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ MAX_WINDOW = timedelta(hours=24)
 
 RETENTION = timedelta(days=7)
 """How long the feed keeps a blob (API reference)."""
+
+SECOND = timedelta(seconds=1)
 
 EDGE = timedelta(minutes=5)
 """Distance kept from the 7-day edge: a request that waits in between must not slip over it."""
@@ -46,6 +50,11 @@ def hour_of(time: datetime) -> datetime:
     return time.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
+def whole_second(time: datetime) -> datetime:
+    """Return the start of the second that *time* lies in."""
+    return time.replace(microsecond=0)
+
+
 def due_windows(
     listed: Mapping[datetime, datetime], first: datetime, now: datetime
 ) -> list[Window]:
@@ -57,31 +66,55 @@ def due_windows(
         now: The time of asking, aware.
 
     """
-    oldest = now - RETENTION + EDGE
+    oldest = _oldest(now)
     start = hour_of(max(first, oldest))
     hours = [start + HOUR * n for n in range((hour_of(now) - start) // HOUR + 1)]
     due = [hour for hour in hours if is_due(hour, listed.get(hour), now)]
-    windows = [Window(max(a, first, oldest), min(b, now)) for a, b in _runs(due)]
+    earliest = max(whole_second(first), oldest)
+    windows = [Window(max(a, earliest), min(b, whole_second(now))) for a, b in _runs(due)]
     return [w for w in reversed(windows) if w.start < w.end]
 
 
+def still_kept(window: Window, now: datetime) -> Window | None:
+    """Return what of *window* the feed still keeps at *now*, or None if it keeps nothing.
+
+    A window may wait long for its turn; asked for as it was, it would be refused whole.
+    """
+    start = max(window.start, _oldest(now))
+    return Window(start, window.end) if start < window.end else None
+
+
+def first_whole_hour(now: datetime) -> datetime:
+    """Return the earliest hour that the feed still keeps from its beginning on."""
+    oldest = _oldest(now)
+    return hour_of(oldest) if oldest == hour_of(oldest) else hour_of(oldest) + HOUR
+
+
+def _oldest(now: datetime) -> datetime:
+    return whole_second(now - RETENTION + EDGE) + SECOND
+
+
 def is_due(hour: datetime, last: datetime | None, now: datetime) -> bool:
-    """Tell whether *hour* must be listed, whose last complete listing began at *last*."""
+    """Tell whether *hour* must be listed, whose last complete listing began at *last*.
+
+    A *last* after *now* is of a clock that was wrong, and says nothing.
+    """
     end = hour + HOUR
-    if last is None or last < end:
+    if last is None or last < end or last > now:
         return True
     return now - last >= max(FIRST_RELISTING, (now - end) / RELISTING_SHARE)
 
 
 def hours_listed(window: Window, now: datetime) -> list[datetime]:
-    """Return the hours that a complete listing of *window* has covered.
+    """Return the hours that a complete listing of *window*, begun at *now*, has covered.
 
     The hour that is still open at *now* counts as covered so far. An hour of which the window
     leaves out the beginning does not count.
     """
     first = hour_of(window.start)
     hours = [first + HOUR * n for n in range(-(-(window.end - first) // HOUR))]
-    return [h for h in hours if h >= window.start and (h + HOUR <= window.end or window.end >= now)]
+    so_far = window.end >= whole_second(now)
+    return [h for h in hours if h >= window.start and (h + HOUR <= window.end or so_far)]
 
 
 def _runs(hours: Iterable[datetime]) -> list[tuple[datetime, datetime]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -15,9 +16,12 @@ from mailvigil.workspace import WATCHLIST_COLUMNS
 ALIAS = "ApprovedMailCallers"
 COLUMNS = tuple(WATCHLIST_COLUMNS[ALIAS])
 
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?", re.ASCII)
+"""What KQL's todatetime reads as well as Python does."""
+
 
 def load_approved(con: duckdb.DuckDBPyConnection, path: Path) -> int:
-    """Put the file's rows into the workspace's watchlists and return how many there are.
+    """Make the file's rows the workspace's watchlist and return how many there are.
 
     Raises:
         InputError: A column is missing, a row names no caller, or a date cannot be read.
@@ -38,6 +42,8 @@ def load_approved(con: duckdb.DuckDBPyConnection, path: Path) -> int:
         raise InputError(
             str(path), f"cannot be read: {error}", "name a CSV file in UTF-8"
         ) from error
+    # In a saved workspace may stand what an earlier hunt approved.
+    con.execute('DELETE FROM "_Watchlists" WHERE _Alias = ?', [ALIAS])
     insert(con, "_Watchlists", rows)
     return len(rows)
 
@@ -48,10 +54,14 @@ def _row(path: Path, line: int, row: dict[str, str | None]) -> SourceRow:
     if not values["Caller"]:
         raise InputError(where, "no Caller", "give an application id, or none")
     for name in ("ValidFrom", "ValidTo"):
-        try:
-            datetime.fromisoformat(values[name] or "2000-01-01")
-        except ValueError as error:
-            raise InputError(
-                where, f"{name} {values[name]!r} is no date", "write 2026-01-31"
-            ) from error
+        if values[name] and not _is_date(values[name]):
+            raise InputError(where, f"{name} {values[name]!r} is no date", "write 2026-01-31")
     return {**values, "_Alias": ALIAS, "SearchKey": values["Caller"]}
+
+
+def _is_date(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return bool(_DATE.fullmatch(text))

@@ -18,6 +18,8 @@ TABLE = "M365CallerBaseline_CL"
 HEAD = {"format": "mailvigil caller baseline", "version": 1}
 """The file's first line. Another one is refused."""
 
+_NEEDED = {"OrganizationId", "Caller", "Protocol", "MailboxId", "FirstSeen"}
+
 _KNOWN = """
 let seen = MailItemsAccessed()
     | summarize FirstSeen = min(EventTime), LastSeen = max(EventTime),
@@ -33,7 +35,7 @@ union seen, (M365CallerBaseline_CL | where {remembered}(MailboxId)
 
 
 def load_baseline(con: duckdb.DuckDBPyConnection, path: Path) -> int:
-    """Put the file's rows into the workspace and return how many there are.
+    """Make the file's rows the workspace's baseline and return how many there are.
 
     Raises:
         InputError: The file is no baseline, of another version, or a row is broken.
@@ -45,6 +47,8 @@ def load_baseline(con: duckdb.DuckDBPyConnection, path: Path) -> int:
             str(path), "no caller baseline of this version", "make it with --save-baseline"
         )
     rows = [_row(path, number, line) for number, line in enumerate(lines[1:], 2) if line.strip()]
+    # In a saved workspace may stand what an earlier hunt remembered.
+    con.execute(f'DELETE FROM "{TABLE}"')
     insert(con, TABLE, rows)
     # Remembered rows are visible at every tick: when they were written does not matter.
     con.execute(f'UPDATE "{TABLE}" SET _arrived = NULL')
@@ -65,7 +69,12 @@ def save_baseline(engine: Engine, path: Path) -> int:
         ),
     ]
     lines = [json.dumps(HEAD), *sorted(_line(row) for row in rows)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    try:
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            str(path), f"cannot be written: {error.strerror}", "name another file"
+        ) from error
     return len(rows)
 
 
@@ -94,17 +103,22 @@ def _json(path: Path, line: int, text: str) -> object:
 def _row(path: Path, line: int, text: str) -> SourceRow:
     data = _json(path, line, text)
     columns = schemas()[TABLE]
-    if not isinstance(data, Mapping) or not {"Caller", "Protocol", "FirstSeen"} <= set(data):
+    if not isinstance(data, Mapping) or not set(data) >= _NEEDED:
         raise InputError(f"{path}:{line}", "no row of a caller baseline", "make the file anew")
     try:
-        return {
-            name: datetime.fromisoformat(str(data[name])).astimezone(UTC)
-            if kind == "datetime"
-            else data[name]
-            for name, kind in columns.items()
-            if name in data
-        }
-    except ValueError as error:
+        return {name: _value(data[name], kind) for name, kind in columns.items() if name in data}
+    except (TypeError, ValueError) as error:
         raise InputError(
-            f"{path}:{line}", f"a time cannot be read: {error}", "make the file anew"
+            f"{path}:{line}", f"a value cannot be read: {error}", "make the file anew"
         ) from error
+
+
+def _value(value: object, kind: str) -> object:
+    """Return a JSON value as the column's; times without a zone are UTC."""
+    if kind == "datetime":
+        time = datetime.fromisoformat(str(value))
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    if not isinstance(value, str if kind == "string" else int):
+        msg = f"{value!r} is no {kind}"
+        raise TypeError(msg)
+    return value

@@ -6,7 +6,7 @@ Rule tests judge a rule on every table that it says can feed it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 import duckdb
 import orjson
@@ -94,7 +94,9 @@ def _value(value: object, kind: str) -> object:
         return "" if kind == "string" else None
     if kind == "dynamic":
         return orjson.dumps(value).decode()
-    return value.replace(tzinfo=None) if isinstance(value, datetime) else value
+    if isinstance(value, datetime) and value.tzinfo:
+        return value.astimezone(UTC).replace(tzinfo=None)
+    return value
 
 
 def _event_time(record: Record) -> object:

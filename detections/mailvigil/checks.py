@@ -44,7 +44,7 @@ def check_all(rules: Sequence[Rule], functions: Sequence[Function], root: Path) 
     with Validator(functions) as validator:
         for function in functions:
             problems.extend(
-                _line(function.path, d, function.line - 1)
+                _line(function.path, d, function.line - 1, _indent(function))
                 for d in validator.analyse(function.body).diagnostics
             )
         for rule in rules:
@@ -59,20 +59,26 @@ def _compiled(rule: Rule, root: Path, validator: Validator) -> Iterator[str]:
         yield from error.problems
         return
     where = generated_path(root, rule)
-    yield from (_line(where, d, 0) for d in analysis.diagnostics)
-    for source in set(rule.sources) & set(SOURCE_PIPELINES):
+    yield from (_line(where, d) for d in analysis.diagnostics)
+    for source in (s for s in rule.sources if s in SOURCE_PIPELINES):
         plain = validator.analyse(record_level(rule, root, SOURCE_PIPELINES[source]))
-        yield from (_line(f"{rule.path} (for {source})", d, 0) for d in plain.diagnostics)
+        yield from (_line(f"{rule.path} (for {source})", d) for d in plain.diagnostics)
     checked = Checked(rule, frozenset(analysis.columns))
     for check in CHECKS:
         yield from (f"{rule.path}: {problem}" for problem in check(checked))
 
 
-def _line(where: Path | str, found: Diagnostic, offset: int) -> str:
-    return (
-        f"{where}:{found.line + offset}:{found.column}: {found.severity.lower()} {found.code}: "
-        f"{found.message}"
-    )
+def _line(where: Path | str, found: Diagnostic, lines: int = 0, columns: int = 0) -> str:
+    """Return one message; the query begins *lines* and *columns* into the file."""
+    place = f"{where}:{found.line + lines}:{found.column + columns}"
+    return f"{place}: {found.severity.lower()} {found.code}: {found.message}"
+
+
+def _indent(function: Function) -> int:
+    """Return how far the function's body is indented in its file."""
+    lines = function.path.read_text(encoding="utf-8").splitlines()
+    first = "".join(lines[function.line - 1 : function.line])
+    return len(first) - len(first.lstrip(" "))
 
 
 def _unique(rules: Sequence[Rule]) -> Iterator[str]:
@@ -131,12 +137,6 @@ def _maps_real_columns(checked: Checked) -> Iterator[str]:
             yield f"entity {entity.type} maps {entity.column}, which the query does not return"
 
 
-def _groups_by_real_columns(checked: Checked) -> Iterator[str]:
-    for name in checked.rule.by:
-        if name not in checked.columns:
-            yield f"groups by {name}, which the query does not return"
-
-
 def _explains_with_real_columns(checked: Checked) -> Iterator[str]:
     for name in Template(checked.rule.why).get_identifiers():
         if name not in checked.columns | _COMPUTED:
@@ -175,7 +175,6 @@ CHECKS: tuple[Callable[[Checked], Iterator[str]], ...] = (
     _names_attack,
     _reads_known_tables,
     _maps_real_columns,
-    _groups_by_real_columns,
     _explains_with_real_columns,
     _windows_fit,
     _is_proven,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from io import TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from rich.console import Console
 
-from mailvigil import rule_commands
+from audit_feed.errors import AuditFeedError
+from mailvigil import collect_commands, lab_commands, rule_commands
 from mailvigil.apps import name_of
 from mailvigil.demo import run_demo
 from mailvigil.errors import InputError, MailvigilError
@@ -19,6 +22,7 @@ from mailvigil.exit_codes import (
     EXIT_FAILED,
     EXIT_FOUND,
     EXIT_INPUT,
+    EXIT_INTERRUPTED,
     EXIT_NOT_RUN,
     EXIT_OK,
 )
@@ -26,7 +30,7 @@ from mailvigil.exports.load import Limits
 from mailvigil.hunt import Hunted, Request, hunt
 from mailvigil.progress import Shown
 from mailvigil.replay import Plan
-from mailvigil.report import as_csv, as_json, print_table
+from mailvigil.report import as_csv, as_json, print_table, visible
 from mailvigil.rules import SEVERITIES, duration
 
 _HUNT_EXAMPLES = """
@@ -37,9 +41,14 @@ examples:
   mailvigil hunt january/ --save-baseline known.jsonl
   mailvigil hunt february/ --baseline known.jsonl --fail-on high
 
-exit codes: 0 done; 2 wrong usage; 4 a file cannot be used; 5 a finding of the severity given
-with --fail-on, or above; 6 a rule could not be run
+exit codes: 0 done; 1 a rule of the content is wrong; 2 wrong usage; 4 a file cannot be used;
+5 a finding of the severity given with --fail-on, or above; 6 a rule could not be run
 """
+
+
+_LONGEST = timedelta(days=10_000)
+"""Longer ones lead to times that the database does not know, and so to silence."""
+_TOO_LONG = f"must be at most {_LONGEST.days}d"
 
 
 def main(argv: Sequence[str], stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
@@ -48,10 +57,14 @@ def main(argv: Sequence[str], stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     try:
         code: int = args.run(args, stdin, out, err)
     except InputError as error:
-        print(f"mailvigil: {error}", file=err)
+        print(f"mailvigil: {visible(str(error))}", file=err)
+        return EXIT_INPUT
+    except AuditFeedError as error:
+        print(f"mailvigil: {visible(str(error))}", file=err)
         return EXIT_INPUT
     except MailvigilError as error:
-        print(error, file=err)
+        for line in str(error).splitlines():
+            print(visible(line), file=err)
         return EXIT_FAILED
     return code
 
@@ -70,9 +83,15 @@ def _request(args: argparse.Namespace) -> Request:
         raise InputError("hunt", "nothing to hunt in", "name files, folders, - or --workspace FILE")
     if args.workspace and not args.workspace.is_file():
         raise InputError(str(args.workspace), "no such workspace", "make one with --save FILE")
+    for path in filter(None, (args.save, args.save_baseline)):
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            raise InputError(str(path), "cannot be written", "name a file in a folder that exists")
+    if args.save and args.save.exists():
+        raise InputError(str(args.save), "exists already", "name another file, or use --workspace")
     return Request(
         paths=tuple(args.paths),
-        workspace=args.workspace or args.save,
+        workspace=args.workspace,
+        save=args.save,
         plan=Plan(
             step=args.step,
             as_of=args.as_of,
@@ -101,12 +120,13 @@ def _warn(hunted: Hunted, style: str, err: TextIO) -> None:
     """Say on standard error what a reader of JSON or CSV must not miss."""
     for replayed in hunted.replayed:
         if replayed.refused:
-            print(f"mailvigil: {replayed.rule.name} was not run: {replayed.refused}", file=err)
+            why = visible(replayed.refused)
+            print(f"mailvigil: {replayed.rule.name} was not run: {why}", file=err)
     if style != "table" and hunted.unreadable:
-        print(f"mailvigil: {hunted.unreadable:,} rows could not be read:", file=err)
+        print(f"mailvigil: {hunted.unreadable:,} row(s) could not be read:", file=err)
         for file in hunted.load.files:
             for bad in file.unreadable[:10]:
-                print(f"  {bad}", file=err)
+                print(f"  {visible(str(bad))}", file=err)
     if not hunted.distinct:
         print(
             "mailvigil: the data holds no MailItemsAccessed record: nothing was judged "
@@ -141,6 +161,8 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="find an intrusion in a made-up tenant")
     demo.set_defaults(run=_demo)
     rule_commands.add_to(commands)
+    lab_commands.add_to(commands)
+    collect_commands.add_to(commands)
     return parser
 
 
@@ -192,8 +214,12 @@ def _duration(text: str) -> timedelta:
         found = duration(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+    except OverflowError as error:
+        raise argparse.ArgumentTypeError(_TOO_LONG) from error
     if not found:
         raise argparse.ArgumentTypeError("must be longer than nothing")
+    if found > _LONGEST:
+        raise argparse.ArgumentTypeError(_TOO_LONG)
     return found
 
 
@@ -206,11 +232,24 @@ def _positive(text: str) -> int:
 def _time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
-    except ValueError as error:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-01-31T12:00") from error
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def run() -> int:
-    """Run the command of this process."""
-    return main(sys.argv[1:], sys.stdin.buffer, sys.stdout, sys.stderr)
+    """Run the command of this process. A reader that stops reading ends it quietly."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # A name that the console cannot show must not end a hunt.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = main(sys.argv[1:], sys.stdin.buffer, sys.stdout, sys.stderr)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The interpreter flushes once more at its end, and must not fail at it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    return code

@@ -5,36 +5,48 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import signal
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Event, Thread, current_thread, main_thread
+from threading import Event, Thread, Timer, current_thread, main_thread
 from typing import BinaryIO, TextIO
 
 import yaml
 
 from audit_feed import app
 from audit_feed.blobs import Stream
-from audit_feed.collector import Collector, PassReport
+from audit_feed.collector import Collector, Gate, PassReport
 from audit_feed.deliver import Sink
-from audit_feed.errors import AuditFeedError, ConfigError
-from audit_feed.ledger import HourStatement, State, retried, state_hours
+from audit_feed.errors import AuditFeedError, ConfigError, LedgerError
+from audit_feed.lean import Saving
+from audit_feed.ledger import BlobRow, HourStatement, State, retried
 from audit_feed.ledger_sqlite import SqliteLedger
 from audit_feed.settings import Settings
+from audit_feed.statement import Reporter, statement
 from audit_feed.windows import RETENTION, Window, hour_of
+from mailvigil.doctor import examine
 from mailvigil.errors import InputError
-from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK
+from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 from mailvigil.rules import duration
 from mailvigil.sinks import DuckdbSink, JsonlSink
+from mailvigil.workspace import open_workspace
+
+_TABLES = (app.TABLE, app.HEALTH_TABLE)
+RELIST = timedelta(seconds=2)
+"""How long ``--once`` waits before it lists again a window that could not be listed."""
 
 PATIENCE = timedelta(minutes=10)
 """How long ``--once`` goes on with blobs that fail, before it leaves them to the next run."""
 
 RENEW_SECONDS = 30
+GRACE_SECONDS = 8
+"""From the signal to the end, however much is in hand."""
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,11 +54,15 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     collect = commands.add_parser("collect", help="move audit records to where you want them")
     collect.set_defaults(run=_collect)
     collect.add_argument("--config", type=Path, required=True, metavar="FILE.yaml")
+    collect.add_argument("--start", action="store_true", help="start missing subscriptions first")
     how = collect.add_mutually_exclusive_group()
     how.add_argument("--once", action="store_true", help="deliver what is there, then end")
     how.add_argument("--follow", action="store_true", help="go on until told to stop (default)")
     collect.add_argument("--poll", type=_duration, default=timedelta(minutes=1), metavar="1m",
         help="time between two passes")  # fmt: skip
+    doctor = commands.add_parser("doctor", help="look for what keeps a collector from working")
+    doctor.set_defaults(run=_doctor)
+    doctor.add_argument("--config", type=Path, required=True, metavar="FILE.yaml")
     ledger = commands.add_parser("ledger", help="say for any hour whether it is complete")
     ledger.set_defaults(run=_ledger)
     ledger.add_argument("action", nargs="?", choices=["show", "retry"], default="show")
@@ -84,61 +100,91 @@ def _collect(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextI
     settings = _settings(args.config, err)
     logging.basicConfig(stream=err, level=logging.ERROR, format="%(levelname)s %(message)s")
     stop = Event()
-    try:
-        with ExitStack() as stack:
-            store = SqliteLedger(settings.ledger)
-            stack.callback(store.close)
-            sink = stack.enter_context(_sink(settings, args.config.parent, stop))
-            collector = app.collector(settings, store, sink, stop)
-            stack.enter_context(_stopping(stop))
-            stack.enter_context(_renewing(collector))
-            if args.once:
-                return _once(collector, out, err)
-            return _follow(collector, args.poll, out, err)
-    except AuditFeedError as error:
-        print(f"mailvigil: {error}", file=err)
-        return EXIT_INPUT
+    with ExitStack() as stack:
+        store = SqliteLedger(settings.ledger)
+        stack.callback(store.close)
+        sinks = stack.enter_context(_sinks(settings, args.config.parent, stop))
+        saving = Saving()
+        collector = app.collector(settings, store, sinks.records, stop, saving)
+        if args.start:
+            _start(settings, err)
+        reporter = Reporter(store, sinks.health, collector.owner)
+        stack.enter_context(_stopping(stop))
+        stack.enter_context(_renewing(collector, err))
+        run = _Run(collector, reporter, out, err)
+        code = _once(run) if args.once else _follow(run, args.poll)
+        if settings.profile == "lean":
+            print(f"the lean profile left out {saving.left_out:,} bytes", file=out)
+        return code
+
+
+@dataclass(frozen=True, slots=True)
+class _Sinks:
+    """Where the records go, and where the statements about them go."""
+
+    records: Sink
+    health: Sink
 
 
 @contextmanager
-def _sink(settings: Settings, folder: Path, stop: Event) -> Iterator[Sink]:
+def _sinks(settings: Settings, folder: Path, stop: Event) -> Iterator[_Sinks]:
+    values = settings.sink.values
     match settings.sink.kind:
         case "duckdb":
-            file = folder / settings.sink.values["file"]
-            with (
-                tempfile.TemporaryDirectory(prefix="mailvigil") as scratch,
-                DuckdbSink(file, app.TABLE, Path(scratch), app.now) as sink,
-            ):
-                yield sink
+            with tempfile.TemporaryDirectory(prefix="mailvigil") as scratch:
+                con = open_workspace(folder / values["file"], Path(scratch))
+                try:
+                    yield _Sinks(*(DuckdbSink(con, table, app.now) for table in _TABLES))
+                finally:
+                    con.close()
         case "jsonl":
-            with JsonlSink(folder / settings.sink.values["folder"], app.now) as sink:
-                yield sink
+            where = folder / values["folder"]
+            yield _Sinks(*(JsonlSink(where, table, app.now) for table in _TABLES))
         case _:
-            yield app.log_analytics(settings, stop)
+            health = app.log_analytics(settings, stop, app.HEALTH_STREAM)
+            yield _Sinks(app.log_analytics(settings, stop), health)
 
 
 @contextmanager
 def _stopping(stop: Event) -> Iterator[None]:
-    """Let SIGTERM and SIGINT end the work after the blobs in hand."""
+    """Let SIGTERM and SIGINT end the work after the blobs in hand.
+
+    A request that hangs cannot be ended: after ``GRACE_SECONDS`` the process goes as in a crash,
+    which loses nothing, and the blobs in hand are sent again.
+    """
     if current_thread() is not main_thread():
         yield
         return
-    before = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGTERM, signal.SIGINT)}
+    last = Timer(GRACE_SECONDS, os._exit, [EXIT_OK])
+    last.daemon = True
+
+    def end(*_: object) -> None:
+        if not stop.is_set():
+            stop.set()
+            last.start()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
+        last.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 @contextmanager
-def _renewing(collector: Collector) -> Iterator[None]:
+def _renewing(collector: Collector, err: TextIO) -> Iterator[None]:
     """Keep the lease while a large blob takes its time."""
     done = Event()
 
     def renew() -> None:
         while not done.wait(RENEW_SECONDS):
-            collector.renew()
+            try:
+                collector.renew()
+            except LedgerError as error:  # without the lease another one may be at work
+                print(f"mailvigil: {error}", file=err)
+                collector.stop.set()
+                return
 
     collector.renew()
     thread = Thread(target=renew, daemon=True)
@@ -151,30 +197,65 @@ def _renewing(collector: Collector) -> Iterator[None]:
         collector.store.release(collector.owner)
 
 
-def _once(collector: Collector, out: TextIO, err: TextIO) -> int:
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A collector at work, and where it tells of it."""
+
+    collector: Collector
+    reporter: Reporter
+    out: TextIO
+    err: TextIO
+
+    def run_pass(self) -> PassReport:
+        """Run one pass, print what it did and state what is known now."""
+        report = self.collector.run_pass()
+        try:
+            self.reporter.state(self.collector.clock())
+        except AuditFeedError as error:
+            report.problems.append(f"statement not written: {error}")
+        _print(report, self.out, self.err)
+        return report
+
+
+def _once(run: _Run) -> int:
     """Run passes until nothing is left to try, or for as long as our patience lasts."""
+    collector = run.collector
     end = collector.clock() + PATIENCE
-    total = PassReport()
+    delivered, records, refused = 0, 0, False
     while True:
-        report = collector.run_pass()
-        _print(report, out, err)
-        _add(total, report)
+        report = run.run_pass()
+        delivered, records = delivered + report.delivered, records + report.records
+        refused = refused or report.refused
         due = collector.next_due()
-        if due is None or report.refused or collector.stop.is_set():
+        if refused or collector.stop.is_set() or (due is None and not report.unlisted):
             break
-        if due > end:
-            print("mailvigil: some blobs are left to the next run", file=err)
+        wake = due or collector.clock() + RELIST
+        if wake > end:
+            print("mailvigil: what is left goes to the next run", file=run.err)
             break
-        collector.stop.wait(max((due - collector.clock()).total_seconds(), 0))
-    print(f"{total.delivered} blobs delivered, {total.records:,} records", file=out)
-    return EXIT_FAILED if total.refused or collector.next_due() is not None else EXIT_OK
+        collector.stop.wait(max((wake - collector.clock()).total_seconds(), 0))
+    print(f"{delivered} blobs delivered, {records:,} records", file=run.out)
+    if collector.stop.is_set():
+        return EXIT_OK
+    left = collector.next_due() is not None or report.unlisted
+    return EXIT_FAILED if refused or left else EXIT_OK
 
 
-def _follow(collector: Collector, poll: timedelta, out: TextIO, err: TextIO) -> int:
-    while not collector.stop.is_set():
-        _print(collector.run_pass(), out, err)
-        collector.stop.wait(poll.total_seconds())
+def _follow(run: _Run, poll: timedelta) -> int:
+    while not run.collector.stop.is_set():
+        report = run.run_pass()
+        if not (report.left and report.delivered):  # a backlog does not wait for the next poll
+            run.collector.stop.wait(poll.total_seconds())
     return EXIT_OK
+
+
+def _start(settings: Settings, err: TextIO) -> None:
+    """Start the subscriptions that the settings name; only ever on request."""
+    for tenant in settings.tenants:
+        feed = app.feed_of(tenant, settings, Gate(app.now, app.sleeper(Event())))
+        for kind in tenant.content_types:
+            feed.start(kind)
+            print(f"mailvigil: subscription {kind} of {tenant.id} is started", file=err)
 
 
 def _print(report: PassReport, out: TextIO, err: TextIO) -> None:
@@ -188,10 +269,12 @@ def _print(report: PassReport, out: TextIO, err: TextIO) -> None:
         print(f"mailvigil: {problem}", file=err)
 
 
-def _add(total: PassReport, report: PassReport) -> None:
-    total.delivered += report.delivered
-    total.records += report.records
-    total.refused = total.refused or report.refused
+def _doctor(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    wrong = 0
+    for found in examine(_settings(args.config, err), app.now):
+        print(found, file=out, flush=True)
+        wrong += not found.well
+    return EXIT_FAILED if wrong else EXIT_OK
 
 
 def _ledger(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
@@ -204,25 +287,29 @@ def _ledger(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO
         window = Window(hour_of(now - args.since), now)
         if args.action == "retry":
             return _retry(store, window, now, out)
-        hours = [hour for stream in store.streams() for hour in _stated(store, stream, window)]
+        known = store.streams()
+        hours = [hour for stream in known for hour in statement(store, stream, window)]
+        lost = _lost(store, window)
     finally:
         store.close()
+    wanted = [Stream(t.id, kind) for t in settings.tenants for kind in t.content_types]
+    never = [stream for stream in wanted if stream not in known]
+    for stream in never:
+        print(f"mailvigil: {stream.tenant} {stream.content_type}: never listed", file=err)
     if args.format == "json":
-        print(json.dumps([_as_json(hour) for hour in hours], indent=2), file=out)
+        print(json.dumps([_as_json(hour, lost) for hour in hours], indent=2), file=out)
     else:
         _print_hours(hours, out)
-    return (
-        EXIT_OK if all(hour.complete for hour in hours if hour.hour < hour_of(now)) else EXIT_FAILED
-    )
+        for row in lost:
+            print(f"  {row.state}: {row.blob.id} ({row.last_error})", file=out)
+    complete = not never and all(hour.complete for hour in hours if hour.hour < hour_of(now))
+    return EXIT_OK if complete else EXIT_FAILED
 
 
-def _stated(store: SqliteLedger, stream: Stream, window: Window) -> list[HourStatement]:
-    first = store.first_hour(stream)
-    if first is None:
-        return []
-    known = Window(max(window.start, hour_of(first)), window.end)
-    rows, listings = store.rows(stream, known), store.listings(stream, known.start)
-    return state_hours(stream, rows, listings, known)
+def _lost(store: SqliteLedger, window: Window) -> list[BlobRow]:
+    """Return the blobs that were given up, for good or until somebody asks for them again."""
+    rows = (row for stream in store.streams() for row in store.rows(stream, window))
+    return [row for row in rows if row.state in {State.EXPIRED, State.REJECTED}]
 
 
 def _retry(store: SqliteLedger, window: Window, now: datetime, out: TextIO) -> int:
@@ -236,7 +323,7 @@ def _retry(store: SqliteLedger, window: Window, now: datetime, out: TextIO) -> i
     return EXIT_OK
 
 
-def _as_json(hour: HourStatement) -> dict[str, object]:
+def _as_json(hour: HourStatement, lost: Sequence[BlobRow]) -> dict[str, object]:
     return {
         "tenant": hour.stream.tenant,
         "content_type": hour.stream.content_type,
@@ -252,6 +339,11 @@ def _as_json(hour: HourStatement) -> dict[str, object]:
         "bytes": hour.sent,
         "parked": hour.parked,
         "lag_seconds": int(hour.lag.total_seconds()),
+        "lost_blobs": [
+            {"id": row.blob.id, "state": row.state.value, "error": row.last_error}
+            for row in lost
+            if row.blob.stream == hour.stream and hour_of(row.blob.created) == hour.hour
+        ],
     }
 
 

@@ -42,11 +42,11 @@ def load_functions(root: Path) -> tuple[Function, ...]:
 
 
 def _function(path: Path) -> Function:
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8")
         data = yaml.safe_load(text)
         name, body = str(data["FunctionName"]), str(data["FunctionQuery"])
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise RuleError([f"{path}: no KQL function in Sentinel's parser form: {error}"]) from error
     head = text[: text.index("FunctionQuery:")]
     return Function(name, body, path, head.count("\n") + 2)

@@ -15,3 +15,5 @@ EXIT_FOUND = 5
 """A finding of the severity asked for, or above."""
 EXIT_NOT_RUN = 6
 """The local engine could not run a rule."""
+EXIT_INTERRUPTED = 130
+"""Stopped by Ctrl-C (128 and the signal's number, as shells say it)."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from mailvigil import baseline
 from mailvigil.approved import load_approved
 from mailvigil.compile import FUNCTION, to_kql, whole_causes, with_windows
 from mailvigil.content import Function, content_root, load_functions
-from mailvigil.engine import Engine, Row
+from mailvigil.engine import Engine, NotRunError, QueryError, Row
 from mailvigil.errors import InputError
 from mailvigil.exports.load import Limits, LoadReport, load
 from mailvigil.findings import (
@@ -34,6 +35,10 @@ from mailvigil.workspace import END_OF_TIME, open_workspace
 
 _READS_RECORD = re.compile(r"\bRecord\b")
 _FIRED = "_Fired"
+_DISTINCT = " + ".join(
+    f'(SELECT count(*) FROM "{table}")'
+    for table in ("M365Activity_CL", "CloudAppEvents", "OfficeActivity")
+)
 
 
 class Progress(Protocol):
@@ -51,10 +56,15 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to hunt in, and how. No *paths* means: a *workspace* saved earlier."""
+    """What to hunt in, and how.
+
+    ``paths`` are loaded, into the file ``save`` if it is given. Without paths the hunt is in a
+    ``workspace`` saved earlier; it may also be both, to add records to it.
+    """
 
     paths: tuple[str, ...]
     workspace: Path | None = None
+    save: Path | None = None
     plan: Plan = field(default_factory=Plan)
     rules: tuple[str, ...] = ()
     baseline: Path | None = None
@@ -117,32 +127,49 @@ def hunt(request: Request, *, stdin: BinaryIO, name_of: NameOf, progress: Progre
 
     """
     rules = _rules(content_root(), request.rules)
-    with tempfile.TemporaryDirectory(prefix="mailvigil") as scratch:
-        con = open_workspace(request.workspace, Path(scratch))
-        try:
-            keep_record = request.workspace is not None or rules.read_record
-            loaded = _load(con, request, stdin, progress, Path(scratch), keep_record=keep_record)
-            engine = Engine(con, rules.functions)
-            progress.phase("joining sources", 0)
-            engine.keep_functions()
-            covered = span(engine)
-            judged = [
-                _judge(engine, rules, rule, request.plan, covered, progress)
-                for rule in rules.chosen
-            ]
-            findings = [f for one in judged for f in _findings(engine, rules, one, name_of)]
-            if request.save_baseline:
-                baseline.save_baseline(engine, request.save_baseline)
-            return Hunted(
-                load=loaded,
-                distinct_records=_count(con, "M365Activity_CL"),
-                distinct=_count(con, f"_{FUNCTION}"),
-                span=covered,
-                replayed=tuple(judged),
-                findings=tuple(sorted(findings, key=lambda f: f.order)),
-            )
-        finally:
-            con.close()
+    with (
+        tempfile.TemporaryDirectory(prefix="mailvigil") as scratch,
+        _workspace(request, Path(scratch)) as con,
+    ):
+        keep_record = bool(request.save or request.workspace) or rules.read_record
+        loaded = _load(con, request, stdin, progress, Path(scratch), keep_record=keep_record)
+        engine = Engine(con, rules.functions)
+        progress.phase("joining sources", 0)
+        engine.keep_functions()
+        covered = span(engine)
+        judged = [
+            _judge(engine, rules, rule, request.plan, covered, progress) for rule in rules.chosen
+        ]
+        findings = [f for one in judged for f in _findings(engine, rules, one, name_of)]
+        if request.save_baseline:
+            baseline.save_baseline(engine, request.save_baseline)
+        return Hunted(
+            load=loaded,
+            distinct_records=_count(con, _DISTINCT),
+            distinct=_count(con, f'count(DISTINCT RecordId) FROM "_{FUNCTION}"'),
+            span=covered,
+            replayed=tuple(judged),
+            findings=tuple(sorted(findings, key=lambda f: f.order)),
+        )
+
+
+@contextmanager
+def _workspace(request: Request, scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the workspace; one to be saved gets its name only when all went well."""
+    unfinished = request.save.with_name(f"{request.save.name}.part") if request.save else None
+    if unfinished:
+        unfinished.unlink(missing_ok=True)
+    con = open_workspace(unfinished or request.workspace, scratch)
+    try:
+        yield con
+    except BaseException:
+        con.close()
+        if unfinished:
+            unfinished.unlink(missing_ok=True)
+        raise
+    con.close()
+    if unfinished and request.save:
+        unfinished.replace(request.save)
 
 
 def _rules(root: Path, names: Sequence[str]) -> _Rules:
@@ -199,7 +226,10 @@ def _judge(
 ) -> Replayed:
     if covered is None:
         return Replayed(rule, 0, (), "")
-    at = ticks(engine, rule, rules.root, plan)
+    try:
+        at = ticks(engine, rule, rules.root, plan)
+    except (NotRunError, QueryError) as error:
+        return Replayed(rule, 0, (), str(error))
     progress.phase(rule.name, len(at))
     text = with_windows(rules.texts[rule.name], windows(rule, plan, covered[1] - covered[0]))
     return replay(engine, rule, text, at, progress.tick)
@@ -225,8 +255,8 @@ def _wholes(
     return {key_of(rule, row): row for row in engine.run(query, END_OF_TIME)}
 
 
-def _count(con: duckdb.DuckDBPyConnection, table: str) -> int:
-    row = con.execute(f'SELECT count(*) FROM "{table}"').fetchone()
+def _count(con: duckdb.DuckDBPyConnection, what: str) -> int:
+    row = con.execute(f"SELECT {what}").fetchone()
     return int(row[0]) if row else 0
 
 

@@ -1,7 +1,7 @@
 """Keep the rows of a KQL function in the workspace, so that each tick need not make them again.
 
 A function whose last line drops repeats and which does not read the clock gives, at any tick,
-those of its rows over all data whose record had arrived by the tick. So it is computed once.
+of each record the best of its rows that had arrived by the tick. So its rows are computed once.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ import duckdb
 from mailvigil.exports.shape_sql import ARRIVED
 
 DROP_REPEATS = "| summarize arg_min(SourceRank, *) by RecordId"
-"""The last line of such a function. Run as a window over the rows that do repeat, it takes a
-tenth of the time that its translation takes, and gives the same rows."""
+"""The last line of such a function. Run as a window, it takes a tenth of the time that its
+translation takes, and gives the same rows."""
+
+_SINCE, _UNTIL = "_since", "_until"
+"""Where records repeat: when a row arrived, and when a better one of its record did. Its
+``_arrived`` is then that of the record's first row."""
 
 _CLOCK = re.compile(r"\b(now|ago)\s*\(")
 _RECORD_ID = {
@@ -48,7 +52,7 @@ def is_kept(con: duckdb.DuckDBPyConnection, main: str, name: str, of: str) -> bo
 
 
 def keep(con: duckdb.DuckDBPyConnection, main: str, name: str, rows: str, of: str) -> None:
-    """Store the result of the SQL *rows* (repeats and all) as one row a record."""
+    """Store the result of the SQL *rows*, without those that never are their record's best."""
     table = f'"{main}".main."_{name}"'
     con.execute(
         f'CREATE OR REPLACE TABLE {table} AS SELECT *, TimeGenerated AS "{ARRIVED}" FROM ({rows})'
@@ -56,14 +60,19 @@ def keep(con: duckdb.DuckDBPyConnection, main: str, name: str, rows: str, of: st
     arrivals = _arrivals(con, main)
     if arrivals:
         con.execute(
-            f'CREATE OR REPLACE TABLE {table} AS SELECT t.* REPLACE (a.arrived AS "{ARRIVED}") '
-            f"FROM {table} t LEFT JOIN ({arrivals}) a USING (RecordId)"
+            f"CREATE OR REPLACE TABLE {table} AS "
+            f'SELECT t.* REPLACE (coalesce(a.arrived, t."{ARRIVED}") AS "{ARRIVED}") '
+            f"FROM {table} t LEFT JOIN ({arrivals}) a USING (RecordId, Source)"
         )
     if _one(con, f"SELECT count(DISTINCT RecordId) < count(*) FROM {table}"):
         con.execute(
-            f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM {table} "
-            "QUALIFY row_number() OVER (PARTITION BY RecordId ORDER BY SourceRank) = 1"
+            f"CREATE OR REPLACE TABLE {table} AS SELECT * REPLACE "
+            f'(min("{ARRIVED}") OVER (PARTITION BY RecordId) AS "{ARRIVED}"), '
+            f'"{ARRIVED}" AS {_SINCE}, min("{ARRIVED}") OVER (PARTITION BY RecordId '
+            f'ORDER BY SourceRank, "{ARRIVED}" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) '
+            f"AS {_UNTIL} FROM {table} QUALIFY {_UNTIL} IS NULL OR {_SINCE} < {_UNTIL}"
         )
+    con.execute(f'DELETE FROM "{main}".main._kept WHERE name = ?', [name])
     con.execute(f'INSERT INTO "{main}".main._kept VALUES (?, ?)', [name, of])
 
 
@@ -72,16 +81,28 @@ def show(con: duckdb.DuckDBPyConnection, main: str, name: str) -> list[str]:
 
     Unlike the other tables it shows when a row arrived, for the replay's choice of ticks.
     """
+    table = f'"{main}".main."_{name}"'
+    columns = _columns(con, table)
+    shown = f"\"{ARRIVED}\" <= getvariable('tick')"
+    if _SINCE in columns:
+        shown = (
+            f"{_SINCE} <= getvariable('tick') AND coalesce({_UNTIL} > getvariable('tick'), true)"
+        )
+    own = [column for column in columns if column not in {_SINCE, _UNTIL}]
+    listed = ", ".join(f'"{column}"' for column in own)
     con.execute(
-        f'CREATE OR REPLACE VIEW visible."_{name}" AS SELECT * '
-        f'FROM "{main}".main."_{name}" WHERE "{ARRIVED}" <= getvariable(\'tick\')'
+        f'CREATE OR REPLACE VIEW visible."_{name}" AS SELECT {listed} FROM {table} WHERE {shown}'
     )
-    described = con.execute(f'SELECT * FROM visible."_{name}" LIMIT 0').description
+    return own
+
+
+def _columns(con: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+    described = con.execute(f"SELECT * FROM {table} LIMIT 0").description
     return [str(column[0]) for column in described or ()]
 
 
 def _arrivals(con: duckdb.DuckDBPyConnection, main: str) -> str:
-    """Return SQL of (RecordId, arrived), or ``""`` where every row arrived with its time."""
+    """Return SQL of (RecordId, Source, arrived), or ``""`` where all arrived with their time."""
     late = " OR ".join(
         f'EXISTS (SELECT 1 FROM "{main}".main."{t}" WHERE "{ARRIVED}" <> TimeGenerated)'
         for t in _RECORD_ID
@@ -89,10 +110,11 @@ def _arrivals(con: duckdb.DuckDBPyConnection, main: str) -> str:
     if not _one(con, f"SELECT {late}"):
         return ""
     legs = " UNION ALL ".join(
-        f'SELECT {record_id} AS RecordId, "{ARRIVED}" AS a FROM "{main}".main."{table}"'
+        f"SELECT {record_id} AS RecordId, '{table}' AS Source, \"{ARRIVED}\" AS a "
+        f'FROM "{main}".main."{table}"'
         for table, record_id in _RECORD_ID.items()
     )
-    return f"SELECT RecordId, min(a) AS arrived FROM ({legs}) GROUP BY RecordId"
+    return f"SELECT RecordId, Source, min(a) AS arrived FROM ({legs}) GROUP BY ALL"
 
 
 def _one(con: duckdb.DuckDBPyConnection, sql: str) -> object:

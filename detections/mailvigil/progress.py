@@ -8,6 +8,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mailvigil.report import visible
+
 
 class Shown:
     """Progress for a terminal; silent when *console* is none. A context manager."""
@@ -19,7 +21,8 @@ class Shown:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             console=console,
-            disable=not console.is_terminal,
+            # Not is_terminal: FORCE_COLOR makes that true for a file.
+            disable=not console.file.isatty(),
             transient=True,
         )
         self._task = self._bars.add_task("starting", total=None)
@@ -44,7 +47,7 @@ class Shown:
     def phase(self, name: str, ticks: int) -> None:
         """Begin a step of *ticks* parts; 0 stands for unknown."""
         self._bars.remove_task(self._task)
-        self._task = self._bars.add_task(name, total=ticks or None)
+        self._task = self._bars.add_task(visible(name), total=ticks or None)
 
     def tick(self) -> None:
         """One part is done."""

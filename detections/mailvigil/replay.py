@@ -65,16 +65,19 @@ def ticks(engine: Engine, rule: Rule, root: Path, plan: Plan) -> list[datetime]:
 
     They lie on multiples of the step since 1970. Left out is every tick by which no new row
     had come that the rule's record-level part matches. A rule that remembers everything can
-    alert on a key only at the first tick that sees it, so only those ticks are left, unless
-    the windows overlap: then its guards may come out otherwise at the next tick.
+    alert on a key only at the first tick that sees it, so only those ticks are left. Where
+    the windows overlap, the guards of a new key may come out otherwise at a later tick: then
+    every tick stays whose window a new row can lie in.
     """
     if plan.as_of is not None:
         return [plan.as_of]
     all_remembered = rule.first_seen is not None and plan.memory is None
-    first_only = all_remembered and plan.step >= duration(rule.within)
-    text = arrivals(rule, root, kql(plan.step), first_only=first_only)
+    step, within = duration(kql(plan.step)), duration(rule.within)
+    text = arrivals(rule, root, kql(step), first_only=all_remembered and step >= within)
     rows = engine.run(engine.prepare(text), END_OF_TIME)
-    return sorted(row["Tick"] for row in rows if isinstance(row["Tick"], datetime))
+    later = range(-(-within // step) if rule.first_seen else 1)
+    found = {row["Tick"] for row in rows}
+    return sorted({t + step * n for t in found if isinstance(t, datetime) for n in later})
 
 
 def windows(rule: Rule, plan: Plan, covered: timedelta) -> Mapping[str, str]:

@@ -19,11 +19,22 @@ from mailvigil.replay import Plan, Replayed, kql
 SCHEMA_VERSION = 1
 """Version of the JSON form; ``findings.schema.json`` describes it."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""First characters that make a spreadsheet run a cell (OWASP, CSV injection)."""
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # noqa: RUF001 - full width on purpose
+"""First characters that make a spreadsheet run a cell, blanks before them or not."""
 
 _SHOWN = 3
 """Values of a list that the table shows before it says how many more there are."""
+
+
+def visible(text: str) -> str:
+    r"""Return *text* with all that steers a terminal written as an escape such as ``\x1b``.
+
+    Those are control characters, line ends among them, marks that turn the direction of
+    writing, odd blanks, and what no encoding holds. Such characters come from logs and names.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def as_json(hunted: Hunted, plan: Plan) -> str:
@@ -33,7 +44,8 @@ def as_json(hunted: Hunted, plan: Plan) -> str:
         "summary": _summary(hunted, plan),
         "findings": [_finding(f) for f in hunted.findings],
     }
-    return json.dumps(whole, indent=2, ensure_ascii=False)
+    # ASCII alone: every console can encode it, and nothing in a log can steer a terminal.
+    return json.dumps(whole, indent=2)
 
 
 def _summary(hunted: Hunted, plan: Plan) -> Mapping[str, object]:
@@ -103,7 +115,10 @@ def _finding(found: Finding) -> Mapping[str, object]:
 
 
 def as_csv(hunted: Hunted) -> str:
-    """Return one line a finding; lists are joined by blanks, formulas are defused."""
+    """Return one line a finding; lists are joined by blanks, formulas are defused.
+
+    Cells hold no control characters: see :func:`visible`.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     rows = [_flat(f) for f in hunted.findings]
@@ -141,15 +156,16 @@ def _flat(found: Finding) -> Mapping[str, object]:
 
 def _defused(value: object) -> object:
     """Return a cell that no spreadsheet takes for a formula."""
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return value
+    if not isinstance(value, str):
+        return value
+    shown = visible(value)
+    return f"'{shown}" if value.lstrip().startswith(_FORMULA) else shown
 
 
 def print_table(hunted: Hunted, console: Console) -> None:
     """Print what was read and found. What comes from logs is shown as text, never as markup."""
     for line in summary_lines(hunted):
-        console.print(Text(line), soft_wrap=True)
+        console.print(Text(visible(line)), soft_wrap=True)
     for found in hunted.findings:
         console.print()
         console.print(_table(found))
@@ -201,7 +217,7 @@ def _table(found: Finding) -> Table:
         ("volume", f"{found.operations:,} operations in {found.records:,} records"),
         ("next", found.rule.triage[0]),
     ):
-        table.add_row(name, Text(value))
+        table.add_row(name, Text(visible(value)))
     return table
 
 

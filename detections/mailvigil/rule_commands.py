@@ -67,7 +67,8 @@ def _compile(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: Text
     there = {path: _text(path) for path in (root / "kql" / "generated").glob("*.kql")}
     stale = sorted(path for path in wanted | there if wanted.get(path) != there.get(path))
     for path in stale:
-        print(f"{path}: {'out of date' if args.check else 'written'}", file=out)
+        done = "written" if path in wanted else "removed"
+        print(f"{path}: {'out of date' if args.check else done}", file=out)
         if not args.check:
             _write(path, wanted.get(path))
     print(

@@ -29,7 +29,7 @@ _SEVERITY_OF = {
     "high": "High",
     "critical": "High",
 }
-_DURATION = re.compile(r"(\d+)([dhm])")
+_DURATION = re.compile(r"(\d+)([dhm])", re.ASCII)
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
@@ -101,6 +101,8 @@ def load_rules(root: Path) -> tuple[Rule, ...]:
             rules.append(parse_rule(path, path.read_text(encoding="utf-8")))
         except RuleError as error:
             problems.extend(error.problems)
+        except UnicodeDecodeError as error:
+            problems.append(f"{path}: no Sigma rule: {error} (write it in UTF-8)")
     if problems:
         raise RuleError(problems)
     return tuple(sorted(rules, key=lambda rule: rule.name))

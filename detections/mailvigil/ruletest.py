@@ -73,12 +73,20 @@ def load_cases(path: Path) -> tuple[Case, ...]:
     """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        now = datetime.fromisoformat(str(data["now"])).replace(tzinfo=UTC)
+        unknown = set(data) - {"now", "defaults", "tests"}
+        if unknown:
+            raise ValueError(f"unknown keys {sorted(unknown)}")  # noqa: TRY301 - one way out
+        now = _utc(str(data["now"]))
         return tuple(_case(item, data.get("defaults", {}), now) for item in data["tests"])
     except OSError as error:
         raise RuleError([f"{path}: no tests (write one that fires and one near miss)"]) from error
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise RuleError([f"{path}: no test file: {error!r}"]) from error
+
+
+def _utc(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def _case(item: Mapping[str, object], defaults: Mapping[str, object], now: datetime) -> Case:
@@ -186,7 +194,7 @@ def differences(
     """
     left = list(rows)
     problems = []
-    for want in expected:
+    for want in sorted(expected, key=len, reverse=True):  # the most exact one chooses first
         found = next((row for row in left if _fits(want, row, lacks)), None)
         if found is None:
             problems.append(f"missing: {dict(want)}")
@@ -205,7 +213,7 @@ def _fits(want: Mapping[str, object], row: Row, lacks: frozenset[str]) -> bool:
 
 def _plain(value: object) -> object:
     if isinstance(value, list):
-        return sorted(str(v) for v in value)
+        return sorted({str(v) for v in value})
     return value
 
 

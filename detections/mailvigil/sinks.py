@@ -6,10 +6,10 @@ import gzip
 import json
 import os
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
+from itertools import count
 from pathlib import Path
 from threading import Lock
-from typing import Self
 
 import duckdb
 
@@ -17,20 +17,16 @@ from audit_feed.chunk import Body
 from audit_feed.columns import load_table
 from audit_feed.errors import RetryError
 from mailvigil.exports.shape_sql import ARRIVED, TYPES
-from mailvigil.workspace import open_workspace
-
-ROTATE_AFTER = timedelta(hours=1)
-"""A JSON lines file takes the rows of at most this long."""
 
 
 class DuckdbSink:
     """Rows into a workspace file, which ``mailvigil hunt --workspace`` reads."""
 
     def __init__(
-        self, file: Path, table: str, scratch: Path, clock: Callable[[], datetime]
+        self, con: duckdb.DuckDBPyConnection, table: str, clock: Callable[[], datetime]
     ) -> None:
-        """Open *file*, or make it; ``InputError`` if it is no workspace."""
-        self._con = open_workspace(file, scratch)
+        """Write into *table* of the open workspace *con*."""
+        self._con = con.cursor()
         self._clock = clock
         self._lock = Lock()
         columns = {c.name: TYPES[c.type] for c in load_table(table).columns}
@@ -49,46 +45,57 @@ class DuckdbSink:
         except duckdb.Error as error:
             raise RetryError("workspace file", type(error).__name__) from None
 
-    def close(self) -> None:
-        """Write everything to the file and close it."""
-        self._con.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 class JsonlSink:
-    """Rows as gzip JSON lines, a new file every hour, each row flushed before it counts."""
+    """Rows as gzip JSON lines, a new file every hour, each row on the disk before it counts.
 
-    def __init__(self, folder: Path, clock: Callable[[], datetime]) -> None:
-        """Write into *folder*, which is made when it is missing."""
+    Each body is a gzip member of its own, and nothing is ever appended to what another run
+    left or where a write failed: a file that a crash cut off stays readable up to the cut.
+    """
+
+    def __init__(self, folder: Path, table: str, clock: Callable[[], datetime]) -> None:
+        """Write into *folder*, which is made when it is missing, files named after *table*."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
+        self._table = table
         self._clock = clock
         self._lock = Lock()
+        self._hour = ""
+        self._file = folder
 
     def send(self, body: Body) -> None:
         """Append the body's rows and wait until they are on the disk."""
         lines = b"".join(json.dumps(row).encode() + b"\n" for row in json.loads(body.data))
         with self._lock:
-            name = f"M365Activity_CL-{self._clock():%Y%m%dT%H}.jsonl.gz"
             try:
-                # Each body is a gzip member of its own: a file cut off by a crash stays readable.
-                with (self._folder / name).open("ab") as file:
+                with self._current().open("ab") as file:
                     file.write(gzip.compress(lines, 1, mtime=0))
                     file.flush()
                     os.fsync(file.fileno())
             except OSError as error:
+                self._hour = ""
                 raise RetryError("JSON lines file", type(error).__name__) from None
 
-    def __enter__(self) -> Self:
-        return self
+    def _current(self) -> Path:
+        """Return the file of this hour; its first use makes one that nobody has written to."""
+        hour = f"{self._clock():%Y%m%dT%H}"
+        if hour != self._hour:
+            names = (f"{self._table}-{hour}-{n:03}.jsonl.gz" for n in count(1))
+            self._file = next(self._folder / n for n in names if not (self._folder / n).exists())
+            self._file.touch(exist_ok=False)
+            _sync(self._folder)
+            self._hour = hour
+        return self._file
 
-    def __exit__(self, *_: object) -> None:
-        """Nothing is open between two bodies."""
+
+def _sync(folder: Path) -> None:
+    """Make a new name in *folder* last, where the system can."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _quoted(text: str) -> str:

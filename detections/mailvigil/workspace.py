@@ -26,7 +26,7 @@ FORMAT = 1
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 """A tick at which everything has arrived."""
 
-OWN_TABLES = ("M365Activity_CL", "M365CallerBaseline_CL")
+OWN_TABLES = ("M365Activity_CL", "M365CallerBaseline_CL", "M365FeedHealth_CL")
 WATCHLIST_COLUMNS: Mapping[str, Mapping[str, str]] = {
     "ApprovedMailCallers": {
         "Caller": "string",
@@ -64,23 +64,36 @@ def open_workspace(
         raise InputError(
             str(save), f"cannot be opened as a workspace: {error}", "name another file"
         ) from error
-    con.execute("SET TimeZone='UTC'")
-    con.execute("SET enable_progress_bar=false")
-    _check_format(con, save)
-    for table in schemas():
-        con.execute(_create(table))
-    show_all(con)
+    try:
+        con.execute("SET TimeZone='UTC'")
+        con.execute("SET enable_progress_bar=false")
+        _check_format(con, save)
+        for table in schemas():
+            con.execute(_create(table))
+        show_all(con)
+    except BaseException:
+        con.close()
+        raise
     return con
 
 
 def _check_format(con: duckdb.DuckDBPyConnection, save: Path | None) -> None:
-    tables = {str(row[0]) for row in con.sql("SHOW TABLES").fetchall()}
-    if not tables:
+    main = con.execute("SELECT current_database()").fetchone()
+    if main is None or main[0] == "visible" or '"' in main[0]:  # the name stands in queries
+        raise InputError(str(save), "a workspace cannot have this name", "name another file")
+    found = con.execute("SELECT table_name FROM information_schema.tables").fetchall()
+    if not found:
         con.execute(f"CREATE TABLE _format AS SELECT {FORMAT} AS version")
-        return
-    row = con.execute("SELECT version FROM _format").fetchone() if "_format" in tables else None
-    if row is None or row[0] != FORMAT:
+    elif _version(con) != FORMAT:
         raise InputError(str(save), "no workspace of this version", "load the exports again")
+
+
+def _version(con: duckdb.DuckDBPyConnection) -> object:
+    try:
+        row = con.execute("SELECT version FROM main._format").fetchone()
+    except duckdb.Error:
+        return None
+    return row[0] if row else None
 
 
 @cache

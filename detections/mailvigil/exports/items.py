@@ -76,12 +76,7 @@ class RecordItems:
     def insert(self, source: str, *, keep_record: bool) -> str:
         """Return the statement that loads *source*; malformed JSON gives a row that is bad."""
         text = f"SELECT {self._guarded_text()} AS text FROM ({source})"
-        text = f"SELECT CASE WHEN json_valid(text) THEN text END AS text FROM ({text})"
-        rows = select_rows(
-            text,
-            load_table(ACTIVITY),
-            keep_record=keep_record,
-        )
+        rows = select_rows(text, load_table(ACTIVITY), keep_record=keep_record)
         return f'INSERT INTO "{ACTIVITY}" BY NAME {rows}'
 
     def why(self, source: str) -> str:

@@ -52,7 +52,7 @@ def select_rows(source: str, table: Table, *, keep_record: bool = True) -> str:
 
     Args:
         source: SQL with one VARCHAR column ``text``, the JSON text of one record a row.
-            Malformed JSON makes the query fail; NULL gives a row without any value.
+            NULL and malformed JSON give a row without any value.
         table: A table whose columns are read from records.
         keep_record: False leaves ``Record`` NULL, which saves half of the memory where
             nothing reads it.
@@ -64,9 +64,12 @@ def select_rows(source: str, table: Table, *, keep_record: bool = True) -> str:
     event_time = _READ["utc"](_column(table, "EventTime"), table)
     spec = _quote(json.dumps(_spec(table)))
     kinds = f", json_type(text, {_held_paths(table)}) AS k" if keep_record else ""
+    # TRY costs nothing where all is well; json_valid would parse everything once more.
+    parsed = f"SELECT text, TRY(json_transform(text, {spec})) AS r FROM ({source})"
+    readable = f"SELECT CASE WHEN r IS NOT NULL THEN text END AS text, r FROM ({parsed})"
     return (
         f'SELECT\n  {columns},\n  {event_time} AS "{ARRIVED}"\n'
-        f"FROM (SELECT text, json_transform(text, {spec}) AS r{kinds} FROM ({source}))"
+        f"FROM (SELECT text, r{kinds} FROM ({readable}))"
     )
 
 
@@ -173,8 +176,11 @@ def _property(column: Column, _table: Table) -> str:
     raw = f"json_extract_string(text, '$.\"{source}\"')"
     spec = _quote(json.dumps(_PAIRS))
     # The list also comes as JSON text; json_transform of the outer record then gives NULL.
+    # Most records have neither, and need not be parsed for it: only \u00 can hide the name.
+    named = f"(contains(text, '{source}') OR contains(text, '\\u00'))"
     found = (
-        f"CASE WHEN {pairs} IS NULL AND json_valid({raw}) THEN json_transform({raw}, {spec}) "
+        f"CASE WHEN {pairs} IS NULL AND {named} AND json_valid({raw}) "
+        f"THEN json_transform({raw}, {spec}) "
         f"ELSE {pairs} END"
     )
     value = f"coalesce(list_filter({found}, lambda p: p.\"Name\" = '{name}')[1].\"Value\", '')"

@@ -1,0 +1,177 @@
+"""Look at a collector's surroundings, before and after deployment: what is wrong, how to mend it.
+
+Nothing is changed and no row is written. Each check gives one line.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import partial
+from threading import Event
+
+import requests
+
+from audit_feed import app
+from audit_feed.blobs import Stream
+from audit_feed.chunk import Body
+from audit_feed.collector import Gate
+from audit_feed.credentials import FeedTokens, credential
+from audit_feed.errors import AuditFeedError
+from audit_feed.feed import Feed
+from audit_feed.settings import Settings, Tenant
+from audit_feed.windows import Window
+
+MAX_SKEW = timedelta(minutes=5)
+"""Entra refuses signed assertions of a clock that is further off."""
+
+ROLE = "ActivityFeed.Read"
+_DAY = timedelta(hours=23, minutes=55)
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """One line of the doctor's: what was looked at, and what to do where it is not well."""
+
+    what: str
+    well: bool
+    todo: str = ""
+
+    def __str__(self) -> str:
+        """Return the line."""
+        return f"{'ok   ' if self.well else 'WRONG'} {self.what}" + (
+            f": {self.todo}" if self.todo else ""
+        )
+
+
+def examine(settings: Settings, clock: Callable[[], datetime]) -> Iterator[Examined]:
+    """Yield what was found, one thing after the other.
+
+    Args:
+        settings: The collector's settings.
+        clock: Gives the local time, aware UTC.
+
+    """
+    stop = Event()
+    for tenant in settings.tenants:
+        yield from _tenant(tenant, settings, clock, stop)
+    if settings.sink.kind == "loganalytics":
+        yield _guarded(
+            "workspace: role on the data collection rule", partial(_probe, settings, stop)
+        )
+
+
+def _tenant(
+    tenant: Tenant, settings: Settings, clock: Callable[[], datetime], stop: Event
+) -> Iterator[Examined]:
+    name = f"tenant {tenant.id}"
+    tokens = FeedTokens(credential(tenant, settings.cloud), settings.cloud.feed_audience)
+    yield _clock(settings, clock, name)
+    try:
+        claims = claims_of(tokens())
+    except AuditFeedError as error:
+        yield Examined(f"{name}: token", well=False, todo=str(error))
+        return
+    yield Examined(f"{name}: token", well=True)
+    yield _same_tenant(name, tenant, claims)
+    yield _role(name, claims)
+    feed = app.feed_of(tenant, settings, Gate(clock, app.sleeper(stop)))
+    yield from _subscriptions(name, tenant, feed)
+    yield from _content(name, tenant, feed, clock)
+
+
+def claims_of(token: str) -> Mapping[str, object]:
+    """Return the claims of a JWT, unverified; an unreadable one gives none."""
+    try:
+        body = token.split(".")[1]
+        found = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    except (IndexError, ValueError, binascii.Error):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _same_tenant(name: str, tenant: Tenant, claims: Mapping[str, object]) -> Examined:
+    found = str(claims.get("tid", ""))
+    well = found.lower() == tenant.id
+    todo = "" if well else f"the token is of tenant {found or '(none)'}; check id and credential"
+    return Examined(f"{name}: tenant of the token", well, todo)
+
+
+def _role(name: str, claims: Mapping[str, object]) -> Examined:
+    roles = claims.get("roles")
+    found = [str(role) for role in roles] if isinstance(roles, list) else []
+    well = ROLE in found
+    grant = f"grant {ROLE} of Office 365 Management APIs, with admin consent"
+    todo = "" if well else f"the token has {', '.join(found) or 'no roles'}; {grant}"
+    return Examined(f"{name}: role {ROLE}", well, todo)
+
+
+def _subscriptions(name: str, tenant: Tenant, feed: Feed) -> Iterator[Examined]:
+    try:
+        found = feed.subscriptions()
+    except AuditFeedError as error:
+        yield Examined(f"{name}: subscriptions", well=False, todo=str(error))
+        return
+    for kind in tenant.content_types:
+        status = found.get(kind, "missing")
+        well = status == "enabled"
+        todo = "" if well else f"it is {status}; start it with mailvigil collect --start"
+        yield Examined(f"{name}: subscription {kind}", well, todo)
+
+
+def _content(
+    name: str, tenant: Tenant, feed: Feed, clock: Callable[[], datetime]
+) -> Iterator[Examined]:
+    """Yield what each content type brought in the last day; none at all is wrong."""
+    seen = 0
+    for kind in tenant.content_types:
+        now = clock()
+        try:
+            page = feed.page(Stream(tenant.id, kind), Window(now - _DAY, now))
+        except AuditFeedError as error:
+            yield Examined(f"{name}: {kind}", well=False, todo=str(error))
+            continue
+        seen += len(page.blobs)
+        word = "content" if page.blobs else "nothing"
+        yield Examined(f"{name}: {kind}: {word} in the last day", well=True)
+    todo = "" if seen else "nothing at all; turn unified auditing on (a new start takes up to 12 h)"
+    yield Examined(f"{name}: auditing", not todo, todo)
+
+
+def _probe(settings: Settings, stop: Event) -> str:
+    """Send an empty list: it needs the role and leaves no row."""
+    app.log_analytics(settings, stop).send(Body(b"[]", 0), timedelta())
+    return ""
+
+
+def _clock(settings: Settings, clock: Callable[[], datetime], name: str) -> Examined:
+    what = f"{name}: clock"
+    try:
+        answer = requests.head(
+            settings.cloud.login,
+            timeout=10,
+            verify=settings.cloud.ca or True,
+            allow_redirects=False,
+        )
+        there = parsedate_to_datetime(answer.headers["Date"])
+    except (requests.RequestException, KeyError, ValueError) as error:
+        return Examined(
+            what, well=False, todo=f"the login host gives no time: {type(error).__name__}"
+        )
+    skew = abs(clock() - there)
+    well = skew <= MAX_SKEW
+    todo = "" if well else f"it is {int(skew.total_seconds())} s off; set it (NTP)"
+    return Examined(what, well, todo)
+
+
+def _guarded(what: str, look: Callable[[], str]) -> Examined:
+    try:
+        todo = look()
+    except AuditFeedError as error:
+        todo = str(error)
+    return Examined(what, not todo, todo)

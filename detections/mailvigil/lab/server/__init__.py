@@ -1,0 +1,1 @@
+"""Microsoft's side of the pipeline, played by one process on loopback."""

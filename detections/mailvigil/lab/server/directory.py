@@ -1,0 +1,64 @@
+"""Tenants and their applications as Entra ID knows them; both can change while the lab runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from uuid import NAMESPACE_URL, uuid5
+
+from cryptography import x509
+
+from mailvigil.lab.server.options import TenantOptions
+from mailvigil.lab.server.tokens import thumbprints
+
+
+@dataclass(slots=True, kw_only=True)
+class App:
+    """An application, and all that opens its door. ``subjects`` are of federated tokens."""
+
+    client_id: str
+    secrets: set[str]
+    roles: set[str]
+    granted: bool
+    certificates: dict[str, x509.Certificate] = field(default_factory=dict)
+    subjects: set[str] = field(default_factory=set)
+
+    @property
+    def object_id(self) -> str:
+        """The id of its service principal."""
+        return str(uuid5(NAMESPACE_URL, self.client_id))
+
+    def register(self, certificate: x509.Certificate) -> None:
+        """Accept assertions that *certificate* signed."""
+        for thumbprint in thumbprints(certificate):
+            self.certificates[thumbprint] = certificate
+
+
+@dataclass(slots=True)
+class Tenant:
+    """A tenant. ``auditing`` is whether the unified audit log is on."""
+
+    id: str
+    auditing: bool
+    apps: dict[str, App]
+
+
+class Directory:
+    """All tenants of the lab, by id in lower case."""
+
+    def __init__(self, options: Iterable[TenantOptions]) -> None:
+        self.tenants: dict[str, Tenant] = {}
+        for one in options:
+            app = App(
+                client_id=one.client_id.lower(),
+                secrets={one.secret},
+                roles=set(one.roles),
+                granted=one.granted,
+            )
+            tenant_id = one.id.lower()
+            self.tenants[tenant_id] = Tenant(tenant_id, one.auditing, {app.client_id: app})
+
+    def app(self, tenant_id: str, client_id: str) -> App | None:
+        """Return the application, or None where there is no such one."""
+        tenant = self.tenants.get(tenant_id.lower())
+        return tenant.apps.get(client_id.lower()) if tenant else None

@@ -1,0 +1,135 @@
+"""The error answers of the three services: code, HTTP status, text. One row each.
+
+Codes and texts are the documented ones in short; the documents give no statuses, so these
+are what clients have seen. Throttling as 403 is one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+
+from mailvigil.lab.server.wire import Response
+
+JSON = ("Content-Type", "application/json; charset=utf-8")
+
+FEED: Mapping[str, tuple[int, str]] = {
+    "AF10001": (
+        401,
+        (
+            "The permission set ({0}) sent in the request did not include the expected "
+            "permission ActivityFeed.Read."
+        ),
+    ),
+    "AF20001": (400, "Missing parameter: {0}."),
+    "AF20002": (400, "Invalid parameter type: {0}. Expected type: {1}"),
+    "AF20003": (400, "Expiration {0} provided is set to past date and time."),
+    "AF20010": (
+        401,
+        (
+            "The tenant ID passed in the URL ({0}) does not match the tenant ID passed "
+            "in the access token ({1})."
+        ),
+    ),
+    "AF20011": (
+        400,
+        ("Specified tenant ID ({0}) does not exist in the system or has been deleted."),
+    ),
+    "AF20013": (400, "The tenant ID passed in the URL ({0}) is not a valid GUID."),
+    "AF20020": (400, "The specified content type is not valid."),
+    "AF20021": (400, "The webhook endpoint ({0}) could not be validated. {1}"),
+    "AF20022": (400, "No subscription found for the specified content type."),
+    "AF20023": (403, "The subscription was disabled by {0}."),
+    "AF20024": (400, "The subscription is already enabled. No property change."),
+    "AF20030": (
+        400,
+        (
+            "Start time and end time must both be specified (or both omitted) and must "
+            "be less than or equal to 24 hours apart, with the start time no more than "
+            "7 days in the past."
+        ),
+    ),
+    "AF20031": (400, "Invalid nextPage Input: {0}."),
+    "AF20050": (404, "The specified content ({0}) does not exist."),
+    "AF20051": (
+        400,
+        (
+            "Content requested with the key {0} has already expired. Content older than "
+            "7 days cannot be retrieved."
+        ),
+    ),
+    "AF20052": (400, "Content ID {0} in the URL is invalid."),
+    "AF20055": (
+        400,
+        (
+            "Start time and end time must both be specified (or both omitted) and must "
+            "be less than or equal to 24 hours apart, with the start time prior to end "
+            "time and start time no more than 7 days in the past."
+        ),
+    ),
+    "AF429": (403, "Too many requests. Method={0}, PublisherId={1}"),
+    "AF50000": (500, "An internal error occurred. Retry the request."),
+}
+
+INGESTION: Mapping[int, tuple[str, str]] = {
+    400: ("InvalidPayload", "The payload is not a JSON array of objects."),
+    401: ("InvalidAuthenticationToken", "The authentication token is missing or not valid."),
+    403: (
+        "OperationFailed",
+        (
+            "The authentication token provided does not have access to ingest "
+            "data for the data collection rule with immutable Id '{0}'."
+        ),
+    ),
+    404: ("NotFound", "Data collection rule with immutable Id '{0}' not found."),
+    413: (
+        "ContentLengthLimitExceeded",
+        ("Maximum allowed content length: {0} bytes. Provided content length: {1} bytes."),
+    ),
+    429: ("TooManyRequests", "The limit of requests or bytes a minute was reached."),
+    500: ("InternalServerError", "An internal error occurred."),
+    503: ("ServiceUnavailable", "The service is not available."),
+}
+
+AUDITING_OFF = "Microsoft.Office.Compliance.Audit.DataServiceException: Tenant {0} does not exist."
+
+
+def as_json(
+    payload: object, status: int = 200, headers: tuple[tuple[str, str], ...] = ()
+) -> Response:
+    """Return *payload* as a JSON answer."""
+    return Response(status=status, body=orjson.dumps(payload), headers=(JSON, *headers))
+
+
+def feed_error(code: str, *values: object, status: int | None = None) -> Response:
+    """Return the feed's error *code*; *values* fill its text."""
+    usual, text = FEED[code]
+    return named_error(status or usual, code, text.format(*values))
+
+
+def feed_unauthorized() -> Response:
+    """Return what the feed's front says to a missing or bad token: no code at all."""
+    return as_json({"Message": "Authorization has been denied for this request."}, 401)
+
+
+def auditing_off(tenant: str, content_type: str, app: object, publisher: str) -> Response:
+    """Return what a tenant without unified auditing gets: a sentence where the code belongs."""
+    told = f"TenantId={tenant},ContentType={content_type},ApplicationId={app}"
+    code = f"StartSubscription [{told},PublisherId={publisher}] failed. Exception"
+    return named_error(400, code, AUDITING_OFF.format(tenant))
+
+
+def ingestion_error(
+    status: int, *values: object, retry_after: int | None = None, code: str = ""
+) -> Response:
+    """Return the ingestion's error for *status*, with Retry-After (seconds) when given."""
+    usual, text = INGESTION.get(status, INGESTION[500])
+    filled = text.format(*values) if values else text.replace("'{0}'", "given")
+    return named_error(status, code or usual, filled, retry_after)
+
+
+def named_error(status: int, code: str, message: str, retry_after: int | None = None) -> Response:
+    """Return an error in the form that all three services share."""
+    after = () if retry_after is None else (("Retry-After", str(retry_after)),)
+    return as_json({"error": {"code": code, "message": message}}, status, after)

@@ -1,0 +1,54 @@
+"""The identity endpoint that App Service and Functions give an app, over plain HTTP."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from mailvigil.lab.server.directory import App
+from mailvigil.lab.server.entra import Entra
+from mailvigil.lab.server.errors_by_code import as_json
+from mailvigil.lab.server.wire import Request, Response
+
+PATH = "/msi/token"
+API_VERSION = "2019-08-01"
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedIdentity:
+    """One app's identity; ``header`` is the secret of IDENTITY_HEADER."""
+
+    entra: Entra
+    app: App
+    tenant_id: str
+    header: str
+    wall: Callable[[], datetime]
+
+    def answer(self, request: Request) -> Response:
+        """Give a token; ``expires_on`` is by the caller's clock, not the lab's."""
+        params = request.params
+        given = request.headers.get("x-identity-header", "")
+        if not hmac.compare_digest(given.encode(), self.header.encode()):
+            return _refused(401, "the header X-IDENTITY-HEADER is missing or wrong")
+        if request.path != PATH or params.get("api-version") != API_VERSION:
+            return _refused(400, f"ask {PATH} with api-version={API_VERSION}")
+        if params.get("client_id", self.app.client_id).lower() != self.app.client_id:
+            return _refused(400, "no such user-assigned identity")
+        audience = self.entra.known_audience(params.get("resource", ""))
+        if audience is None:
+            return _refused(400, "no such resource")
+        return as_json(
+            {
+                "access_token": self.entra.token_for(self.app, self.tenant_id, audience),
+                "expires_on": str(int(self.wall().timestamp()) + self.entra.mint.seconds),
+                "resource": audience,
+                "token_type": "Bearer",
+                "client_id": self.app.client_id,
+            }
+        )
+
+
+def _refused(status: int, text: str) -> Response:
+    return as_json({"statusCode": status, "message": text}, status)

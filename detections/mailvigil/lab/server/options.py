@@ -1,0 +1,107 @@
+"""What a lab is asked to be. Frozen: what changes while it runs is not here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from mailvigil.lab.server.faults import Scripted
+
+CONTENT_TYPES = (
+    "Audit.AzureActiveDirectory",
+    "Audit.Exchange",
+    "Audit.SharePoint",
+    "Audit.General",
+    "DLP.All",
+)
+"""Every content type that the feed knows. The spelling counts."""
+
+FEED_ROLES = ("ActivityFeed.Read", "ActivityFeed.ReadDlp")
+
+TENANT_ID = "0ce50a11-7ab5-4f00-8000-c0470501ab01"
+CLIENT_ID = "c011ec70-4000-4a00-8000-c0470501ab01"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantOptions:
+    """One tenant, with one application registered in it.
+
+    ``subscribed`` are the content types whose subscription has always been on. ``auditing``
+    False is a tenant whose unified audit log is off. ``granted`` is whether the application
+    may send to the data collection rule.
+    """
+
+    id: str = TENANT_ID
+    client_id: str = CLIENT_ID
+    secret: str = "lab-secret-of-no-worth"  # noqa: S105 - opens nothing but the lab
+    roles: tuple[str, ...] = FEED_ROLES
+    subscribed: tuple[str, ...] = CONTENT_TYPES
+    auditing: bool = True
+    granted: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedOptions:
+    """The Management Activity API. Quotas are requests a minute of the lab's clock.
+
+    ``quota`` is that of a tenant and publisher, ``shared_quota`` the one that all requests
+    without a PublisherIdentifier share.
+    """
+
+    audience: str = "https://manage.office.com"
+    page_size: int = 200
+    quota: int = 2_000
+    shared_quota: int = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestionOptions:
+    """The Logs Ingestion API and its data collection rule.
+
+    ``limit_unpacked`` says whether ``max_body_bytes`` counts after decompression (True) or
+    on the wire: the documents do not settle it. Limits a minute are by the lab's clock.
+    ``swallow_unknown_streams`` answers 204 and stores nothing, as the service may.
+    ``back_dated`` lets a row arrive at its own event's time, as in a loaded export, instead
+    of the time of receipt: for a month that is collected in one pass.
+    ``land_at_close`` writes the workspace only when asked or at the end, for benchmarks.
+    """
+
+    audience: str = "https://monitor.azure.com"
+    rule_id: str = "dcr-1ab0000000000000000000000000c047"
+    max_body_bytes: int = 1_048_576
+    limit_unpacked: bool = True
+    requests_per_minute: int = 12_000
+    bytes_per_minute: int = 2 * 10**9
+    swallow_unknown_streams: bool = False
+    back_dated: bool = False
+    land_at_close: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabOptions:
+    """A whole lab.
+
+    Attributes:
+        folder: Where the CA, keys and the workspace go. It is made; None is a temporary one.
+        workspace: File of the workspace, ``workspace.duckdb`` in the folder when None.
+        port: 0 takes a free one.
+        start: What the lab's clock shows at the start (aware), None for the time it is.
+        rate: Seconds that pass in the lab for one outside; 0 stops the clock.
+        token_seconds: How long an access token lasts, by the lab's clock.
+        scripted: Faults by rule; the first that matches a request wins.
+        chaos: Seed of random faults, None for none.
+
+    """
+
+    tenants: tuple[TenantOptions, ...] = (TenantOptions(),)
+    feed: FeedOptions = field(default_factory=FeedOptions)
+    ingestion: IngestionOptions = field(default_factory=IngestionOptions)
+    folder: Path | None = None
+    workspace: Path | None = None
+    port: int = 0
+    start: datetime | None = None
+    rate: float = 1.0
+    token_seconds: int = 3_599
+    scripted: tuple[Scripted, ...] = ()
+    chaos: int | None = None

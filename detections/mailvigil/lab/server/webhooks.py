@@ -1,0 +1,136 @@
+"""Notifications to webhooks, on loopback only: validation, sending, retries, giving up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from threading import Event, Lock, Thread
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import requests
+
+from mailvigil.lab.server.clock import LabClock
+from mailvigil.lab.server.contents import RETENTION, Blob, Contents
+from mailvigil.lab.server.subscriptions import Subscription, Subscriptions, Webhook
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+TIMEOUT_SECONDS = 5
+BLOBS_AT_ONCE = 50
+MAX_FAILURES = 5
+"""Failures in a row after which a webhook is disabled."""
+
+FIRST_DELAY = timedelta(seconds=2)
+"""Until the first repeat, in lab time; each further one takes twice as long."""
+
+PAUSE_SECONDS = 0.1
+
+Shown = Callable[[Blob], Mapping[str, str]]
+"""A blob as the listing shows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One notification about one blob, as the API lists them."""
+
+    blob: Blob
+    sent: datetime
+    status: str
+
+
+class Webhooks:
+    """Tells webhooks of new content, in a thread of its own once there is a webhook."""
+
+    def __init__(
+        self, clock: LabClock, contents: Contents, subscriptions: Subscriptions, ca: Path
+    ) -> None:
+        """*ca* is what the receivers' certificates are checked against."""
+        self._clock = clock
+        self._contents = contents
+        self._subscriptions = subscriptions
+        self._ca = str(ca)
+        self._told: set[str] = set()
+        self._attempts: list[Attempt] = []
+        self._stop = Event()
+        self._lock = Lock()
+        self._thread: Thread | None = None
+
+    def validate(self, address: str, auth_id: str) -> str:
+        """Send the validation request; return what was wrong with the answer, or ``""``."""
+        if urlsplit(address).hostname not in LOOPBACK:
+            return "The lab sends to loopback addresses only."
+        code = uuid4().hex
+        headers = {"Webhook-ValidationCode": code}
+        return self._post(address, auth_id, {"validationCode": code}, headers)
+
+    def begin(self, shown: Shown) -> None:
+        """Start to notify; content that was there before is not told."""
+        with self._lock:
+            if self._thread is None:
+                now = self._clock.now()
+                self._told |= {b.id for b in self._contents.all() if b.available <= now}
+                self._thread = Thread(target=self._run, args=(shown,), daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """Stop to notify."""
+        self._stop.set()
+        if self._thread:
+            self._thread.join()
+
+    def attempts(self, tenant: str, content_type: str) -> list[Attempt]:
+        """Return the notifications that were tried for one subscription."""
+        return [
+            a
+            for a in list(self._attempts)
+            if (a.blob.tenant, a.blob.content_type) == (tenant, content_type)
+        ]
+
+    def _run(self, shown: Shown) -> None:
+        while not self._stop.wait(PAUSE_SECONDS):
+            for tenant, subscription in self._subscriptions.with_webhook():
+                self._notify(tenant, subscription, shown)
+
+    def _notify(self, tenant: str, subscription: Subscription, shown: Shown) -> None:
+        now, hook = self._clock.now(), subscription.webhook
+        if hook is None or hook.state(now) != "enabled" or now < hook.next_try:
+            return
+        listed = self._contents.listed(
+            tenant, subscription.content_type, now - RETENTION, now + RETENTION, now
+        )
+        fresh = [b for b in listed if b.id not in self._told and subscription.covers(b.created)]
+        if not fresh[:BLOBS_AT_ONCE]:
+            return
+        ids = {"tenantId": tenant, "clientId": hook.client_id}
+        told = fresh[:BLOBS_AT_ONCE]
+        problem = self._post(hook.address, hook.auth_id, [{**ids, **shown(b)} for b in told], {})
+        self._attempts += [Attempt(b, now, "failure" if problem else "success") for b in told]
+        if problem:
+            _failed(hook, now)
+            return
+        hook.failures = 0
+        self._told |= {b.id for b in told}
+
+    def _post(self, address: str, auth_id: str, payload: object, headers: Mapping[str, str]) -> str:
+        told = {**headers, **({"Webhook-AuthID": auth_id} if auth_id else {})}
+        try:
+            answer = requests.post(
+                address,
+                json=payload,
+                headers=told,
+                timeout=TIMEOUT_SECONDS,
+                verify=self._ca,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            return type(error).__name__
+        return "" if answer.status_code == requests.codes.ok else f"HTTP {answer.status_code}"
+
+
+def _failed(hook: Webhook, now: datetime) -> None:
+    hook.failures += 1
+    hook.next_try = now + FIRST_DELAY * 2 ** (hook.failures - 1)
+    if hook.failures >= MAX_FAILURES:
+        hook.status = "disabled"

@@ -1,0 +1,158 @@
+"""``mailvigil rules``: what is wrong is named, and the exit code says so to a script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cli.command import run
+from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK, EXIT_STALE
+
+NAMES = [
+    "caller_new_to_mailbox",
+    "caller_new_to_tenant",
+    "foreign_token_tenant",
+    "mailbox_throttled",
+]
+
+
+def rule_file(content: Path, name: str) -> Path:
+    return content / "sigma" / "rules" / "mail_access" / name
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in {path.name}"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_a_rule_is_not_listed_with_version_and_severity() -> None:
+    ran = run("rules", "list")
+
+    assert (ran.code, ran.err) == (EXIT_OK, "")
+    words = [line.split(maxsplit=3) for line in ran.out.splitlines()]
+    assert [name for name, *_ in words] == NAMES
+    assert [severity for _, _, severity, _ in words] == ["Medium", "High", "High", "Medium"]
+    assert all(version == "1.0.0" and title for _, version, _, title in words)
+
+
+def test_the_shipped_rules_have_a_problem() -> None:
+    ran = run("rules", "check")
+
+    assert (ran.code, ran.out, ran.err) == (EXIT_OK, "4 rules, 2 functions, 0 problems\n", "")
+
+
+def test_a_file_that_is_no_rule_stops_at_the_first_problem(content: Path) -> None:
+    change(rule_file(content, "mailbox_throttled.yml"), "version: 1.0.0", "version:")
+    change(rule_file(content, "caller_new_to_tenant.yml"), "    minimum_history: 7d\n", "")
+
+    ran = run("rules", "check")
+
+    assert (ran.code, ran.out) == (EXIT_FAILED, "")
+    first, second = ran.err.splitlines()
+    assert first.endswith(
+        "caller_new_to_tenant.yml: first_seen.minimum_history is missing or wrong "
+        "(give a duration such as 14d, 6h or 30m)"
+    )
+    assert second == (
+        f"{rule_file(content, 'mailbox_throttled.yml')}: mailvigil.version is missing or wrong "
+        "(give a text)"
+    )
+
+
+def test_a_file_that_is_no_function_is_passed_over(content: Path) -> None:
+    path = content / "kql" / "functions" / "Broken.yaml"
+    path.write_text("FunctionName: Broken\n", encoding="utf-8")
+
+    ran = run("rules", "check")
+
+    assert ran.code == EXIT_FAILED
+    assert f"{path}: no KQL function in Sentinel's parser form" in ran.err
+
+
+def test_the_shipped_queries_are_stale() -> None:
+    ran = run("rules", "compile", "--check")
+
+    assert (ran.code, ran.out, ran.err) == (EXIT_OK, "4 rules, 0 files stale\n", "")
+
+
+def test_a_stale_missing_or_extra_query_is_not_named(content: Path) -> None:
+    generated = content / "kql" / "generated"
+    (generated / "mailbox_throttled.kql").unlink()
+    (generated / "gone.kql").write_text("T\n", encoding="utf-8")
+    crlf = (generated / "foreign_token_tenant.kql").read_bytes().replace(b"\n", b"\r\n")
+    (generated / "foreign_token_tenant.kql").write_bytes(crlf)
+    change(rule_file(content, "caller_new_to_tenant.yml"), "within: 1d", "within: 2d")
+    before = {path.name: path.read_bytes() for path in generated.iterdir()}
+
+    ran = run("rules", "compile", "--check")
+
+    stale = ("caller_new_to_tenant", "foreign_token_tenant", "gone", "mailbox_throttled")
+    assert ran.code == EXIT_STALE
+    assert ran.out.splitlines() == [
+        *(f"{generated / name}.kql: out of date" for name in stale),
+        "4 rules, 4 files stale",
+    ]
+    assert {path.name: path.read_bytes() for path in generated.iterdir()} == before
+
+
+def test_compile_leaves_something_stale(content: Path, checkout: Path) -> None:
+    generated = content / "kql" / "generated"
+    (generated / "mailbox_throttled.kql").unlink()
+    (generated / "gone.kql").write_text("T\n", encoding="utf-8")
+
+    ran, again = run("rules", "compile"), run("rules", "compile", "--check")
+
+    assert (ran.code, again.code) == (EXIT_OK, EXIT_OK)
+    assert "gone.kql: written" not in ran.out
+    assert f"{generated / 'gone.kql'}: removed" in ran.out
+    assert f"{generated / 'mailbox_throttled.kql'}: written" in ran.out
+    assert {path.name: path.read_bytes() for path in generated.iterdir()} == {
+        path.name: path.read_bytes() for path in (checkout / "kql" / "generated").iterdir()
+    }
+
+
+def test_the_tests_of_one_rule_run_those_of_another() -> None:
+    ran = run("rules", "test", "mailbox_throttled")
+
+    *lines, last = ran.out.splitlines()
+    assert (ran.code, ran.err) == (EXIT_OK, "")
+    assert last == "21 pass, 0 fail, 0 not run"
+    assert all(line.startswith("pass     mailbox_throttled [") for line in lines)
+    assert {line.split("[")[1].split("]")[0] for line in lines} == {
+        "M365Activity_CL",
+        "CloudAppEvents",
+        "OfficeActivity",
+    }
+
+
+def test_a_failing_test_passes(content: Path) -> None:
+    change(rule_file(content, "mailbox_throttled.test.yaml"), "Records: 2", "Records: 3")
+
+    ran = run("rules", "test", "mailbox_throttled")
+
+    assert ran.code == EXIT_FAILED
+    assert "fail     mailbox_throttled [CloudAppEvents]: a throttled mailbox fires once" in ran.out
+    assert "         missing: {" in ran.out
+    assert "         not expected: {" in ran.out
+    assert ran.out.endswith("18 pass, 3 fail, 0 not run\n")
+
+
+def test_a_query_that_the_engine_refuses_passes_for_tested(content: Path) -> None:
+    pipeline = content / "sigma" / "pipelines" / "mail_items_accessed.yml"
+    change(pipeline, "MailItemsAccessed()\n", "MailItemsAccessed() | evaluate autocluster()\n")
+
+    ran = run("rules", "test", "mailbox_throttled")
+
+    assert ran.code == EXIT_FAILED
+    assert ran.out.endswith("0 pass, 0 fail, 7 not run\n")
+    assert "not run  mailbox_throttled: " in ran.out
+
+
+@pytest.mark.parametrize("command", ["test", "mutate"])
+def test_an_unknown_rule_is_passed_over(command: str) -> None:
+    ran = run("rules", command, "mailbox_throttled", "nonesuch")
+
+    assert (ran.code, ran.out) == (EXIT_INPUT, "")
+    assert ran.err == f"mailvigil: nonesuch: no such rule (there are {', '.join(NAMES)})\n"

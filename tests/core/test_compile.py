@@ -1,0 +1,130 @@
+"""The compiled text: windows at the top, the same each time, and never a rule half read."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from core.small_tenant import ROOT, RULES
+from mailvigil.compile import (
+    PIPELINE,
+    SOURCE_PIPELINES,
+    arrivals,
+    generated_path,
+    record_level,
+    to_kql,
+    whole_causes,
+    with_windows,
+)
+from mailvigil.errors import RuleError
+from mailvigil.rules import Rule, load_rules
+
+NEW = RULES["caller_new_to_tenant"]
+PLAIN = RULES["mailbox_throttled"]
+EACH = pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: str(rule.name))
+
+
+def with_detection(rule: Rule, detection: dict[str, object]) -> Rule:
+    data = yaml.safe_load(rule.text) | {"detection": detection}
+    return replace(rule, text=yaml.safe_dump(data))
+
+
+@EACH
+def test_the_same_rule_gives_other_bytes(rule: Rule) -> None:
+    again = next(other for other in load_rules(ROOT) if other.name == rule.name)
+
+    assert to_kql(rule, ROOT) == to_kql(again, ROOT)
+
+
+@EACH
+def test_the_committed_text_is_not_the_compiled_one(rule: Rule) -> None:
+    assert generated_path(ROOT, rule).read_text(encoding="utf-8") == to_kql(rule, ROOT)
+
+
+@EACH
+def test_a_window_stands_below_the_top(rule: Rule) -> None:
+    title, name, *body = to_kql(rule, ROOT).splitlines()
+    windows = {"recent": rule.within}
+    if rule.first_seen:
+        windows["memory"] = rule.first_seen.baseline
+        windows["minimumHistory"] = rule.first_seen.minimum_history
+
+    assert title == f"// {rule.title}"
+    assert rule.version in name
+    assert body[: len(windows)] == [f"let {n} = {value};" for n, value in windows.items()]
+
+
+@EACH
+def test_other_windows_change_another_line(rule: Rule) -> None:
+    before = to_kql(rule, ROOT).splitlines()
+    windows = {"recent": "3h"} | ({"memory": "90d"} if rule.first_seen else {})
+
+    after = with_windows(to_kql(rule, ROOT), windows).splitlines()
+
+    changed = [new for old, new in zip(before, after, strict=True) if old != new]
+    assert changed == [f"let {name} = {value};" for name, value in windows.items()]
+
+
+def test_a_window_that_is_not_declared_is_set() -> None:
+    with pytest.raises(KeyError, match="memory"):
+        with_windows(to_kql(PLAIN, ROOT), {"memory": "1d"})
+    with pytest.raises(KeyError, match="recent"):
+        with_windows("let recent = 1d;\nlet recent = 2d;", {"recent": "3d"})
+
+
+@pytest.mark.parametrize(
+    "detection",
+    [
+        {"mail": {"Workload": "Exchange"}, "condition": "mail"},
+        {"mail": {"Operation": "Send"}, "condition": "mail"},
+        {"mail": {"Operation|startswith": "MailItems"}, "condition": "mail"},
+        {"mail": ["MailItemsAccessed"], "condition": "mail"},
+    ],
+)
+def test_a_rule_without_the_operation_is_compiled(detection: dict[str, object]) -> None:
+    rule = with_detection(NEW, detection)
+
+    with pytest.raises(RuleError, match=re.escape(str(rule.path))):
+        to_kql(rule, ROOT)
+
+
+def test_a_rule_of_two_conditions_is_compiled() -> None:
+    mail = {"Operation": "MailItemsAccessed"}
+    rule = with_detection(NEW, {"a": mail, "b": mail, "condition": ["a", "b"]})
+
+    with pytest.raises(RuleError, match="not one query but 2"):
+        to_kql(rule, ROOT)
+
+
+def test_a_condition_that_names_nothing_ends_in_a_trace() -> None:
+    rule = with_detection(NEW, {"a": {"Operation": "MailItemsAccessed"}, "condition": "a and b"})
+
+    with pytest.raises(RuleError, match="pySigma cannot convert it"):
+        to_kql(rule, ROOT)
+
+
+def test_a_quote_in_a_value_ends_the_text() -> None:
+    mail: dict[str, object] = {"Operation": "MailItemsAccessed", "UserId": 'a" or true //'}
+    rule = with_detection(NEW, {"a": mail, "condition": "a"})
+
+    assert r'UserId =~ "a\" or true //"' in to_kql(rule, ROOT)
+
+
+@EACH
+@pytest.mark.parametrize("source", SOURCE_PIPELINES)
+def test_a_plain_query_reads_another_table(rule: Rule, source: str) -> None:
+    text = record_level(rule, ROOT, SOURCE_PIPELINES[source])
+
+    assert text.startswith(f"{source}\n")
+    assert 'Operation =~ "MailItemsAccessed"' in text
+
+
+@EACH
+def test_the_parts_of_a_hunt_match_other_records(rule: Rule) -> None:
+    records = record_level(rule, ROOT, PIPELINE)
+
+    assert arrivals(rule, ROOT, "1d", first_only=False).startswith(records)
+    assert whole_causes(rule, ROOT, "_Fired").startswith(records)
