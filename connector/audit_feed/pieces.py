@@ -20,10 +20,13 @@ WHOLE_BYTES = 4_000_000
 PIECE_BYTES = 1_000_000
 """About how much of a larger blob is parsed at a time."""
 
-_TOKEN = re.compile(rb'"[^"]*"|["{}\[\]]')
-"""A string in which nothing is escaped, the beginning of one, or a bracket outside of any."""
+_BRACKET = re.compile(rb'(?:[^"{}\[\]]+|"[^"]*")*(["{}\[\]]|\Z)')
+"""From anywhere outside of a string to the next bracket, the beginning of a string that has no
+end yet, or the end. Nothing may be escaped. It always matches: a search that moved on would
+look for brackets inside of strings. No possessive repeats: Python 3.11 gets them wrong."""
 
-_QUOTE = b'"'[0]
+_OPENING = frozenset((b"{", b"["))
+_LAST = frozenset((b'"', b""))
 _BEGIN = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*\[")
 _COMMA = re.compile(rb"[ \t\r\n]*,")
 _END = re.compile(rb"[ \t\r\n]*\][ \t\r\n]*")
@@ -148,18 +151,18 @@ class _Splitter:
         if self._in_string and not start:
             return
         self._in_string = False
-        for token in _TOKEN.finditer(text, start):
-            byte = text[token.start()]
-            if byte == _QUOTE:
-                if token.end() - token.start() == 1:
-                    self._in_string = True
-                    return
-            elif byte in b"{[":
+        for found in _BRACKET.finditer(text, start):
+            byte = found[1]
+            if byte == b'"':
+                self._in_string = True
+            elif byte in _OPENING:
                 self._depth += 1
-            else:
+            elif byte:
                 self._depth -= 1
                 if self._depth == 1:
-                    self._last_end = base + token.end()
+                    self._last_end = base + found.end()
+            if byte in _LAST:
+                return
 
     def _cut(self) -> bytes:
         """Take the whole elements off the buffer and return them as an array."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,8 @@ union seen, (M365CallerBaseline_CL | where {remembered}(MailboxId)
     MailboxCount = max(MailboxCount), OperationCount = sum(OperationCount)
     by OrganizationId, Caller, Protocol, MailboxId
 """
+WORDS = frozenset(re.findall(r"\w+", _KNOWN))
+"""Every word of the query: among them each column that it reads."""
 
 
 def load_baseline(con: duckdb.DuckDBPyConnection, path: Path) -> int:

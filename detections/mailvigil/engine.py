@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -71,16 +71,20 @@ class Engine:
         row = con.execute("SELECT current_database()").fetchone()
         self._main = str(row[0]) if row else ""
 
-    def keep_functions(self) -> None:
-        """Compute once each function that :mod:`mailvigil.kept` can keep, over all the data."""
+    def keep_functions(self, read: Collection[str] | None = None) -> None:
+        """Compute once each function that :mod:`mailvigil.kept` can keep, over all the data.
+
+        With *read* only columns of these names are kept: half of the work, where it is known
+        which queries will come. None keeps all.
+        """
         for name, definition in list(self._functions.items()):
             body = kept.before_drop(_body(definition))
             if body is None:
                 continue
-            of = kept.key(self._con, self._main, body)
+            of = kept.key(self._con, self._main, f"{body}\n{sorted(read or ())}")
             if not kept.is_kept(self._con, self._main, name, of):
                 look_at(self._con, END_OF_TIME)
-                kept.keep(self._con, self._main, name, self.prepare(body).sql, of)
+                kept.keep(self._con, self._main, name, self.prepare(body).sql, of, read)
             self._schema[f"_{name}"] = kept.show(self._con, self._main, name)
             self._functions[name] = f"function {name}() {{ _{name} }}"
 

@@ -34,6 +34,7 @@ from mailvigil.rules import Rule, load_rules
 from mailvigil.workspace import END_OF_TIME, open_workspace
 
 _READS_RECORD = re.compile(r"\bRecord\b")
+_WORD = re.compile(r"\w+")
 _FIRED = "_Fired"
 _DISTINCT = " + ".join(
     f'(SELECT count(*) FROM "{table}")'
@@ -114,6 +115,11 @@ class _Rules:
         """Whether any query reads the column Record, which takes half of the memory."""
         return any(_READS_RECORD.search(t) for t in (*self.texts.values(), *self._bodies()))
 
+    @property
+    def words(self) -> frozenset[str]:
+        """Every word of the queries: among them each column that they read."""
+        return frozenset(word for text in self.texts.values() for word in _WORD.findall(text))
+
     def _bodies(self) -> tuple[str, ...]:
         return tuple(function.body for function in self.functions)
 
@@ -135,7 +141,8 @@ def hunt(request: Request, *, stdin: BinaryIO, name_of: NameOf, progress: Progre
         loaded = _load(con, request, stdin, progress, Path(scratch), keep_record=keep_record)
         engine = Engine(con, rules.functions)
         progress.phase("joining sources", 0)
-        engine.keep_functions()
+        in_file = bool(request.save or request.workspace)
+        engine.keep_functions(None if in_file else rules.words | baseline.WORDS)
         covered = span(engine)
         judged = [
             _judge(engine, rules, rule, request.plan, covered, progress) for rule in rules.chosen

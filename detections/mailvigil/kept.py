@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection
 
 import duckdb
 
@@ -21,6 +22,7 @@ _SINCE, _UNTIL = "_since", "_until"
 """Where records repeat: when a row arrived, and when a better one of its record did. Its
 ``_arrived`` is then that of the record's first row."""
 
+_NEEDED = ("RecordId", "Source", "SourceRank", "TimeGenerated", "EventTime")
 _CLOCK = re.compile(r"\b(now|ago)\s*\(")
 _RECORD_ID = {
     "M365Activity_CL": "RecordId",
@@ -51,11 +53,24 @@ def is_kept(con: duckdb.DuckDBPyConnection, main: str, name: str, of: str) -> bo
     return bool(row and row[0])
 
 
-def keep(con: duckdb.DuckDBPyConnection, main: str, name: str, rows: str, of: str) -> None:
-    """Store the result of the SQL *rows*, without those that never are their record's best."""
+def keep(
+    con: duckdb.DuckDBPyConnection,
+    main: str,
+    name: str,
+    rows: str,
+    of: str,
+    read: Collection[str] | None = None,
+) -> None:
+    """Store the result of the SQL *rows*, without those that never are their record's best.
+
+    Only the columns that are in *read*, or that this module needs, if *read* is given.
+    """
     table = f'"{main}".main."_{name}"'
+    wanted = [c for c in _columns(con, f"({rows})") if read is None or c in {*read, *_NEEDED}]
+    listed = ", ".join(f'"{column}"' for column in wanted)
     con.execute(
-        f'CREATE OR REPLACE TABLE {table} AS SELECT *, TimeGenerated AS "{ARRIVED}" FROM ({rows})'
+        f"CREATE OR REPLACE TABLE {table} AS "
+        f'SELECT {listed}, TimeGenerated AS "{ARRIVED}" FROM ({rows})'
     )
     arrivals = _arrivals(con, main)
     if arrivals:

@@ -1,0 +1,327 @@
+"""Measure speed and memory, print one table and write it to ``bench/results.md``.
+
+    python bench/run.py [--quick] [--keep] [--runs N]
+
+Every measured command is a process of its own. Machines differ, so what counts are ratios of
+two things measured in turns in the same run: the hunt and the same job in pandas, a rule and
+the same SQL written by hand. What misses its target is reported as missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from mailvigil.lab import bulk
+
+HERE = Path(__file__).resolve().parent
+CACHE = HERE.parent / "build" / "bench"
+RESULTS = HERE / "results.md"
+
+RECORDS, QUICK_RECORDS = 1_000_000, 50_000
+TIMES_LARGER = 10
+"""How many times the rows of the export the large workspace has."""
+
+MOST_SECONDS, MOST_GIB = 30.0, 2.0
+LEAST_TIMES_AS_FAST = 10.0
+MOST_RULE_SECONDS, MOST_TIMES_SQL = 1.0, 1.5
+RULE_RUNS = 5
+
+COMPARED = ("first", "last", "records", "operation_count")
+"""What two findings of one rule and key must also have in common."""
+
+Json = Any  # output of another program, checked by its use
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one process took: seconds of wall clock and of processor, peak memory in bytes."""
+
+    wall: float
+    user: float
+    system: float
+    peak: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the table. ``met`` is None where there is no target."""
+
+    what: str
+    target: str
+    measured: str
+    met: bool | None = None
+
+
+class VoidError(Exception):
+    """Two things that must do the same job do not: a comparison would say nothing."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure all, write the results and return 0, or 1 when a comparison is void."""
+    options = _options(argv)
+    records = QUICK_RECORDS if options.quick else RECORDS
+    CACHE.mkdir(parents=True, exist_ok=True)
+    try:
+        export = made_export(records)
+        lines = [*hunt_lines(export, options.runs), *rule_lines(export, keep=options.keep)]
+    except VoidError as error:
+        say(f"void: {error}")
+        return 1
+    text = table(lines)
+    sys.stdout.write(text)
+    if options.quick:
+        say(f"a trial with {records:,} records: {RESULTS.name} is left as it is")
+    else:
+        RESULTS.write_text(page(text, records), encoding="utf-8")
+    return 0
+
+
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure speed and memory.")
+    quick = f"try it with {QUICK_RECORDS:,} records; no results are written"
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument("--keep", action="store_true", help="keep the large workspace")
+    parser.add_argument("--runs", type=int, default=3, help="runs of a whole program (default: 3)")
+    return parser.parse_args(argv)
+
+
+def made_export(records: int) -> Path:
+    """Return a Purview export of *records* records, made anew when their generator changed."""
+    sources = sorted(Path(bulk.__file__).parent.glob("*.py"))
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+    path = CACHE / f"records-{records}-{key}.csv"
+    if not path.exists():
+        say(f"making {records:,} records")
+        for old in CACHE.glob(f"records-{records}-*.csv"):
+            old.unlink()
+        part = path.with_suffix(".part")
+        with part.open("w", encoding="utf-8", newline="") as out:
+            bulk.write_bulk_csv(records, out)
+        part.rename(path)
+    return path
+
+
+def hunt_lines(export: Path, runs: int) -> Iterator[Line]:
+    """Measure the hunt and the pandas version in turns, and compare what they found."""
+    ours, theirs = [], []
+    for number in range(1, runs + 1):
+        say(f"run {number} of {runs}: hunt")
+        cost, found = run([*_MAILVIGIL, "hunt", str(export), "--format", "json"])
+        ours.append(cost)
+        say(f"  {cost.wall:.1f} s; pandas")
+        cost, expected = run([*_PYTHON, str(HERE / "pandas_hunt.py"), str(export)])
+        theirs.append(cost)
+        say(f"  {cost.wall:.1f} s")
+        same_findings(found, expected)
+    ratios = [their.wall / our.wall for our, their in zip(ours, theirs, strict=True)]
+    size = f"{export.stat().st_size / 1e9:.2f} GB of CSV"
+    yield wall_line(f"hunt, all rules, {size}: time", ours, MOST_SECONDS)
+    yield peak_line("hunt: peak memory", ours, MOST_GIB)
+    yield cpu_line("hunt: processor time", ours)
+    yield wall_line("the same job in pandas: time", theirs)
+    yield peak_line("pandas: peak memory", theirs)
+    yield cpu_line("pandas: processor time", theirs)
+    yield Line(
+        "pandas time / hunt time",
+        f"at least {LEAST_TIMES_AS_FAST:.0f}",
+        spread(ratios, "", 1),
+        median(ratios) >= LEAST_TIMES_AS_FAST,
+    )
+
+
+def wall_line(what: str, costs: Sequence[Cost], most: float | None = None) -> Line:
+    """Return the line of wall clock seconds."""
+    values = [cost.wall for cost in costs]
+    target = f"at most {most:.0f} s" if most else ""
+    return Line(what, target, spread(values, " s", 1), median(values) <= most if most else None)
+
+
+def peak_line(what: str, costs: Sequence[Cost], most: float | None = None) -> Line:
+    """Return the line of peak memory; here the worst run counts."""
+    values = [cost.peak / 2**30 for cost in costs]
+    target = f"at most {most:.0f} GiB" if most else ""
+    return Line(what, target, spread(values, " GiB", 2), max(values) <= most if most else None)
+
+
+def cpu_line(what: str, costs: Sequence[Cost]) -> Line:
+    """Return the line of processor seconds, all cores together."""
+    return Line(what, "", spread([cost.user + cost.system for cost in costs], " s", 1))
+
+
+def same_findings(found: Json, expected: Json) -> None:
+    """Make sure that both found the same.
+
+    Raises:
+        VoidError: They did not, or found nothing.
+
+    """
+    ours, theirs = _findings(found), _findings(expected)
+    if not ours:
+        raise VoidError("nothing was found, so nothing is shown")
+    if ours != theirs:
+        other = sorted(set(ours.items()) ^ set(theirs.items()))
+        raise VoidError(f"hunt and pandas differ, for example in {other[0]}")
+
+
+def _findings(output: Json) -> Mapping[str, tuple[object, ...]]:
+    return {
+        json.dumps([found["rule"], found["key"]], sort_keys=True): tuple(
+            found[name] for name in COMPARED
+        )
+        for found in output["findings"]
+    }
+
+
+def rule_lines(export: Path, *, keep: bool) -> Iterator[Line]:
+    """Build the large workspace and measure each rule in it beside its SQL."""
+    loaded, large = CACHE / "loaded.duckdb", CACHE / "large.duckdb"
+    remove(loaded, large)
+    try:
+        say("loading a workspace")
+        run([*_MAILVIGIL, "hunt", str(export), "--save", str(loaded), "--format", "json"])
+        say(f"making it {TIMES_LARGER} times as large")
+        script = str(HERE / "ten_million.py")
+        run([*_PYTHON, script, "build", str(loaded), str(large)], output=False)
+        say("evaluating the rules")
+        _, measured = run([*_PYTHON, script, "measure", str(large), str(RULE_RUNS)])
+        yield workspace_line(measured, large.stat().st_size)
+    finally:
+        remove(loaded, *([] if keep else [large]))
+    for rule in measured["rules"]:
+        yield from one_rule(rule)
+
+
+def workspace_line(measured: Json, size: int) -> Line:
+    """Return the line about the large workspace itself."""
+    return Line(
+        f"workspace of {measured['rows']:,} records ({size / 1e9:.1f} GB), "
+        f"{measured['judged']:,} of them judged: joining the sources, once",
+        "",
+        f"{measured['joining']:.1f} s",
+    )
+
+
+def one_rule(rule: Json) -> Iterator[Line]:
+    """Return the lines of one rule.
+
+    Raises:
+        VoidError: The rule and its SQL give other rows, or none.
+
+    """
+    name = rule["rule"]
+    if not rule["rows"] or not rule["equal"]:
+        raise VoidError(f"{name} gives other rows than its SQL, or none")
+    ours, theirs = rule["rule_seconds"], rule["sql_seconds"]
+    ratios = [our / their for our, their in zip(ours, theirs, strict=True)]
+    yield Line(
+        f"{name}, one tick, {rule['rows']:,} rows out",
+        f"at most {MOST_RULE_SECONDS:.0f} s",
+        spread(ours, " s", 2),
+        median(ours) <= MOST_RULE_SECONDS,
+    )
+    yield Line(f"{name}: SQL by hand", "", spread(theirs, " s", 2))
+    yield Line(
+        f"{name}: rule time / SQL time",
+        f"at most {MOST_TIMES_SQL}",
+        spread(ratios, "", 2),
+        median(ratios) <= MOST_TIMES_SQL,
+    )
+    yield Line(f"{name}: translation, once a hunt", "", f"{rule['translation']:.2f} s")
+
+
+def run(command: Sequence[str], *, output: bool = True) -> tuple[Cost, Json]:
+    """Run *command* to its end and return what it took and the JSON that it printed.
+
+    Raises:
+        VoidError: It failed.
+
+    """
+    with tempfile.TemporaryFile(dir=CACHE) as out:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdout=out)  # noqa: S603 - commands are this file's
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise VoidError(f"{' '.join(command)} ended with {process.returncode}")
+        out.seek(0)
+        found = json.load(out) if output else None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Cost(wall, used.ru_utime, used.ru_stime, used.ru_maxrss * unit), found
+
+
+_PYTHON = (sys.executable, "-P")
+_MAILVIGIL = (*_PYTHON, "-m", "mailvigil")
+
+
+def remove(*databases: Path) -> None:
+    """Delete database files and their logs."""
+    for path in databases:
+        path.unlink(missing_ok=True)
+        path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+
+
+def spread(values: Sequence[float], unit: str, digits: int) -> str:
+    """Return the median with the least and the most."""
+    middle, least, most = (f"{v:.{digits}f}" for v in (median(values), min(values), max(values)))
+    return f"{middle}{unit} ({least} to {most})"
+
+
+def table(lines: Sequence[Line]) -> str:
+    """Return *lines* as a table in Markdown."""
+    verdicts = {True: "met", False: "**missed**", None: ""}
+    rows = [("", "target", "measured: median (range)", "")]
+    rows += [(line.what, line.target, line.measured, verdicts[line.met]) for line in lines]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    rows.insert(1, ("-" * widths[0], "-" * widths[1], "-" * widths[2], "-" * widths[3]))
+    drawn = [
+        " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+    return "".join(f"| {row} |\n" for row in drawn)
+
+
+def page(text: str, records: int) -> str:
+    """Return the whole of the results file."""
+    names = ("duckdb", "duckdb-kql", "pandas")
+    versions = ", ".join(f"{name} {version(name)}" for name in names)
+    return f"""# Speed and memory
+
+Written by `make bench`, from {records:,} records of a made-up tenant. Every hunt and every
+pandas run is a process of its own, timed from its start to its end, and the two take turns. The
+pandas version (`bench/pandas_hunt.py`) finds the same, or there is no result. The rules run in
+a saved workspace as in a hunt, the SQL (`bench/same_shape.sql`) gives the same rows from the
+same data, and the two take turns {RULE_RUNS} times, warm.
+
+{os.cpu_count()} processors, {memory_gib():.0f} GiB of memory, {platform.system()} on \
+{platform.machine()}, Python {platform.python_version()}, {versions}.
+
+{text}"""
+
+
+def memory_gib() -> float:
+    """Return the machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+
+
+def say(text: str) -> None:
+    """Tell what is going on."""
+    sys.stderr.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,192 @@
+"""The core under thousands of histories of faults; and proof that these would show a mistake."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from audit_feed import collector, deliver, ledger
+from audit_feed.blobs import ContentBlob, Stream
+from audit_feed.errors import AuditFeedError, RetryError
+from audit_feed.ledger import BlobRow, State
+from audit_feed.pieces import records
+from audit_feed.windows import HOUR, Window, due_windows, hours_listed
+from connector.memory_ledger import MemoryLedger
+from connector.simulation import Broken, simulate
+
+SEEDS = 500
+PROOF_SEEDS = 10_000
+BLOCK = 100
+TO_SHOW_A_MISTAKE = 400
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Keep the thousands of faults out of the log."""
+    logger = logging.getLogger("audit_feed.collector")
+    before, logger.disabled = logger.disabled, True
+    yield
+    logger.disabled = before
+
+
+def play(first: int, count: int) -> dict[State, int]:
+    """Play *count* seeds and return how many blobs ended in each state."""
+    found = dict.fromkeys(State, 0)
+    for seed in range(first, first + count):
+        for row in simulate(seed).disk.blobs.values():
+            found[row.state] += 1
+    return found
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, BLOCK))
+def test_no_history_loses_or_forgets_or_claims_too_much(first: int) -> None:
+    ends = play(first, BLOCK)
+
+    assert ends[State.DELIVERED] > 5 * BLOCK
+    assert ends[State.EXPIRED] > 0
+    assert ends[State.LISTED] == ends[State.REJECTED] == 0
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("first", range(SEEDS, PROOF_SEEDS, BLOCK))
+def test_no_history_of_thousands_loses_or_forgets_or_claims_too_much(first: int) -> None:
+    play(first, BLOCK)
+
+
+def test_a_seed_always_gives_the_same_history() -> None:
+    one, two = simulate(7), simulate(7)
+
+    assert one.steps == two.steps
+    assert one.disk == two.disk
+
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+def delivered_before_it_was_sent(patch: pytest.MonkeyPatch) -> None:
+    real = deliver._send  # noqa: SLF001 - the step that goes wrong
+
+    def send(blob: ContentBlob, way: deliver.Way, counts: deliver._Counts) -> None:
+        try:
+            real(blob, way, counts)
+        except RetryError:
+            return
+
+    patch.setattr(deliver, "_send", send)
+
+
+def cut_off_bodies_taken_for_whole(patch: pytest.MonkeyPatch) -> None:
+    def lenient(where: str, chunks: Iterator[bytes]) -> Iterator[object]:
+        try:
+            yield from records(where, chunks)
+        except AuditFeedError:
+            return
+
+    patch.setattr(deliver, "records", lenient)
+
+
+def given_up_after_some_attempts(patch: pytest.MonkeyPatch) -> None:
+    real = ledger.failed
+
+    def failed(row: BlobRow, now: datetime, why: str) -> BlobRow:
+        return real(row, now, why) if row.attempts < 1 else ledger.expired(row, now)
+
+    patch.setattr(ledger, "failed", failed)
+
+
+def the_beginning_not_kept(patch: pytest.MonkeyPatch) -> None:
+    def begin(self: MemoryLedger, stream: Stream, first: datetime) -> datetime:
+        self.disk.begun[stream] = first
+        return first
+
+    patch.setattr(MemoryLedger, "begin", begin)
+
+
+def a_closed_hour_listed_once(patch: pytest.MonkeyPatch) -> None:
+    def due(listed: dict[datetime, datetime], first: datetime, now: datetime) -> list[Window]:
+        windows = due_windows({}, first, now)
+        done = {hour for hour, at in listed.items() if at >= hour + HOUR}
+        return [w for w in windows if not set(hours_listed(w, now)) <= done]
+
+    patch.setattr(collector, "due_windows", due)
+
+
+def a_window_in_the_future(patch: pytest.MonkeyPatch) -> None:
+    def due(listed: dict[datetime, datetime], first: datetime, now: datetime) -> list[Window]:
+        return due_windows(listed, first, now + HOUR)
+
+    patch.setattr(collector, "due_windows", due)
+
+
+def a_window_that_slips_over_the_edge(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(collector, "still_kept", lambda window, _now: window)
+
+
+def an_hour_claimed_before_it_was_listed(patch: pytest.MonkeyPatch) -> None:
+    def claimed(window: Window, now: datetime) -> list[datetime]:
+        found = hours_listed(window, now)
+        return [*found, *(hour - 24 * HOUR for hour in found)]
+
+    patch.setattr(collector, "hours_listed", claimed)
+
+
+def the_first_page_taken_for_all(patch: pytest.MonkeyPatch) -> None:
+    real = collector.Collector._page  # noqa: SLF001 - the step that goes wrong
+
+    def page(self: collector.Collector, *args: object) -> object:
+        return replace(real(self, *args), next="")  # type: ignore[arg-type]  # passed on
+
+    patch.setattr(collector.Collector, "_page", page)
+
+
+def a_blob_that_fails_left_behind(patch: pytest.MonkeyPatch) -> None:
+    real = MemoryLedger.due
+
+    def due(self: MemoryLedger, stream: Stream, now: datetime, limit: int) -> Sequence[BlobRow]:
+        return [row for row in real(self, stream, now, limit) if row.attempts < 1]
+
+    patch.setattr(MemoryLedger, "due", due)
+
+
+def a_flaw_passed_over(patch: pytest.MonkeyPatch) -> None:
+    real = collector.Collector._page  # noqa: SLF001 - the step that goes wrong
+
+    def page(self: collector.Collector, *args: object) -> object:
+        found = real(self, *args)  # type: ignore[arg-type]  # passed on
+        return replace(found, flaw="", blobs=() if found.flaw else found.blobs)
+
+    patch.setattr(collector.Collector, "_page", page)
+
+
+MISTAKES: Sequence[Patch] = (
+    delivered_before_it_was_sent,
+    cut_off_bodies_taken_for_whole,
+    given_up_after_some_attempts,
+    the_beginning_not_kept,
+    a_closed_hour_listed_once,
+    a_window_in_the_future,
+    a_window_that_slips_over_the_edge,
+    an_hour_claimed_before_it_was_listed,
+    the_first_page_taken_for_all,
+    a_blob_that_fails_left_behind,
+    a_flaw_passed_over,
+)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda patch: patch.__name__)
+def test_a_mistake_does_not_stay_hidden(mistake: Patch, monkeypatch: pytest.MonkeyPatch) -> None:
+    mistake(monkeypatch)
+
+    with pytest.raises(Broken, match=r"again: .*simulation\.py"):
+        play(0, TO_SHOW_A_MISTAKE)
+
+
+def test_the_history_is_as_long_as_it_is_bad() -> None:
+    world = simulate(3)
+
+    assert len(world.steps) > 50
+    assert timedelta() < world.now - world.steps[0][0] < timedelta(days=60)
