@@ -66,11 +66,9 @@ def keep(
     Only the columns that are in *read*, or that this module needs, if *read* is given.
     """
     table = f'"{main}".main."_{name}"'
-    wanted = [c for c in _columns(con, f"({rows})") if read is None or c in {*read, *_NEEDED}]
-    listed = ", ".join(f'"{column}"' for column in wanted)
     con.execute(
         f"CREATE OR REPLACE TABLE {table} AS "
-        f'SELECT {listed}, TimeGenerated AS "{ARRIVED}" FROM ({rows})'
+        f'SELECT {_chosen(read)}, TimeGenerated AS "{ARRIVED}" FROM ({rows})'
     )
     arrivals = _arrivals(con, main)
     if arrivals:
@@ -89,6 +87,14 @@ def keep(
         )
     con.execute(f'DELETE FROM "{main}".main._kept WHERE name = ?', [name])
     con.execute(f'INSERT INTO "{main}".main._kept VALUES (?, ?)', [name, of])
+
+
+def _chosen(read: Collection[str] | None) -> str:
+    """Return the columns to keep as SQL; asking for their names first would take a parse more."""
+    if read is None:
+        return "*"
+    names = ", ".join(f"'{name}'" for name in sorted({*read, *_NEEDED}) if name.isidentifier())
+    return f"COLUMNS(lambda c: c IN ({names}))"
 
 
 def show(con: duckdb.DuckDBPyConnection, main: str, name: str) -> list[str]:
