@@ -29,7 +29,7 @@ help: ## Show this list
 demo: .venv/.ready ## Hunt a Storm-0558-like intrusion in a made-up tenant
 	@$(PYTHON) -m mailvigil demo
 
-test: .venv/.ready node_modules/.ready ## Run all tests
+test: .venv/.ready node_modules/.ready .tools/.chromium ## Run all tests
 	$(PYTHON) -m pytest $(TWO)
 
 test-fast: .venv/.ready node_modules/.ready ## Run the tests that are not marked slow
@@ -62,6 +62,7 @@ wheel: .venv/.ready node_modules/.ready ## Build the wheel into dist/
 
 clean: ## Remove all that these targets made
 	rm -rf .venv .tools node_modules dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -f mailvigil-demo-report.html
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv first and alone: with -j the targets below would install it twice at once.
@@ -81,6 +82,10 @@ clean: ## Remove all that these targets made
 	@UV_PROJECT_ENVIRONMENT=.tools/py311 .ci/uv sync --frozen --no-default-groups --group test \
 		--python "$$(.ci/find-python 3.11)"
 	@pwd > $@
+
+# Not a reason to stop: the tests that need it say what is missing.
+.tools/.chromium: .ci/chromium | .venv/.ready
+	@.ci/chromium --install > $@.part && mv $@.part $@ || true
 
 node_modules/.ready: package.json package-lock.json .npmrc .ci/npm | .tools/.ready
 	@.ci/npm ci --loglevel=error

@@ -1,4 +1,4 @@
-"""Adds to the wheel what lies outside the packages: the content, and the KQL parser if present."""
+"""Adds to the wheel what lies outside the packages: the content, and npm's files if present."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 CONTENT = ("sigma", "kql")
 PARSER = Path("node_modules/@kusto/language-service-next")
 PARSER_FILES = ("bridge.min.js", "Kusto.Language.Bridge.min.js")
+CHARTS = Path("node_modules")
+CHART_FILES = (
+    "vega/build/vega.min.js",
+    "vega-lite/build/vega-lite.min.js",
+    "vega-embed/build/vega-embed.min.js",
+)
 NOTICES = "THIRD_PARTY_NOTICES.txt"
 
 
@@ -20,11 +26,19 @@ def content(root: Path) -> dict[str, str]:
 
 def parser(root: Path) -> dict[str, str]:
     """Map the KQL parser's files to their places, or nothing when ``npm ci`` has not run."""
-    files = {root / PARSER / name: f"mailvigil/kusto/{name}" for name in PARSER_FILES}
-    if not all(path.is_file() for path in files):
-        return {}
-    files[root / NOTICES] = f"mailvigil/kusto/{NOTICES}"
-    return {str(path): place for path, place in files.items()}
+    files = _all({root / PARSER / name: f"mailvigil/kusto/{name}" for name in PARSER_FILES})
+    return files | {str(root / NOTICES): f"mailvigil/kusto/{NOTICES}"} if files else {}
+
+
+def charts(root: Path) -> dict[str, str]:
+    """Map the scripts of the reports' charts to their places, or nothing, as above."""
+    return _all({root / CHARTS / name: f"mailvigil/vega/{Path(name).name}" for name in CHART_FILES})
+
+
+def _all(files: dict[Path, str]) -> dict[str, str]:
+    """Return the files, or nothing if one is missing."""
+    there = all(path.is_file() for path in files)
+    return {str(path): place for path, place in files.items()} if there else {}
 
 
 class ContentHook(BuildHookInterface[Any]):
@@ -35,4 +49,4 @@ class ContentHook(BuildHookInterface[Any]):
         if version == "editable":
             return
         root = Path(self.root)
-        build_data["force_include"] |= content(root) | parser(root)
+        build_data["force_include"] |= content(root) | parser(root) | charts(root)

@@ -16,7 +16,7 @@ from rich.console import Console
 from audit_feed.errors import AuditFeedError
 from mailvigil import collect_commands, lab_commands, rule_commands
 from mailvigil.apps import name_of
-from mailvigil.demo import run_demo
+from mailvigil.demo import DEMO_REPORT, run_demo
 from mailvigil.errors import InputError, MailvigilError
 from mailvigil.exit_codes import (
     EXIT_FAILED,
@@ -31,6 +31,8 @@ from mailvigil.hunt import Hunted, Request, hunt
 from mailvigil.progress import Shown
 from mailvigil.replay import Plan
 from mailvigil.report import as_csv, as_json, print_table, visible
+from mailvigil.reports import writing as reports
+from mailvigil.reports.context import context
 from mailvigil.rules import SEVERITIES, duration
 
 _HUNT_EXAMPLES = """
@@ -38,6 +40,7 @@ examples:
   mailvigil hunt AuditLog_2026-01.csv
   mailvigil hunt exports/ --approved approved.csv --format json > findings.json
   zcat records.jsonl.gz | mailvigil hunt - --rules caller_new_to_tenant
+  mailvigil hunt exports/ --report report.html --timeline timeline.csv
   mailvigil hunt january/ --save-baseline known.jsonl
   mailvigil hunt february/ --baseline known.jsonl --fail-on high
 
@@ -53,7 +56,7 @@ _TOO_LONG = f"must be at most {_LONGEST.days}d"
 
 def main(argv: Sequence[str], stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     """Run one command and return the process's exit code (see ``exit_codes``)."""
-    args = _parser().parse_args(argv)
+    args = _parser().parse_args(argv, argparse.Namespace(argv=tuple(argv)))
     try:
         code: int = args.run(args, stdin, out, err)
     except InputError as error:
@@ -70,11 +73,15 @@ def main(argv: Sequence[str], stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
 
 
 def _hunt(args: argparse.Namespace, stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    reports.check(args.report, args.timeline, args.paths)
     request = _request(args)
     with Shown(Console(file=err)) as progress:
         hunted = hunt(request, stdin=stdin, name_of=name_of, progress=progress)
     _print(hunted, request.plan, args.format, out)
     _warn(hunted, args.format, err)
+    if request.evidence:
+        how = context(args.argv, request.plan, datetime.now(UTC))
+        reports.write(hunted, how, args.report, args.timeline)
     return _exit_code(hunted, args.fail_on)
 
 
@@ -104,6 +111,7 @@ def _request(args: argparse.Namespace) -> Request:
         approved=args.approved,
         strict=args.strict,
         limits=Limits(max_unpacked_bytes=args.max_unpacked * 2**30),
+        evidence=reports.samples(args.report, args.timeline),
     )
 
 
@@ -147,7 +155,7 @@ def _exit_code(hunted: Hunted, fail_on: str | None) -> int:
 
 def _demo(_args: argparse.Namespace, stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     with Shown(Console(file=err)) as progress:
-        found = run_demo(Console(file=out), progress, stdin)
+        found = run_demo(Console(file=out), progress, stdin, report=Path(DEMO_REPORT))
     return EXIT_OK if found else EXIT_FAILED
 
 
@@ -177,6 +185,9 @@ def _add_hunt(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     add = hunting.add_argument
     add("paths", nargs="*", metavar="PATH", help="files, folders, patterns, - for standard input")
     add("--format", choices=["table", "json", "csv"], default="table")
+    add("--report", action="append", default=[], type=Path, metavar="FILE",
+        help="write a report: .html, .md, .json or .stix.json (again for more)")  # fmt: skip
+    add("--timeline", type=Path, metavar="FILE.csv", help="write a timeline for Timesketch")
     add("--rules", action="append", default=[], metavar="ID,…", help="only these rules")
     add("--approved", type=Path, metavar="FILE.csv", help="callers that the tenant accepts")
     add("--strict", action="store_true", help="refuse a file with anything unreadable")

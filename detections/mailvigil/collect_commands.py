@@ -14,7 +14,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Event, Thread, Timer, current_thread, main_thread
+from socket import socket, socketpair
+from threading import Event, Thread, current_thread, main_thread
 from typing import BinaryIO, TextIO
 
 import yaml
@@ -44,6 +45,7 @@ RELIST = timedelta(seconds=2)
 PATIENCE = timedelta(minutes=10)
 """How long ``--once`` goes on with blobs that fail, before it leaves them to the next run."""
 
+_ENDS = (signal.SIGTERM, signal.SIGINT)
 RENEW_SECONDS = 30
 GRACE_SECONDS = 8
 """From the signal to the end, however much is in hand."""
@@ -149,27 +151,43 @@ def _sinks(settings: Settings, folder: Path, stop: Event) -> Iterator[_Sinks]:
 def _stopping(stop: Event) -> Iterator[None]:
     """Let SIGTERM and SIGINT end the work after the blobs in hand.
 
-    A request that hangs cannot be ended: after ``GRACE_SECONDS`` the process goes as in a crash,
-    which loses nothing, and the blobs in hand are sent again.
+    A thread listens for them. The main thread may be about to wait for a lock: a signal that
+    comes then, or to another thread, does not wake it, and its handlers run when the wait ends.
     """
     if current_thread() is not main_thread():
         yield
         return
-    last = Timer(GRACE_SECONDS, os._exit, [EXIT_OK])
-    last.daemon = True
-
-    def end(*_: object) -> None:
-        if not stop.is_set():
-            stop.set()
-            last.start()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    done = Event()
+    ear, mouth = socketpair()
+    mouth.settimeout(0)
+    listener = Thread(target=_listen, args=(ear, stop, done), daemon=True)
+    listener.start()
+    before = {number: signal.signal(number, lambda *_: None) for number in _ENDS}
+    descriptor = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
     try:
         yield
     finally:
-        last.cancel()
+        signal.set_wakeup_fd(descriptor)
         for number, handler in before.items():
             signal.signal(number, handler)
+        done.set()
+        mouth.close()
+        listener.join()
+        ear.close()
+
+
+def _listen(ear: socket, stop: Event, done: Event) -> None:
+    """Set *stop* when a signal comes.
+
+    A request that hangs cannot be ended: after ``GRACE_SECONDS`` the process goes as in a crash,
+    which loses nothing, and the blobs in hand are sent again.
+    """
+    while number := ear.recv(1):
+        if number[0] in _ENDS:
+            stop.set()
+            if not done.wait(GRACE_SECONDS):
+                os._exit(EXIT_OK)
+            return
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mailvigil.apps import first_party_ids, name_of
+from mailvigil.errors import InputError
 from mailvigil.findings import Finding, display_name
 from mailvigil.hunt import Hunted, Progress, Request, hunt
 from mailvigil.lab.other_rules import Reported, keyed_on_client_app, with_allow_list
@@ -24,9 +26,20 @@ from mailvigil.lab.scenario import (
     write_purview_csv,
 )
 from mailvigil.report import print_table
+from mailvigil.reports import writing
+from mailvigil.reports.context import context
+
+DEMO_REPORT = "mailvigil-demo-report.html"
+"""Name of the report that the command writes into the current folder."""
 
 
-def run_demo(out: Console, progress: Progress, stdin: BinaryIO, scenario: Scenario = DEMO) -> bool:
+def run_demo(
+    out: Console,
+    progress: Progress,
+    stdin: BinaryIO,
+    scenario: Scenario = DEMO,
+    report: Path | None = None,
+) -> bool:
     """Make the tenant's export, hunt in it, print what was found; tell if the intruder was.
 
     Args:
@@ -34,6 +47,7 @@ def run_demo(out: Console, progress: Progress, stdin: BinaryIO, scenario: Scenar
         progress: Told how far it is.
         stdin: Not read; the hunt wants one.
         scenario: The tenant. Its clock is its own: nothing here reads the time.
+        report: File for the HTML report, or None for no report.
 
     """
     with tempfile.TemporaryDirectory(prefix="mailvigil-demo") as folder:
@@ -41,11 +55,33 @@ def run_demo(out: Console, progress: Progress, stdin: BinaryIO, scenario: Scenar
         progress.phase("making a tenant", 0)
         count = _write(scenario, export, approved)
         out.print(Text(_tenant(scenario, count)), soft_wrap=True)
-        request = Request(paths=(str(export),), approved=approved)
+        kept = writing.SAMPLE if report else 0
+        request = Request(paths=(str(export),), approved=approved, evidence=kept)
         hunted = hunt(request, stdin=stdin, name_of=name_of, progress=progress)
     print_table(hunted, out)
     progress.phase("comparing with other rules", 0)
-    return _verdict(out, scenario, hunted)
+    found = _verdict(out, scenario, hunted)
+    if report:
+        out.print()
+        out.print(Text(_reported(hunted, request, report)), soft_wrap=True)
+    return found
+
+
+def _reported(hunted: Hunted, request: Request, report: Path) -> str:
+    """Write the report and say where it is, or why it is not there."""
+    how = context(("demo",), request.plan, None)
+    try:
+        writing.write(_without_folder(hunted), how, [report], None)
+    except InputError as error:
+        return f"The report was not written: {error}."
+    return f"Report: {report} (open it in a browser)"
+
+
+def _without_folder(hunted: Hunted) -> Hunted:
+    """Name the files without their folder, which is gone and has another name in each run."""
+    files = tuple(replace(file, name=Path(file.name).name) for file in hunted.load.files)
+    sources = tuple(replace(source, name=Path(source.name).name) for source in hunted.load.sources)
+    return replace(hunted, load=replace(hunted.load, files=files, sources=sources))
 
 
 def _write(scenario: Scenario, export: Path, approved: Path) -> int:

@@ -16,6 +16,7 @@ from mailvigil import kept
 from mailvigil.content import Function
 from mailvigil.errors import MailvigilError
 from mailvigil.exports.shape_sql import TYPES
+from mailvigil.scanned import scanned
 from mailvigil.workspace import END_OF_TIME, look_at, schemas
 
 Row = Mapping[str, object]
@@ -27,7 +28,11 @@ _WATCHLIST = (
 )
 
 
+_ROWS_AT_ONCE = 500
+"""Rows that one statement inserts: one a statement takes a minute for a hundred thousand."""
+
 _STEP = re.compile(r'"_l\d+_[^"]*" AS \(')
+_WORD = re.compile(r"\w+")
 _PARENTHESIS = re.compile(r"""'[^']*'|"[^"]*"|[()]""")
 _MORE_THAN_ROWS = re.compile(r"\b(GROUP BY|JOIN|UNION|DISTINCT|OVER|ORDER BY|LIMIT|MATERIALIZED)\b")
 
@@ -88,14 +93,30 @@ class Engine:
             self._schema[f"_{name}"] = kept.show(self._con, self._main, name)
             self._functions[name] = f"function {name}() {{ _{name} }}"
 
+    def needed(self, read: Collection[str]) -> frozenset[str]:
+        """Return the columns that tables must hold for queries whose words are *read*.
+
+        What else they hold makes no difference to :meth:`keep_functions` and to those queries.
+        """
+        found = set(read)
+        for definition in self._functions.values():
+            body = kept.before_drop(_body(definition))
+            if body is None:
+                found.update(_WORD.findall(definition))
+            else:
+                found |= scanned(self._con, kept.chosen(self.prepare(body).sql, read))
+        return frozenset(found)
+
     def put(self, table: str, columns: Mapping[str, str], rows: Sequence[Sequence[object]]) -> None:
         """Make *table* visible with these columns (KQL types) and rows, for this engine's use."""
         listed = ", ".join(f'"{name}" {TYPES[kind]}' for name, kind in columns.items())
         self._con.execute(f'CREATE OR REPLACE TABLE visible."{table}" ({listed})')
-        marks = ", ".join("?" for _ in columns)
-        for row in rows:
-            values = [v.replace(tzinfo=None) if isinstance(v, datetime) else v for v in row]
-            self._con.execute(f'INSERT INTO visible."{table}" VALUES ({marks})', values)
+        marks = f"({', '.join('?' for _ in columns)})"
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            some = rows[start : start + _ROWS_AT_ONCE]
+            many = ", ".join(marks for _ in some)
+            values = [_without_zone(value) for row in some for value in row]
+            self._con.execute(f'INSERT INTO visible."{table}" VALUES {many}', values)
         self._schema[table] = list(columns)
 
     def prepare(self, kql: str) -> Query:
@@ -184,6 +205,10 @@ def _body(definition: str) -> str:
 
 def _definition(function: Function) -> str:
     return f"function {function.name}() {{\n{function.body}\n}}"
+
+
+def _without_zone(value: object) -> object:
+    return value.replace(tzinfo=None) if isinstance(value, datetime) else value
 
 
 def _value(value: object, kind: str) -> object:

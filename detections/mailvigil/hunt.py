@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -19,6 +19,7 @@ from mailvigil.compile import FUNCTION, to_kql, whole_causes, with_windows
 from mailvigil.content import Function, content_root, load_functions
 from mailvigil.engine import Engine, NotRunError, QueryError, Row
 from mailvigil.errors import InputError
+from mailvigil.exports.digests import digest
 from mailvigil.exports.load import Limits, LoadReport, load
 from mailvigil.findings import (
     INSUFFICIENT,
@@ -30,10 +31,11 @@ from mailvigil.findings import (
     key_of,
 )
 from mailvigil.replay import Alert, Plan, Replayed, replay, span, ticks, windows
+from mailvigil.reports import evidence
+from mailvigil.reports.evidence import Evidence
 from mailvigil.rules import Rule, load_rules
 from mailvigil.workspace import END_OF_TIME, open_workspace
 
-_READS_RECORD = re.compile(r"\bRecord\b")
 _WORD = re.compile(r"\w+")
 _FIRED = "_Fired"
 _DISTINCT = " + ".join(
@@ -60,7 +62,8 @@ class Request:
     """What to hunt in, and how.
 
     ``paths`` are loaded, into the file ``save`` if it is given. Without paths the hunt is in a
-    ``workspace`` saved earlier; it may also be both, to add records to it.
+    ``workspace`` saved earlier; it may also be both, to add records to it. ``evidence`` asks for
+    what a report shows beside the findings: at most so many records of each.
     """
 
     paths: tuple[str, ...]
@@ -73,6 +76,7 @@ class Request:
     approved: Path | None = None
     strict: bool = False
     limits: Limits = field(default_factory=Limits)
+    evidence: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +84,8 @@ class Hunted:
     """What came of a hunt. ``span`` is the first and last access (aware UTC), or None.
 
     ``records`` counts what the files held, ``distinct_records`` what is left without repeats,
-    ``distinct`` the MailItemsAccessed records that the rules judged.
+    ``distinct`` the MailItemsAccessed records that the rules judged. ``evidence`` is there when
+    it was asked for.
     """
 
     load: LoadReport
@@ -89,6 +94,7 @@ class Hunted:
     span: tuple[datetime, datetime] | None
     replayed: tuple[Replayed, ...]
     findings: tuple[Finding, ...]
+    evidence: Evidence | None = None
 
     @property
     def records(self) -> int:
@@ -111,17 +117,9 @@ class _Rules:
     texts: Mapping[str, str]
 
     @property
-    def read_record(self) -> bool:
-        """Whether any query reads the column Record, which takes half of the memory."""
-        return any(_READS_RECORD.search(t) for t in (*self.texts.values(), *self._bodies()))
-
-    @property
     def words(self) -> frozenset[str]:
         """Every word of the queries: among them each column that they read."""
         return frozenset(word for text in self.texts.values() for word in _WORD.findall(text))
-
-    def _bodies(self) -> tuple[str, ...]:
-        return tuple(function.body for function in self.functions)
 
 
 def hunt(request: Request, *, stdin: BinaryIO, name_of: NameOf, progress: Progress) -> Hunted:
@@ -137,17 +135,20 @@ def hunt(request: Request, *, stdin: BinaryIO, name_of: NameOf, progress: Progre
         tempfile.TemporaryDirectory(prefix="mailvigil") as scratch,
         _workspace(request, Path(scratch)) as con,
     ):
-        keep_record = bool(request.save or request.workspace) or rules.read_record
-        loaded = _load(con, request, stdin, progress, Path(scratch), keep_record=keep_record)
-        engine = Engine(con, rules.functions)
-        progress.phase("joining sources", 0)
         in_file = bool(request.save or request.workspace)
-        engine.keep_functions(None if in_file else rules.words | baseline.WORDS)
+        shown = evidence.WORDS if request.evidence else frozenset[str]()
+        read = None if in_file else rules.words | baseline.WORDS | shown
+        engine = Engine(con, rules.functions)
+        keep = None if read is None else engine.needed(read)
+        loaded = _load(con, request, stdin, progress, Path(scratch), keep)
+        progress.phase("joining sources", 0)
+        engine.keep_functions(read)
         covered = span(engine)
         judged = [
             _judge(engine, rules, rule, request.plan, covered, progress) for rule in rules.chosen
         ]
-        findings = [f for one in judged for f in _findings(engine, rules, one, name_of)]
+        found = [f for one in judged for f in _findings(engine, rules, one, name_of)]
+        findings = tuple(sorted(found, key=lambda f: f.order))
         if request.save_baseline:
             baseline.save_baseline(engine, request.save_baseline)
         return Hunted(
@@ -156,8 +157,23 @@ def hunt(request: Request, *, stdin: BinaryIO, name_of: NameOf, progress: Progre
             distinct=_count(con, f'count(DISTINCT RecordId) FROM "_{FUNCTION}"'),
             span=covered,
             replayed=tuple(judged),
-            findings=tuple(sorted(findings, key=lambda f: f.order)),
+            findings=findings,
+            evidence=_evidence(engine, rules, request, findings, covered, progress),
         )
+
+
+def _evidence(
+    engine: Engine,
+    rules: _Rules,
+    request: Request,
+    findings: Sequence[Finding],
+    covered: tuple[datetime, datetime] | None,
+    progress: Progress,
+) -> Evidence | None:
+    if not request.evidence:
+        return None
+    progress.phase("gathering evidence", 0)
+    return evidence.gather(engine, rules.root, findings, covered, request.evidence)
 
 
 @contextmanager
@@ -201,8 +217,7 @@ def _load(
     stdin: BinaryIO,
     progress: Progress,
     scratch: Path,
-    *,
-    keep_record: bool,
+    keep: Collection[str] | None,
 ) -> LoadReport:
     loaded = LoadReport(())
     if request.paths:
@@ -213,13 +228,18 @@ def _load(
             stdin=stdin,
             limits=request.limits,
             strict=request.strict,
-            keep_record=keep_record,
+            keep=keep,
+            digest=bool(request.evidence),
             progress=progress.file,
         )
     if request.approved:
         load_approved(con, request.approved)
     if request.baseline:
         baseline.load_baseline(con, request.baseline)
+    if request.evidence:
+        beside = [path for path in (request.approved, request.baseline) if path]
+        sources = (*loaded.sources, *(digest(str(path), path) for path in beside))
+        loaded = replace(loaded, sources=sources)
     return loaded
 
 

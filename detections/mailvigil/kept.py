@@ -68,7 +68,7 @@ def keep(
     table = f'"{main}".main."_{name}"'
     con.execute(
         f"CREATE OR REPLACE TABLE {table} AS "
-        f'SELECT {_chosen(read)}, TimeGenerated AS "{ARRIVED}" FROM ({rows})'
+        f'SELECT *, TimeGenerated AS "{ARRIVED}" FROM ({chosen(rows, read)})'
     )
     arrivals = _arrivals(con, main)
     if arrivals:
@@ -89,12 +89,15 @@ def keep(
     con.execute(f'INSERT INTO "{main}".main._kept VALUES (?, ?)', [name, of])
 
 
-def _chosen(read: Collection[str] | None) -> str:
-    """Return the columns to keep as SQL; asking for their names first would take a parse more."""
+def chosen(rows: str, read: Collection[str] | None) -> str:
+    """Return SQL for the columns to keep of *rows*: those of these names, and what is needed here.
+
+    None keeps all. Asking for the names of all columns first would take one parse more.
+    """
     if read is None:
-        return "*"
+        return rows
     names = ", ".join(f"'{name}'" for name in sorted({*read, *_NEEDED}) if name.isidentifier())
-    return f"COLUMNS(lambda c: c IN ({names}))"
+    return f"SELECT COLUMNS(lambda c: c IN ({names})) FROM ({rows})"
 
 
 def show(con: duckdb.DuckDBPyConnection, main: str, name: str) -> list[str]:

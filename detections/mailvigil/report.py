@@ -15,6 +15,7 @@ from rich.text import Text
 from mailvigil.findings import Finding, display_name
 from mailvigil.hunt import Hunted, insufficient
 from mailvigil.replay import Plan, Replayed, kql
+from mailvigil.reports.identity import finding_id
 
 SCHEMA_VERSION = 1
 """Version of the JSON form; ``findings.schema.json`` describes it."""
@@ -61,6 +62,9 @@ def _summary(hunted: Hunted, plan: Plan) -> Mapping[str, object]:
             }
             for file in hunted.load.files
         ],
+        "sources": [
+            {"name": s.name, "size": s.size, "sha256": s.sha256} for s in hunted.load.sources
+        ],
         "skipped_files": [{"file": s.file, "why": s.why} for s in hunted.load.skipped],
         "records": hunted.records,
         "unreadable": hunted.unreadable,
@@ -92,6 +96,7 @@ def _ran(replayed: Replayed, findings: Sequence[Finding]) -> Mapping[str, object
 
 def _finding(found: Finding) -> Mapping[str, object]:
     return {
+        "id": str(finding_id(found)),
         "rule": found.rule.name,
         "title": found.rule.title,
         "version": found.rule.version,
@@ -123,7 +128,7 @@ def as_csv(hunted: Hunted) -> str:
     writer = csv.writer(out, lineterminator="\r\n")
     rows = [_flat(f) for f in hunted.findings]
     writer.writerow(_CSV_COLUMNS)
-    writer.writerows([[_defused(row[name]) for name in _CSV_COLUMNS] for row in rows])
+    writer.writerows([[defused(row[name]) for name in _CSV_COLUMNS] for row in rows])
     return out.getvalue()
 
 
@@ -154,7 +159,7 @@ def _flat(found: Finding) -> Mapping[str, object]:
     }
 
 
-def _defused(value: object) -> object:
+def defused(value: object) -> object:
     """Return a cell that no spreadsheet takes for a formula."""
     if not isinstance(value, str):
         return value

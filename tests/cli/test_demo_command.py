@@ -41,13 +41,14 @@ def test_the_intruder_or_a_mailbox_is_not_named(
 
     assert facts
     assert (shown.returncode, shown.stderr) == (0, "")
-    *_, found, client_app, allow_list = shown.stdout.splitlines()
+    *_, found, client_app, allow_list, blank, report = shown.stdout.splitlines()
     assert f"({facts.caller}) by {facts.protocol}, with a forged token" in shown.stdout
     assert len(facts.mailboxes) == 5
     assert re.match(r"mailvigil found it by .*caller_new_to_tenant.*, in 5 of 5 mailboxes: ", found)
     assert all(mailbox in found for mailbox in facts.mailboxes)
     assert client_app == "A rule keyed on ClientAppId alone finds nothing."
     assert allow_list == "A rule with a first-party allow list finds nothing."
+    assert (blank, report) == ("", "Report: mailvigil-demo-report.html (open it in a browser)")
 
 
 @pytest.mark.slow

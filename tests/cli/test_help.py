@@ -88,9 +88,11 @@ def test_an_example_of_the_help_does_not_work(
         for example in examples
     ]
 
-    assert [result.code for result in ran] == [0, 0, 0, 0, exit_codes.EXIT_FOUND]
-    assert [result.err for result in ran] == [""] * 5
+    assert [result.code for result in ran] == [0, 0, 0, 0, 0, exit_codes.EXIT_FOUND]
+    assert [result.err for result in ran] == [""] * 6
     assert (folder / "known.jsonl").is_file()
+    assert (folder / "report.html").is_file()
+    assert (folder / "timeline.csv").is_file()
 
 
 def test_an_exit_code_of_the_hunt_is_not_in_its_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -306,7 +306,7 @@ def test_a_row_over_the_limit_stops_the_load(
 ) -> None:
     records = [record(1), record(2, Note="x" * MAX_ROW_BYTES), record(3)]
 
-    report = loads(form(records), keep_record=False)
+    report = loads(form(records), keep=())
 
     assert [why[-8:] for _, why in named(report)] == ["or a row"]
     assert loaded(con) == ["1", "3"]

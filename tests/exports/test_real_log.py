@@ -19,7 +19,7 @@ def test_the_real_csv_gives_other_counts(
 ) -> None:
     path = real_data / "lab_tenant_2021_unified_audit_log.csv.gz"
 
-    report = load(con, [str(path)], scratch=tmp_path / "scratch", keep_record=False)
+    report = load(con, [str(path)], scratch=tmp_path / "scratch", keep=())
 
     (file,) = report.files
     assert (file.form, file.records, file.unreadable_count) == ("Splunk, CSV", 9_608, 3)

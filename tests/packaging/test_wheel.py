@@ -32,6 +32,11 @@ KUSTO = {
     "mailvigil/kusto/Kusto.Language.Bridge.min.js",
     "mailvigil/kusto/THIRD_PARTY_NOTICES.txt",
 }
+VEGA = {
+    "mailvigil/vega/vega.min.js",
+    "mailvigil/vega/vega-lite.min.js",
+    "mailvigil/vega/vega-embed.min.js",
+}
 
 RECORD = {
     "Id": "5b1c2a4e-0f7d-4a61-9c63-08dc1a2b3c4d",
@@ -138,6 +143,10 @@ def test_a_wheel_built_after_npm_ci_holds_the_kql_parser_and_its_notices(wheel: 
     assert {name for name in names(wheel) if name.startswith("mailvigil/kusto/")} == KUSTO
 
 
+def test_a_wheel_built_after_npm_ci_cannot_draw_charts(wheel: Path) -> None:
+    assert {name for name in names(wheel) if name.startswith("mailvigil/vega/")} == VEGA
+
+
 def test_a_wheel_can_be_built_without_node(tmp_path: Path) -> None:
     project = tmp_path / "project"
     for name in [*BUILD_FILES, *(name for folder in SOURCES for name in listed(folder))]:
@@ -147,7 +156,7 @@ def test_a_wheel_can_be_built_without_node(tmp_path: Path) -> None:
 
     built = names(build(project, tmp_path / "dist"))
 
-    assert not any(name.startswith("mailvigil/kusto/") for name in built)
+    assert not any(name.startswith(("mailvigil/kusto/", "mailvigil/vega/")) for name in built)
     assert any(name.startswith("mailvigil/content/sigma/") for name in built)
 
 
@@ -165,6 +174,14 @@ def test_the_installed_rules_are_found_in_an_empty_folder(mailvigil: Path, tmp_p
     printed = run([mailvigil, "rules", "list"], tmp_path)
 
     assert "caller_new_to_tenant" in printed
+
+
+def test_the_installed_command_writes_a_report_with_charts(mailvigil: Path, tmp_path: Path) -> None:
+    (tmp_path / "export.jsonl").write_text(json.dumps(RECORD) + "\n", encoding="utf-8")
+
+    run([mailvigil, "hunt", "export.jsonl", "--report", "report.html"], tmp_path)
+
+    assert "vegaEmbed" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_installed_rules_hunt_in_an_empty_folder(mailvigil: Path, tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ cells an item needs, or in ``t0`` the JSON text of one object.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from audit_feed.columns import load_table
 from mailvigil.exports.kinds import ACTIVITY, columns_of, plain
-from mailvigil.exports.shape_sql import ARRIVED, TYPES, select_rows
+from mailvigil.exports.shape_sql import ALWAYS_KEPT, ARRIVED, TYPES, select_rows
 
 _SHOWN = 60
 """Characters of a value that a message shows."""
@@ -73,10 +73,10 @@ class RecordItems:
         """SQL condition on a row of the table: no record could be read."""
         return """"EventTime" IS NULL OR "RecordId" = '' OR "Operation" = ''"""
 
-    def insert(self, source: str, *, keep_record: bool) -> str:
+    def insert(self, source: str, keep: Collection[str] | None) -> str:
         """Return the statement that loads *source*; malformed JSON gives a row that is bad."""
         text = f"SELECT {self._guarded_text()} AS text FROM ({source})"
-        rows = select_rows(text, load_table(ACTIVITY), keep_record=keep_record)
+        rows = select_rows(text, load_table(ACTIVITY), keep)
         return f'INSERT INTO "{ACTIVITY}" BY NAME {rows}'
 
     def why(self, source: str) -> str:
@@ -135,7 +135,7 @@ class RowItems:
         """SQL condition on a row of the table: it could not be read."""
         return f'"{self._keys[0]}" IS NULL'
 
-    def insert(self, source: str, *, keep_record: bool) -> str:
+    def insert(self, source: str, keep: Collection[str] | None) -> str:
         """Return the statement that loads *source*; malformed JSON gives a row that is bad."""
         if self.in_json:
             source = f"SELECT CASE WHEN json_valid(t0) THEN t0 END AS t0 FROM ({source})"
@@ -144,8 +144,9 @@ class RowItems:
         selected = {name: _typed(columns[name], have.get(name, "NULL")) for name in columns}
         selected["Type"] = f"'{self.table}'" if "Type" in columns else ""
         selected |= self._times(have)
-        if self.table == ACTIVITY and not keep_record:
-            selected["Record"] = "NULL::JSON"
+        if self.table == ACTIVITY and keep is not None:
+            always = {*ALWAYS_KEPT, ARRIVED}
+            selected = {n: sql for n, sql in selected.items() if n in keep or n in always}
         listed = ", ".join(f'{sql} AS "{name}"' for name, sql in selected.items() if sql)
         return f'INSERT INTO "{self.table}" BY NAME SELECT {listed} FROM ({self._cells(source)})'
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -12,6 +12,7 @@ from typing import BinaryIO
 import duckdb
 
 from mailvigil.errors import InputError
+from mailvigil.exports.digests import Digests
 from mailvigil.exports.encoding import to_utf8
 from mailvigil.exports.forms import NotAuditLogError, form_of
 from mailvigil.exports.members import Limits, Member, Members
@@ -39,7 +40,8 @@ class _Run:
     con: duckdb.DuckDBPyConnection
     members: Members
     strict: bool
-    keep_record: bool
+    keep: Collection[str] | None
+    digests: Digests | None
     progress: Progress
 
 
@@ -51,7 +53,8 @@ def load(  # noqa: PLR0913 - each option is one of the command line
     stdin: BinaryIO | None = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     strict: bool = False,
-    keep_record: bool = True,
+    keep: Collection[str] | None = None,
+    digest: bool = False,
     progress: Progress | None = None,
 ) -> LoadReport:
     """Load every audit log behind *paths* into the tables of *con*.
@@ -63,7 +66,9 @@ def load(  # noqa: PLR0913 - each option is one of the command line
         stdin: What ``-`` stands for.
         limits: What an archive may unpack to.
         strict: Refuse a file that holds anything unreadable.
-        keep_record: False leaves the column ``Record`` empty, which saves memory.
+        keep: Columns of M365Activity_CL to fill; the others stay empty, which saves time and
+            memory. None fills all. What makes a row a record is always filled.
+        digest: Compute the SHA-256 of every file, in a thread of its own.
         progress: Told of each file.
 
     Raises:
@@ -72,14 +77,19 @@ def load(  # noqa: PLR0913 - each option is one of the command line
 
     """
     spool = Path(tempfile.mkdtemp(prefix="load", dir=_made(scratch)))
+    digests = Digests() if digest else None
     try:
         members = Members(spool, limits, stdin)
-        run = _Run(con, members, strict, keep_record, progress or (lambda _name, _records: None))
+        told = progress or (lambda _name, _records: None)
+        run = _Run(con, members, strict, keep, digests, told)
         files, skipped = _read_all(run, paths)
+        sources = digests.all() if digests else ()
     finally:
+        if digests:
+            digests.close()
         shutil.rmtree(spool)
     repeats = sum(drop_repeats(con, table) for table in RECORD_IDS if _loaded(files, table))
-    return LoadReport(tuple(files), tuple(skipped), repeats)
+    return LoadReport(tuple(files), tuple(skipped), repeats, sources)
 
 
 def _made(folder: Path) -> Path:
@@ -97,6 +107,8 @@ def _read_all(run: _Run, paths: Sequence[str]) -> tuple[list[FileRead], list[Unr
     for given in paths:
         before = len(files), len(skipped)
         for member in run.members.find([given]):
+            if run.digests:
+                run.digests.add(member)
             outcome = _read(run, member)
             if isinstance(outcome, FileRead):
                 files.append(outcome)
@@ -112,7 +124,7 @@ def _read(run: _Run, member: Member) -> FileRead | Unreadable:
     path = member.path
     try:
         path = to_utf8(member.name, member.path, run.members.spool)
-        job = Job(run.con, member.name, path, form_of(path), run.keep_record, run.members.spool)
+        job = Job(run.con, member.name, path, form_of(path), run.keep, run.members.spool)
         run.progress(member.name, 0)
         outcome = read_file(job)
         run.progress(member.name, outcome.records)

@@ -13,7 +13,7 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
@@ -48,6 +48,9 @@ class Limits:
 class Member:
     """A plain file to read. ``given`` is the path of the command line that led to it.
 
+    ``source`` is the file on disk that it is or was packed in; while the member is yielded it
+    is there.
+
     ``explicit``: the user named this very file, so that it must be an audit log.
     ``temporary``: it lies in the scratch folder and may go once it is read.
     """
@@ -57,6 +60,7 @@ class Member:
     given: str
     explicit: bool
     temporary: bool
+    source: Path
 
 
 class Members:
@@ -87,7 +91,7 @@ class Members:
                     continue
                 self._seen.add(real)
                 name = given if given == STDIN else str(path)
-                member = Member(name, path, given, explicit, temporary=given == STDIN)
+                member = Member(name, path, given, explicit, given == STDIN, path)
                 yield from self._unpacked(member, _Budget(name, self._limits), 0)
 
     def spool(self) -> Path:
@@ -139,7 +143,7 @@ class Members:
         budget.packed(member.path.stat().st_size)
         with gzip.open(member.path) as source:
             path = self._write(cast("IO[bytes]", source), member.name, "gzip", budget)
-        inner = Member(member.name, path, member.given, member.explicit, temporary=True)
+        inner = replace(member, path=path, temporary=True)
         yield from self._unpacked(inner, budget, depth + 1)
 
     def _unzip(self, member: Member, budget: _Budget, depth: int) -> Iterator[Member]:
@@ -157,7 +161,7 @@ class Members:
                     raise InputError(name, "the zip is encrypted", "unpack it first")
                 budget.packed(info.compress_size)
                 path = self._extract(archive, info, name, budget)
-                inner = Member(name, path, member.given, explicit=False, temporary=True)
+                inner = replace(member, name=name, path=path, explicit=False, temporary=True)
                 yield from self._unpacked(inner, budget, depth + 1)
 
     def _extract(

@@ -44,13 +44,24 @@ class FileRead:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """A file as it was given, an archive as a whole: its size and SHA-256 (hexadecimal)."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class LoadReport:
     """All files of one load.
 
     ``skipped`` are files met in a folder, an archive or by a pattern that are no audit log.
     ``repeats`` is how many records were dropped because another has the same id.
+    ``sources`` are the files that were opened, if their digests were asked for.
     """
 
     files: tuple[FileRead, ...]
     skipped: tuple[Unreadable, ...] = ()
     repeats: int = 0
+    sources: tuple[Source, ...] = ()

@@ -6,7 +6,7 @@ All or nothing: after an error the table is as before. Whatever could not be rea
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,7 +35,7 @@ class Job:
     name: str
     path: Path
     form: Form
-    keep_record: bool
+    keep: Collection[str] | None
     spool: Callable[[], Path]
 
 
@@ -96,7 +96,7 @@ def _load(job: Job, source: str, name_bad: _NameBad) -> FileRead:
     items = job.form.items
     with _transaction(job.con):
         last = _number(job.con, f'SELECT coalesce(max(rowid), -1) FROM "{items.table}"')
-        inserted = _number(job.con, items.insert(source, keep_record=job.keep_record))
+        inserted = _number(job.con, items.insert(source, job.keep))
         bad = _bad_rows(job, last) if inserted else []
         named = name_bad(bad[:MOST_NAMED], inserted) if bad else []
     if bad:

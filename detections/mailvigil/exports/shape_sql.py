@@ -7,8 +7,7 @@ seconds, which no Python loop does.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from audit_feed.columns import Column, Table
 from audit_feed.shape import (
@@ -37,6 +36,9 @@ TYPES = {
 ARRIVED = "_arrived"
 """Column of every local table: when the row arrived (UTC). A replay hides what came later."""
 
+ALWAYS_KEPT = ("TimeGenerated", "EventTime", "RecordId", "Operation")
+"""Columns without which a row cannot be told to be a record."""
+
 _PAIRS = [{"Name": "VARCHAR", "Value": "VARCHAR"}]
 _JSON_TYPES = {
     "text": "('VARCHAR')",
@@ -47,23 +49,23 @@ _JSON_TYPES = {
 }
 
 
-def select_rows(source: str, table: Table, *, keep_record: bool = True) -> str:
+def select_rows(source: str, table: Table, keep: Collection[str] | None = None) -> str:
     """Return a query that gives *table*'s columns and ``_arrived`` for each record.
 
     Args:
         source: SQL with one VARCHAR column ``text``, the JSON text of one record a row.
             NULL and malformed JSON give a row without any value.
         table: A table whose columns are read from records.
-        keep_record: False leaves ``Record`` NULL, which saves half of the memory where
-            nothing reads it.
+        keep: Columns wanted; the others are not in the result. None means all of them. The
+            time and the id of a record are always there.
 
     """
-    columns = ",\n  ".join(
-        f'{_expression(c, table, keep_record=keep_record)} AS "{c.name}"' for c in table.columns
-    )
+    kept = [c for c in table.columns if keep is None or c.name in keep or c.name in ALWAYS_KEPT]
+    columns = ",\n  ".join(f'{_READ[c.read](c, table)} AS "{c.name}"' for c in kept)
     event_time = _READ["utc"](_column(table, "EventTime"), table)
-    spec = _quote(json.dumps(_spec(table)))
-    kinds = f", json_type(text, {_held_paths(table)}) AS k" if keep_record else ""
+    whole = any(c.read == "rest" for c in kept)
+    spec = _quote(json.dumps(_spec(table.columns if whole else kept)))
+    kinds = f", json_type(text, {_held_paths(table)}) AS k" if whole else ""
     # TRY costs nothing where all is well; json_valid would parse everything once more.
     parsed = f"SELECT text, TRY(json_transform(text, {spec})) AS r FROM ({source})"
     readable = f"SELECT CASE WHEN r IS NOT NULL THEN text END AS text, r FROM ({parsed})"
@@ -82,17 +84,10 @@ def _column(table: Table, name: str) -> Column:
     return next(c for c in table.columns if c.name == name)
 
 
-def _expression(column: Column, table: Table, *, keep_record: bool) -> str:
-    if column.read == "rest" and not keep_record:
-        return "NULL::JSON"
-    return _READ[column.read](column, table)
-
-
-@cache
-def _spec(table: Table) -> Mapping[str, object]:
-    """Return what ``json_transform`` shall read, as its nested structure."""
+def _spec(columns: Sequence[Column]) -> Mapping[str, object]:
+    """Return what ``json_transform`` shall read for *columns*, as its nested structure."""
     spec: dict[str, object] = {}
-    for column in table.columns:
+    for column in columns:
         for source in column.sources:
             if column.read == "property":
                 spec[source.split(".")[0]] = _PAIRS

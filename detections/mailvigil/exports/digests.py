@@ -1,0 +1,60 @@
+"""SHA-256 of the files that are read, computed beside the reading."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from mailvigil.errors import InputError
+from mailvigil.exports.members import Member
+from mailvigil.exports.outcome import Source
+
+
+class Digests:
+    """Digests of files on disk, each once. To be closed."""
+
+    def __init__(self) -> None:
+        self._worker = ThreadPoolExecutor(1)
+        self._found: dict[Path, Future[Source]] = {}
+
+    def add(self, member: Member) -> None:
+        """Begin with the file that *member* is or was packed in, if it is a new one.
+
+        A temporary file, which is standard input's, is read before this returns.
+        """
+        source = member.source
+        if source in self._found:
+            return
+        name = member.given if member.given == "-" else str(source)
+        self._found[source] = self._worker.submit(digest, name, source)
+        if member.given == "-":
+            self._found[source].result()
+
+    def all(self) -> tuple[Source, ...]:
+        """Return every digest, in the order of reading.
+
+        Raises:
+            InputError: A file can no longer be read.
+
+        """
+        return tuple(future.result() for future in self._found.values())
+
+    def close(self) -> None:
+        """End the thread; what has not begun is left out."""
+        self._worker.shutdown(cancel_futures=True)
+
+
+def digest(name: str, path: Path) -> Source:
+    """Return the size and SHA-256 of the file *path*.
+
+    Raises:
+        InputError: It cannot be read.
+
+    """
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256")
+            return Source(name, file.tell(), found.hexdigest())
+    except OSError as error:
+        raise InputError(name, f"cannot be read: {error.strerror}") from error

@@ -1,0 +1,396 @@
+"""What a report shows beside the findings, read from the workspace before it is closed."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+from mailvigil.compile import PIPELINE, record_level
+from mailvigil.engine import Engine, Query, Row
+from mailvigil.findings import Finding
+from mailvigil.reports.identity import finding_id
+from mailvigil.rules import Rule
+from mailvigil.workspace import END_OF_TIME
+
+MOST_CALLERS = 20
+MOST_MAILBOXES = 30
+MOST_COUNTED = 1_000
+"""Mailboxes that are counted: beyond it, the report says "or more"."""
+MOST_SAMPLED = 200_000
+"""Records kept for all findings together."""
+
+_BINS = (
+    (timedelta(days=4), "1h", timedelta(hours=1)),
+    (timedelta(days=20), "6h", timedelta(hours=6)),
+    (timedelta(days=120), "1d", timedelta(days=1)),
+    (timedelta.max, "7d", timedelta(days=7)),
+)
+"""Up to which length of the data which bins: at most about 120 of them for three years."""
+
+_CALLERS = (
+    "MailItemsAccessed() | summarize FirstSeen = min(EventTime), LastSeen = max(EventTime), "
+    "Records = count(), OperationCount = sum(OperationCount) by Caller"
+)
+_MAILBOXES = (
+    "MailItemsAccessed() | summarize OperationCount = sum(OperationCount) by Mailbox "
+    f"| order by OperationCount desc, Mailbox asc | take {MOST_COUNTED}"
+)
+_ACTIVITY = (
+    "MailItemsAccessed() | lookup kind=inner _ShownCallers on Caller "
+    "| summarize Records = count(), OperationCount = sum(OperationCount) "
+    "by Caller, Bin = bin(EventTime, {bin})"
+)
+_PAIRS = (
+    "MailItemsAccessed() | lookup kind=inner _ShownCallers on Caller "
+    "| lookup kind=inner _ShownMailboxes on Mailbox "
+    "| summarize FirstSeen = min(EventTime), LastSeen = max(EventTime), Records = count(), "
+    "OperationCount = sum(OperationCount) by Caller, Mailbox"
+)
+_THROTTLED = (
+    "MailItemsAccessed() | where IsThrottled == 'True' | summarize FirstSeen = min(EventTime), "
+    "LastSeen = max(EventTime), Records = count() by Mailbox"
+)
+_EVERYTHING = """
+union (M365Activity_CL
+        | project Time = EventTime, Owner = MailboxOwnerUPN, Operation),
+    (OfficeActivity
+        | project Time = TimeGenerated, Owner = MailboxOwnerUPN, Operation),
+    (CloudAppEvents
+        | project Time = TimeGenerated, Owner = tostring(RawEventData.MailboxOwnerUPN),
+            Operation = ActionType)
+"""
+_UNREAD = (
+    _EVERYTHING
+    + "| where Owner != '' | summarize Reads = countif(Operation =~ 'MailItemsAccessed'), "
+    "Records = count(), LastSeen = max(Time) by Mailbox = tolower(Owner) | where Reads == 0"
+)
+_HOURS = _EVERYTHING + "| summarize Records = count() by Hour = bin(Time, 1h)"
+_SAMPLE_COLUMNS = (
+    "EventTime", "RecordId", "UserId", "Mailbox", "Caller", "Protocol", "ClientAddress",
+    "ClientInfoString", "SessionId", "OperationCount", "MailAccessType", "IsThrottled",
+    "ParentFolderPath",
+)  # fmt: skip
+WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        " ".join([_CALLERS, _MAILBOXES, _ACTIVITY, _PAIRS, _THROTTLED, _UNREAD, *_SAMPLE_COLUMNS]),
+    )
+)
+"""Every word of the queries: among them each column that they read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How much one caller read, of one mailbox or of all (``mailbox`` ``""``). Times are UTC."""
+
+    caller: str
+    mailbox: str
+    first: datetime
+    last: datetime
+    records: int
+    operations: int
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What one caller read in the bin that starts at ``start`` (aware UTC)."""
+
+    caller: str
+    start: datetime
+    records: int
+    operations: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One audit record that belongs to a finding, as the rules see it. Every text is hostile."""
+
+    time: datetime
+    id: str
+    user: str
+    mailbox: str
+    caller: str
+    protocol: str
+    address: str
+    client: str
+    session: str
+    operations: int
+    access: str
+    throttled: bool
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unlogged:
+    """A mailbox that other records name, and of which no MailItemsAccessed record is there."""
+
+    mailbox: str
+    records: int
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """A mailbox with throttled records: from the first to the last of them (aware UTC)."""
+
+    mailbox: str
+    first: datetime
+    last: datetime
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Whole hours without any record, from ``start`` up to ``end`` (aware UTC, exclusive)."""
+
+    start: datetime
+    end: datetime
+
+    @property
+    def hours(self) -> int:
+        """How many hours that is."""
+        return int((self.end - self.start) / timedelta(hours=1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """What the data cannot show. ``hours`` is the number of hours it spans, gaps included."""
+
+    unlogged: tuple[Unlogged, ...]
+    throttled: tuple[Throttled, ...]
+    hours: int
+    gaps: tuple[Gap, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a report shows beside the findings.
+
+    ``callers`` and ``pairs`` are at most ``MOST_CALLERS`` and ``MOST_MAILBOXES`` wide: those of
+    most findings first, then those with the most reading. ``all_callers`` and ``all_mailboxes``
+    count what is there (mailboxes up to ``MOST_COUNTED``). ``samples`` has the first records
+    of each finding, by its id.
+    """
+
+    bin: timedelta
+    callers: tuple[Access, ...]
+    all_callers: int
+    mailboxes: tuple[str, ...]
+    all_mailboxes: int
+    activity: tuple[Activity, ...]
+    pairs: tuple[Access, ...]
+    coverage: Coverage
+    samples: Mapping[UUID, tuple[Record, ...]]
+
+
+def gather(
+    engine: Engine,
+    root: Path,
+    findings: Sequence[Finding],
+    span: tuple[datetime, datetime] | None,
+    most: int,
+) -> Evidence:
+    """Read from the workspace what a report shows.
+
+    Args:
+        engine: Where the data is.
+        root: The content's folder, for ``sigma/pipelines``.
+        findings: What was found, in the report's order.
+        span: First and last access (aware UTC), or None.
+        most: Records kept of each finding.
+
+    Raises:
+        QueryError: The data does not fit a query.
+        RuleError: A rule's record-level part cannot be converted.
+
+    """
+    every = [_access(row) for row in _rows(engine, _CALLERS)]
+    callers = _chosen_callers(every, findings)
+    mailboxes = [str(row["Mailbox"]) for row in _rows(engine, _MAILBOXES)]
+    reported = _most_often([m for f in findings for m in f.mailboxes])
+    shown = _first(MOST_MAILBOXES, reported, mailboxes)
+    text, size = _bin(span)
+    engine.put("_ShownCallers", {"Caller": "string"}, [(c.caller,) for c in callers])
+    engine.put("_ShownMailboxes", {"Mailbox": "string"}, [(m,) for m in shown])
+    return Evidence(
+        bin=size,
+        callers=callers,
+        all_callers=len(every),
+        mailboxes=shown,
+        all_mailboxes=len(mailboxes),
+        activity=tuple(
+            sorted(
+                (_activity(row) for row in _rows(engine, _ACTIVITY.format(bin=text))),
+                key=lambda a: (a.caller, a.start),
+            )
+        ),
+        pairs=tuple(
+            sorted(
+                (_access(row) for row in _rows(engine, _PAIRS)),
+                key=lambda a: (a.caller, a.mailbox),
+            )
+        ),
+        coverage=_coverage(engine),
+        samples=_samples(engine, root, findings, most),
+    )
+
+
+def gaps(hours: Iterable[datetime]) -> tuple[Gap, ...]:
+    """Return the spans between *hours* (starts of hours with records), the longest first."""
+    ordered = sorted(set(hours))
+    hour = timedelta(hours=1)
+    found = [
+        Gap(before + hour, after)
+        for before, after in itertools.pairwise(ordered)
+        if after - before > hour
+    ]
+    return tuple(sorted(found, key=lambda gap: (-gap.hours, gap.start)))
+
+
+def _rows(engine: Engine, kql: str) -> list[Row]:
+    return engine.run(engine.prepare(kql), END_OF_TIME)
+
+
+def _bin(span: tuple[datetime, datetime] | None) -> tuple[str, timedelta]:
+    length = span[1] - span[0] if span else timedelta(0)
+    return next((text, size) for most, text, size in _BINS if length <= most)
+
+
+def _chosen_callers(every: Sequence[Access], findings: Sequence[Finding]) -> tuple[Access, ...]:
+    known = {access.caller: access for access in every}
+    by_reading = sorted(every, key=lambda a: (-a.operations, a.caller))
+    reported = _most_often([c for f in findings for c in f.callers if c in known])
+    names = _first(MOST_CALLERS, reported, [a.caller for a in by_reading])
+    return tuple(known[name] for name in names)
+
+
+def _most_often(names: Sequence[str]) -> Sequence[str]:
+    """Return each name once, those of most findings first, else in the order of the findings."""
+    return [name for name, _ in Counter(names).most_common()]
+
+
+def _first(most: int, *lists: Sequence[str]) -> tuple[str, ...]:
+    """Return the first *most* distinct texts of the lists, one list after the other."""
+    return tuple(dict.fromkeys(text for texts in lists for text in texts if text))[:most]
+
+
+def _coverage(engine: Engine) -> Coverage:
+    hours = [_time(row["Hour"]) for row in _rows(engine, _HOURS) if row["Hour"] is not None]
+    unlogged = [
+        Unlogged(str(row["Mailbox"]), _number(row["Records"]), _time(row["LastSeen"]))
+        for row in _rows(engine, _UNREAD)
+    ]
+    throttled = [
+        Throttled(
+            str(row["Mailbox"]),
+            _time(row["FirstSeen"]),
+            _time(row["LastSeen"]),
+            _number(row["Records"]),
+        )
+        for row in _rows(engine, _THROTTLED)
+    ]
+    return Coverage(
+        unlogged=tuple(sorted(unlogged, key=lambda u: (-u.records, u.mailbox))),
+        throttled=tuple(sorted(throttled, key=lambda t: (t.first, t.mailbox))),
+        hours=int((max(hours) - min(hours)) / timedelta(hours=1)) + 1 if hours else 0,
+        gaps=gaps(hours),
+    )
+
+
+def _samples(
+    engine: Engine, root: Path, findings: Sequence[Finding], most: int
+) -> Mapping[UUID, tuple[Record, ...]]:
+    """Return each finding's first records by time; the fewer findings, the more of each."""
+    most = max(1, min(most, MOST_SAMPLED // max(1, len(findings))))
+    samples: dict[UUID, tuple[Record, ...]] = {}
+    for rule in {f.rule.name: f.rule for f in findings}.values():
+        of_rule = [f for f in findings if f.rule.name == rule.name]
+        samples |= _samples_of(engine, root, rule, of_rule, most)
+    return samples
+
+
+def _samples_of(
+    engine: Engine, root: Path, rule: Rule, findings: Sequence[Finding], most: int
+) -> Mapping[UUID, tuple[Record, ...]]:
+    numbers = {**dict.fromkeys(rule.by, "string"), "Since": "datetime", "Number": "long"}
+    rows = [(*f.key.values(), f.first, number) for number, f in enumerate(findings)]
+    engine.put("_Reported", numbers, rows)
+    kql = "\n".join(
+        [
+            record_level(rule, root, PIPELINE),
+            f"| lookup kind=inner _Reported on {', '.join(rule.by)}",
+            "| where EventTime >= Since",
+            f"| project Number, {', '.join(_SAMPLE_COLUMNS)}",
+        ]
+    )
+    query = engine.prepare(kql)
+    # KQL has no window function that the local engine runs as fast.
+    first = Query(
+        f"SELECT * FROM ({query.sql}) QUALIFY row_number() OVER "
+        f"(PARTITION BY Number ORDER BY EventTime, RecordId) <= {most} "
+        "ORDER BY Number, EventTime, RecordId",
+        query.parameters,
+    )
+    found: dict[UUID, list[Record]] = {finding_id(f): [] for f in findings}
+    ids = list(found)
+    for row in engine.run(first, END_OF_TIME):
+        found[ids[_number(row["Number"])]].append(_record(row))
+    return {id_: tuple(records) for id_, records in found.items()}
+
+
+def _record(row: Row) -> Record:
+    return Record(
+        time=_time(row["EventTime"]),
+        id=_text(row["RecordId"]),
+        user=_text(row["UserId"]),
+        mailbox=_text(row["Mailbox"]),
+        caller=_text(row["Caller"]),
+        protocol=_text(row["Protocol"]),
+        address=_text(row["ClientAddress"]),
+        client=_text(row["ClientInfoString"]),
+        session=_text(row["SessionId"]),
+        operations=_number(row["OperationCount"]),
+        access=_text(row["MailAccessType"]),
+        throttled=row["IsThrottled"] == "True",
+        folder=_text(row["ParentFolderPath"]),
+    )
+
+
+def _access(row: Row) -> Access:
+    return Access(
+        caller=_text(row["Caller"]),
+        mailbox=_text(row.get("Mailbox")),
+        first=_time(row["FirstSeen"]),
+        last=_time(row["LastSeen"]),
+        records=_number(row["Records"]),
+        operations=_number(row["OperationCount"]),
+    )
+
+
+def _activity(row: Row) -> Activity:
+    return Activity(
+        _text(row["Caller"]),
+        _time(row["Bin"]),
+        _number(row["Records"]),
+        _number(row["OperationCount"]),
+    )
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _number(value: object) -> int:
+    return int(value) if isinstance(value, int | float) else 0
+
+
+def _time(value: object) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    raise TypeError(value)

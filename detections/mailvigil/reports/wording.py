@@ -1,0 +1,115 @@
+"""Sentences that all reports share: what was found, and what the data cannot show. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+from mailvigil.findings import Finding, display_name
+from mailvigil.hunt import Hunted
+from mailvigil.reports.evidence import Coverage
+from mailvigil.rules import SEVERITIES
+
+NOT_A_PROOF = (
+    "A finding says that mail was read in a way that a rule describes. It does not say who sat "
+    "at the keyboard, and it is no proof of wrongdoing. No finding is no proof that nothing "
+    "happened: the report can only show what was logged, exported and read."
+)
+
+
+def day(time: datetime) -> str:
+    """Return the date."""
+    return f"{time:%Y-%m-%d}"
+
+
+def minute(time: datetime) -> str:
+    """Return date and time to the minute, in UTC."""
+    return f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return the number and the noun that fits it."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def headline(hunted: Hunted) -> str:
+    """Return in one sentence what was found."""
+    if hunted.span is None:
+        return "Nothing was judged: the data holds no record of mail being read."
+    if not hunted.findings:
+        rules = counted(sum(not r.refused for r in hunted.replayed), "rule")
+        records = counted(hunted.distinct, "record")
+        when = f"between {day(hunted.span[0])} and {day(hunted.span[1])}"
+        return f"Nothing was found by {rules} in {records} of mail read {when}."
+    callers = {c for f in hunted.findings for c in f.callers}
+    mailboxes = {m for f in hunted.findings for m in f.mailboxes}
+    first, last = min(f.first for f in hunted.findings), max(f.last for f in hunted.findings)
+    return (
+        f"{counted(len(hunted.findings), 'finding')} ({_severities(hunted.findings)}): "
+        f"{counted(len(callers), 'caller')} read "
+        f"{counted(len(mailboxes), 'mailbox', 'mailboxes')} between {day(first)} and {day(last)}."
+    )
+
+
+def first_to_look_at(hunted: Hunted) -> str:
+    """Return the finding to begin with as a sentence: that of the caller most rules report.
+
+    Among callers of as many rules it is the first in the report's order. There must be one.
+    """
+    rules: dict[str, set[str]] = {}
+    for found in hunted.findings:
+        for caller in found.callers:
+            rules.setdefault(caller, set()).add(found.rule.name)
+    found = max(hunted.findings, key=lambda f: max((len(rules[c]) for c in f.callers), default=0))
+    most = max((len(rules[c]) for c in found.callers), default=0)
+    also = f" {counted(most, 'rule')} report this caller." if most > 1 else ""
+    title = found.rule.title
+    return f"First to look at: {title[:1].lower()}{title[1:]}. {found.why}{also}"
+
+
+def _severities(findings: Sequence[Finding]) -> str:
+    counts = Counter(f.rule.severity for f in findings)
+    listed = [f"{counts[s]:,} {s.lower()}" for s in reversed(SEVERITIES) if counts[s]]
+    return ", ".join(listed)
+
+
+def caller_name(hunted: Hunted, caller: str) -> str:
+    """Return a caller as people read it, with the name that a finding gives it."""
+    names = (f.callers.get(caller, "") for f in hunted.findings)
+    return display_name(caller, next((name for name in names if name), ""))
+
+
+def not_run(hunted: Hunted) -> list[str]:
+    """Return a sentence for each rule that could not be run."""
+    return [
+        f"{r.rule.name} was not run, so its silence says nothing: {r.refused}"
+        for r in hunted.replayed
+        if r.refused
+    ]
+
+
+def coverage_lines(coverage: Coverage) -> list[str]:
+    """Return what the data cannot show, as sentences."""
+    missing = sum(gap.hours for gap in coverage.gaps)
+    unlogged, throttled = len(coverage.unlogged), len(coverage.throttled)
+    return [
+        (
+            f"{counted(unlogged, 'mailbox', 'mailboxes')} named by other records without any "
+            "MailItemsAccessed record. Auditing may be off there, or nobody read: reading that "
+            "is not logged leaves no trace here."
+            if unlogged
+            else "Each mailbox that the data names has MailItemsAccessed records. A mailbox that "
+            "it does not name at all cannot be seen here."
+        ),
+        (
+            f"{counted(throttled, 'mailbox', 'mailboxes')} throttled: after more than 1,000 "
+            "records of a mailbox in a day, its Bind access is not logged for 24 hours."
+            if throttled
+            else "No record says that a mailbox was throttled."
+        ),
+        (
+            f"{missing:,} of {counted(coverage.hours, 'hour')} hold no record of any kind. "
+            "A quiet night looks the same as a missing export."
+        ),
+    ]

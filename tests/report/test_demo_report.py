@@ -1,0 +1,50 @@
+"""The demonstration leaves a report, and says so when it cannot."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from mailvigil.demo import DEMO_REPORT, run_demo
+from mailvigil.lab.scenario import Scenario, intrusion_facts
+from mailvigil.progress import Shown
+
+SMALL = Scenario(seed=3, mailboxes=20, records_per_mailbox_day=4.0)
+
+
+def demo(report: Path) -> str:
+    out = io.StringIO()
+    with Shown(Console(file=io.StringIO())) as progress:
+        assert run_demo(Console(file=out, width=200), progress, io.BytesIO(), SMALL, report)
+    return out.getvalue().splitlines()[-1]
+
+
+def test_the_report_of_the_demo_is_not_there_or_not_the_same(tmp_path: Path) -> None:
+    facts = intrusion_facts(SMALL)
+    paths = [tmp_path / name for name in ("a.html", "b.html")]
+
+    said = [demo(path) for path in paths]
+
+    assert said == [f"Report: {path} (open it in a browser)" for path in paths]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    page = paths[0].read_text(encoding="utf-8")
+    assert facts
+    assert facts.caller in page
+    assert "export.csv" in page
+    assert "mailvigil-demo/" not in page
+
+
+def test_a_folder_that_cannot_be_written_ends_the_demo(tmp_path: Path) -> None:
+    missing = tmp_path / "missing" / "report.html"
+
+    said = demo(missing)
+
+    assert said.startswith(f"The report was not written: {missing}: cannot be written: ")
+
+
+def test_git_keeps_the_report(checkout: Path) -> None:
+    ignored = (checkout / ".gitignore").read_text(encoding="utf-8").splitlines()
+
+    assert DEMO_REPORT in ignored
