@@ -17,7 +17,7 @@ from requests.adapters import HTTPAdapter
 from audit_feed.blobs import Stream
 from audit_feed.choose import chooser
 from audit_feed.chunk import MAX_FIELD_BYTES
-from audit_feed.collector import Collector, Gate, Source, threads
+from audit_feed.collector import Collector, Gate, Source, side_by_side, threads
 from audit_feed.columns import load_table
 from audit_feed.credentials import FeedTokens, credential
 from audit_feed.deliver import Sink, Way
@@ -28,6 +28,9 @@ from audit_feed.lean import Saving, lean
 from audit_feed.ledger import LedgerStore
 from audit_feed.settings import Settings, Tenant
 from audit_feed.shape import Record, Row, shaper
+
+MOST_TENANTS = 16
+"""Tenants that are worked on at once, each with as many threads as the settings say."""
 
 LOUD = ("azure", "msal", "urllib3")
 TABLE = "M365Activity_CL"
@@ -58,6 +61,7 @@ def collector(
         owner=f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}",
         since=settings.since,
         hands=threads(settings.workers),
+        crew=side_by_side(MOST_TENANTS),
         clock=now,
         stop=stop,
     )

@@ -128,6 +128,31 @@ def threads(count: int) -> Hands:
     return run
 
 
+Work = Callable[[Source], "PassReport"]
+
+
+class Crew(Protocol):
+    """Who works on the tenants: one after the other, or side by side."""
+
+    def __call__(self, work: Work, sources: Sequence[Source], /) -> Sequence[PassReport]:
+        """Call *work* once for each of *sources*, in any order or at once; return the reports."""
+
+
+def one_by_one(work: Work, sources: Sequence[Source]) -> Sequence[PassReport]:
+    """Work on one tenant after the other."""
+    return [work(source) for source in sources]
+
+
+def side_by_side(count: int) -> Crew:
+    """Return a crew that works on *count* tenants at once: a throttled one delays no other."""
+
+    def run(work: Work, sources: Sequence[Source]) -> Sequence[PassReport]:
+        with ThreadPoolExecutor(count) as pool:
+            return list(pool.map(work, sources))
+
+    return run
+
+
 @dataclass(slots=True)
 class PassReport:
     """What one pass did. ``problems`` are messages for people, of what did not work.
@@ -147,6 +172,19 @@ class PassReport:
     refused: bool = False
     left: bool = False
 
+    def add(self, other: PassReport) -> None:
+        """Add what *other* did, of another tenant."""
+        self.new += other.new
+        self.delivered += other.delivered
+        self.records += other.records
+        self.expired += other.expired
+        self.rejected += other.rejected
+        self.failed += other.failed
+        self.unlisted += other.unlisted
+        self.problems += [text for text in other.problems if text not in self.problems]
+        self.refused = self.refused or other.refused
+        self.left = self.left or other.left
+
 
 @dataclass(frozen=True, slots=True)
 class Collector:
@@ -163,6 +201,7 @@ class Collector:
     hands: Hands
     clock: Callable[[], datetime]
     stop: Event
+    crew: Crew = one_by_one
 
     def run_pass(self) -> PassReport:
         """List every due window and try the due blobs once, each tenant for ``TURN`` at most.
@@ -171,14 +210,19 @@ class Collector:
             LedgerError: The ledger cannot be used, or another collector has it. Stop.
 
         """
-        report = PassReport()
         self.renew()
         firsts = self._begin()
-        for source in self.sources:
+
+        def work(source: Source) -> PassReport:
+            report = PassReport()
             self._list(source, firsts, report)
-        for source in self.sources:
             self._deliver_due(source, report)
-        return report
+            return report
+
+        whole = PassReport()
+        for report in self.crew(work, self.sources):
+            whole.add(report)
+        return whole
 
     def renew(self) -> None:
         """Take or renew the lease."""

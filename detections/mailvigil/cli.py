@@ -14,7 +14,7 @@ from typing import BinaryIO, TextIO
 from rich.console import Console
 
 from audit_feed.errors import AuditFeedError
-from mailvigil import collect_commands, lab_commands, rule_commands
+from mailvigil import collect_commands, lab_commands, ledger_commands, rule_commands
 from mailvigil.apps import name_of
 from mailvigil.demo import DEMO_REPORT, run_demo
 from mailvigil.errors import InputError, MailvigilError
@@ -171,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     rule_commands.add_to(commands)
     lab_commands.add_to(commands)
     collect_commands.add_to(commands)
+    ledger_commands.add_to(commands)
     return parser
 
 

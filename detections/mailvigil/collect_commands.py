@@ -1,38 +1,32 @@
-"""``mailvigil collect`` and ``mailvigil ledger``: the connector as a plain command."""
+"""``mailvigil collect`` and ``mailvigil doctor``: the connector as a plain command."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import signal
-import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from socket import socket, socketpair
 from threading import Event, Thread, current_thread, main_thread
 from typing import BinaryIO, TextIO
 
-import yaml
-
 from audit_feed import app
-from audit_feed.blobs import Stream
 from audit_feed.collector import Collector, Gate, PassReport
 from audit_feed.deliver import Sink
-from audit_feed.errors import AuditFeedError, ConfigError, LedgerError
+from audit_feed.errors import AuditFeedError, LedgerError
 from audit_feed.lean import Saving
-from audit_feed.ledger import BlobRow, HourStatement, State, retried
 from audit_feed.ledger_sqlite import SqliteLedger
 from audit_feed.settings import Settings
-from audit_feed.statement import Reporter, statement
-from audit_feed.windows import RETENTION, Window, hour_of
+from audit_feed.statement import Reporter
+from mailvigil import collect_settings
+from mailvigil.collect_settings import add_config, add_overrides
 from mailvigil.doctor import examine
-from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 from mailvigil.rules import duration
 from mailvigil.sinks import DuckdbSink, JsonlSink
@@ -52,28 +46,29 @@ GRACE_SECONDS = 8
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the commands ``collect`` and ``ledger``."""
+    """Add the commands ``collect`` and ``doctor``."""
     collect = commands.add_parser("collect", help="move audit records to where you want them")
     collect.set_defaults(run=_collect)
-    collect.add_argument("--config", type=Path, required=True, metavar="FILE.yaml")
+    add_config(collect)
+    add_overrides(collect)
     collect.add_argument("--start", action="store_true", help="start missing subscriptions first")
     how = collect.add_mutually_exclusive_group()
     how.add_argument("--once", action="store_true", help="deliver what is there, then end")
     how.add_argument("--follow", action="store_true", help="go on until told to stop (default)")
-    collect.add_argument("--poll", type=_duration, default=timedelta(minutes=1), metavar="1m",
+    collect.add_argument("--poll", type=seconds_too, default=timedelta(minutes=1), metavar="1m",
         help="time between two passes")  # fmt: skip
     doctor = commands.add_parser("doctor", help="look for what keeps a collector from working")
     doctor.set_defaults(run=_doctor)
-    doctor.add_argument("--config", type=Path, required=True, metavar="FILE.yaml")
-    ledger = commands.add_parser("ledger", help="say for any hour whether it is complete")
-    ledger.set_defaults(run=_ledger)
-    ledger.add_argument("action", nargs="?", choices=["show", "retry"], default="show")
-    ledger.add_argument("--config", type=Path, required=True, metavar="FILE.yaml")
-    ledger.add_argument("--since", type=_duration, default=RETENTION, metavar="7d")
-    ledger.add_argument("--format", choices=["table", "json"], default="table")
+    add_config(doctor)
 
 
-def _duration(text: str) -> timedelta:
+def seconds_too(text: str) -> timedelta:
+    """Return a length of time as the rules write it, or in seconds (``2s``).
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+
+    """
     if text.endswith("s") and text[:-1].isdecimal():
         return timedelta(seconds=int(text[:-1]))
     try:
@@ -82,30 +77,14 @@ def _duration(text: str) -> timedelta:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _settings(path: Path, err: TextIO) -> Settings:
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(str(path), f"cannot be read: {type(error).__name__}", "mend it") from None
-    try:
-        settings = Settings.load(data, path.parent)
-    except ConfigError as error:
-        listed = "".join(f"\n  {problem}" for problem in error.problems)
-        raise InputError(str(path), f"wrong settings:{listed}") from None
-    secret = any(t.credential.kind == "secret" for t in settings.tenants)
-    if secret and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-        print(f"mailvigil: {path} holds a secret and others can read it (chmod 600)", file=err)
-    return settings
-
-
 def _collect(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
-    settings = _settings(args.config, err)
+    settings = collect_settings.settings(args, err)
     logging.basicConfig(stream=err, level=logging.ERROR, format="%(levelname)s %(message)s")
     stop = Event()
     with ExitStack() as stack:
         store = SqliteLedger(settings.ledger)
         stack.callback(store.close)
-        sinks = stack.enter_context(_sinks(settings, args.config.parent, stop))
+        sinks = stack.enter_context(_sinks(settings, collect_settings.folder(args), stop))
         saving = Saving()
         collector = app.collector(settings, store, sinks.records, stop, saving)
         if args.start:
@@ -289,105 +268,7 @@ def _print(report: PassReport, out: TextIO, err: TextIO) -> None:
 
 def _doctor(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     wrong = 0
-    for found in examine(_settings(args.config, err), app.now):
+    for found in examine(collect_settings.settings(args, err), app.now):
         print(found, file=out, flush=True)
         wrong += not found.well
     return EXIT_FAILED if wrong else EXIT_OK
-
-
-def _ledger(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
-    settings = _settings(args.config, err)
-    if not settings.ledger.is_file():
-        raise InputError(str(settings.ledger), "no ledger yet", "run mailvigil collect first")
-    store = SqliteLedger(settings.ledger)
-    try:
-        now = app.now()
-        window = Window(hour_of(now - args.since), now)
-        if args.action == "retry":
-            return _retry(store, window, now, out)
-        known = store.streams()
-        hours = [hour for stream in known for hour in statement(store, stream, window)]
-        lost = _lost(store, window)
-    finally:
-        store.close()
-    wanted = [Stream(t.id, kind) for t in settings.tenants for kind in t.content_types]
-    never = [stream for stream in wanted if stream not in known]
-    for stream in never:
-        print(f"mailvigil: {stream.tenant} {stream.content_type}: never listed", file=err)
-    if args.format == "json":
-        print(json.dumps([_as_json(hour, lost) for hour in hours], indent=2), file=out)
-    else:
-        _print_hours(hours, out)
-        for row in lost:
-            print(f"  {row.state}: {row.blob.id} ({row.last_error})", file=out)
-    complete = not never and all(hour.complete for hour in hours if hour.hour < hour_of(now))
-    return EXIT_OK if complete else EXIT_FAILED
-
-
-def _lost(store: SqliteLedger, window: Window) -> list[BlobRow]:
-    """Return the blobs that were given up, for good or until somebody asks for them again."""
-    rows = (row for stream in store.streams() for row in store.rows(stream, window))
-    return [row for row in rows if row.state in {State.EXPIRED, State.REJECTED}]
-
-
-def _retry(store: SqliteLedger, window: Window, now: datetime, out: TextIO) -> int:
-    count = 0
-    for stream in store.streams():
-        for row in store.rows(stream, window):
-            if row.state is State.REJECTED:
-                store.put(retried(row, now))
-                count += 1
-    print(f"{count} rejected blobs will be tried again by the next run of collect", file=out)
-    return EXIT_OK
-
-
-def _as_json(hour: HourStatement, lost: Sequence[BlobRow]) -> dict[str, object]:
-    return {
-        "tenant": hour.stream.tenant,
-        "content_type": hour.stream.content_type,
-        "hour": _stamp(hour.hour),
-        "complete": hour.complete,
-        "listed_at": _stamp(hour.listed_at) if hour.listed_at else None,
-        "listed": hour.listed,
-        "delivered": hour.delivered,
-        "pending": hour.pending,
-        "expired": hour.expired,
-        "rejected": hour.rejected,
-        "records": hour.records,
-        "bytes": hour.sent,
-        "parked": hour.parked,
-        "lag_seconds": int(hour.lag.total_seconds()),
-        "lost_blobs": [
-            {"id": row.blob.id, "state": row.state.value, "error": row.last_error}
-            for row in lost
-            if row.blob.stream == hour.stream and hour_of(row.blob.created) == hour.hour
-        ],
-    }
-
-
-def _print_hours(hours: Sequence[HourStatement], out: TextIO) -> None:
-    """Print every hour that is not complete or holds anything, and one line for each stream."""
-    by_stream: dict[Stream, list[HourStatement]] = {}
-    for hour in hours:
-        by_stream.setdefault(hour.stream, []).append(hour)
-    for stream, stated in by_stream.items():
-        now_open, closed = stated[-1], stated[:-1]
-        missing = [hour for hour in closed if not hour.complete]
-        word = "complete" if not missing else f"NOT complete: {len(missing)} hours"
-        print(
-            f"{stream.tenant} {stream.content_type} {_stamp(stated[0].hour)} to "
-            f"{_stamp(now_open.hour)}: {word}; {sum(h.delivered for h in stated)} of "
-            f"{sum(h.listed for h in stated)} blobs, {sum(h.records for h in stated):,} records",
-            file=out,
-        )
-        for hour in missing:
-            print(
-                f"  {_stamp(hour.hour)} listed {hour.listed}, pending {hour.pending}, "
-                f"expired {hour.expired}, rejected {hour.rejected}"
-                f"{'' if hour.listed_at else ', never listed'}",
-                file=out,
-            )
-
-
-def _stamp(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

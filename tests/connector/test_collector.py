@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -11,7 +12,14 @@ import pytest
 from audit_feed import collector as collector_module
 from audit_feed.blobs import ContentBlob, Page, Stream
 from audit_feed.chunk import Body
-from audit_feed.collector import Collector, Gate, threads
+from audit_feed.collector import (
+    Collector,
+    Crew,
+    Gate,
+    one_by_one,
+    side_by_side,
+    threads,
+)
 from audit_feed.errors import (
     AccessError,
     AuditFeedError,
@@ -427,3 +435,48 @@ def test_a_gate_shares_one_pace() -> None:
     gate.wait()
     gate.answered()
     assert there.now == START + timedelta(seconds=30)
+
+
+def with_another_tenant(at_work: Collector, feed: Empty, crew: Crew) -> Collector:
+    """Return the collector with a second tenant that *feed* lists."""
+    [source] = at_work.sources
+    other = replace(source, streams=(OTHER,), feed=feed)
+    return replace(at_work, sources=(other, source), crew=crew)
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """A feed without blobs that does something before it says so."""
+
+    before: Callable[[], object]
+
+    def page(self, stream: Stream, window: Window, address: str = "") -> Page:  # noqa: ARG002 - protocol
+        """Return an empty page."""
+        self.before()
+        return Page((), "")
+
+
+@pytest.mark.parametrize("crew", [one_by_one, side_by_side(2)], ids=["one by one", "side by side"])
+def test_a_tenant_is_left_out_of_the_report(crew: Crew) -> None:
+    there = world(*(published(name, START - HOUR) for name in "ab"))
+
+    report = with_another_tenant(started(there), Empty(lambda: None), crew).run_pass()
+
+    assert (report.new, report.delivered, report.problems) == (2, 2, [])
+
+
+def test_a_tenant_that_hangs_holds_back_another() -> None:
+    there = world(published("a", START - HOUR))
+    seen: list[list[str]] = []
+
+    def hang() -> None:
+        """Wait for the other tenant's delivery, at most half a minute."""
+        for _ in range(3_000):
+            if seen or names(there, State.DELIVERED):
+                break
+            time.sleep(0.01)
+        seen.append(names(there, State.DELIVERED))
+
+    with_another_tenant(started(there), Empty(hang), side_by_side(2)).run_pass()
+
+    assert seen[0] == ["a"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,12 +12,13 @@ import pytest
 import yaml
 
 from audit_feed.blobs import Stream
+from audit_feed.chunk import Parked
 from audit_feed.ledger import expired, rejected
 from audit_feed.ledger_sqlite import SqliteLedger
 from audit_feed.windows import HOUR, Window, hour_of
 from cli.command import run
 from connector.made import TENANT, blob
-from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK
+from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK, EXIT_USAGE
 
 SECRET = "secret-that-nobody-may-see"  # noqa: S105 - made up
 STREAM = Stream(TENANT, "Audit.Exchange")
@@ -187,3 +189,80 @@ def test_a_rejected_blob_is_tried_again_on_request(tmp_path: Path) -> None:
     store = SqliteLedger(tmp_path / "ledger.sqlite")
     assert store.next_due(STREAM) is not None
     store.close()
+
+
+def test_the_environment_alone_is_not_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUDIT_FEED_TENANTS", TENANT)
+    monkeypatch.setenv("AUDIT_FEED_SINK_KIND", "jsonl")
+    monkeypatch.setenv("AUDIT_FEED_SINK_FOLDER", "rows")
+
+    ran = run("ledger")
+
+    assert ran.code == EXIT_OK, ran.err
+    assert f"{TENANT} Audit.Exchange" in ran.out
+
+
+def test_without_any_settings_the_message_names_no_way_out() -> None:
+    ran = run("collect", "--once")
+
+    assert ran.code == EXIT_INPUT
+    assert "the environment and the options" in ran.err
+    assert "tenants: missing" in ran.err
+
+
+def test_a_variable_with_a_slip_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUDIT_FEED_SNICE", "7d")
+
+    ran = run("collect", "--once", "--config", config(tmp_path))
+
+    assert ran.code == EXIT_INPUT
+    assert "AUDIT_FEED_SNICE: unknown" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--since", "8d", "since: '8d' is no time"),
+        ("--sink", "loganalytics", "sink.endpoint: missing"),
+    ],
+)
+def test_an_option_is_not_checked_like_the_file(
+    tmp_path: Path, option: str, value: str, said: str
+) -> None:
+    ran = run("collect", "--once", "--config", config(tmp_path), option, value)
+
+    assert ran.code == EXIT_INPUT
+    assert said in ran.err
+
+
+@pytest.mark.parametrize("value", ["duckdb", "jsonl:", "loganalytics:x", "csv:x"])
+def test_a_sink_option_of_no_known_form_is_taken(
+    tmp_path: Path, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run("collect", "--once", "--config", config(tmp_path), "--sink", value)
+
+    assert ended.value.code == EXIT_USAGE
+    assert "must be loganalytics" in capsys.readouterr().err
+
+
+def test_what_was_set_aside_cannot_be_had_again(tmp_path: Path) -> None:
+    ledger(tmp_path)
+    parked = Parked("record-1", b'{"Record":{"Folders":["x"]}}')
+    with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
+        store.park(blob("b", datetime.now(UTC), STREAM), parked)
+
+    ran = run("ledger", "parked", "--config", config(tmp_path))
+
+    assert ran.code == EXIT_OK
+    assert json.loads(ran.out) == {
+        "tenant": TENANT,
+        "content_type": "Audit.Exchange",
+        "record_id": "record-1",
+        "sha256": parked.digest,
+        "parked": {"Record": {"Folders": ["x"]}},
+    }

@@ -1,0 +1,93 @@
+"""Where the collector's settings come from: options over the environment over a YAML file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TextIO
+
+import yaml
+
+from audit_feed.environment import PREFIX, Data, from_environment, over
+from audit_feed.errors import ConfigError
+from audit_feed.settings import Settings
+from mailvigil.errors import InputError
+
+_FILES = {"duckdb": "file", "jsonl": "folder"}
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the settings file."""
+    parser.add_argument("--config", type=Path, metavar="FILE.yaml",
+        help=f"settings; what {PREFIX}… says in the environment is laid over it")  # fmt: skip
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Add the options that are laid over file and environment."""
+    parser.add_argument("--since", metavar="24h",
+        help="how far back a stream is listed that is new here, at most 7d")  # fmt: skip
+    parser.add_argument("--sink", type=sink, metavar="KIND[:WHERE]",
+        help="loganalytics, duckdb:FILE or jsonl:FOLDER")  # fmt: skip
+
+
+def sink(text: str) -> Data:
+    """Return the settings of the sink that an option names.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none of the three forms.
+
+    """
+    kind, _, where = text.partition(":")
+    if kind == "loganalytics" and not where:
+        return {"kind": kind}
+    if kind in _FILES and where:
+        return {"kind": kind, _FILES[kind]: str(Path(where).absolute())}
+    raise argparse.ArgumentTypeError("must be loganalytics, duckdb:FILE or jsonl:FOLDER")
+
+
+def folder(args: argparse.Namespace) -> Path:
+    """Return what relative paths in the settings start from."""
+    return args.config.parent if args.config else Path()
+
+
+def settings(args: argparse.Namespace, err: TextIO) -> Settings:
+    """Return the settings that *args*, the environment and the file make together.
+
+    Raises:
+        InputError: The file cannot be read, or settings are wrong; all of them are named.
+
+    """
+    where = str(args.config or "the environment and the options")
+    file = _file(args.config, err) if args.config else {}
+    options = {name: value for name in ("since", "sink") if (value := getattr(args, name, None))}
+    try:
+        data = over(over(file, from_environment(os.environ)), options)
+        return Settings.load(data, folder(args))
+    except ConfigError as error:
+        listed = "".join(f"\n  {problem}" for problem in error.problems)
+        raise InputError(where, f"wrong settings:{listed}") from None
+
+
+def _file(path: Path, err: TextIO) -> Data:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(str(path), f"cannot be read: {type(error).__name__}", "mend it") from None
+    if not isinstance(data, Mapping):
+        raise InputError(str(path), "holds no settings", "it must be a YAML mapping")
+    if _holds_secret(data) and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        print(f"mailvigil: {path} holds a secret and others can read it (chmod 600)", file=err)
+    return data
+
+
+def _holds_secret(data: Data) -> bool:
+    tenants = data.get("tenants")
+    credentials = [
+        tenant.get("credential")
+        for tenant in (tenants if isinstance(tenants, list) else ())
+        if isinstance(tenant, Mapping)
+    ]
+    return any(isinstance(c, Mapping) and c.get("secret") for c in credentials)

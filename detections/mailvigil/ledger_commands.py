@@ -1,0 +1,167 @@
+"""``mailvigil ledger``: what is known of every hour, what was given up, what was set aside."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import BinaryIO, TextIO
+
+from audit_feed import app
+from audit_feed.blobs import Stream
+from audit_feed.ledger import BlobRow, HourStatement, State, retried
+from audit_feed.ledger_sqlite import SqliteLedger
+from audit_feed.settings import Settings
+from audit_feed.statement import statement
+from audit_feed.windows import RETENTION, Window, hour_of
+from mailvigil import collect_settings
+from mailvigil.collect_commands import seconds_too
+from mailvigil.collect_settings import add_config
+from mailvigil.errors import InputError
+from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command ``ledger``."""
+    ledger = commands.add_parser("ledger", help="say for any hour whether it is complete")
+    ledger.set_defaults(run=_ledger)
+    ledger.add_argument("action", nargs="?", choices=["show", "retry", "parked"], default="show",
+        help="show the statement, try rejected blobs again, or print as JSON lines what of a "
+        "record was too large for the workspace")  # fmt: skip
+    add_config(ledger)
+    ledger.add_argument("--since", type=seconds_too, default=RETENTION, metavar="7d", dest="span")
+    ledger.add_argument("--format", choices=["table", "json"], default="table")
+
+
+def _ledger(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    settings = collect_settings.settings(args, err)
+    if not settings.ledger.is_file():
+        raise InputError(str(settings.ledger), "no ledger yet", "run mailvigil collect first")
+    now = app.now()
+    window = Window(hour_of(now - args.span), now)
+    with closing(SqliteLedger(settings.ledger)) as store:
+        match args.action:
+            case "retry":
+                return _retry(store, window, now, out)
+            case "parked":
+                return _parked(store, out)
+            case _:
+                return _show(
+                    store, window, settings, _Streams(out, err), as_json=args.format == "json"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class _Streams:
+    """Where results and everything else go."""
+
+    out: TextIO
+    err: TextIO
+
+
+def _show(
+    store: SqliteLedger, window: Window, settings: Settings, to: _Streams, *, as_json: bool
+) -> int:
+    known = store.streams()
+    hours = [hour for stream in known for hour in statement(store, stream, window)]
+    lost = _lost(store, window)
+    wanted = [Stream(t.id, kind) for t in settings.tenants for kind in t.content_types]
+    never = [stream for stream in wanted if stream not in known]
+    for stream in never:
+        print(f"mailvigil: {stream.tenant} {stream.content_type}: never listed", file=to.err)
+    if as_json:
+        print(json.dumps([_as_json(hour, lost) for hour in hours], indent=2), file=to.out)
+    else:
+        _print_hours(hours, to.out)
+        for row in lost:
+            print(f"  {row.state}: {row.blob.id} ({row.last_error})", file=to.out)
+    open_hour = hour_of(window.end)
+    complete = not never and all(hour.complete for hour in hours if hour.hour < open_hour)
+    return EXIT_OK if complete else EXIT_FAILED
+
+
+def _parked(store: SqliteLedger, out: TextIO) -> int:
+    """Print what was taken out of records, with what finds the record again."""
+    for stream in store.streams():
+        for parked in store.parked(stream):
+            line = {
+                "tenant": stream.tenant,
+                "content_type": stream.content_type,
+                "record_id": parked.record_id,
+                "sha256": parked.digest,
+                "parked": json.loads(parked.data),
+            }
+            print(json.dumps(line), file=out)
+    return EXIT_OK
+
+
+def _lost(store: SqliteLedger, window: Window) -> list[BlobRow]:
+    """Return the blobs that were given up, for good or until somebody asks for them again."""
+    rows = (row for stream in store.streams() for row in store.rows(stream, window))
+    return [row for row in rows if row.state in {State.EXPIRED, State.REJECTED}]
+
+
+def _retry(store: SqliteLedger, window: Window, now: datetime, out: TextIO) -> int:
+    count = 0
+    for stream in store.streams():
+        for row in store.rows(stream, window):
+            if row.state is State.REJECTED:
+                store.put(retried(row, now))
+                count += 1
+    print(f"{count} rejected blobs will be tried again by the next run of collect", file=out)
+    return EXIT_OK
+
+
+def _as_json(hour: HourStatement, lost: Sequence[BlobRow]) -> dict[str, object]:
+    return {
+        "tenant": hour.stream.tenant,
+        "content_type": hour.stream.content_type,
+        "hour": _stamp(hour.hour),
+        "complete": hour.complete,
+        "listed_at": _stamp(hour.listed_at) if hour.listed_at else None,
+        "listed": hour.listed,
+        "delivered": hour.delivered,
+        "pending": hour.pending,
+        "expired": hour.expired,
+        "rejected": hour.rejected,
+        "records": hour.records,
+        "bytes": hour.sent,
+        "parked": hour.parked,
+        "lag_seconds": int(hour.lag.total_seconds()),
+        "lost_blobs": [
+            {"id": row.blob.id, "state": row.state.value, "error": row.last_error}
+            for row in lost
+            if row.blob.stream == hour.stream and hour_of(row.blob.created) == hour.hour
+        ],
+    }
+
+
+def _print_hours(hours: Sequence[HourStatement], out: TextIO) -> None:
+    """Print every hour that is not complete or holds anything, and one line for each stream."""
+    by_stream: dict[Stream, list[HourStatement]] = {}
+    for hour in hours:
+        by_stream.setdefault(hour.stream, []).append(hour)
+    for stream, stated in by_stream.items():
+        now_open, closed = stated[-1], stated[:-1]
+        missing = [hour for hour in closed if not hour.complete]
+        word = "complete" if not missing else f"NOT complete: {len(missing)} hours"
+        print(
+            f"{stream.tenant} {stream.content_type} {_stamp(stated[0].hour)} to "
+            f"{_stamp(now_open.hour)}: {word}; {sum(h.delivered for h in stated)} of "
+            f"{sum(h.listed for h in stated)} blobs, {sum(h.records for h in stated):,} records",
+            file=out,
+        )
+        for hour in missing:
+            print(
+                f"  {_stamp(hour.hour)} listed {hour.listed}, pending {hour.pending}, "
+                f"expired {hour.expired}, rejected {hour.rejected}"
+                f"{'' if hour.listed_at else ', never listed'}",
+                file=out,
+            )
+
+
+def _stamp(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
