@@ -13,8 +13,8 @@ unexport UV_PROJECT_ENVIRONMENT
 # -P: the folder sigma/ must not stand before pySigma's package of the same name.
 PYTHON := .venv/bin/python -P
 OLDEST := .tools/py311/bin/python -P
-# Two processes, each file of tests in one of them: fixtures of a file are made once.
-TWO := -n 2 --dist loadfile
+# Three processes for two cores, as many tests wait; a file in one of them, for its fixtures.
+PARALLEL := -n 3 --dist loadfile
 PROJECT := pyproject.toml uv.lock hatch_build.py .python-version
 
 # A checkout that was moved or copied, or lost its Python, is set up again.
@@ -30,16 +30,16 @@ demo: .venv/.ready ## Hunt a Storm-0558-like intrusion in a made-up tenant
 	@$(PYTHON) -m mailvigil demo
 
 test: .venv/.ready node_modules/.ready .tools/.chromium ## Run all tests
-	$(PYTHON) -m pytest $(TWO)
+	$(PYTHON) -m pytest $(PARALLEL)
 
 test-fast: .venv/.ready node_modules/.ready ## Run the tests that are not marked slow
-	$(PYTHON) -m pytest $(TWO) -m 'not slow and not proof'
+	$(PYTHON) -m pytest $(PARALLEL) -m 'not slow and not proof'
 
 test-oldest: .tools/py311/.ready node_modules/.ready ## Run the fast tests on Python 3.11
-	$(OLDEST) -m pytest $(TWO) -m 'not slow and not proof' -p no:cacheprovider
+	$(OLDEST) -m pytest $(PARALLEL) -m 'not slow and not proof' -p no:cacheprovider
 
 proof: .venv/.ready node_modules/.ready ## Run the long proofs, up to half an hour
-	$(PYTHON) -m pytest $(TWO) -m proof
+	$(PYTHON) -m pytest $(PARALLEL) -m proof
 
 check: .venv/.ready node_modules/.ready ## Lint, format, types, locks, rules
 	$(PYTHON) -m ruff check .

@@ -33,7 +33,7 @@ _LONGEST_ID = 1_000
 """Characters of a RecordId that are kept when a row is split; a GUID has 36."""
 
 _BRACKETS = 2
-_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
+_OPTIONS = orjson.OPT_UTC_Z
 
 
 @dataclass(frozen=True, slots=True)

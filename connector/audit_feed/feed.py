@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
-from urllib.parse import urlsplit
+from functools import cached_property
+from time import monotonic
+from typing import Protocol, cast
+from urllib.parse import urlencode, urlsplit
 
 import orjson
 import requests
-from requests import PreparedRequest
-from requests.auth import AuthBase
+from requests.adapters import HTTPAdapter
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
+from urllib3.exceptions import HTTPError
 
 from audit_feed.blobs import ContentBlob, Page, Stream
 from audit_feed.errors import (
@@ -29,10 +32,15 @@ from audit_feed.windows import Window
 TIMEOUT_SECONDS = (10, 60)
 """To connect, and between two pieces of an answer."""
 
+TOKEN_SECONDS = 10.0
+"""How long a token is used before its giver is asked again, which renews it minutes before its
+end; asking costs as much as parsing a blob."""
+
 CHUNK_BYTES = 262_144
 ERROR_BYTES = 65_536
 """How much of an error's body is read."""
 
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
 _UNAUTHORIZED = 401
 _OK = 200
 _TOO_MANY = 429
@@ -80,6 +88,7 @@ class Feed:
         tokens: Tokens,
         session: requests.Session,
         before_request: Callable[[], None],
+        seconds: Callable[[], float] = monotonic,
     ) -> None:
         """Ask *host* for *tenant*.
 
@@ -89,13 +98,22 @@ class Feed:
             tokens: Where tokens come from.
             session: Pool of connections, with the authorities to trust.
             before_request: Waits until the tenant's pace allows one more request.
+            seconds: A clock that never goes back.
 
         """
         self._tenant = tenant
         self._host = host.rstrip("/")
-        self._tokens = tokens
+        self._tokens = _Kept(tokens, seconds)
         self._session = session
         self._before_request = before_request
+
+    @cached_property
+    def _pool(self) -> HTTPConnectionPool:
+        """The session's pool for the host.
+
+        What ``requests`` does around it takes most of the time that a blob takes.
+        """
+        return pool_of(self._session, self._host)
 
     def subscriptions(self) -> Mapping[str, str]:
         """Return content type to status (``enabled``, ``disabled``)."""
@@ -111,9 +129,9 @@ class Feed:
         where = f"start {content_type}"
         url = self._url("subscriptions/start")
         with self._request("POST", url, {"contentType": content_type}, where) as answer:
-            code = "" if answer.status_code == _OK else _code(answer)
-            if answer.status_code != _OK and code != ALREADY_STARTED:
-                raise error_of(answer.status_code, code, _retry_after(answer), where)
+            code = "" if answer.status == _OK else _code(answer)
+            if answer.status != _OK and code != ALREADY_STARTED:
+                raise error_of(answer.status, code, _retry_after(answer), where)
 
     def page(self, stream: Stream, window: Window, address: str = "") -> Page:
         """Return one page of the blobs created in *window*.
@@ -150,8 +168,8 @@ class Feed:
         answer = self._ask("GET", url, {}, where)
         try:
             with answer:
-                yield from answer.iter_content(CHUNK_BYTES)
-        except requests.RequestException as error:
+                yield from answer.stream(CHUNK_BYTES)
+        except HTTPError as error:
             raise RetryError(where, f"broken off: {type(error).__name__}") from None
 
     def _url(self, path: str) -> str:
@@ -167,53 +185,82 @@ class Feed:
             )
         return address
 
-    def _ask(
-        self, method: str, url: str, query: Mapping[str, str], where: str
-    ) -> requests.Response:
+    def _ask(self, method: str, url: str, query: Mapping[str, str], where: str) -> BaseHTTPResponse:
         """Return a good answer, or raise what a bad one means."""
         answer = self._request(method, url, query, where)
-        if answer.status_code != _OK:
-            raise error_of(answer.status_code, _code(answer), _retry_after(answer), where)
+        if answer.status != _OK:
+            raise error_of(answer.status, _code(answer), _retry_after(answer), where)
         return answer
 
     def _request(
         self, method: str, url: str, query: Mapping[str, str], where: str
-    ) -> requests.Response:
+    ) -> BaseHTTPResponse:
         answer = self._once(method, url, query, where)
-        if answer.status_code == _UNAUTHORIZED:
+        if answer.status == _UNAUTHORIZED:
             answer.close()
+            self._tokens.forget()
             answer = self._once(method, url, query, where)
         return answer
 
     def _once(
         self, method: str, url: str, query: Mapping[str, str], where: str
-    ) -> requests.Response:
+    ) -> BaseHTTPResponse:
         self._before_request()
         given = "publisheridentifier=" in url.lower()
         own = {} if given else {"PublisherIdentifier": self._tenant}
+        headers = {**_HEADERS, "Authorization": f"Bearer {self._tokens()}"}
         try:
-            return self._session.request(
+            return self._pool.urlopen(
                 method,
-                url,
-                params={**query, **own},
-                auth=_Bearer(self._tokens()),
-                timeout=TIMEOUT_SECONDS,
-                stream=True,
-                allow_redirects=False,
+                _target(url, {**query, **own}),
+                headers=headers,
+                timeout=Timeout(*TIMEOUT_SECONDS),
+                retries=False,
+                redirect=False,
+                preload_content=False,
             )
-        except requests.RequestException as error:
+        except (HTTPError, requests.RequestException) as error:
             raise RetryError(where, f"no answer: {type(error).__name__}") from None
 
 
-class _Bearer(AuthBase):
-    """Sets the token. As a plain header it would give way to what a ``.netrc`` holds."""
+class _Kept:
+    """Keeps a token for ``TOKEN_SECONDS``. Two threads may ask for one at once; both are good."""
 
-    def __init__(self, token: str) -> None:
-        self._token = token
+    def __init__(self, tokens: Tokens, seconds: Callable[[], float]) -> None:
+        self._tokens = tokens
+        self._seconds = seconds
+        self._kept = ("", 0.0)
 
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
+    def __call__(self) -> str:
+        token, until = self._kept
+        now = self._seconds()
+        if not token or now >= until:
+            token = self._tokens()
+            self._kept = (token, now + TOKEN_SECONDS)
+        return token
+
+    def forget(self) -> None:
+        """Ask anew next time: the token was refused."""
+        self._kept = ("", 0.0)
+
+
+def pool_of(session: requests.Session, host: str) -> HTTPConnectionPool:
+    """Return the pool that *session* uses for *host*, with its authorities and proxies."""
+    adapter = session.get_adapter(host)
+    if not isinstance(adapter, HTTPAdapter):
+        raise TypeError(f"{host}: not served over HTTP")
+    given = session.merge_environment_settings(host, {}, None, None, None)
+    found = adapter.get_connection_with_tls_context(
+        requests.Request("GET", host).prepare(), given["verify"], given["proxies"], given["cert"]
+    )
+    return cast("HTTPConnectionPool", found)
+
+
+def _target(url: str, query: Mapping[str, str]) -> str:
+    """Return path and query of *url* with *query* added."""
+    parts = urlsplit(url)
+    asked = "&".join(part for part in (parts.query, urlencode(query)) if part)
+    return f"{parts.path or '/'}?{asked}" if asked else parts.path or "/"
 
 
 def _origin(address: str) -> tuple[str, str, int] | None:
@@ -246,29 +293,29 @@ def error_of(status: int, code: str, wait: timedelta | None, where: str) -> Audi
     return RetryError(where, f"HTTP {status}{f' {code}' if code else ''}")
 
 
-def _code(answer: requests.Response) -> str:
+def _code(answer: BaseHTTPResponse) -> str:
     """Return the error's own code: one word of it, never a body."""
     try:
         with answer:
-            found = orjson.loads(next(answer.iter_content(ERROR_BYTES), b""))
+            found = orjson.loads(answer.read(ERROR_BYTES, decode_content=True))
         code = _CODE.match(str(found["error"]["code"]))
-    except (ValueError, KeyError, TypeError, requests.RequestException):
+    except (ValueError, KeyError, TypeError, HTTPError):
         return ""
     return code[0] if code else ""
 
 
-def _retry_after(answer: requests.Response) -> timedelta | None:
+def _retry_after(answer: BaseHTTPResponse) -> timedelta | None:
     return retry_after(answer.headers.get("Retry-After", ""))
 
 
-def _json(answer: requests.Response, where: str) -> object:
+def _json(answer: BaseHTTPResponse, where: str) -> object:
     try:
         with answer:
-            return orjson.loads(answer.content)
-    except requests.RequestException as error:
+            return orjson.loads(answer.read(decode_content=True))
+    except HTTPError as error:
         raise RetryError(where, f"broken off: {type(error).__name__}") from None
     except ValueError:
-        raise RetryError(where, f"HTTP {answer.status_code}, not JSON") from None
+        raise RetryError(where, f"HTTP {answer.status}, not JSON") from None
 
 
 def _blob(stream: Stream, item: object) -> ContentBlob | None:

@@ -16,6 +16,7 @@ from azure.monitor.ingestion import LogsIngestionClient
 from audit_feed.chunk import Body
 from audit_feed.credentials import sign_in_error
 from audit_feed.errors import AccessError, RetryError
+from audit_feed.joint import BodyRefusedError, Joint
 from audit_feed.pace import retry_after
 
 DEADLINE = timedelta(minutes=2)
@@ -30,7 +31,10 @@ _FORBIDDEN = 403
 
 
 class LogAnalytics:
-    """A ``Sink`` in a Log Analytics workspace: one stream of one data collection rule."""
+    """A ``Sink`` in a Log Analytics workspace: one stream of one data collection rule.
+
+    Safe for threads; what they send at the same time goes in one request where it fits.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class LogAnalytics:
         self._stream = stream
         self._clock = clock
         self._sleep = sleep
+        self._joint = Joint()
 
     def send(self, body: Body, patience: timedelta = DEADLINE) -> None:
         """Send *body*; repeat what may pass for as long as *patience* lasts.
@@ -56,6 +61,9 @@ class LogAnalytics:
                 to work, so 403 is such a fault too.
 
         """
+        self._joint.send(body, lambda joined: self._until_taken(joined, patience))
+
+    def _until_taken(self, body: Body, patience: timedelta) -> None:
         data = gzip(body.data)
         deadline = self._clock() + patience
         wait = FIRST_WAIT
@@ -102,7 +110,7 @@ def _refusal(error: HttpResponseError) -> _Refusal:
             "ingestion", "HTTP 403 (Monitoring Metrics Publisher missing on the rule?)"
         ) from None
     if status not in REPEAT:
-        raise RetryError("ingestion", f"HTTP {status}") from None
+        raise BodyRefusedError(RetryError("ingestion", f"HTTP {status}")) from None
     headers: Mapping[str, str] = getattr(error.response, "headers", {})
     return _Refusal(retry_after(headers.get("Retry-After", "")), f"HTTP {status}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from math import isfinite
@@ -15,7 +15,7 @@ from audit_feed.errors import RetryError
 from audit_feed.shape import Record
 
 WHOLE_BYTES = 4_000_000
-"""A blob up to this size is parsed at once, which is ten times as fast as in pieces."""
+"""A blob up to this size is parsed at once; then, the records need not begin alike."""
 
 PIECE_BYTES = 1_000_000
 """About how much of a larger blob is parsed at a time."""
@@ -28,6 +28,8 @@ look for brackets inside of strings. No possessive repeats: Python 3.11 gets the
 _OPENING = frozenset((b"{", b"["))
 _LAST = frozenset((b'"', b""))
 _BEGIN = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*\[")
+_FIRST = re.compile(rb'(?:\xef\xbb\xbf)?[ \t\r\n]*\[[ \t\r\n]*(\{[ \t\r\n]*"[^"\\]{1,200}")')
+_BLANKS = b" \t\r\n"
 _COMMA = re.compile(rb"[ \t\r\n]*,")
 _END = re.compile(rb"[ \t\r\n]*\][ \t\r\n]*")
 
@@ -105,25 +107,68 @@ def _text_mended(value: object) -> object:
 
 
 def _in_pieces(where: str, chunks: Iterable[bytes], size: int) -> Iterator[Record]:
-    splitter = _Splitter(where, size)
-    for chunk in chunks:
+    stream = iter(chunks)
+    left, before = yield from _guessed(stream, size)
+    splitter = _Splitter(where, size, before)
+    for chunk in chain((left,), stream):
         if piece := splitter.feed(chunk):
             yield from _parsed(where, piece)
     yield from _parsed(where, splitter.end())
 
 
+def _guessed(
+    stream: Iterator[bytes], size: int
+) -> Generator[Record, None, tuple[bytes, re.Pattern[bytes]]]:
+    """Yield records for as long as each begins as the first one does; return what is left.
+
+    A guess where an element begins is right exactly when all before it is JSON. That costs no
+    more than parsing, a tenth of what finding the ends of elements costs. The second value is
+    what must stand before the elements that are left.
+    """
+    buffer, before, opening = bytearray(), _BEGIN, b""
+    for chunk in stream:
+        buffer += chunk
+        if len(buffer) < size:
+            continue
+        first = None if opening else _FIRST.match(buffer)
+        opening = first[1] if first else opening
+        del first  # a buffer that is looked at cannot shrink
+        end, found = _whole_before(buffer, opening, before)
+        if not found:
+            break
+        yield from found
+        del buffer[:end]
+        before = _COMMA
+    return bytes(buffer), before
+
+
+def _whole_before(
+    buffer: bytearray, opening: bytes, before: re.Pattern[bytes]
+) -> tuple[int, list[Record]]:
+    """Return the elements before the last *opening* and where they end; none when unsure."""
+    head = bytes(buffer[: buffer.rfind(opening)] if opening else b"").rstrip(_BLANKS)
+    frame = before.match(head)
+    if not frame or not head.endswith(b","):
+        return 0, []
+    try:
+        found = orjson.loads(b"[" + head[frame.end() : -1] + b"]")
+    except orjson.JSONDecodeError:
+        return 0, []
+    return len(head) - 1, found if all(isinstance(item, dict) for item in found) else []
+
+
 class _Splitter:
     """Finds where the elements of an array end, without parsing them."""
 
-    def __init__(self, where: str, size: int) -> None:
+    def __init__(self, where: str, size: int, before: re.Pattern[bytes]) -> None:
         self._where = where
         self._size = size
         self._buffer = bytearray()
         self._scanned = 0
         self._in_string = False
-        self._depth = 0
+        self._depth = 1 if before is _COMMA else 0
         self._last_end = 0
-        self._before = _BEGIN
+        self._before = before
 
     def feed(self, chunk: bytes) -> bytes:
         """Take in *chunk*; return an array of the elements that are whole, or ``b""``."""

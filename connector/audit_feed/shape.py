@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 
 import orjson
 
@@ -55,10 +55,17 @@ _ADDRESS_STEPS = [
     for pattern, replacement in ADDRESS_STEPS
 ]
 _time = re.compile(TIME_PATTERN, re.ASCII).fullmatch
+_ZONE = 3
+"""Group of ``TIME_PATTERN`` that is the zone."""
+
 _int = re.compile(INT_PATTERN, re.ASCII).fullmatch
 _long = re.compile(LONG_PATTERN, re.ASCII).fullmatch
 _app_in_client = re.compile(APP_IN_CLIENT_PATTERN).search
 _client = re.compile(PROTOCOL_PATTERN).search
+_KEPT, _KEPT_LENGTH = 4_096, 300
+"""How many addresses and clients are kept with what was read from them, and how long they are:
+a tenant has few, and a longer one may be as long as a record."""
+
 _TRUTH = {"true": True, "false": False}
 
 
@@ -74,26 +81,23 @@ def shape(record: Record, table: Table) -> Row:
 @cache
 def shaper(table: Table) -> Callable[[Record], Row]:
     """Return :func:`shape` for one table, with all that depends on the table worked out."""
-    empty: Row = {c.name: "" if c.type == "string" else None for c in table.columns}
+    empty = _empty(table)
     texts = {c.holds: c.name for c in table.columns if c.holds and c.read == "text"}
     verbatim = _verbatim(table)
-    derived = [(c.name, _DERIVED[c.read](c)) for c in table.columns if not c.holds and c.sources]
+    derived = _derived(table)
     rest_column = next((c.name for c in table.columns if c.read == "rest"), None)
 
     def run(record: Record) -> Row:
         row = empty.copy()
         rest: Row = {}
         for name, value in record.items():
-            if type(value) is str and name in texts:  # most of a record, in a third of the time
+            if name in texts and type(value) is str:  # most of a record, in a third of the time
                 row[texts[name]] = value
-                continue
-            held = False
-            for column, convert in verbatim.get(name, ()):
-                row[column], held = convert(value)
-            if not held:
+            elif name not in verbatim or not _filled(row, verbatim[name], value):
                 rest[name] = value
-        for column, read in derived:
-            row[column] = read(record)
+        for column, outer, read in derived:
+            if not outer or outer in record:
+                row[column] = read(record)
         if rest_column:
             row[rest_column] = rest
         return row
@@ -101,14 +105,40 @@ def shaper(table: Table) -> Callable[[Record], Row]:
     return run
 
 
-def _verbatim(table: Table) -> Mapping[str, tuple[tuple[str, Verbatim], ...]]:
-    """Return for each field the columns that hold it, and how."""
-    found: dict[str, tuple[tuple[str, Verbatim], ...]] = {}
+def _filled(row: Row, reads: list[tuple[Verbatim, list[str]]], value: object) -> bool:
+    """Set the columns that a field's value goes to; tell whether they hold it unchanged."""
+    held = False
+    for convert, columns in reads:
+        found, held = convert(value)
+        for column in columns:
+            row[column] = found
+    return held
+
+
+def _empty(table: Table) -> Row:
+    return {c.name: "" if c.type == "string" else None for c in table.columns}
+
+
+def _derived(table: Table) -> list[tuple[str, str, Derived]]:
+    """Return the columns that no field is held by: name, the field they need, how to read."""
+    columns = [c for c in table.columns if not c.holds and c.sources]
+    return [(c.name, _outer(c), _DERIVED[c.read](c)) for c in columns]
+
+
+def _outer(column: Column) -> str:
+    """Return the field without which *column* stays empty, or ``""`` where there is none."""
+    outer, dot, _ = column.sources[0].partition(".")
+    return outer if dot and len(column.sources) == 1 else ""
+
+
+def _verbatim(table: Table) -> Mapping[str, list[tuple[Verbatim, list[str]]]]:
+    """Return for each field how it is read, and the columns that are read so."""
+    found: dict[str, dict[Verbatim, list[str]]] = {}
     for column in table.columns:
         if column.holds:
-            before = found.get(column.holds, ())
-            found[column.holds] = (*before, (column.name, _VERBATIM[column.read]))
-    return found
+            reads = found.setdefault(column.holds, {})
+            reads.setdefault(_VERBATIM[column.read], []).append(column.name)
+    return {name: list(reads.items()) for name, reads in found.items()}
 
 
 def field(record: Record, path: str) -> object:
@@ -123,9 +153,9 @@ def field(record: Record, path: str) -> object:
 
 def text_of(value: object) -> str:
     """Return *value* as text: a string as it is, None as ``""``, all else as compact JSON."""
-    if isinstance(value, str):
-        return value
-    return "" if value is None else orjson.dumps(value).decode()
+    if value is None or isinstance(value, str):
+        return value or ""
+    return orjson.dumps(value).decode()
 
 
 def properties(value: object) -> dict[str, str]:
@@ -159,8 +189,12 @@ def _text(value: object) -> tuple[str, bool]:
     return (value, True) if isinstance(value, str) else (text_of(value), False)
 
 
-def _whole(matches: Callable[[str], object]) -> Verbatim:
+def _whole(matches: Callable[[str], object], digits: int) -> Verbatim:
+    end = 10**digits
+
     def convert(value: object) -> tuple[int | None, bool]:
+        if type(value) is int and -end < value < end:
+            return value, True
         text = text_of(value)
         fits = bool(matches(text))
         return int(text) if fits else None, fits and type(value) is int
@@ -175,33 +209,60 @@ def _bool(value: object) -> tuple[bool | None, bool]:
 
 
 def _utc(value: object) -> tuple[datetime | None, bool]:
-    if not isinstance(value, str) or not _time(value):
+    found = _time(value) if isinstance(value, str) else None
+    if not found:
         return None, False
+    zone = found[_ZONE]
     try:
-        time = datetime.fromisoformat(value)
-        return (time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)), True
+        time = datetime.fromisoformat(found[0] if zone else f"{found[0]}Z")
+        return (time.astimezone(UTC) if zone and zone != "Z" else time), True
     except (ValueError, OverflowError):
         return None, False
 
 
 def _first_text(column: Column) -> Callable[[Record], str]:
     """Return a reader of the first of the column's sources that is not empty."""
-    single = column.sources[0] if len(column.sources) == 1 else ""
-    outer, _, inner = single.partition(".")
+    first, *others = [_text_at(*source.split(".")) for source in column.sources]
+
+    def read(record: Record) -> str:
+        found = first(record)
+        for other in others:
+            if found:
+                break
+            found = other(record)
+        return found
+
+    return read if others else first
+
+
+def _text_at(outer: str, *inner: str) -> Callable[[Record], str]:
+    """Return a reader of the text under these names, each inside of the one before."""
+
+    def flat(record: Record) -> str:
+        return text_of(record.get(outer))
 
     def nested(record: Record) -> str:
         value = record.get(outer)
-        return text_of(value.get(inner)) if isinstance(value, dict) else ""
+        for name in inner:
+            if not isinstance(value, dict):
+                return ""
+            value = value.get(name)
+        return text_of(value)
 
-    def general(record: Record) -> str:
-        return next((t for s in column.sources if (t := text_of(field(record, s)))), "")
-
-    return nested if inner and "." not in inner else general
+    return nested if inner else flat
 
 
 def _address(column: Column) -> Derived:
     first = _first_text(column)
-    return lambda record: address(first(record))
+
+    def read(record: Record) -> str:
+        found = first(record)
+        return _kept_address(found) if len(found) <= _KEPT_LENGTH else address(found)
+
+    return read
+
+
+_kept_address = lru_cache(_KEPT)(address)
 
 
 def _caller(column: Column) -> Derived:
@@ -221,10 +282,18 @@ def _protocol(column: Column) -> Derived:
     source = column.sources[0]
 
     def read(record: Record) -> str:
-        found = _client(text_of(record.get(source)))
-        return found[1] if found else ""
+        text = text_of(record.get(source))
+        return _kept_protocol(text) if len(text) <= _KEPT_LENGTH else _protocol_in(text)
 
     return read
+
+
+def _protocol_in(text: str) -> str:
+    found = _client(text)
+    return found[1] if found else ""
+
+
+_kept_protocol = lru_cache(_KEPT)(_protocol_in)
 
 
 def _property(column: Column) -> Derived:
@@ -241,15 +310,15 @@ def _property(column: Column) -> Derived:
 
 def _named(pairs: list[object], name: str) -> str:
     for pair in pairs:
-        if isinstance(pair, dict) and pair.get("Name") == name:
+        if type(pair) is dict and pair.get("Name") == name:
             return text_of(pair.get("Value"))
     return ""
 
 
 _VERBATIM: Mapping[str, Verbatim] = {
     "text": _text,
-    "int": _whole(_int),
-    "long": _whole(_long),
+    "int": _whole(_int, 9),
+    "long": _whole(_long, 18),
     "bool": _bool,
     "utc": _utc,
 }

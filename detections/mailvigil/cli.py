@@ -14,7 +14,14 @@ from typing import BinaryIO, TextIO
 from rich.console import Console
 
 from audit_feed.errors import AuditFeedError
-from mailvigil import collect_commands, lab_commands, ledger_commands, rule_commands
+from mailvigil import (
+    collect_commands,
+    explain,
+    lab_commands,
+    ledger_commands,
+    query_commands,
+    rule_commands,
+)
 from mailvigil.apps import name_of
 from mailvigil.demo import DEMO_REPORT, run_demo
 from mailvigil.errors import InputError, MailvigilError
@@ -30,7 +37,7 @@ from mailvigil.exports.load import Limits
 from mailvigil.hunt import Hunted, Request, hunt
 from mailvigil.progress import Shown
 from mailvigil.replay import Plan
-from mailvigil.report import as_csv, as_json, print_table, visible
+from mailvigil.report import as_csv, as_json, counted, print_table, visible
 from mailvigil.reports import writing as reports
 from mailvigil.reports.context import context
 from mailvigil.rules import SEVERITIES, duration
@@ -131,7 +138,7 @@ def _warn(hunted: Hunted, style: str, err: TextIO) -> None:
             why = visible(replayed.refused)
             print(f"mailvigil: {replayed.rule.name} was not run: {why}", file=err)
     if style != "table" and hunted.unreadable:
-        print(f"mailvigil: {hunted.unreadable:,} row(s) could not be read:", file=err)
+        print(f"mailvigil: {counted(hunted.unreadable, 'row')} could not be read:", file=err)
         for file in hunted.load.files:
             for bad in file.unreadable[:10]:
                 print(f"  {visible(str(bad))}", file=err)
@@ -168,6 +175,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_hunt(commands)
     demo = commands.add_parser("demo", help="find an intrusion in a made-up tenant")
     demo.set_defaults(run=_demo)
+    explain.add_to(commands)
+    query_commands.add_to(commands)
     rule_commands.add_to(commands)
     lab_commands.add_to(commands)
     collect_commands.add_to(commands)

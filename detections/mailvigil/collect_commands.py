@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
-import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from socket import socket, socketpair
-from threading import Event, Thread, current_thread, main_thread
+from threading import Event, Thread
 from typing import BinaryIO, TextIO
 
 from audit_feed import app
@@ -29,6 +26,7 @@ from mailvigil.collect_settings import add_config, add_overrides
 from mailvigil.doctor import examine
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 from mailvigil.rules import duration
+from mailvigil.signals import heard
 from mailvigil.sinks import DuckdbSink, JsonlSink
 from mailvigil.workspace import open_workspace
 
@@ -39,7 +37,6 @@ RELIST = timedelta(seconds=2)
 PATIENCE = timedelta(minutes=10)
 """How long ``--once`` goes on with blobs that fail, before it leaves them to the next run."""
 
-_ENDS = (signal.SIGTERM, signal.SIGINT)
 RENEW_SECONDS = 30
 GRACE_SECONDS = 8
 """From the signal to the end, however much is in hand."""
@@ -90,7 +87,7 @@ def _collect(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextI
         if args.start:
             _start(settings, err)
         reporter = Reporter(store, sinks.health, collector.owner)
-        stack.enter_context(_stopping(stop))
+        stack.enter_context(heard(stop, GRACE_SECONDS))
         stack.enter_context(_renewing(collector, err))
         run = _Run(collector, reporter, out, err)
         code = _once(run) if args.once else _follow(run, args.poll)
@@ -124,49 +121,6 @@ def _sinks(settings: Settings, folder: Path, stop: Event) -> Iterator[_Sinks]:
         case _:
             health = app.log_analytics(settings, stop, app.HEALTH_STREAM)
             yield _Sinks(app.log_analytics(settings, stop), health)
-
-
-@contextmanager
-def _stopping(stop: Event) -> Iterator[None]:
-    """Let SIGTERM and SIGINT end the work after the blobs in hand.
-
-    A thread listens for them. The main thread may be about to wait for a lock: a signal that
-    comes then, or to another thread, does not wake it, and its handlers run when the wait ends.
-    """
-    if current_thread() is not main_thread():
-        yield
-        return
-    done = Event()
-    ear, mouth = socketpair()
-    mouth.settimeout(0)
-    listener = Thread(target=_listen, args=(ear, stop, done), daemon=True)
-    listener.start()
-    before = {number: signal.signal(number, lambda *_: None) for number in _ENDS}
-    descriptor = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(descriptor)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        done.set()
-        mouth.close()
-        listener.join()
-        ear.close()
-
-
-def _listen(ear: socket, stop: Event, done: Event) -> None:
-    """Set *stop* when a signal comes.
-
-    A request that hangs cannot be ended: after ``GRACE_SECONDS`` the process goes as in a crash,
-    which loses nothing, and the blobs in hand are sent again.
-    """
-    while number := ear.recv(1):
-        if number[0] in _ENDS:
-            stop.set()
-            if not done.wait(GRACE_SECONDS):
-                os._exit(EXIT_OK)
-            return
 
 
 @contextmanager

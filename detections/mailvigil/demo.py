@@ -25,7 +25,7 @@ from mailvigil.lab.scenario import (
     write_approved_csv,
     write_purview_csv,
 )
-from mailvigil.report import print_table
+from mailvigil.report import counted, print_table
 from mailvigil.reports import writing
 from mailvigil.reports.context import context
 
@@ -133,4 +133,4 @@ def _others(reported: Iterable[Reported], intruder: str) -> str:
     callers = [r.caller for r in reported]
     if intruder in callers:
         return "it too"
-    return f"nothing of it ({len(callers)} other caller(s))" if callers else "nothing"
+    return f"nothing of it ({counted(len(callers), 'other caller')})" if callers else "nothing"

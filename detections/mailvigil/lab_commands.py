@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -27,6 +25,7 @@ from mailvigil.lab.server.options import (
     TenantOptions,
 )
 from mailvigil.lab.server.publishing import Cut, Publication, Record, cut, happened
+from mailvigil.signals import heard
 
 SCENARIOS: Mapping[str, Scenario | None] = {
     "storm-0558": DEMO,
@@ -73,7 +72,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     """Serve until SIGINT or SIGTERM; what a user needs is printed when all is there."""
-    with tempfile.TemporaryDirectory(prefix="mailvigil-lab") as temporary, _asked_to_stop() as stop:
+    stop = Event()
+    with tempfile.TemporaryDirectory(prefix="mailvigil-lab") as temporary, heard(stop):
         folder = (args.folder or Path(temporary)).resolve()
         scenario = _dated(SCENARIOS[args.scenario], datetime.now(UTC))
         with Lab(_options(args, folder, scenario)) as lab:
@@ -153,16 +153,3 @@ def _print_ready(lab: Lab, config: Path, blobs: int, out: TextIO) -> None:
     ):
         print(f"{name + ':':27}{value}", file=out)
     print("ready; stop with Ctrl-C", file=out, flush=True)
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[Event]:
-    """Give an event that SIGINT and SIGTERM set, and put their handlers back at the end."""
-    stop = Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
-    try:
-        yield stop
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

@@ -178,21 +178,31 @@ def print_table(hunted: Hunted, console: Console) -> None:
 
 def summary_lines(hunted: Hunted) -> list[str]:
     """Return the sentences above the findings."""
-    files, skipped = len(hunted.load.files), len(hunted.load.skipped)
     lines = [
-        (
-            f"{hunted.records:,} records read from {files} file(s), "
-            f"{hunted.unreadable:,} unreadable, {skipped} other file(s) left out; "
-            f"{hunted.distinct:,} distinct MailItemsAccessed."
-        ),
+        f"{_read(hunted)}; {hunted.distinct:,} distinct MailItemsAccessed.",
         *(f"  unreadable: {bad}" for file in hunted.load.files for bad in file.unreadable[:_SHOWN]),
         *(f"  left out: {bad}" for bad in hunted.load.skipped[:_SHOWN]),
     ]
     if hunted.span:
         lines.append(f"Mail was read from {_short(hunted.span[0])} to {_short(hunted.span[1])}.")
     lines.extend(_rule_line(replayed) for replayed in hunted.replayed)
-    lines.append(f"{len(hunted.findings)} finding(s).")
+    lines.append(f"{counted(len(hunted.findings), 'finding')}.")
     return lines
+
+
+def counted(count: int, noun: str) -> str:
+    """Return *count* with *noun*, whose plural ends in s."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _read(hunted: Hunted) -> str:
+    files, skipped = len(hunted.load.files), len(hunted.load.skipped)
+    if not files and not skipped:
+        return f"{counted(hunted.distinct_records, 'record')} in the workspace"
+    return (
+        f"{counted(hunted.records, 'record')} read from {counted(files, 'file')}, "
+        f"{hunted.unreadable:,} unreadable, {counted(skipped, 'other file')} left out"
+    )
 
 
 def _rule_line(replayed: Replayed) -> str:
@@ -200,7 +210,8 @@ def _rule_line(replayed: Replayed) -> str:
         return f"  {replayed.rule.name}: not run: {replayed.refused}"
     few = insufficient(replayed)
     note = f"; {few} with an insufficient baseline, not judged" if few else ""
-    return f"  {replayed.rule.name} {replayed.rule.version}: {replayed.ticks} tick(s){note}"
+    at = counted(replayed.ticks, "tick")
+    return f"  {replayed.rule.name} {replayed.rule.version}: {at}{note}"
 
 
 def _table(found: Finding) -> Table:

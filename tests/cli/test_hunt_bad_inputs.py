@@ -101,7 +101,7 @@ def test_a_broken_row_hides_the_others_or_is_hidden(style: str, folder: Path) ->
     ran = run("hunt", "export.csv", "--format", style)
 
     assert ran.code == EXIT_OK
-    assert ran.err == f"mailvigil: 1 row(s) could not be read:\n  export.csv:4: {BROKEN_ROW}\n"
+    assert ran.err == f"mailvigil: 1 row could not be read:\n  export.csv:4: {BROKEN_ROW}\n"
     assert style == "csv" or (ran.summary["records"], ran.summary["unreadable"]) == (2, 1)
 
 
@@ -111,7 +111,7 @@ def test_the_table_does_not_name_a_broken_row(folder: Path) -> None:
     ran = run("hunt", "export.csv")
 
     assert (ran.code, ran.err) == (EXIT_OK, "")
-    assert "2 records read from 1 file(s), 1 unreadable" in ran.out
+    assert "2 records read from 1 file, 1 unreadable" in ran.out
     assert f"unreadable: export.csv:4: {BROKEN_ROW}" in ran.out
 
 

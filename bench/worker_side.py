@@ -1,0 +1,228 @@
+"""One measured side of ``bench/worker.py``, in a process of its own on one processor.
+
+    python bench/worker_side.py {ours|plain|steps} CONFIG PROCESSOR
+
+Prints JSON. ``ours`` is a whole pass of the collector, ``plain`` the loop that anybody would
+write first, ``steps`` the bare steps of the work, one at a time.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from threading import Event
+from urllib.parse import urlsplit
+
+import orjson
+import requests
+import urllib3
+import yaml
+from azure.monitor.ingestion import LogsIngestionClient
+
+from audit_feed import app
+from audit_feed.blobs import ContentBlob, Stream
+from audit_feed.choose import chooser
+from audit_feed.chunk import MAX_FIELD_BYTES
+from audit_feed.collector import Collector, Gate, Source, threads
+from audit_feed.credentials import FeedTokens, credential
+from audit_feed.deliver import Way
+from audit_feed.ingest import gzip
+from audit_feed.lean import Saving
+from audit_feed.ledger_sqlite import SqliteLedger
+from audit_feed.settings import Settings
+from audit_feed.windows import HOUR, Window, hour_of
+
+DAY = timedelta(days=1)
+STEP_BYTES = 40_000_000
+"""How much each bare step works on."""
+
+
+@dataclass(slots=True)
+class Spent:
+    """Seconds of wall clock and of this process's processor time."""
+
+    wall: float = 0.0
+    processor: float = 0.0
+
+
+class OpenGate(Gate):
+    """Holds nobody back: a tenant's quota is far below what is measured here."""
+
+    def wait(self) -> None:
+        """Go on at once."""
+
+
+@contextmanager
+def timed(spent: Spent) -> Iterator[None]:
+    """Add what the block takes."""
+    wall, processor = time.perf_counter(), time.process_time()
+    yield
+    spent.wall += time.perf_counter() - wall
+    spent.processor += time.process_time() - processor
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure one side and print what it took."""
+    side, config, processor = argv
+    os.sched_setaffinity(0, {int(processor)})
+    data = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+    settings = Settings.load(data, Path(config).parent)
+    found = {"ours": ours, "plain": plain, "steps": steps}[side](settings)
+    sys.stdout.write(json.dumps(found))
+    return 0
+
+
+def ours(settings: Settings) -> dict[str, float]:
+    """Run one pass of the collector, from an empty ledger to every blob delivered."""
+    spent = Spent()
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        store = SqliteLedger(Path(folder) / "ledger.sqlite")
+        collector = _collector(settings, store)
+        with timed(spent):
+            report = collector.run_pass()
+        store.close()
+    return {"wall": spent.wall, "processor": spent.processor, "blobs": report.delivered}
+
+
+def _collector(settings: Settings, store: SqliteLedger) -> Collector:
+    stop, saving, tenant = Event(), Saving(), settings.tenants[0]
+    gate = OpenGate(app.now, app.sleeper(stop))
+    feed = app.feed_of(tenant, settings, gate)
+    way = Way(
+        fetch=feed.fetch,
+        shape=app.shape_of(settings, saving),
+        wanted=chooser(settings.include, settings.exclude),
+        sink=app.log_analytics(settings, stop),
+        store=store,
+        clock=app.now,
+        stopped=stop.is_set,
+        field_limit=MAX_FIELD_BYTES,
+    )
+    streams = tuple(Stream(tenant.id, kind) for kind in tenant.content_types)
+    return Collector(
+        sources=(Source(streams, feed, way, gate),),
+        store=store,
+        owner="bench",
+        since=settings.since,
+        hands=threads(settings.workers),
+        clock=app.now,
+        stop=stop,
+    )
+
+
+def plain(settings: Settings) -> dict[str, float]:
+    """List, get, parse and upload blob after blob, as the libraries' documents show it."""
+    tenant, cloud, spent = settings.tenants[0], settings.cloud, Spent()
+    feed_credential = credential(tenant, cloud)
+    session, client = _session(settings), _client(settings)
+    values = settings.sink.values
+    with timed(spent):
+        blobs = _blobs(settings)
+        for blob in blobs:
+            token = feed_credential.get_token(f"{cloud.feed_audience}/.default").token
+            answer = session.get(
+                blob.uri,
+                params={"PublisherIdentifier": tenant.id},
+                headers={"Authorization": f"Bearer {token}"},
+                timeout=60,
+            )
+            answer.raise_for_status()
+            rows = [
+                {
+                    "TimeGenerated": record["CreationTime"],
+                    "RecordId": record["Id"],
+                    "Record": record,
+                }
+                for record in json.loads(answer.content)
+            ]
+            client.upload(values["dcr"], values["stream"], rows)  # type: ignore[arg-type]  # JSON
+    return {"wall": spent.wall, "processor": spent.processor, "blobs": len(blobs)}
+
+
+def steps(settings: Settings) -> dict[str, float]:
+    """Return the processor seconds that a megabyte takes in each bare step."""
+    bodies, download = _downloaded(settings)
+    size = sum(map(len, bodies)) / 1e6
+    parse, serialise, pack, upload = Spent(), Spent(), Spent(), Spent()
+    with timed(parse):
+        parsed = [orjson.loads(body) for body in bodies]
+    with timed(serialise):
+        written = [b",".join([orjson.dumps(record) for record in records]) for records in parsed]
+    joined = [b",".join(written[at : at + 19]) for at in range(0, len(written), 19)]
+    with timed(pack):
+        packed = [gzip(b"[" + body + b"]") for body in joined]
+    client, values = _client(settings), settings.sink.values
+    client.upload(values["dcr"], values["stream"], [])
+    with timed(upload):
+        for body in packed:
+            client.upload(values["dcr"], values["stream"], io.BytesIO(body))
+    each = {
+        "download": download,
+        "parse": parse,
+        "serialise": serialise,
+        "gzip": pack,
+        "upload": upload,
+    }
+    return {name: spent.processor / size for name, spent in each.items()}
+
+
+def _downloaded(settings: Settings) -> tuple[list[bytes], Spent]:
+    """Return bodies and what it took to get them, with a bare pool of connections."""
+    tenant, spent, bodies = settings.tenants[0], Spent(), list[bytes]()
+    token = FeedTokens(credential(tenant, settings.cloud), settings.cloud.feed_audience)()
+    parts = urlsplit(settings.cloud.feed)
+    pool = urllib3.HTTPSConnectionPool(
+        str(parts.hostname), parts.port or 443, ca_certs=settings.cloud.ca
+    )
+    paths = [urlsplit(blob.uri).path for blob in _blobs(settings)]
+    headers = {"Authorization": f"Bearer {token}"}
+    asked = f"?PublisherIdentifier={tenant.id}"
+    pool.request("GET", paths[0] + asked, headers=headers)  # the connection is made
+    with timed(spent):
+        for path in paths:
+            bodies.append(pool.request("GET", path + asked, headers=headers).data)
+    return bodies, spent
+
+
+def _blobs(settings: Settings) -> list[ContentBlob]:
+    """Return every blob that the feed lists of the last day."""
+    tenant = settings.tenants[0]
+    feed = app.feed_of(tenant, settings, OpenGate(app.now, app.sleeper(Event())))
+    end = hour_of(app.now()) + HOUR
+    stream, window = Stream(tenant.id, tenant.content_types[0]), Window(end - DAY, end)
+    page = feed.page(stream, window)
+    blobs = [*page.blobs]
+    while page.next:
+        page = feed.page(stream, window, page.next)
+        blobs += page.blobs
+    return blobs
+
+
+def _session(settings: Settings) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False  # REQUESTS_CA_BUNDLE would win over the given authorities
+    session.verify = settings.cloud.ca
+    return session
+
+
+def _client(settings: Settings) -> LogsIngestionClient:
+    cloud = settings.cloud
+    return LogsIngestionClient(
+        settings.sink.values["endpoint"],
+        credential(settings.tenants[0], cloud),
+        credential_scopes=[f"{cloud.ingestion_audience}/.default"],
+        connection_verify=cloud.ca,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
