@@ -220,3 +220,25 @@ def test_a_record_larger_than_a_piece_comes_whole() -> None:
     found = list(records("blob", chunks, Sizes(whole=1_000, piece=1_000)))
 
     assert found == [{"Id": "a"}, giant, {"Id": "b"}]
+
+
+@pytest.mark.parametrize("piece", [1, 40, 90, 400])
+def test_records_inside_of_records_that_begin_alike_are_not_taken_for_records(piece: int) -> None:
+    found = [
+        {"Id": str(number), "Items": [{"Id": '{"Id"'}, {"Id": "b", "In": [{"Id": "c"}]}]}
+        for number in range(30)
+    ]
+    text = orjson.dumps(found)
+    chunks = [text[at : at + 50] for at in range(0, len(text), 50)]
+
+    assert list(records("blob", chunks, Sizes(whole=0, piece=piece))) == found
+
+
+@pytest.mark.parametrize("bad", [b',,{"Id":"3"}', b'{"Id":"3"}', b',3,{"Id":"3"}', b"],[{}"])
+def test_what_stands_wrong_between_records_that_begin_alike_is_an_error(bad: bytes) -> None:
+    text = b'[{"Id":"1"},{"Id":"2"}' + bad + b',{"Id":"4"},{"Id":"5"}]'
+
+    for size in (1, 5, 11, len(text)):
+        chunks = [text[at : at + size] for at in range(0, len(text), size)]
+        got = read_until_error(chunks, SMALL)
+        assert got == [{"Id": "1"}, {"Id": "2"}][: len(got)]
