@@ -8,6 +8,7 @@ MAKEFLAGS += --no-builtin-rules
 
 # What a caller's shell may hold for another project.
 unexport VIRTUAL_ENV CONDA_PREFIX PYTHONPATH PYTHONHOME PYTHONOPTIMIZE PYTHONSTARTUP
+unexport PYTHONDONTWRITEBYTECODE
 unexport UV_PROJECT_ENVIRONMENT
 
 # -P: the folder sigma/ must not stand before pySigma's package of the same name.
