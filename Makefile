@@ -27,7 +27,7 @@ set_up_here = $(shell test "$$(cat $(1)/.ready 2>/dev/null)" = "$$(pwd)" \
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/.ready ## Hunt a Storm-0558-like intrusion in a made-up tenant
+demo: .venv/.ready node_modules/.ready ## Hunt a Storm-0558-like intrusion in a made-up tenant
 	@$(PYTHON) -m mailvigil demo
 
 test: .venv/.ready node_modules/.ready .tools/.chromium ## Run all tests
