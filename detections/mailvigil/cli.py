@@ -23,6 +23,7 @@ from mailvigil import (
     rule_commands,
 )
 from mailvigil.apps import name_of
+from mailvigil.arguments import length, moment, positive
 from mailvigil.demo import DEMO_REPORT, run_demo
 from mailvigil.errors import InputError, MailvigilError
 from mailvigil.exit_codes import (
@@ -40,7 +41,7 @@ from mailvigil.replay import Plan
 from mailvigil.report import as_csv, as_json, counted, print_table, visible
 from mailvigil.reports import writing as reports
 from mailvigil.reports.context import context
-from mailvigil.rules import SEVERITIES, duration
+from mailvigil.rules import SEVERITIES
 
 _HUNT_EXAMPLES = """
 examples:
@@ -54,11 +55,6 @@ examples:
 exit codes: 0 done; 1 a rule of the content is wrong; 2 wrong usage; 4 a file cannot be used;
 5 a finding of the severity given with --fail-on, or above; 6 a rule could not be run
 """
-
-
-_LONGEST = timedelta(days=10_000)
-"""Longer ones lead to times that the database does not know, and so to silence."""
-_TOO_LONG = f"must be at most {_LONGEST.days}d"
 
 
 def main(argv: Sequence[str], stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
@@ -201,7 +197,7 @@ def _add_hunt(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     add("--rules", action="append", default=[], metavar="ID,…", help="only these rules")
     add("--approved", type=Path, metavar="FILE.csv", help="callers that the tenant accepts")
     add("--strict", action="store_true", help="refuse a file with anything unreadable")
-    add("--max-unpacked", type=_positive, default=64, metavar="GIB",
+    add("--max-unpacked", type=positive, default=64, metavar="GIB",
         help="refuse archives that unpack to more (default: 64)")  # fmt: skip
     add("--fail-on", choices=[s.lower() for s in SEVERITIES], help="exit with 5 on a finding")
     _add_replay(hunting)
@@ -211,12 +207,12 @@ def _add_hunt(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _add_replay(hunting: argparse.ArgumentParser) -> None:
     group = hunting.add_argument_group("replay")
     add = group.add_argument
-    add("--step", type=_duration, default=timedelta(days=1), metavar="1d",
+    add("--step", type=length, default=timedelta(days=1), metavar="1d",
         help="time between two evaluations (default: 1d)")  # fmt: skip
-    add("--as-of", type=_time, metavar="TIME", help="one evaluation, as at that time (UTC)")
-    add("--min-history", type=_duration, metavar="7d",
+    add("--as-of", type=moment, metavar="TIME", help="one evaluation, as at that time (UTC)")
+    add("--min-history", type=length, metavar="7d",
         help="history that a first-seen rule needs (default: the rule's own)")  # fmt: skip
-    add("--memory", type=_duration, metavar="14d",
+    add("--memory", type=length, metavar="14d",
         help="how far back a caller counts as known (default: all of the data)")  # fmt: skip
 
 
@@ -228,34 +224,6 @@ def _add_memory(hunting: argparse.ArgumentParser) -> None:
     kept = group.add_mutually_exclusive_group()
     kept.add_argument("--save", type=Path, metavar="FILE", help="keep the workspace in FILE")
     kept.add_argument("--workspace", type=Path, metavar="FILE", help="hunt in a kept workspace")
-
-
-def _duration(text: str) -> timedelta:
-    try:
-        found = duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    except OverflowError as error:
-        raise argparse.ArgumentTypeError(_TOO_LONG) from error
-    if not found:
-        raise argparse.ArgumentTypeError("must be longer than nothing")
-    if found > _LONGEST:
-        raise argparse.ArgumentTypeError(_TOO_LONG)
-    return found
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return int(text)
-
-
-def _time(text: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-01-31T12:00") from error
 
 
 def run() -> int:

@@ -22,10 +22,10 @@ from audit_feed.ledger_sqlite import SqliteLedger
 from audit_feed.settings import Settings
 from audit_feed.statement import Reporter
 from mailvigil import collect_settings
+from mailvigil.arguments import short_length
 from mailvigil.collect_settings import add_config, add_overrides
 from mailvigil.doctor import examine
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
-from mailvigil.rules import duration
 from mailvigil.signals import heard
 from mailvigil.sinks import DuckdbSink, JsonlSink
 from mailvigil.workspace import open_workspace
@@ -52,26 +52,11 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     how = collect.add_mutually_exclusive_group()
     how.add_argument("--once", action="store_true", help="deliver what is there, then end")
     how.add_argument("--follow", action="store_true", help="go on until told to stop (default)")
-    collect.add_argument("--poll", type=seconds_too, default=timedelta(minutes=1), metavar="1m",
+    collect.add_argument("--poll", type=short_length, default=timedelta(minutes=1), metavar="1m",
         help="time between two passes")  # fmt: skip
     doctor = commands.add_parser("doctor", help="look for what keeps a collector from working")
     doctor.set_defaults(run=_doctor)
     add_config(doctor)
-
-
-def seconds_too(text: str) -> timedelta:
-    """Return a length of time as the rules write it, or in seconds (``2s``).
-
-    Raises:
-        argparse.ArgumentTypeError: It is none.
-
-    """
-    if text.endswith("s") and text[:-1].isdecimal():
-        return timedelta(seconds=int(text[:-1]))
-    try:
-        return duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _collect(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:

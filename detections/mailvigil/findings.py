@@ -8,6 +8,7 @@ from datetime import datetime
 from string import Template
 
 from audit_feed.shape import NO_CALLER
+from mailvigil import row_values
 from mailvigil.engine import Row
 from mailvigil.replay import Alert
 from mailvigil.rules import SEVERITIES, Rule
@@ -83,8 +84,8 @@ def finding(rule: Rule, alerts: Sequence[Alert], whole: Row, name_of: NameOf) ->
     return Finding(
         rule=rule,
         key={name: str(first[name]) for name in rule.by},
-        first=_time(row["FirstSeen"]),
-        last=_time(row["LastSeen"]),
+        first=row_values.time(row["FirstSeen"]),
+        last=row_values.time(row["LastSeen"]),
         first_alert=alerts[0].tick,
         alerts=len(alerts),
         callers=callers,
@@ -93,8 +94,8 @@ def finding(rule: Rule, alerts: Sequence[Alert], whole: Row, name_of: NameOf) ->
         users=_texts(row["Users"]),
         addresses=_texts(row["Addresses"]),
         sessions=_texts(row["Sessions"]),
-        operations=_number(row["OperationCount"]),
-        records=_number(row["Records"]),
+        operations=row_values.number(row["OperationCount"]),
+        records=row_values.number(row["Records"]),
         why=_why(rule, row, callers),
     )
 
@@ -121,13 +122,3 @@ def _word(value: object) -> str:
 
 def _texts(value: object) -> tuple[str, ...]:
     return tuple(sorted(str(v) for v in value if v)) if isinstance(value, list) else ()
-
-
-def _number(value: object) -> int:
-    return int(value) if isinstance(value, int | float) else 0
-
-
-def _time(value: object) -> datetime:
-    if isinstance(value, datetime):
-        return value
-    raise TypeError(value)

@@ -18,7 +18,7 @@ from audit_feed.settings import Settings
 from audit_feed.statement import statement
 from audit_feed.windows import RETENTION, Window, hour_of
 from mailvigil import collect_settings
-from mailvigil.collect_commands import seconds_too
+from mailvigil.arguments import short_length
 from mailvigil.collect_settings import add_config
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
@@ -32,7 +32,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help="show the statement, try rejected blobs again, or print as JSON lines what of a "
         "record was too large for the workspace")  # fmt: skip
     add_config(ledger)
-    ledger.add_argument("--since", type=seconds_too, default=RETENTION, metavar="7d", dest="span")
+    ledger.add_argument("--since", type=short_length, default=RETENTION, metavar="7d", dest="span")
     ledger.add_argument("--format", choices=["table", "json"], default="table")
 
 

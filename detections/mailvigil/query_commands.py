@@ -14,6 +14,7 @@ import duckdb
 from rich.console import Console
 
 from mailvigil.answers import Answer, as_csv, as_json, print_answer
+from mailvigil.arguments import moment, positive
 from mailvigil.content import content_root, load_functions
 from mailvigil.engine import Engine, NotRunError, Query, QueryError
 from mailvigil.errors import InputError
@@ -64,10 +65,10 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     add("kql", metavar="KQL", help="the query, as one argument")
     add("paths", nargs="*", metavar="PATH", help="files, folders, patterns, - for standard input")
     add("--workspace", type=Path, metavar="FILE", help="read a kept workspace instead of exports")
-    add("--as-of", type=_time, metavar="TIME",
+    add("--as-of", type=moment, metavar="TIME",
         help="what now() is; later records are not seen (UTC; default: the present)")  # fmt: skip
     add("--format", choices=["table", "json", "csv"], default="table")
-    add("--limit", type=_positive, metavar="N",
+    add("--limit", type=positive, metavar="N",
         help=f"print at most N rows (default: {TABLE_ROWS:,} in a table, else all)")  # fmt: skip
 
 
@@ -185,17 +186,3 @@ def _print(answer: Answer, style: str, out: TextIO) -> None:
         out.write(as_csv(answer))
     else:
         print_answer(answer, Console(file=out))
-
-
-def _time(text: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-01-31T12:00") from error
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return int(text)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
+from mailvigil import row_values
 from mailvigil.compile import PIPELINE, record_level
 from mailvigil.engine import Engine, Query, Row
 from mailvigil.findings import Finding
@@ -281,17 +282,21 @@ def _first(most: int, *lists: Sequence[str]) -> tuple[str, ...]:
 
 
 def _coverage(engine: Engine) -> Coverage:
-    hours = [_time(row["Hour"]) for row in _rows(engine, _HOURS) if row["Hour"] is not None]
+    hours = [
+        row_values.time(row["Hour"]) for row in _rows(engine, _HOURS) if row["Hour"] is not None
+    ]
     unlogged = [
-        Unlogged(str(row["Mailbox"]), _number(row["Records"]), _time(row["LastSeen"]))
+        Unlogged(
+            str(row["Mailbox"]), row_values.number(row["Records"]), row_values.time(row["LastSeen"])
+        )
         for row in _rows(engine, _UNREAD)
     ]
     throttled = [
         Throttled(
             str(row["Mailbox"]),
-            _time(row["FirstSeen"]),
-            _time(row["LastSeen"]),
-            _number(row["Records"]),
+            row_values.time(row["FirstSeen"]),
+            row_values.time(row["LastSeen"]),
+            row_values.number(row["Records"]),
         )
         for row in _rows(engine, _THROTTLED)
     ]
@@ -340,57 +345,43 @@ def _samples_of(
     found: dict[UUID, list[Record]] = {finding_id(f): [] for f in findings}
     ids = list(found)
     for row in engine.run(first, END_OF_TIME):
-        found[ids[_number(row["Number"])]].append(_record(row))
+        found[ids[row_values.number(row["Number"])]].append(_record(row))
     return {id_: tuple(records) for id_, records in found.items()}
 
 
 def _record(row: Row) -> Record:
     return Record(
-        time=_time(row["EventTime"]),
-        id=_text(row["RecordId"]),
-        user=_text(row["UserId"]),
-        mailbox=_text(row["Mailbox"]),
-        caller=_text(row["Caller"]),
-        protocol=_text(row["Protocol"]),
-        address=_text(row["ClientAddress"]),
-        client=_text(row["ClientInfoString"]),
-        session=_text(row["SessionId"]),
-        operations=_number(row["OperationCount"]),
-        access=_text(row["MailAccessType"]),
+        time=row_values.time(row["EventTime"]),
+        id=row_values.text(row["RecordId"]),
+        user=row_values.text(row["UserId"]),
+        mailbox=row_values.text(row["Mailbox"]),
+        caller=row_values.text(row["Caller"]),
+        protocol=row_values.text(row["Protocol"]),
+        address=row_values.text(row["ClientAddress"]),
+        client=row_values.text(row["ClientInfoString"]),
+        session=row_values.text(row["SessionId"]),
+        operations=row_values.number(row["OperationCount"]),
+        access=row_values.text(row["MailAccessType"]),
         throttled=row["IsThrottled"] == "True",
-        folder=_text(row["ParentFolderPath"]),
+        folder=row_values.text(row["ParentFolderPath"]),
     )
 
 
 def _access(row: Row) -> Access:
     return Access(
-        caller=_text(row["Caller"]),
-        mailbox=_text(row.get("Mailbox")),
-        first=_time(row["FirstSeen"]),
-        last=_time(row["LastSeen"]),
-        records=_number(row["Records"]),
-        operations=_number(row["OperationCount"]),
+        caller=row_values.text(row["Caller"]),
+        mailbox=row_values.text(row.get("Mailbox")),
+        first=row_values.time(row["FirstSeen"]),
+        last=row_values.time(row["LastSeen"]),
+        records=row_values.number(row["Records"]),
+        operations=row_values.number(row["OperationCount"]),
     )
 
 
 def _activity(row: Row) -> Activity:
     return Activity(
-        _text(row["Caller"]),
-        _time(row["Bin"]),
-        _number(row["Records"]),
-        _number(row["OperationCount"]),
+        row_values.text(row["Caller"]),
+        row_values.time(row["Bin"]),
+        row_values.number(row["Records"]),
+        row_values.number(row["OperationCount"]),
     )
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
-
-
-def _number(value: object) -> int:
-    return int(value) if isinstance(value, int | float) else 0
-
-
-def _time(value: object) -> datetime:
-    if isinstance(value, datetime):
-        return value
-    raise TypeError(value)

@@ -1,0 +1,77 @@
+"""Types of arguments that several commands take. Each refuses what it cannot read."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime, timedelta
+
+from mailvigil.rules import duration
+
+_LONGEST = timedelta(days=10_000)
+"""Longer ones lead to times that the database does not know, and so to silence."""
+_TOO_LONG = f"must be at most {_LONGEST.days}d"
+
+
+def positive(text: str) -> int:
+    """Return a whole number above 0.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+
+    """
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
+def moment(text: str) -> datetime:
+    """Return an ISO 8601 time as aware UTC; without a zone it is UTC.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+
+    """
+    try:
+        time = datetime.fromisoformat(text)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-01-31T12:00") from error
+
+
+def length(text: str) -> timedelta:
+    """Return a length of time as the rules write it (``7d``), above 0 and at most 10,000 days.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+
+    """
+    try:
+        return _bounded(duration(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    except OverflowError as error:
+        raise argparse.ArgumentTypeError(_TOO_LONG) from error
+
+
+def short_length(text: str) -> timedelta:
+    """Return a length of time as :func:`length` does, or in seconds (``2s``).
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+
+    """
+    seconds = text.removesuffix("s")
+    if seconds == text or not seconds.isdecimal():
+        return length(text)
+    try:
+        return _bounded(timedelta(seconds=int(seconds)))
+    except OverflowError as error:
+        raise argparse.ArgumentTypeError(_TOO_LONG) from error
+
+
+def _bounded(found: timedelta) -> timedelta:
+    if not found:
+        raise argparse.ArgumentTypeError("must be longer than nothing")
+    if found > _LONGEST:
+        raise argparse.ArgumentTypeError(_TOO_LONG)
+    return found
