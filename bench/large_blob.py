@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -111,17 +109,26 @@ def _options(folder: Path) -> LabOptions:
     )
 
 
+# A process begins with the peak of the one that started it, so a small one starts the collector.
+_MEASURED = """
+import json, os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=sys.stderr)
+_, status, used = os.wait4(process.pid, 0)
+process.returncode = os.waitstatus_to_exitcode(status)
+wall = time.perf_counter() - start
+print(json.dumps([wall, used.ru_utime + used.ru_stime, used.ru_maxrss]))
+"""
+
+
 def _collect(config: Path, limit: int) -> tuple[float, float, int]:
     """Run the collector to its end; return seconds, seconds of processor, and peak memory."""
     command = [sys.executable, "-P", "-m", "mailvigil", "collect", "--once", "--config"]
     limited = ["sh", "-c", f'ulimit -d {limit // 1024} && exec "$@"', "sh", *command, str(config)]
-    start = time.perf_counter()
-    process = subprocess.Popen(limited, stdout=sys.stderr)  # noqa: S603 - our own command
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    unit = 1 if sys.platform == "darwin" else 1024
-    wall = time.perf_counter() - start
-    return wall, used.ru_utime + used.ru_stime, used.ru_maxrss * unit
+    measured = [sys.executable, "-I", "-S", "-c", _MEASURED, *limited]
+    done = subprocess.run(measured, stdout=subprocess.PIPE, check=True)  # noqa: S603 - our own
+    wall, processor, peak = json.loads(done.stdout)
+    return wall, processor, peak * (1 if sys.platform == "darwin" else 1024)
 
 
 def _rows(lab: Lab) -> int:

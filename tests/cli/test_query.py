@@ -10,7 +10,8 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,10 +20,26 @@ import pytest
 
 from cli.command import KNOWN, NEWCOMER, Ran, hunt, intruded, read_at, run
 from exports.written import Record, lines, purview
+from mailvigil import query_commands
+from mailvigil.content import content_root, load_functions
 from mailvigil.exit_codes import EXIT_INPUT, EXIT_NOT_RUN, EXIT_OK
+from mailvigil.validate import Validator
 
 BY_CALLER = "MailItemsAccessed() | summarize Records = count() by Caller | sort by Records desc"
 CONTROL = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+@pytest.fixture(scope="module")
+def parser() -> Iterator[Validator]:
+    """Return Microsoft's parser with the functions of the pack."""
+    with Validator(load_functions(content_root())) as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def _one_parser(parser: Validator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all queries have the same parser: to start one takes longer than any query here."""
+    monkeypatch.setattr(query_commands, "Validator", lambda _functions: nullcontext(parser))
 
 
 def rows(kql: str, *argv: object, stdin: bytes = b"") -> list[dict[str, object]]:
