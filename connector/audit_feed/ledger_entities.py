@@ -147,13 +147,12 @@ def _unreadable(entity: Entity, error: Exception) -> LedgerError:
 class HourRow:
     """What is kept of an hour. ``etag`` is of the entity as it was read.
 
-    An hour is *open* while a blob of it may not be in a final state; ``summary`` is its
-    statement from the moment when it was closed, for as long as it stays so.
+    ``summary`` is the hour's statement from the moment when it was closed; None while it is
+    open, because it may be listed again or a blob of it may not be in a final state.
     """
 
     hour: datetime
     listed_at: datetime | None
-    open: bool
     summary: HourStatement | None
     etag: str = ""
 
@@ -168,19 +167,18 @@ def hour_row(stream: Stream, entity: Entity, etag: str = "") -> HourRow:
     try:
         hour = hour_from(entity["RowKey"])
         listed_at = time(entity["listed_at"]) if entity.get("listed_at") else None
-        is_open = entity.get("open", False)
-        summary = None if is_open else _summary(stream, hour, listed_at, entity)
+        closed = entity["closed"]
+        summary = _summary(stream, hour, listed_at, entity) if closed else None
     except (KeyError, ValueError, TypeError) as error:
         raise _unreadable(entity, error) from None
-    return HourRow(hour, listed_at, bool(is_open), summary, etag)
+    return HourRow(hour, listed_at, summary, etag)
 
 
 def _summary(
     stream: Stream, hour: datetime, listed_at: datetime | None, entity: Entity
-) -> HourStatement | None:
-    """Return the closed hour's statement; an hour that never had a blob has an empty one."""
-    sums = {name: int(_text(entity.get(name, "0"))) for name in _SUMS}
-    lag = int(_text(entity.get("lag", "0"))) * _MICROSECOND
+) -> HourStatement:
+    sums = {name: int(_text(entity[name])) for name in _SUMS}
+    lag = int(_text(entity["lag"])) * _MICROSECOND
     return HourStatement(stream=stream, hour=hour, listed_at=listed_at, pending=0, lag=lag, **sums)
 
 
@@ -189,7 +187,7 @@ def closed(statement: HourStatement) -> dict[str, object]:
     return {
         "PartitionKey": stream_key(statement.stream),
         "RowKey": hour_key(statement.hour),
-        "open": False,
+        "closed": True,
         "lag": str(statement.lag // _MICROSECOND),
         **{name: str(getattr(statement, name)) for name in _SUMS},
     }

@@ -51,7 +51,7 @@ from audit_feed.ledger_entities import (
     text,
     time,
 )
-from audit_feed.windows import HOUR, Window, hour_of
+from audit_feed.windows import HOUR, RETENTION, Window, hour_of
 
 FORMAT = 1
 """Version of what is in the tables. Another one is refused."""
@@ -105,7 +105,8 @@ class TableLedger:
         self._told = told
         self._held = ""
         self._known = _Known(KEPT)
-        with _translated("open"):
+        self._seen: set[Key] = set()
+        with translated("open"):
             made = [service.create_table_if_not_exists(prefix + part) for part in
                     ("hours", "blobs", "parked")]  # fmt: skip
         self._hours, self._blobs, self._parked = made
@@ -113,7 +114,7 @@ class TableLedger:
 
     def _check_format(self) -> None:
         """Write the version where there is nothing at all; elsewhere it must be ours."""
-        with _translated("open"):
+        with translated("open"):
             found = _get(self._hours, _FORMAT_KEY)
             if found is None:
                 if next(iter(self._hours.list_entities(results_per_page=1)), None):
@@ -130,7 +131,7 @@ class TableLedger:
     def hold(self, owner: str, now: datetime, until: datetime) -> None:
         """Take or renew the lease; see ``LedgerStore.hold``."""
         lease = {**_LEASE_KEY, "owner": owner, "until": text(until)}
-        with _translated("lease"):
+        with translated("lease"):
             found = _get(self._hours, _LEASE_KEY)
             if found and found["owner"] not in {"", owner} and now < time(found["until"]):
                 raise LeaseHeldError("ledger: another collector works with it (stop it first)")
@@ -144,7 +145,7 @@ class TableLedger:
         """Give the lease back; see ``LedgerStore.release``."""
         if not owner:
             return
-        with _translated("lease"):
+        with translated("lease"):
             found = _get(self._hours, _LEASE_KEY)
             if found and found["owner"] == owner:
                 _replaced(self._hours, {**_LEASE_KEY, "owner": "", "until": ""}, _etag(found))
@@ -166,13 +167,24 @@ class TableLedger:
             new += self._add(stream, where, of)
         if new:
             self._told(new)
-        noted = [
-            {"PartitionKey": stream_key(stream), "RowKey": hour_key(h), "listed_at": text(now)}
-            for h in hours
-        ]
-        with _translated("note"):
-            _upserted(self._hours, noted)
+        with translated("note"):
+            _upserted(self._hours, [self._listed(stream, hour, now) for hour in hours])
         return len(new)
+
+    def _listed(self, stream: Stream, hour: datetime, now: datetime) -> Entity:
+        """Return what is stored of a listed hour; one that may have no row yet is open."""
+        key = (stream_key(stream), hour_key(hour))
+        entity = {"PartitionKey": key[0], "RowKey": key[1], "listed_at": text(now)}
+        if key in self._seen:
+            return entity
+        self._saw([key])
+        return {**entity, "closed": False}
+
+    def _saw(self, keys: Iterable[Key]) -> None:
+        """Remember that these hours have rows."""
+        if len(self._seen) > KEPT:
+            self._seen.clear()
+        self._seen.update(keys)
 
     def _add(self, stream: Stream, where: str, rows: Sequence[BlobRow]) -> list[ContentBlob]:
         """Add rows of one hour; return those that were new.
@@ -180,7 +192,7 @@ class TableLedger:
         The hour is opened before, so that no blob is ever in a closed one, and after, because
         it may have been closed in between by somebody who did not see them yet.
         """
-        with _translated("note"):
+        with translated("note"):
             self._open(stream, rows[0].blob.created)
             new = self._create(where, rows)
             self._open(stream, rows[0].blob.created)
@@ -189,7 +201,7 @@ class TableLedger:
 
     def _open(self, stream: Stream, created: datetime) -> None:
         key = {"PartitionKey": stream_key(stream), "RowKey": hour_key(hour_of(created))}
-        self._hours.upsert_entity({**key, "open": True}, mode=UpdateMode.MERGE)
+        self._hours.upsert_entity({**key, "closed": False}, mode=UpdateMode.MERGE)
 
     def _create(self, where: str, rows: Sequence[BlobRow]) -> list[BlobRow]:
         """Create the rows that are not there; somebody else may be doing the same."""
@@ -222,34 +234,39 @@ class TableLedger:
         if since:
             asked, values = f"{asked} and RowKey ge @h", {**values, "h": hour_key(hour_of(since))}
         if only_open:
-            asked += " and open eq true"
-        with _translated("hours"):
+            asked += " and closed eq false"
+        with translated("hours"):
             found = list(self._hours.query_entities(asked, parameters=values))
+        self._saw((str(entity["PartitionKey"]), str(entity["RowKey"])) for entity in found)
         return [hour_row(stream, entity, _etag(entity)) for entity in found]
 
     def begin(self, stream: Stream, first: datetime) -> datetime:
         """Note from when on *stream* is of interest; see ``LedgerStore.begin``."""
         key = {"PartitionKey": _STREAMS, "RowKey": stream_key(stream)}
         entity = {**key, "first": text(first)}
-        with _translated("begin"):
+        with translated("begin"):
             for _ in range(_ROUNDS):
                 found = _get(self._hours, key)
                 if found and time(found["first"]) <= first:
                     return time(found["first"])
-                if _replaced(self._hours, entity, _etag(found)) if found else _created(
-                    self._hours, entity):  # fmt: skip
+                taken = (
+                    _replaced(self._hours, entity, _etag(found), UpdateMode.MERGE)
+                    if found
+                    else _created(self._hours, entity)
+                )
+                if taken:
                     return first
         raise LedgerError(f"ledger: {stream.content_type}: others write there all the time")
 
     def first_hour(self, stream: Stream) -> datetime | None:
         """Return the earliest hour of interest; see ``LedgerStore.first_hour``."""
-        with _translated("begin"):
+        with translated("begin"):
             found = _get(self._hours, {"PartitionKey": _STREAMS, "RowKey": stream_key(stream)})
             return time(found["first"]) if found else None
 
     def streams(self) -> Sequence[Stream]:
         """Return every stream known; see ``LedgerStore.streams``."""
-        with _translated("streams"):
+        with translated("streams"):
             found = self._hours.query_entities("PartitionKey eq @p", parameters={"p": _STREAMS})
             return [stream_of(entity["RowKey"]) for entity in found]
 
@@ -288,7 +305,7 @@ class TableLedger:
     def _rows(
         self, where: str, asked: str = "", values: Mapping[str, str] | None = None
     ) -> list[BlobRow]:
-        with _translated(where):
+        with translated(where):
             found = list(
                 self._blobs.query_entities(
                     f"PartitionKey eq @p{asked}", parameters={"p": where, **(values or {})}
@@ -304,7 +321,7 @@ class TableLedger:
     def put(self, row: BlobRow) -> BlobRow:
         """Store *row* in place of its version; see ``LedgerStore.put``."""
         key = blob_key(row.blob)
-        with _translated(f"blob {row.blob.id}"):
+        with translated(f"blob {row.blob.id}"):
             etag = self._etag(row, key)
             entity = entity_of(stored(row))
             new = self._blobs.update_entity(
@@ -338,7 +355,7 @@ class TableLedger:
         """Store rows of one hour, at most ``MOST_IN_BATCH``; one by one if any is another now."""
         keys = [blob_key(row.blob) for row in rows]
         if len(rows) > 1:
-            with _translated(keys[0][0]):
+            with translated(keys[0][0]):
                 tags = [self._etag(row, key) for row, key in zip(rows, keys, strict=True)]
                 done = all(tags) and _transacted(self._blobs, _replacements(rows, tags))
             if done:
@@ -362,7 +379,7 @@ class TableLedger:
         where, name = blob_key(blob)
         data = gzip.compress(parked.data, compresslevel=6, mtime=0)
         pieces = [data[n : n + PIECE_BYTES] for n in range(0, len(data), PIECE_BYTES)]
-        with _translated(f"blob {blob.id}: park"):
+        with translated(f"blob {blob.id}: park"):
             for number in reversed(range(len(pieces))):
                 self._parked.upsert_entity(
                     {
@@ -384,7 +401,7 @@ class TableLedger:
             LedgerError: A piece is missing, or is not what it was.
 
         """
-        with _translated("parked"):
+        with translated("parked"):
             found = self._parked.query_entities(
                 "PartitionKey eq @p", parameters={"p": stream_key(stream)}
             )
@@ -413,6 +430,11 @@ class TableLedger:
         listings = {hour: kept.listed_at} if kept and kept.listed_at else {}
         return state_hours(stream, rows, listings, Window(hour, hour + HOUR))[0]
 
+    def closed_hours(self, stream: Stream, window: Window) -> frozenset[datetime]:
+        """Return the hours in *window* of which the statement is final, as far as one can know."""
+        found = self._hour_rows(stream, window.start)
+        return frozenset(h.hour for h in found if h.summary and h.hour < window.end)
+
     def close_hours(self, stream: Stream, now: datetime) -> int:
         """Close the hours that are over and of which no blob can change; return how many.
 
@@ -421,7 +443,7 @@ class TableLedger:
         return sum(
             self._close_hour(stream, hour, now)
             for hour in self._hour_rows(stream, only_open=True)
-            if hour.hour + HOUR <= now
+            if _is_over(hour, now)
         )
 
     def _close_hour(self, stream: Stream, hour: HourRow, now: datetime) -> bool:
@@ -429,8 +451,34 @@ class TableLedger:
         if not all(_is_final(row, now) for row in rows):
             return False
         [statement] = state_hours(stream, rows, {}, Window(hour.hour, hour.hour + HOUR))
-        with _translated("close"):
+        with translated("close"):
             return _replaced(self._hours, closed(statement), hour.etag, UpdateMode.MERGE)
+
+    def tell(self, told: Mapping[Stream, str]) -> None:
+        """Keep a short text about each stream, at most 32,000 characters each."""
+        entities = [
+            {"PartitionKey": _STREAMS, "RowKey": stream_key(stream), "told": what}
+            for stream, what in told.items()
+        ]
+        with translated("tell"):
+            _upserted(self._hours, entities)
+
+    def told(self) -> Mapping[Stream, str]:
+        """Return what was told last of each stream, ``""`` of one of which nothing was."""
+        with translated("told"):
+            found = self._hours.query_entities("PartitionKey eq @p", parameters={"p": _STREAMS})
+            return {stream_of(e["RowKey"]): str(e.get("told", "")) for e in found}
+
+    def marked(self, name: str) -> str:
+        """Return the text kept under *name*, or ``""``."""
+        with translated("mark"):
+            found = _get(self._hours, {"PartitionKey": _META, "RowKey": name})
+        return str(found["mark"]) if found else ""
+
+    def mark(self, name: str, value: str) -> None:
+        """Keep a text under *name*."""
+        with translated("mark"):
+            self._hours.upsert_entity({"PartitionKey": _META, "RowKey": name, "mark": value})
 
 
 class _Known:
@@ -463,6 +511,13 @@ class _Known:
         """Ask anew the next time."""
         with self._lock:
             self._values.pop(key, None)
+
+
+def _is_over(hour: HourRow, now: datetime) -> bool:
+    """Tell whether an hour was listed after it had ended, or never will be."""
+    end = hour.hour + HOUR
+    listed = hour.listed_at is not None and hour.listed_at >= end
+    return end <= now and (listed or end <= now - RETENTION)
 
 
 def _is_final(row: BlobRow, now: datetime) -> bool:
@@ -560,7 +615,7 @@ def _etag(entity: Entity) -> str:
 
 
 @contextmanager
-def _translated(where: str) -> Iterator[None]:
+def translated(where: str) -> Iterator[None]:
     """Make the library's errors ours; its texts can hold keys and addresses."""
     try:
         yield

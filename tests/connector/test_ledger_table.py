@@ -70,7 +70,7 @@ def store(opens: Callable[[], TableLedger]) -> TableLedger:
 
 def noted(store: TableLedger, *blobs: ContentBlob) -> Sequence[BlobRow]:
     store.begin(STREAM, WEEK.start)
-    store.note(STREAM, blobs, [], START)
+    store.note(STREAM, blobs, [hour_of(blob.created) for blob in blobs][:1], NOW)
     return store.rows(STREAM, Window(WEEK.start, NOW + HOUR))
 
 
@@ -253,7 +253,8 @@ def test_a_pass_costs_more_the_more_the_ledger_holds(
     noted(store, blob("now", NOW))
     empty = requests()
     for hours in range(1, 100):
-        store.note(STREAM, [blob(f"b{hours}", NOW - hours * HOUR)], [NOW - hours * HOUR], NOW)
+        hour = NOW - hours * HOUR
+        store.note(STREAM, [blob(f"b{hours}", hour)], [hour], NOW)
     store.put_all([done(row) for row in store.rows(STREAM, WEEK)])
     store.close_hours(STREAM, NOW)
 
