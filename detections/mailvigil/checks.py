@@ -38,17 +38,18 @@ class Checked:
     columns: frozenset[str]
 
 
-def check_all(rules: Sequence[Rule], functions: Sequence[Function], root: Path) -> list[str]:
+def check_all(
+    rules: Sequence[Rule], functions: Sequence[Function], root: Path, validator: Validator
+) -> list[str]:
     """Return every problem of the pack, each ``file[:line:column]: what (what to do)``."""
     problems = [*_unique(rules), *_sigma(rules)]
-    with Validator(functions) as validator:
-        for function in functions:
-            problems.extend(
-                _line(function.path, d, function.line - 1, _indent(function))
-                for d in validator.analyse(function.body).diagnostics
-            )
-        for rule in rules:
-            problems.extend(_compiled(rule, root, validator))
+    for function in functions:
+        problems.extend(
+            _line(function.path, d, function.line - 1, _indent(function))
+            for d in validator.analyse(function.body).diagnostics
+        )
+    for rule in rules:
+        problems.extend(_compiled(rule, root, validator))
     return problems
 
 

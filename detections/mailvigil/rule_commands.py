@@ -1,4 +1,7 @@
-"""``mailvigil rules``: list, check, compile, test and mutate the rules of the content."""
+"""``mailvigil rules``: list, check, compile, test and mutate the rules of the content.
+
+What ships them is in :mod:`mailvigil.package_commands`.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,13 @@ from typing import BinaryIO, TextIO
 
 from rich.console import Console
 
-from mailvigil.checks import check_all
+from mailvigil import package_commands
 from mailvigil.compile import generated_path, to_kql
 from mailvigil.content import content_root, load_functions
+from mailvigil.content_checks import check_content
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
+from mailvigil.hunting import load_hunting
 from mailvigil.mutate import Score, mutants, score
 from mailvigil.progress import Shown
 from mailvigil.rules import Rule, load_rules
@@ -33,6 +38,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     listing = below.add_parser("list", help="name every rule with its version and severity")
     listing.set_defaults(run=_list)
     check = below.add_parser("check", help="look for faults in rules, functions and queries")
+    check.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="a packaged folder")
     check.set_defaults(run=_check)
     compiling = below.add_parser("compile", help="write kql/generated/")
     compiling.add_argument("--check", action="store_true", help="only tell if files are stale")
@@ -43,22 +49,30 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     mutate = below.add_parser("mutate", help="show which one-line changes no test notices")
     mutate.add_argument("names", nargs="*", metavar="RULE", help="only these rules")
     mutate.set_defaults(run=_mutate)
+    package_commands.add_below(below)
 
 
 def _list(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
-    for rule in load_rules(content_root()):
+    root = content_root()
+    for rule in load_rules(root):
         print(f"{rule.name:28} {rule.version:8} {rule.severity:14} {rule.title}", file=out)
+    for query in load_hunting(root):
+        print(f"{query.name:28} {query.version:8} {'hunting':14} {query.title}", file=out)
     return EXIT_OK
 
 
-def _check(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
-    root = content_root()
-    rules, functions = load_rules(root), load_functions(root)
-    problems = check_all(rules, functions, root)
-    for problem in problems:
+def _check(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+    if args.folder:
+        return package_commands.check_folder(args.folder, out)
+    found = check_content(content_root())
+    for problem in found.problems:
         print(problem, file=out)
-    print(f"{len(rules)} rules, {len(functions)} functions, {len(problems)} problems", file=out)
-    return EXIT_FAILED if problems else EXIT_OK
+    print(
+        f"{len(found.rules)} rules, {len(found.functions)} functions, "
+        f"{len(found.hunting)} hunting queries, {len(found.problems)} problems",
+        file=out,
+    )
+    return EXIT_FAILED if found.problems else EXIT_OK
 
 
 def _compile(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
