@@ -6,11 +6,13 @@ import pytest
 
 from mailvigil.sentinel.expressions import GROUP, ExpressionError, Scope
 
-SCOPE = {"parameters": {"workspace": "law", "Names": ["a", "b"]}, "variables": {"o": {"k": "v"}}}
+PARAMETERS = {"workspace": "law", "Names": ["a", "b"]}
+VARIABLES = {"o": {"k": "v"}}
 
 
 def value(text: str) -> object:
-    return Scope(SCOPE["parameters"], SCOPE["variables"]).evaluate(text)
+    found: object = Scope(PARAMETERS, VARIABLES).evaluate(text)
+    return found
 
 
 @pytest.mark.parametrize(
