@@ -26,7 +26,7 @@ class Item:
     kind: str
     name: str
     version: str
-    fields: Mapping[str, object]
+    fields: Mapping[str, str]
     query: str
 
 
@@ -67,7 +67,11 @@ def _changed(old: Item, new: Item) -> Iterator[str]:
     yield f"changed  {new.kind} {new.name}{renamed} {version}"
     for key in dict.fromkeys([*old.fields, *new.fields]):
         before, after = old.fields.get(key), new.fields.get(key)
-        if before != after:
+        if before is None:
+            yield f"    {key}: now {after}"
+        elif after is None:
+            yield f"    {key}: no longer {before}"
+        elif before != after:
             yield f"    {key}: {before} -> {after}"
     lines = difflib.unified_diff(_code(old), _code(new), "old", "new", lineterm="", n=2)
     yield from (f"    {line}" for line in lines)
@@ -105,8 +109,22 @@ def _items(analytics: Iterable[Analytic], hunting: Iterable[HuntingQuery]) -> di
     return {**rules, **queries}
 
 
-def _short(data: Mapping[str, object]) -> dict[str, object]:
-    return {key: value for key, value in data.items() if key not in _LONG}
+def _short(data: Mapping[str, object]) -> dict[str, str]:
+    """Return what is compared field by field, each under its whole path."""
+    return dict(_flat({key: value for key, value in data.items() if key not in _LONG}, ""))
+
+
+def _flat(value: object, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _flat(item, f"{path}.{key}" if path else str(key))
+    elif path == "entityMappings" and isinstance(value, list):
+        for mapping in value:
+            for field in mapping["fieldMappings"]:
+                where = f"{path}.{mapping['entityType']}.{field['identifier']}"
+                yield f"{where}.{field['columnName']}", field["columnName"]
+    else:
+        yield path, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _by_name(items: Mapping[str, Item]) -> list[tuple[str, Item]]:

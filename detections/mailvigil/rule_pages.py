@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mailvigil.attack import DOMAIN, tactics_of, technique, techniques_of
 from mailvigil.compile import to_kql
 from mailvigil.content import Function, load_functions
+from mailvigil.findings import INSUFFICIENT
 from mailvigil.hunting import HuntingQuery, load_hunting
-from mailvigil.rules import SEVERITIES, FirstSeen, Rule, load_rules
+from mailvigil.rules import SEVERITIES, Rule, load_rules
 from mailvigil.ruletest import Case, load_cases, test_path
 from mailvigil.sentinel.analytics import Analytic, alert_text
 
@@ -66,7 +67,7 @@ def rule_page(rule: Rule, root: Path) -> str:
         "## Categorization",
         _list(_categories(rule)),
         "## Strategy abstract",
-        _strategy(rule),
+        _strategy(rule, kql),
         "## Technical context",
         _context(rule, kql, load_functions(root)),
         f"```kusto\n{kql.rstrip()}\n```",
@@ -180,38 +181,47 @@ def _technique(number: str) -> str:
     return f"[{number}]({known.url}) {name}"
 
 
-def _strategy(rule: Rule) -> str:
+def _strategy(rule: Rule, kql: str) -> str:
     keys = ", ".join(f"`{key}`" for key in rule.by)
     return (
-        f"{_comparison(rule.first_seen, rule.within)} One alert for each {keys}.\n\n"
+        f"{' '.join(_comparison(rule, kql))} One alert for each {keys}.\n\n"
         f"The alert says: *{alert_text(rule)}*"
     )
 
 
-def _comparison(first: FirstSeen | None, within: str) -> str:
+def _comparison(rule: Rule, kql: str) -> Iterator[str]:
+    first = rule.first_seen
     if first is None:
-        return f"The query looks for what happened in the last {within}."
-    text = (
-        f"Records of the last {within} are compared with what was there before, up to "
-        f"{first.baseline} back and in the saved baseline. With less than "
-        f"{first.minimum_history} of history before the first access the verdict is "
-        "*insufficient baseline*, and no alert is made. Callers on the watchlist "
-        "`ApprovedMailCallers` are left out while their approval is valid."
-    )
-    if first.rare:
-        text += (
-            f" It counts only where the other keys had 1 to {first.rare.at_most} values of "
+        yield f"The query looks for what happened in the last {rule.within}."
+        if f"'{INSUFFICIENT}'" in kql:
+            yield f"With too little history the verdict is *{INSUFFICIENT}*, and no alert is made."
+    else:
+        yield (
+            f"Records of the last {rule.within} are compared with what was there before, up to "
+            f"{first.baseline} back and in the saved baseline. With less than "
+            f"{first.minimum_history} of history before the first access the verdict is "
+            f"*{INSUFFICIENT}*, and no alert is made."
+        )
+    if first and first.rare:
+        yield (
+            f"It counts only where the other keys had 1 to {first.rare.at_most} values of "
             f"`{first.rare.count}` before."
         )
-    return text
+    if "ApprovedMailCallers()" in kql:
+        yield (
+            "Callers on the watchlist `ApprovedMailCallers` are left out while their approval is "
+            "valid."
+        )
 
 
 def _context(rule: Rule, kql: str, functions: Sequence[Function]) -> str:
     tables = ", ".join(f"`{table}`" for table in rule.sources)
+    needs = ", ".join(f"`{table}`" for table in getattr(rule, "needs", ()))
+    besides = f" Beside it one of these must be there: {needs}." if needs else ""
     read = [f"`{f.name}`" for f in functions if re.search(rf"\b{f.name}\(", kql)]
-    through = f" It reads them through the functions {', '.join(read)}." if read else ""
+    through = f" It reads through the functions {', '.join(read)}." if read else ""
     return (
-        f"Each of these tables can feed the rule alone: {tables}.{through} Source: "
+        f"Each of these tables can feed the rule alone: {tables}.{besides}{through} Source: "
         f"`{rule.path.name}`. This runs:"
     )
 
