@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailvigil.errors import InputError
-from mailvigil.hunting import HuntingQuery
 from mailvigil.sentinel.analytics import Analytic
 from mailvigil.sentinel.folder import read_marker
-from mailvigil.sentinel.layout import MARKER, hunting_yaml
+from mailvigil.sentinel.hunts import Hunt
+from mailvigil.sentinel.layout import MARKER
 from mailvigil.sentinel.pack import load_pack
 from mailvigil.sentinel.packaged import load_packaged
 
@@ -97,13 +97,13 @@ def _packaged(place: Path) -> Mapping[str, Item]:
     return {**_items(packaged.analytics, packaged.hunting), **functions}
 
 
-def _items(analytics: Iterable[Analytic], hunting: Iterable[HuntingQuery]) -> dict[str, Item]:
+def _items(analytics: Iterable[Analytic], hunting: Iterable[Hunt]) -> dict[str, Item]:
     rules = {
         one.id: Item("rule", one.name, one.version, _short(one.as_yaml()), one.query)
         for one in analytics
     }
     queries = {
-        one.id: Item("hunting", one.name, one.version, _short(hunting_yaml(one)), one.query)
+        one.id: Item("hunting", one.name, one.version, _short(one.as_yaml()), one.query)
         for one in hunting
     }
     return {**rules, **queries}

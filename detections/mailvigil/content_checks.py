@@ -14,6 +14,7 @@ from mailvigil.errors import RuleError
 from mailvigil.hunting import HuntingQuery, load_hunting
 from mailvigil.lock import lock_path, lock_problems, locked, read_lock
 from mailvigil.rules import Rule, load_rules
+from mailvigil.sentinel.hunts import Hunt
 from mailvigil.sentinel.pack import Pack, analytic, load_pack_with
 from mailvigil.sentinel.packaged import hunting_faults, pack_problems, rule_faults
 from mailvigil.sentinel.sources import (
@@ -86,7 +87,7 @@ def _hunting(query: HuntingQuery, validator: Validator) -> Iterator[str]:
         yield "the file's name is not of 5 to 50 small letters, digits and _"
     if not _VERSION.fullmatch(query.version):
         yield f"version {query.version!r} is not of the form 1.2.3"
-    yield from hunting_faults(query, validator)
+    yield from hunting_faults(Hunt.of(query), validator)
 
 
 def _workbook(workbook: Workbook, validator: Validator) -> Iterator[str]:

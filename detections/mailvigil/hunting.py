@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +29,14 @@ _KNOWN = {
     "metadata",
 }
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-_PLACEHOLDERS = ("{{StartTimeISO}}", "{{EndTimeISO}}")
-"""What Sentinel's hunting page puts the chosen span into, as ISO 8601 texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HuntingQuery:
     """One hunting query. ``name`` is its file's name without the ending.
 
-    ``tactics`` are Sentinel's names, ``techniques`` ATT&CK ids. ``sources`` are the tables that
-    it can read, as the data connectors name them. ``line`` is where the query starts in the file.
+    ``tags`` are as Sigma writes them, ``attack.collection`` and ``attack.t1114``. ``sources`` are
+    the tables that it can read, as the data connectors name them.
     """
 
     name: str
@@ -49,18 +46,9 @@ class HuntingQuery:
     description: str
     query: str
     version: str
-    tactics: tuple[str, ...]
-    techniques: tuple[str, ...]
+    tags: tuple[str, ...]
     sources: tuple[str, ...]
     entities: tuple[Entity, ...]
-    line: int
-
-    def between(self, start: datetime, end: datetime) -> str:
-        """Return the query for one span (aware), as the hunting page would run it."""
-        text = self.query
-        for mark, moment in zip(_PLACEHOLDERS, (start, end), strict=True):
-            text = text.replace(mark, moment.isoformat())
-        return text
 
 
 def load_hunting(root: Path) -> tuple[HuntingQuery, ...]:
@@ -109,12 +97,16 @@ def parse_hunting(path: Path, text: str) -> HuntingQuery:
         description=data["description"].strip(),
         query=data["query"].strip("\n") + "\n",
         version=str(data["version"]),
-        tactics=tuple(data["tactics"]),
-        techniques=tuple(data["relevantTechniques"]),
+        tags=_tags([*data["tactics"], *data["relevantTechniques"]]),
         sources=_sources(data),
         entities=_entities(data),
-        line=text[: text.find("query:")].count("\n") + 2,
     )
+
+
+def _tags(words: Iterable[str]) -> tuple[str, ...]:
+    """Return ``DefenseEvasion`` and ``T1114`` as Sigma writes them."""
+    dashed = (re.sub(r"(?<=[a-z])(?=[A-Z])", "-", word) for word in words)
+    return tuple(f"attack.{word.lower()}" for word in dashed)
 
 
 def _problems(data: Mapping[str, object]) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mailvigil.errors import InputError
 from mailvigil.sentinel import arm
-from mailvigil.sentinel.layout import as_json, hunting_yaml
+from mailvigil.sentinel.layout import as_json
 from mailvigil.sentinel.pack import Pack
 
 FORMAT = 1
@@ -60,7 +60,7 @@ def locked(pack: Pack) -> Mapping[str, Locked]:
             for one in pack.analytics
         },
         **{
-            one.id: Locked("hunting", one.name, one.version, _hash(hunting_yaml(one), one.query))
+            one.id: Locked("hunting", one.name, one.version, _hash(one.as_yaml(), one.query))
             for one in pack.hunting
         },
         **{

@@ -98,7 +98,9 @@ def index_page(rules: Sequence[Rule], hunting: Sequence[HuntingQuery]) -> str:
         )
         for rule in ordered
     ]
-    queries = [(f"`{q.name}`", q.version, ", ".join(q.techniques), q.title) for q in hunting]
+    queries = [
+        (f"`{q.name}`", q.version, ", ".join(techniques_of(q.tags)), q.title) for q in hunting
+    ]
     parts = ["# The rules", "One page a rule, made from the rule.", _table((head, *rows))]
     if queries:
         columns = ("hunting query", "version", "ATT&CK", "what it shows")
@@ -240,7 +242,7 @@ def _techniques(
     rules: Sequence[Rule], hunting: Sequence[HuntingQuery]
 ) -> list[tuple[str, str, str, str]]:
     found = {n for rule in rules for n in techniques_of(rule.tags)}
-    found |= {n for query in hunting for n in query.techniques}
+    found |= {n for query in hunting for n in techniques_of(query.tags)}
     rows = []
     for number in sorted(found):
         known = technique(number)
@@ -253,7 +255,7 @@ def _techniques(
                     for r in rules
                     if number in techniques_of(r.tags)
                 ),
-                ", ".join(f"`{q.name}`" for q in hunting if number in q.techniques),
+                ", ".join(f"`{q.name}`" for q in hunting if number in techniques_of(q.tags)),
             )
         )
     return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -50,16 +49,7 @@ def test_a_query_is_read_as_something_else() -> None:
     assert (query.name, query.title, query.version) == ("callers", "Callers by first use", "1.0.0")
     assert query.sources == ("OfficeActivity",)
     assert query.entities == (Entity("Account", "FullName", "UserId"),)
-    assert TEXT.splitlines()[query.line - 1].strip().startswith("let start")
-
-
-def test_a_span_is_not_put_into_the_query() -> None:
-    query = parse_hunting(PATH, TEXT)
-
-    text = query.between(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
-
-    assert "todatetime('2026-01-01T00:00:00+00:00')" in text
-    assert "{{" not in text
+    assert query.tags == ("attack.collection", "attack.t1114")
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mailvigil.hunting import HuntingQuery
 from mailvigil.sentinel.analytics import Analytic, entity_mappings, iso_duration
+from mailvigil.sentinel.hunts import Hunt
 from mailvigil.sentinel.sources import Parser, Watchlist, Workbook
 
 SCHEMA = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
@@ -105,7 +105,7 @@ def _schedule(analytic: Analytic) -> Resource:
     }
 
 
-def hunting_search(query: HuntingQuery) -> Resource:
+def hunting_search(query: Hunt) -> Resource:
     """Return a hunting query as a saved search of the workspace."""
     return {
         "type": SAVED_SEARCHES,
@@ -115,7 +115,7 @@ def hunting_search(query: HuntingQuery) -> Resource:
     }
 
 
-def hunting_properties(query: HuntingQuery) -> Resource:
+def hunting_properties(query: Hunt) -> Resource:
     """Return what makes a saved search a hunting query: the category and the tags."""
     return {
         "category": "Hunting Queries",

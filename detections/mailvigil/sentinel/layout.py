@@ -10,9 +10,7 @@ from typing import Any
 
 import yaml
 
-from mailvigil.hunting import HuntingQuery
 from mailvigil.sentinel import arm
-from mailvigil.sentinel.analytics import connectors, entity_mappings
 from mailvigil.sentinel.pack import Pack
 from mailvigil.sentinel.solution import (
     create_ui_definition,
@@ -103,7 +101,7 @@ def _watchlists(pack: Pack) -> dict[str, bytes]:
 def _solution(pack: Pack) -> dict[str, bytes]:
     yamls = {
         **{f"{RULE_YAML}/{one.name}.yaml": as_yaml(one.as_yaml()) for one in pack.analytics},
-        **{f"{HUNTING_YAML}/{one.name}.yaml": as_yaml(hunting_yaml(one)) for one in pack.hunting},
+        **{f"{HUNTING_YAML}/{one.name}.yaml": as_yaml(one.as_yaml()) for one in pack.hunting},
         **{f"{PARSER_YAML}/{one.alias}.yaml": one.path.read_bytes() for one in pack.parsers},
     }
     jsons = {
@@ -125,21 +123,6 @@ def _solution(pack: Pack) -> dict[str, bytes]:
                 "solution/Package/createUiDefinition.json": create_ui_definition(pack),
             }
         ),
-    }
-
-
-def hunting_yaml(query: HuntingQuery) -> dict[str, object]:
-    """Return a hunting query in Sentinel's YAML form, the version last as its guide asks."""
-    return {
-        "id": query.id,
-        "name": query.title,
-        "description": query.description,
-        "requiredDataConnectors": connectors(query.sources),
-        "tactics": list(query.tactics),
-        "relevantTechniques": list(query.techniques),
-        "query": query.query,
-        "entityMappings": entity_mappings(query.entities),
-        "version": query.version,
     }
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from mailvigil.compile import to_kql
 from mailvigil.content import load_functions
-from mailvigil.hunting import HuntingQuery, load_hunting
+from mailvigil.hunting import load_hunting
 from mailvigil.rules import Rule, load_rules
 from mailvigil.sentinel.analytics import Analytic
+from mailvigil.sentinel.hunts import Hunt
 from mailvigil.sentinel.sources import (
     Parser,
     Solution,
@@ -31,7 +32,7 @@ class Pack:
     version: str
     solution: Solution
     analytics: tuple[Analytic, ...]
-    hunting: tuple[HuntingQuery, ...]
+    hunting: tuple[Hunt, ...]
     parsers: tuple[Parser, ...]
     watchlists: tuple[Watchlist, ...]
     workbooks: tuple[Workbook, ...]
@@ -63,7 +64,7 @@ def load_pack_with(root: Path, validator: Validator) -> Pack:
         version=version("mailvigil"),
         solution=solution,
         analytics=tuple(analytics),
-        hunting=load_hunting(root),
+        hunting=tuple(Hunt.of(query) for query in load_hunting(root)),
         parsers=tuple(load_parser(function) for function in functions),
         watchlists=load_watchlists(root, solution),
         workbooks=load_workbooks(root, solution),

@@ -15,10 +15,10 @@ import yaml
 
 from mailvigil.content import Function, functions_in
 from mailvigil.errors import RuleError
-from mailvigil.hunting import HuntingQuery, parse_hunting
 from mailvigil.sentinel import arm
 from mailvigil.sentinel.analytics import Analytic, entity_mappings
 from mailvigil.sentinel.folder import present, read_marker
+from mailvigil.sentinel.hunts import Hunt
 from mailvigil.sentinel.layout import (
     HUNTING_YAML,
     MARKER,
@@ -52,7 +52,7 @@ class Packaged:
 
     version: str
     analytics: tuple[Analytic, ...]
-    hunting: tuple[HuntingQuery, ...]
+    hunting: tuple[Hunt, ...]
     functions: tuple[Function, ...]
     problems: tuple[str, ...]
 
@@ -115,7 +115,7 @@ def rule_faults(analytic: Analytic, validator: Validator) -> Iterator[str]:
         yield f"id {analytic.id!r} is no GUID in small letters"
 
 
-def hunting_faults(query: HuntingQuery, validator: Validator) -> Iterator[str]:
+def hunting_faults(query: Hunt, validator: Validator) -> Iterator[str]:
     """Return what the service or Microsoft's parser says against a hunting query."""
     analysis = validator.analyse(query.query)
     yield from (f"query:{d.line}:{d.column}: {d.code}: {d.message}" for d in analysis.diagnostics)
@@ -125,9 +125,7 @@ def hunting_faults(query: HuntingQuery, validator: Validator) -> Iterator[str]:
     yield from entity_problems(entity_mappings(query.entities), columns)
 
 
-def pack_problems(
-    analytics: tuple[Analytic, ...], hunting: tuple[HuntingQuery, ...]
-) -> Iterator[str]:
+def pack_problems(analytics: tuple[Analytic, ...], hunting: tuple[Hunt, ...]) -> Iterator[str]:
     """Return what is wrong between rules: ids and titles that come twice, and too many rules."""
     everything = (*analytics, *hunting)
     for of in ("id", "title", "name"):
@@ -145,8 +143,8 @@ def _analytic(path: Path) -> Analytic:
     return Analytic.from_yaml(path.stem, yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
-def _hunting(path: Path) -> HuntingQuery:
-    return parse_hunting(path, path.read_text(encoding="utf-8"))
+def _hunting(path: Path) -> Hunt:
+    return Hunt.from_yaml(path.stem, yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def _read(

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mailvigil.hunting import HuntingQuery
 from mailvigil.sentinel import arm
 from mailvigil.sentinel.analytics import Analytic, connectors
 from mailvigil.sentinel.arm import Resource
+from mailvigil.sentinel.hunts import Hunt
 from mailvigil.sentinel.pack import Pack
 from mailvigil.sentinel.sources import Parser, Workbook
 from mailvigil.sentinel.templates import (
@@ -171,7 +171,7 @@ def _rule_item(analytic: Analytic) -> _Item:
     )
 
 
-def _hunting_item(query: HuntingQuery) -> _Item:
+def _hunting_item(query: Hunt) -> _Item:
     return _Item(
         kind="HuntingQuery",
         id=query.id,
