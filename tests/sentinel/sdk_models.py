@@ -33,7 +33,7 @@ ENUMS = {
 def model_problems(resource: Mapping[str, Any]) -> list[str]:
     """Return what the model of a resource does not know or takes as another type."""
     kind = resource["type"]
-    if kind == SAVED_SEARCHES:
+    if kind == SAVED_SEARCHES:  # the models of this package are of another make
         return list(_names(resource["properties"], analytics.SavedSearchProperties))
     model = {ALERT_RULES: RULES.get(resource.get("kind", "")), WATCHLISTS: sentinel.Watchlist}
     module = insights if kind == WORKBOOKS else sentinel

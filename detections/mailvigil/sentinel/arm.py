@@ -25,6 +25,9 @@ API_VERSIONS: Mapping[str, str] = {
 }
 """Stable versions, but for NRT rules: only the previews of the API know that kind."""
 
+REPLACE = "*"
+"""The etag with which a saved search that is there already is replaced, and not refused."""
+
 Resource = dict[str, Any]
 
 _OPERATOR = "GreaterThan"
@@ -58,17 +61,17 @@ def template(*resources: Resource, location: bool = False) -> Resource:
 
 
 def alert_rule(analytic: Analytic) -> Resource:
-    """Return *analytic* as a rule that is created and enabled."""
+    """Return *analytic* as a rule that is created and enabled.
+
+    It names no template: none is in a workspace where the solution is not installed. Its version
+    stands in the first comment of its query.
+    """
     return {
         "type": ALERT_RULES,
         "apiVersion": API_VERSIONS.get(f"{ALERT_RULES}:{analytic.kind}", API_VERSIONS[ALERT_RULES]),
         "name": in_sentinel(analytic.id),
         "kind": analytic.kind,
-        "properties": {
-            **alert_rule_properties(analytic),
-            "alertRuleTemplateName": analytic.id,
-            "templateVersion": analytic.version,
-        },
+        "properties": alert_rule_properties(analytic),
     }
 
 
@@ -111,6 +114,7 @@ def hunting_search(query: Hunt) -> Resource:
         "type": SAVED_SEARCHES,
         "apiVersion": API_VERSIONS[SAVED_SEARCHES],
         "name": in_workspace(query.id),
+        "etag": REPLACE,
         "properties": hunting_properties(query),
     }
 
@@ -136,6 +140,7 @@ def function_search(parser: Parser) -> Resource:
         "type": SAVED_SEARCHES,
         "apiVersion": API_VERSIONS[SAVED_SEARCHES],
         "name": in_workspace(parser.alias),
+        "etag": REPLACE,
         "properties": function_properties(parser),
     }
 

@@ -275,14 +275,14 @@ def _is_silent_for_a_day_at_most(body: Body) -> Iterator[str]:
 
 
 def _has_a_version(body: Body) -> Iterator[str]:
-    version = str(body.properties.get("templateVersion", ""))
+    version = str(body.properties.get("templateVersion", "1.0.0"))
     if not _VERSION.fullmatch(version) or len(version) > MAX_VERSION_CHARACTERS:
         yield f"templateVersion {version!r} is not of the form 1.2.3"
 
 
 def _comes_from_a_template(body: Body) -> Iterator[str]:
-    name = body.properties.get("alertRuleTemplateName")
-    if not is_guid(name):
+    name = body.properties.get("alertRuleTemplateName", "")
+    if name != "" and not is_guid(name):
         yield f"alertRuleTemplateName {name!r} is no GUID"
 
 

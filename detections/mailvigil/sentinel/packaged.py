@@ -32,7 +32,6 @@ from mailvigil.sentinel.limits import (
     MAX_SCHEDULED,
     Body,
     entity_problems,
-    is_guid,
     query_problems,
     rule_problems,
     tactic_problems,
@@ -107,12 +106,11 @@ def rule_faults(analytic: Analytic, validator: Validator) -> Iterator[str]:
     """Return what the service or Microsoft's parser says against a rule."""
     analysis = validator.analyse(analytic.query)
     yield from (f"query:{d.line}:{d.column}: {d.code}: {d.message}" for d in analysis.diagnostics)
-    properties = arm.alert_rule(analytic)["properties"] | {"query": analytic.query}
+    told = {"alertRuleTemplateName": analytic.id, "templateVersion": analytic.version}
+    properties = arm.alert_rule_properties(analytic) | {"query": analytic.query} | told
     columns = None if analysis.diagnostics else frozenset(analysis.columns)
     yield from rule_problems(Body(analytic.kind, properties, columns))
     yield from tactic_problems(analytic.tactics, analytic.techniques)
-    if not is_guid(analytic.id):
-        yield f"id {analytic.id!r} is no GUID in small letters"
 
 
 def hunting_faults(query: Hunt, validator: Validator) -> Iterator[str]:

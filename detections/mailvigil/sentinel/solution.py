@@ -182,6 +182,7 @@ def _hunting_item(query: Hunt) -> _Item:
             "type": SOLUTION_SEARCHES,
             "apiVersion": arm.API_VERSIONS[arm.SAVED_SEARCHES],
             "name": query.id,
+            "etag": arm.REPLACE,
             "location": _LOCATION,
             "properties": arm.hunting_properties(query),
         },

@@ -9,7 +9,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from mailvigil.sentinel.arm import ALERT_RULES, SAVED_SEARCHES, SCHEMA, WATCHLISTS, WORKBOOKS
+from mailvigil.sentinel.arm import (
+    ALERT_RULES,
+    REPLACE,
+    SAVED_SEARCHES,
+    SCHEMA,
+    WATCHLISTS,
+    WORKBOOKS,
+)
 from mailvigil.sentinel.expressions import REGION, ExpressionError, Scope
 from mailvigil.sentinel.limits import Body, is_guid, query_problems, rule_problems, tactic_problems
 
@@ -29,7 +36,16 @@ MAX_VARIABLES = 256
 """https://learn.microsoft.com/azure/azure-resource-manager/management/azure-subscription-service-limits"""
 
 _KNOWN_KEYS = {"$schema", "contentVersion", "metadata", "parameters", "variables", "resources"}
-_RESOURCE_KEYS = {"type", "apiVersion", "name", "location", "kind", "dependsOn", "properties"}
+_RESOURCE_KEYS = {
+    "type",
+    "apiVersion",
+    "name",
+    "location",
+    "kind",
+    "etag",
+    "dependsOn",
+    "properties",
+}
 _API_VERSION = re.compile(r"\d{4}-\d\d-\d\d(-preview)?", re.ASCII)
 _CONTENT_VERSION = re.compile(r"\d+(\.\d+){2,3}", re.ASCII)
 _WORKSPACE_NAME = "contoso-law"
@@ -161,10 +177,9 @@ def _alert_rule(resource: Json) -> Iterator[str]:
 
 
 def _rule_template(resource: Json) -> Iterator[str]:
-    named = {"alertRuleTemplateName": resource["name"]}
-    properties = {**resource["properties"], **named}
-    properties.setdefault("templateVersion", properties.get("version", ""))
-    yield from rule_problems(Body(resource.get("kind", ""), properties))
+    properties = resource["properties"]
+    told = {"alertRuleTemplateName": resource["name"], "templateVersion": properties.get("version")}
+    yield from rule_problems(Body(resource.get("kind", ""), {**properties, **told}))
 
 
 def _saved_search(resource: Json) -> Iterator[str]:
@@ -172,6 +187,8 @@ def _saved_search(resource: Json) -> Iterator[str]:
     for key in ("category", "displayName", "query"):
         if not properties.get(key):
             yield f"a saved search without {key}"
+    if resource.get("etag") != REPLACE:
+        yield "a saved search without etag * (deployed again, it is refused)"
     tags = {tag["name"]: tag["value"] for tag in properties.get("tags", [])}
     if "functionAlias" in properties:
         if not _ALIAS.fullmatch(properties["functionAlias"]):
