@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mailvigil.sentinel.arm import literal
 from mailvigil.sentinel.expressions import GROUP, ExpressionError, Scope
 
 PARAMETERS = {"workspace": "law", "Names": ["a", "b"]}
@@ -21,6 +22,7 @@ def value(text: str) -> object:
         ("plain", "plain"),
         ("[[not one]", "[not one]"),
         ("[open", "[open"),
+        ("[[open", "[[open"),
         ("[concat(parameters('workspace'), '/it''s')]", "law/it's"),
         ("[parameters('names')[1]]", "b"),
         ("[variables('o').k]", "v"),
@@ -72,3 +74,8 @@ def test_a_variable_that_stands_for_itself_never_ends() -> None:
 def test_a_unique_string_differs_from_run_to_run() -> None:
     assert value("[uniqueString('a', 'b')]") == value("[uniqueString('a', 'b')]")
     assert value("[uniqueString('a', 'b')]") != value("[uniqueString('a', 'c')]")
+
+
+@pytest.mark.parametrize("text", ["[a]", "[a", "a]", "[[a]", "a"])
+def test_a_plain_text_is_taken_for_an_expression(text: str) -> None:
+    assert value(literal(text)) == text

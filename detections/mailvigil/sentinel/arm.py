@@ -46,7 +46,7 @@ _LOCATION = {
 
 def literal(text: str) -> str:
     """Return *text* so that ARM does not take it for an expression."""
-    return f"[{text}" if text.startswith("[") else text
+    return f"[{text}" if text.startswith("[") and text.endswith("]") else text
 
 
 def template(*resources: Resource, location: bool = False) -> Resource:

@@ -75,10 +75,10 @@ class Scope:
 
     def evaluate(self, text: str) -> Any:  # noqa: ANN401 - a template's value is any JSON
         """Return what a text of a template stands for: itself, unless it is an expression."""
-        if text.startswith("[["):
-            return text[1:]
         if not (text.startswith("[") and text.endswith("]")):
             return text
+        if text.startswith("[["):
+            return text[1:]
         reader = _Reader(text[1:-1], self)
         value = reader.value()
         reader.end()
