@@ -12,12 +12,19 @@ from sigma.rule import SigmaRule
 from sigma.validation import SigmaValidator
 from sigma.validators.core import validators
 
-from mailvigil.compile import SOURCE_PIPELINES, generated_path, record_level, to_kql
+from mailvigil.compile import (
+    SOURCE_PIPELINES,
+    generated_path,
+    record_level,
+    record_rows,
+    to_kql,
+)
 from mailvigil.content import Function
 from mailvigil.errors import RuleError
 from mailvigil.rules import Rule, duration
 from mailvigil.ruletest import load_cases, test_path
 from mailvigil.validate import Diagnostic, Validator
+from mailvigil.workspace import schemas
 
 _NEED_NETWORK = {"attacktag", "d3_fendtag"}
 """pySigma's validators that load lists from the network, and so fail without it."""
@@ -26,16 +33,24 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _NAME = re.compile(r"[a-z][a-z0-9_]{4,49}")
 _TECHNIQUE = re.compile(r"attack\.t\d{4}(\.\d{3})?")
 _TACTIC = re.compile(r"attack\.[a-z-]+")
+HUNTED = ("FirstSeen", "LastSeen")
+"""Columns of every rule's result that the hunt reads, beside those that make a cause."""
+
+_PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
+_DETAIL = re.compile(r"[A-Za-z]\w{0,19}", re.ASCII)
+_CLOCK = re.compile(r"\b(now|ago)\s*\(")
+_MOST_DETAILS = 20
 _COMPUTED = {"CallerName"}
 """Words of a ``why`` sentence that the hunt fills in beside the result's columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A rule with its compiled form and the columns that Microsoft's parser gives it."""
+    """A rule with the columns that Microsoft's parser gives its query, and its records' query."""
 
     rule: Rule
     columns: frozenset[str]
+    records: str
 
 
 def check_all(rules: Sequence[Rule], functions: Sequence[Function], root: Path) -> list[str]:
@@ -55,15 +70,16 @@ def check_all(rules: Sequence[Rule], functions: Sequence[Function], root: Path) 
 def _compiled(rule: Rule, root: Path, validator: Validator) -> Iterator[str]:
     try:
         analysis = validator.analyse(to_kql(rule, root))
+        records = "\n".join(record_rows(rule, root))
     except RuleError as error:
         yield from error.problems
         return
     where = generated_path(root, rule)
     yield from (_line(where, d) for d in analysis.diagnostics)
-    for source in (s for s in rule.sources if s in SOURCE_PIPELINES):
+    for source in (s for s in rule.sources if s in SOURCE_PIPELINES and not rule.query):
         plain = validator.analyse(record_level(rule, root, SOURCE_PIPELINES[source]))
         yield from (_line(f"{rule.path} (for {source})", d) for d in plain.diagnostics)
-    checked = Checked(rule, frozenset(analysis.columns))
+    checked = Checked(rule, frozenset(analysis.columns), records)
     for check in CHECKS:
         yield from (f"{rule.path}: {problem}" for problem in check(checked))
 
@@ -95,7 +111,7 @@ def _sigma(rules: Sequence[Rule]) -> Iterator[str]:
     """Return what pySigma's own validators say, those without need of a network."""
     chosen = {check for name, check in validators.items() if name not in _NEED_NETWORK}
     validator = SigmaValidator(chosen)
-    for rule in rules:
+    for rule in (rule for rule in rules if not rule.query):
         for issue in validator.validate_rules(iter([SigmaRule.from_yaml(rule.text)])):
             yield f"{rule.path}: {issue.severity.name.lower()}: {issue.description}"
 
@@ -126,15 +142,34 @@ def _names_attack(checked: Checked) -> Iterator[str]:
 
 
 def _reads_known_tables(checked: Checked) -> Iterator[str]:
-    for source in checked.rule.sources:
-        if source not in SOURCE_PIPELINES:
-            yield f"unknown source {source} (there are {', '.join(SOURCE_PIPELINES)})"
+    rule = checked.rule
+    known = [t for t in schemas() if not t.startswith("_")] if rule.query else SOURCE_PIPELINES
+    for source in (*rule.sources, *rule.needs):
+        if source not in known:
+            yield f"unknown source {source} (there are {', '.join(known)})"
 
 
 def _maps_real_columns(checked: Checked) -> Iterator[str]:
-    for entity in checked.rule.entities:
+    rule = checked.rule
+    for entity in rule.entities:
         if entity.column not in checked.columns:
             yield f"entity {entity.type} maps {entity.column}, which the query does not return"
+    for key, column in rule.details:
+        if column not in checked.columns:
+            yield f"custom detail {key} is {column}, which the query does not return"
+    for column in (*rule.by, *HUNTED):
+        if column not in checked.columns:
+            yield f"the query does not return {column}, which a hunt needs"
+
+
+def _names_its_alert(checked: Checked) -> Iterator[str]:
+    rule = checked.rule
+    for of in ("alert_name", "alert_description", "details"):
+        if not getattr(rule, of):
+            yield f"no {of} (every rule says how its alerts read)"
+    for name in _PLACEHOLDER.findall(f"{rule.alert_name} {rule.alert_description}"):
+        if name not in checked.columns:
+            yield f"its alert names {{{{{name}}}}}, which the query does not return"
 
 
 def _explains_with_real_columns(checked: Checked) -> Iterator[str]:
@@ -156,6 +191,28 @@ def _windows_fit(checked: Checked) -> Iterator[str]:
         )
 
 
+def _fits_the_service(checked: Checked) -> Iterator[str]:
+    """Check what Sentinel refuses; the limits are those of its template tests."""
+    rule = checked.rule
+    if len(rule.details) > _MOST_DETAILS:
+        yield f"more than {_MOST_DETAILS} custom details"
+    for key, _ in rule.details:
+        if not _DETAIL.fullmatch(key):
+            yield f"custom detail {key} is not of 1 to 20 letters and digits"
+    if rule.schedule is None or rule.schedule.kind == "NRT":
+        return
+    frequency, period = duration(rule.schedule.frequency), duration(rule.schedule.period)
+    if not duration("5m") <= frequency <= period <= duration("14d"):
+        yield "queryFrequency and queryPeriod are not 5m to 14d, the period the longer one"
+    if period >= duration("2d") and frequency < duration("1h"):
+        yield "queryFrequency is below 1h, with a queryPeriod of 2d or more"
+
+
+def _knows_its_records_at_any_time(checked: Checked) -> Iterator[str]:
+    if _CLOCK.search(checked.records):
+        yield "its records read the clock (ask for times after them: a hunt looks at all records)"
+
+
 def _is_proven(checked: Checked) -> Iterator[str]:
     try:
         cases = load_cases(test_path(checked.rule))
@@ -164,7 +221,7 @@ def _is_proven(checked: Checked) -> Iterator[str]:
         return
     if not any(case.expect for case in cases):
         yield "no test that fires (write one)"
-    if not any(case.given and not case.expect for case in cases):
+    if not any((case.given or case.tables) and not case.expect for case in cases):
         yield "no near miss that stays silent among the tests (write one)"
 
 
@@ -175,7 +232,10 @@ CHECKS: tuple[Callable[[Checked], Iterator[str]], ...] = (
     _names_attack,
     _reads_known_tables,
     _maps_real_columns,
+    _names_its_alert,
     _explains_with_real_columns,
     _windows_fit,
+    _fits_the_service,
+    _knows_its_records_at_any_time,
     _is_proven,
 )

@@ -47,7 +47,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def _list(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
     for rule in load_rules(content_root()):
-        print(f"{rule.name:28} {rule.version:8} {rule.severity:14} {rule.title}", file=out)
+        kind = "NRT" if rule.schedule and rule.schedule.kind == "NRT" else rule.kind
+        print(f"{rule.name:32} {kind:6} {rule.version:8} {rule.severity:14} {rule.title}", file=out)
     return EXIT_OK
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,20 +22,19 @@ from mailvigil.content import Function
 from mailvigil.engine import Engine, NotRunError, Query, QueryError, Row
 from mailvigil.errors import RuleError
 from mailvigil.rules import Rule
+from mailvigil.workspace import schemas
 
 _AGO = re.compile(r"-(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
-_FILLED = (
-    "M365Activity_CL",
-    "CloudAppEvents",
-    "OfficeActivity",
-    "M365CallerBaseline_CL",
-    "_Watchlists",
-)
+_FILLED = ("M365CallerBaseline_CL", "_Watchlists")
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One case: what is in the tables at ``now`` (aware UTC), and the rows expected."""
+    """One case: what is in the tables at ``now`` (aware UTC), and the rows expected.
+
+    ``given`` are audit records, put into each source in turn; ``tables`` are rows of other
+    tables, by table.
+    """
 
     name: str
     now: datetime
@@ -43,6 +42,7 @@ class Case:
     baseline: tuple[SourceRow, ...]
     approved: tuple[SourceRow, ...]
     expect: tuple[Mapping[str, object], ...]
+    tables: Mapping[str, tuple[SourceRow, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,14 @@ def load_cases(path: Path) -> tuple[Case, ...]:
     """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        unknown = set(data) - {"now", "defaults", "tests"}
+        unknown = set(data) - {"now", "defaults", "table_defaults", "tests"}
         if unknown:
             raise ValueError(f"unknown keys {sorted(unknown)}")  # noqa: TRY301 - one way out
         now = _utc(str(data["now"]))
-        return tuple(_case(item, data.get("defaults", {}), now) for item in data["tests"])
+        of_tables = data.get("table_defaults", {})
+        return tuple(
+            _case(item, data.get("defaults", {}), of_tables, now) for item in data["tests"]
+        )
     except OSError as error:
         raise RuleError([f"{path}: no tests (write one that fires and one near miss)"]) from error
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -89,8 +92,13 @@ def _utc(text: str) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
-def _case(item: Mapping[str, object], defaults: Mapping[str, object], now: datetime) -> Case:
-    unknown = set(item) - {"name", "given", "baseline", "approved", "expect"}
+def _case(
+    item: Mapping[str, object],
+    defaults: Mapping[str, object],
+    of_tables: Mapping[str, Mapping[str, object]],
+    now: datetime,
+) -> Case:
+    unknown = set(item) - {"name", "given", "baseline", "approved", "tables", "expect"}
     if unknown:
         msg = f"unknown keys {sorted(unknown)} in case {item.get('name')!r}"
         raise ValueError(msg)
@@ -103,7 +111,23 @@ def _case(item: Mapping[str, object], defaults: Mapping[str, object], now: datet
             {**_times(row, now), "_Alias": "ApprovedMailCallers"} for row in _rows(item, "approved")
         ),
         expect=tuple(_times(row, now) for row in _rows(item, "expect")),
+        tables=_tables(item, of_tables, now),
     )
+
+
+def _tables(
+    item: Mapping[str, object], of_tables: Mapping[str, Mapping[str, object]], now: datetime
+) -> Mapping[str, tuple[SourceRow, ...]]:
+    given = item.get("tables") or {}
+    if not isinstance(given, Mapping) or not set(given) <= set(schemas()):
+        msg = f"tables is no mapping of known tables to rows in case {item.get('name')!r}"
+        raise ValueError(msg)
+    return {
+        table: tuple(
+            _times({**of_tables.get(table, {}), **row}, now) for row in _rows(given, table)
+        )
+        for table in given
+    }
 
 
 def _rows(item: Mapping[str, object], key: str) -> list[dict[str, object]]:
@@ -170,7 +194,10 @@ class Bench:
             rows = self._engines[bool(case.baseline)].run(query, case.now)
         except QueryError as error:
             return [str(error)]
-        return differences(case.expect, rows, LACKS[source])
+        finally:
+            for table in (source, *case.tables):
+                self._con.execute(f'DELETE FROM "{table}"')
+        return differences(case.expect, rows, LACKS.get(source, frozenset()))
 
 
 def absent(baseline: object) -> frozenset[str]:
@@ -179,8 +206,14 @@ def absent(baseline: object) -> frozenset[str]:
 
 
 def fill(con: duckdb.DuckDBPyConnection, case: Case, source: str) -> None:
-    """Put the case's rows into an empty workspace, its records into the table *source*."""
-    insert(con, source, [SHAPERS[source](record) for record in case.given])
+    """Put the case's rows into an empty workspace, its records into the table *source*.
+
+    Where *source* carries no audit records, the case has rows for it among its tables.
+    """
+    if source in SHAPERS:
+        insert(con, source, [SHAPERS[source](record) for record in case.given])
+    for table, rows in case.tables.items():
+        insert(con, table, list(rows))
     insert(con, "M365CallerBaseline_CL", list(case.baseline))
     insert(con, "_Watchlists", list(case.approved))
 
