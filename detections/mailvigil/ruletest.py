@@ -2,7 +2,7 @@
 
 Each case runs on every table that the rule says can feed it, and without the baseline's table
 unless it gives rows for it. A case gives records as they are
-in an audit log, and the rows that the query must return: all of them, naming only the columns
+in an audit log (``each: {at: [-2d, -3d]}`` for one a value), and the rows that the query must return: all of them, naming only the columns
 that matter.
 """
 
@@ -105,7 +105,9 @@ def _case(
     return Case(
         name=str(item["name"]),
         now=now,
-        given=tuple(_record({**defaults, **row}, now) for row in _rows(item, "given")),
+        given=tuple(
+            _record({**defaults, **one}, now) for row in _rows(item, "given") for one in _each(row)
+        ),
         baseline=tuple(_times(row, now) for row in _rows(item, "baseline")),
         approved=tuple(
             {**_times(row, now), "_Alias": "ApprovedMailCallers"} for row in _rows(item, "approved")
@@ -136,6 +138,20 @@ def _rows(item: Mapping[str, object], key: str) -> list[dict[str, object]]:
         msg = f"{key} is no list in case {item.get('name')!r}"
         raise TypeError(msg)
     return [dict(row) for row in value]
+
+
+def _each(row: dict[str, object]) -> Iterator[dict[str, object]]:
+    """Yield *row*, or one for each value that ``each`` lists for one of its fields."""
+    each = row.pop("each", None)
+    if each is None:
+        yield row
+        return
+    if not isinstance(each, Mapping) or len(each) != 1:
+        msg = f"each is no field with its values: {each!r}"
+        raise ValueError(msg)
+    [(name, values)] = each.items()
+    for number, value in enumerate(values):
+        yield {**row, "Id": f"{row.get('Id')}-{number}", name: value}
 
 
 def _record(row: dict[str, object], now: datetime) -> Mapping[str, object]:
