@@ -15,8 +15,8 @@ from core.small_tenant import workspace as empty
 from mailvigil.carriers import insert
 from mailvigil.compile import record_rows, to_kql, whole_causes
 from mailvigil.errors import RuleError
-from mailvigil.findings import key_types
-from mailvigil.replay import Plan, absent, ticks, whole_span, windows
+from mailvigil.findings import key_types, merged
+from mailvigil.replay import Alert, Plan, absent, ticks, whole_span, windows
 from mailvigil.rules import Entity, Rule, Schedule, load_rules, parse_kql_rule
 
 BYPASS = RULES["mailbox_audit_bypass"]
@@ -86,7 +86,7 @@ def test_a_broken_file_is_a_rule(change: dict[str, object], message: str) -> Non
 
 @pytest.mark.parametrize("text", ["", "[]", "a: [", "5"])
 def test_other_yaml_ends_in_a_trace(text: str) -> None:
-    with pytest.raises(RuleError, match=r"made\.yaml: "):
+    with pytest.raises(RuleError, match=r"made\.yaml: not in Sentinel's form: "):
         parse_kql_rule(Path("made.yaml"), text)
 
 
@@ -159,6 +159,18 @@ def test_a_whole_cause_lacks_columns_that_its_records_lack() -> None:
 
         assert (row["Records"], row["FirstSeen"]) == (1, at(0.5))
         assert row["Mailboxes"] == ["adele"]
+
+
+def test_a_cause_that_its_records_do_not_name_is_lost() -> None:
+    rows: list[dict[str, object]] = [
+        {"FirstSeen": at(1), "LastSeen": at(2), "Records": 3, "Mailboxes": ["b"], "Caller": "x"},
+        {"FirstSeen": at(0), "LastSeen": at(3), "Records": 2, "Mailboxes": ["a"], "Caller": "x"},
+    ]
+
+    row = merged([Alert(at(2), rows[0]), Alert(at(3), rows[1])])
+
+    assert (row["FirstSeen"], row["LastSeen"], row["Records"]) == (at(0), at(3), 3)
+    assert (row["Mailboxes"], row["Callers"], row["Users"]) == (["a", "b"], ["x"], [])
 
 
 def test_keys_have_another_type_than_their_values() -> None:

@@ -323,6 +323,9 @@ def _samples(
 def _samples_of(
     engine: Engine, root: Path, rule: Rule, findings: Sequence[Finding], most: int
 ) -> Mapping[UUID, tuple[Record, ...]]:
+    records = record_rows(rule, root)
+    if not set(rule.by) <= engine.columns(engine.prepare("\n".join(records))):
+        return {finding_id(f): () for f in findings}  # the records do not say what makes a cause
     keys = [f.values or tuple(f.key.values()) for f in findings]
     bounds = {"Since": "datetime", "Until": "datetime", "Number": "long"}
     ends = [f.last if rule.bounded else END_OF_TIME for f in findings]
@@ -333,7 +336,7 @@ def _samples_of(
     engine.put("_Reported", {**key_types(rule.by, keys), **bounds}, rows)
     kql = "\n".join(
         [
-            *record_rows(rule, root),
+            *records,
             f"| lookup kind=inner _Reported on {', '.join(rule.by)}",
             "| where EventTime between (Since .. Until)",
             f"| project Number, {', '.join(_SAMPLE_COLUMNS)}",
