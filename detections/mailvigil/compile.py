@@ -6,6 +6,7 @@ added here: the windows, ``first_seen`` with its guards, and one row an alert.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,6 +28,30 @@ SOURCE_PIPELINES = {
 """Table to the pipeline that makes a plain Sigma rule read it."""
 
 FUNCTION = "MailItemsAccessed"
+
+RECORD_COLUMNS = {
+    "EventTime": "datetime",
+    "RecordId": "string",
+    "UserId": "string",
+    "MailboxId": "string",
+    "Mailbox": "string",
+    "Caller": "string",
+    "Protocol": "string",
+    "ClientAddress": "string",
+    "ClientInfoString": "string",
+    "SessionId": "string",
+    "OperationCount": "long",
+    "MailAccessType": "string",
+    "IsThrottled": "string",
+    "ParentFolderPath": "string",
+    "Operation": "string",
+    "ObjectId": "string",
+    ARRIVED: "datetime",
+}
+"""What the hunt and its reports read of a record, and the KQL types."""
+
+_RECORDS = re.compile(r".*?^let records = .*?;$\n?", re.DOTALL | re.MULTILINE)
+"""The statements of a KQL rule up to the end of the one that declares its records."""
 
 _SUMMARY = (
     "FirstSeen = min(EventTime)",
@@ -64,6 +89,8 @@ def to_kql(rule: Rule, root: Path) -> str:
             refuses it.
 
     """
+    if rule.query:
+        return f"// {rule.title}\n// {rule.name} {rule.version}\n{rule.query}"
     events = _events(rule, root)
     body = _first_seen(rule, rule.first_seen, events) if rule.first_seen else _plain(rule, events)
     head = [f"// {rule.title}", f"// {rule.name} {rule.version}, compiled from its Sigma rule"]
@@ -88,7 +115,7 @@ def arrivals(rule: Rule, root: Path, step: str, *, first_only: bool) -> str:
         f"summarize Arrived = min({ARRIVED}){keys}" if first_only else f"extend Arrived = {ARRIVED}"
     )
     lines = [
-        *_events(rule, root),
+        *record_rows(rule, root),
         f"| {arrived}",
         f"| summarize by Tick = bin(Arrived - 1microsecond, {step}) + {step}",
     ]
@@ -101,20 +128,44 @@ def whole_causes(rule: Rule, root: Path, fired: str) -> str:
     Args:
         rule: The rule that fired.
         root: The content's folder.
-        fired: Table with the rule's ``by`` columns and ``Since``: records before that time
-            (the first alert's first access) do not belong to the cause.
+        fired: Table with the rule's ``by`` columns, ``Since`` and ``Until``: records outside of
+            them do not belong to the cause.
 
     Raises:
         RuleError: As :func:`to_kql`.
 
     """
     lines = [
-        *_events(rule, root),
+        *record_rows(rule, root),
         f"| lookup kind=inner {fired} on {', '.join(rule.by)}",
-        "| where EventTime >= Since",
+        "| where EventTime between (Since .. Until)",
         *_summarize(rule.by),
     ]
     return "\n".join(lines)
+
+
+def record_rows(rule: Rule, root: Path) -> list[str]:
+    """Return KQL, as lines, for the records that alerts of *rule* are made of.
+
+    Those of a Sigma rule are rows of the function ``MailItemsAccessed``. Those of a KQL rule
+    are what its query calls ``records``, with every column of ``RECORD_COLUMNS`` added, empty,
+    that they lack.
+
+    Raises:
+        RuleError: pySigma refuses the rule, or its query declares no ``records``.
+
+    """
+    if not rule.query:
+        return _events(rule, root)
+    found = _RECORDS.match(rule.query)
+    if found is None:
+        raise RuleError([f"{rule.path}: its query has no `let records = …;` (declare it)"])
+    columns = ", ".join(f"{name}:{kind}" for name, kind in RECORD_COLUMNS.items())
+    return [
+        *found[0].rstrip("\n").split("\n"),
+        f"union (datatable({columns})[]), (records)",
+        f"| extend {ARRIVED} = coalesce({ARRIVED}, EventTime)",
+    ]
 
 
 def with_windows(kql: str, windows: Mapping[str, str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +24,6 @@ from mailvigil.sentinel.sources import (
     load_workbooks,
 )
 from mailvigil.validate import Validator
-
-_VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
-_NAME = re.compile(r"[a-z][a-z0-9_]{4,49}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,7 @@ def check_content(root: Path) -> Content:
     rules, functions, hunting = load_rules(root), load_functions(root), load_hunting(root)
     pack = None
     with Validator(functions) as validator:
-        problems = check_all(rules, functions, root, validator)
+        problems = check_all(rules, hunting, functions, root, validator)
         problems += _around(root, functions, validator)
         problems += _rules(rules, root, validator)
         for query in hunting:
@@ -83,11 +79,8 @@ def _rules(rules: Sequence[Rule], root: Path, validator: Validator) -> Iterator[
 
 
 def _hunting(query: HuntingQuery, validator: Validator) -> Iterator[str]:
-    if not _NAME.fullmatch(query.name):
-        yield "the file's name is not of 5 to 50 small letters, digits and _"
-    if not _VERSION.fullmatch(query.version):
-        yield f"version {query.version!r} is not of the form 1.2.3"
-    yield from hunting_faults(Hunt.of(query), validator)
+    if not validator.analyse(query.query).diagnostics:
+        yield from hunting_faults(Hunt.of(query), validator)
 
 
 def _workbook(workbook: Workbook, validator: Validator) -> Iterator[str]:

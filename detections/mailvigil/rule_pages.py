@@ -218,7 +218,7 @@ def _comparison(rule: Rule, kql: str) -> Iterator[str]:
 
 def _context(rule: Rule, kql: str, functions: Sequence[Function]) -> str:
     tables = ", ".join(f"`{table}`" for table in rule.sources)
-    needs = ", ".join(f"`{table}`" for table in getattr(rule, "needs", ()))
+    needs = ", ".join(f"`{table}`" for table in rule.needs)
     besides = f" Beside it one of these must be there: {needs}." if needs else ""
     read = [f"`{f.name}`" for f in functions if re.search(rf"\b{f.name}\(", kql)]
     through = f" It reads through the functions {', '.join(read)}." if read else ""

@@ -1,88 +1,67 @@
-"""Hunting queries are read from Sentinel's own YAML form, and refused when they are not of it."""
+"""Hunting queries: what is read of a file, and that each does what its tests say."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from core.small_tenant import FUNCTIONS, ROOT, workspace
 from mailvigil.errors import RuleError
-from mailvigil.hunting import load_hunting, parse_hunting
-from mailvigil.rules import Entity
+from mailvigil.hunting import HuntingQuery, load_hunting, parse_hunting
+from mailvigil.ruletest import Bench, load_cases
+from mailvigil.ruletest import test_path as path_of_tests
 
-TEXT = """\
-id: 0b1f6f0e-7d3c-4c52-9d0a-0a5f6a1c2d01
-name: Callers by first use
-description: |
-  Lists callers.
-requiredDataConnectors:
-  - connectorId: Office365
-    dataTypes:
-      - OfficeActivity (Exchange)
-tactics:
-  - Collection
-relevantTechniques:
-  - T1114
-query: |
-  let start = todatetime('{{StartTimeISO}}');
-  MailItemsAccessed()
-  | where EventTime between (start .. todatetime('{{EndTimeISO}}'))
-entityMappings:
-  - entityType: Account
-    fieldMappings:
-      - identifier: FullName
-        columnName: UserId
-version: 1.0.0
-"""
-PATH = Path("callers.yaml")
+QUERIES = load_hunting(ROOT)
+EACH = pytest.mark.parametrize("query", QUERIES, ids=lambda query: str(query.name))
 
 
-def changed(**values: object) -> str:
-    data = {**yaml.safe_load(TEXT), **values}
-    return yaml.safe_dump({key: value for key, value in data.items() if value is not None})
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    with workspace() as con:
+        yield Bench(con, FUNCTIONS)
 
 
-def test_a_query_is_read_as_something_else() -> None:
-    query = parse_hunting(PATH, TEXT)
+def test_a_query_of_the_pack_is_lost() -> None:
+    names = [query.name for query in QUERIES]
 
-    assert (query.name, query.title, query.version) == ("callers", "Callers by first use", "1.0.0")
-    assert query.sources == ("OfficeActivity",)
-    assert query.entities == (Entity("Account", "FullName", "UserId"),)
-    assert query.tags == ("attack.collection", "attack.t1114")
+    assert len(names) >= 7
+    assert names == sorted(names)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("- a\n", "not a mapping"),
-        ("a: [", "no hunting query: while parsing"),
-        (changed(id="mine"), "id is no GUID"),
-        (changed(query=None), "query is missing or wrong"),
-        (changed(version=1.0), "version is missing or wrong"),
-        (changed(tactics="Collection"), "tactics is missing or wrong"),
-        (changed(relevantTechniques=None), "relevantTechniques is missing or wrong"),
-        (changed(severity="High"), "unknown key severity"),
-        (changed(entityMappings=[{"entityType": "IP"}]), "entityMappings are not of Sentinel's"),
-        (changed(requiredDataConnectors="x"), "requiredDataConnectors or"),
-    ],
-)
-def test_what_is_no_hunting_query_is_read(text: str, message: str) -> None:
+@EACH
+def test_a_query_gives_other_rows_than_its_tests_say(bench: Bench, query: HuntingQuery) -> None:
+    outcomes = list(bench.outcomes(query, query.query, load_cases(path_of_tests(query))))
+
+    assert [one for one in outcomes if one.verdict != "pass"] == []
+    assert {one.source for one in outcomes} == set(query.sources)
+
+
+def test_a_file_without_a_query_is_a_query() -> None:
+    data = yaml.safe_load(QUERIES[0].path.read_text(encoding="utf-8"))
+
     with pytest.raises(RuleError) as caught:
-        parse_hunting(PATH, text)
+        parse_hunting(Path("made.yaml"), yaml.safe_dump({**data, "query": "", "tactics": None}))
 
-    assert all(problem.startswith("callers.yaml: ") for problem in caught.value.problems)
-    assert message in str(caught.value)
+    assert caught.value.problems == (
+        "made.yaml: tactics is missing or wrong (give a list of texts)",
+        "made.yaml: query is missing or wrong (give a text)",
+    )
 
 
-def test_only_the_first_broken_file_is_named(tmp_path: Path) -> None:
+def test_every_broken_file_but_the_first_is_passed_over(tmp_path: Path) -> None:
     folder = tmp_path / "kql" / "hunting"
     folder.mkdir(parents=True)
-    for name in ("a", "b"):
-        (folder / f"{name}.yaml").write_text("- x\n", encoding="utf-8")
-    (folder / "c.test.yaml").write_text("tests: []\n", encoding="utf-8")
+    (folder / "a.yaml").write_text("[]", encoding="utf-8")
+    (folder / "b.yaml").write_bytes(b"id: \xff")
+    (folder / "c.test.yaml").write_text("tests: []", encoding="utf-8")
 
     with pytest.raises(RuleError) as caught:
         load_hunting(tmp_path)
 
-    assert len(caught.value.problems) == 2
+    assert [p.split(": ")[0] for p in caught.value.problems] == [
+        str(folder / "a.yaml"),
+        str(folder / "b.yaml"),
+    ]

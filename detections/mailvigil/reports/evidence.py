@@ -12,9 +12,9 @@ from pathlib import Path
 from uuid import UUID
 
 from mailvigil import row_values
-from mailvigil.compile import PIPELINE, record_level
+from mailvigil.compile import record_rows
 from mailvigil.engine import Engine, Query, Row
-from mailvigil.findings import Finding
+from mailvigil.findings import Finding, key_types
 from mailvigil.reports.identity import finding_id
 from mailvigil.rules import Rule
 from mailvigil.workspace import END_OF_TIME
@@ -323,14 +323,22 @@ def _samples(
 def _samples_of(
     engine: Engine, root: Path, rule: Rule, findings: Sequence[Finding], most: int
 ) -> Mapping[UUID, tuple[Record, ...]]:
-    numbers = {**dict.fromkeys(rule.by, "string"), "Since": "datetime", "Number": "long"}
-    rows = [(*f.key.values(), f.first, number) for number, f in enumerate(findings)]
-    engine.put("_Reported", numbers, rows)
+    records = record_rows(rule, root)
+    if not set(rule.by) <= engine.columns(engine.prepare("\n".join(records))):
+        return {finding_id(f): () for f in findings}  # the records do not say what makes a cause
+    keys = [f.values or tuple(f.key.values()) for f in findings]
+    bounds = {"Since": "datetime", "Until": "datetime", "Number": "long"}
+    ends = [f.last if rule.bounded else END_OF_TIME for f in findings]
+    rows = [
+        (*key, f.first, end, number)
+        for number, (key, f, end) in enumerate(zip(keys, findings, ends, strict=True))
+    ]
+    engine.put("_Reported", {**key_types(rule.by, keys), **bounds}, rows)
     kql = "\n".join(
         [
-            record_level(rule, root, PIPELINE),
+            *records,
             f"| lookup kind=inner _Reported on {', '.join(rule.by)}",
-            "| where EventTime >= Since",
+            "| where EventTime between (Since .. Until)",
             f"| project Number, {', '.join(_SAMPLE_COLUMNS)}",
         ]
     )

@@ -101,7 +101,7 @@ class Analytic:
             period=schedule[2],
             tactics=tuple(dict.fromkeys(t.sentinel for t in tactics_of(rule.tags))),
             techniques=techniques_of(rule.tags),
-            sources=(*rule.sources, *getattr(rule, "needs", ())),
+            sources=tuple(dict.fromkeys((*rule.sources, *rule.needs))),
             entities=rule.entities,
             details=((RULE_COLUMN, RULE_COLUMN), *_details(rule, columns)),
             alert_name=_format(name, NAME_COLUMN),
@@ -243,8 +243,7 @@ def minutes_of(iso: object) -> int | None:
 
 def alert_text(rule: Rule) -> str:
     """Return what the rule says, else its ``why`` with columns in Sentinel's way."""
-    said: str = getattr(rule, "alert_description", "")
-    return said or Template.pattern.sub(_as_parameter, rule.why)
+    return rule.alert_description or Template.pattern.sub(_as_parameter, rule.why)
 
 
 @cache
@@ -271,23 +270,20 @@ def _query(rule: Rule, kql: str, *texts: str) -> str:
 
 def _schedule(rule: Rule) -> tuple[str, str, str]:
     """Return kind, frequency and period; a rule that says none runs hourly over its windows."""
-    said = getattr(rule, "schedule", None)
-    if said is not None:
-        return said.kind, said.frequency, said.period
+    if rule.schedule is not None:
+        return rule.schedule.kind, rule.schedule.frequency, rule.schedule.period
     windows = [rule.within, *([rule.first_seen.baseline] if rule.first_seen else [])]
     return "Scheduled", FREQUENCY, max(windows, key=duration)
 
 
 def _details(rule: Rule, columns: Collection[str]) -> tuple[tuple[str, str], ...]:
-    said: tuple[tuple[str, str], ...] = getattr(rule, "details", ())
-    return said or tuple((name, name) for name in DETAILS if name in columns)
+    return rule.details or tuple((name, name) for name in DETAILS if name in columns)
 
 
 def _alert_name(rule: Rule) -> str:
     """Return what the rule says, else its title with the first entity's column."""
-    said: str = getattr(rule, "alert_name", "")
     column = rule.entities[0].column if rule.entities else ""
-    return said or (f"{rule.title}: {{{{{column}}}}}" if column else rule.title)
+    return rule.alert_name or (f"{rule.title}: {{{{{column}}}}}" if column else rule.title)
 
 
 def _as_parameter(found: re.Match[str]) -> str:
