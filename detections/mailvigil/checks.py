@@ -15,11 +15,11 @@ from sigma.validators.core import validators
 from mailvigil.compile import (
     SOURCE_PIPELINES,
     generated_path,
-    record_level,
     record_rows,
     to_kql,
 )
 from mailvigil.content import Function
+from mailvigil.convert import record_level
 from mailvigil.errors import RuleError
 from mailvigil.rules import Rule, duration
 from mailvigil.ruletest import load_cases, test_path
