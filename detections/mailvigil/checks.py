@@ -16,11 +16,11 @@ from sigma.validators.core import validators
 from mailvigil.compile import (
     SOURCE_PIPELINES,
     generated_path,
-    record_level,
     record_rows,
     to_kql,
 )
 from mailvigil.content import Function
+from mailvigil.convert import record_level
 from mailvigil.errors import RuleError
 from mailvigil.hunting import HuntingQuery
 from mailvigil.rules import Entity, Rule, duration

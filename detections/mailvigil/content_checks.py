@@ -14,8 +14,8 @@ from mailvigil.hunting import HuntingQuery, load_hunting
 from mailvigil.lock import lock_path, lock_problems, locked, read_lock
 from mailvigil.rules import Rule, load_rules
 from mailvigil.sentinel.hunts import Hunt
-from mailvigil.sentinel.pack import Pack, analytic, load_pack_with
-from mailvigil.sentinel.packaged import hunting_faults, pack_problems, rule_faults
+from mailvigil.sentinel.pack import Pack, analytic, detection, for_defender, load_pack_with
+from mailvigil.sentinel.packaged import detection_faults, hunting_faults, pack_problems, rule_faults
 from mailvigil.sentinel.sources import (
     Workbook,
     load_parser,
@@ -75,7 +75,19 @@ def _rules(rules: Sequence[Rule], root: Path, validator: Validator) -> Iterator[
             continue  # told by the checks of the rule
         analytics.append(found)
         yield from (f"{rule.path}: {problem}" for problem in rule_faults(found, validator))
+        if for_defender(rule):
+            yield from (f"{rule.path}: {problem}" for problem in _defender(rule, root, validator))
     yield from (f"{root}: {problem}" for problem in pack_problems(tuple(analytics), ()))
+
+
+def _defender(rule: Rule, root: Path, validator: Validator) -> Iterator[str]:
+    """Yield what Microsoft's parser or Defender says against the rule's form for Defender."""
+    try:
+        graph = detection(rule, root, validator).as_graph()
+    except (RuleError, ValueError) as error:
+        yield f"for Defender: {error}"
+        return
+    yield from (f"for Defender: {problem}" for problem in detection_faults(graph, validator))
 
 
 def _hunting(query: HuntingQuery, validator: Validator) -> Iterator[str]:

@@ -6,14 +6,16 @@ alone, as there is no function of ours and no watchlist in Defender.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mailvigil.attack import tactics_of, technique, techniques_of
-from mailvigil.rules import Entity, Rule, duration
-from mailvigil.sentinel.analytics import entity_mappings, service
+from mailvigil.rules import SEVERITIES, Entity, Rule, duration
+from mailvigil.sentinel.analytics import alerts_only, entity_mappings, service
 from mailvigil.sentinel.limits import MAX_DETAILS, query_problems
+
+CLOUD_APP_EVENTS = "CloudAppEvents"
 
 REQUIRED = ("Timestamp", "ReportId", "AccountObjectId")
 """Columns that a custom detection over CloudAppEvents must return, of one event.
@@ -52,7 +54,7 @@ class Detection:
             title=rule.title,
             description=" ".join(rule.description.split()),
             severity=rule.severity,
-            query=kql,
+            query=alerts_only(kql),
             period=max(windows, key=duration),
             tags=rule.tags,
             entities=tuple(entity for entity in rule.entities if entity.column in columns),
@@ -102,20 +104,29 @@ class Detection:
         }
 
 
-def detection_problems(found: Detection, columns: Collection[str]) -> Iterator[str]:
-    """Return what Defender would refuse of a detection whose query returns *columns*."""
-    for name in REQUIRED:
+def detection_problems(graph: Mapping[str, Any], columns: Collection[str]) -> Iterator[str]:
+    """Return what Defender would refuse of a detection as Graph has it.
+
+    Args:
+        graph: What :meth:`Detection.as_graph` returns.
+        columns: Those that its query returns.
+
+    """
+    alert = graph["detectionAction"]["alertTemplate"]
+    yield from query_problems(graph["queryCondition"]["queryText"])
+    frequency = graph["schedule"]["frequency"]
+    if frequency not in dict(LOOKBACK):
+        yield f"frequency {frequency!r} (there are {', '.join(dict(LOOKBACK))})"
+    if alert["severity"] not in {severity.lower() for severity in SEVERITIES}:
+        yield f"severity {alert['severity']!r}"
+    if len(alert["customDetails"]) > MAX_DETAILS:
+        yield f"{len(alert['customDetails'])} custom details (there may be {MAX_DETAILS})"
+    mapped = [name for one in alert["entityMappings"].values() for m in one for name in m.values()]
+    if not mapped:
+        yield "no entity that an alert can be about"
+    for name in dict.fromkeys((*REQUIRED, *mapped, *alert["customDetails"].values())):
         if name not in columns:
-            yield f"for Defender: the query does not return {name}"
-    if not _entities(found.entities):
-        yield "for Defender: no entity that an alert can be about"
-    if len(found.details) > MAX_DETAILS:
-        yield f"for Defender: {len(found.details)} custom details (there may be {MAX_DETAILS})"
-    yield from (f"for Defender: {problem}" for problem in query_problems(found.query))
-    try:
-        _ = found.frequency
-    except ValueError as error:
-        yield f"for Defender: {error}"
+            yield f"the query does not return {name}"
 
 
 def _tactics(tags: tuple[str, ...]) -> Iterator[dict[str, Any]]:

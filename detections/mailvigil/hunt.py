@@ -15,14 +15,7 @@ import duckdb
 
 from mailvigil import baseline, row_values
 from mailvigil.approved import load_approved
-from mailvigil.compile import (
-    FUNCTION,
-    RECORD_COLUMNS,
-    record_rows,
-    to_kql,
-    whole_causes,
-    with_windows,
-)
+from mailvigil.compile import RECORD_COLUMNS, record_rows, to_kql, whole_causes, with_windows
 from mailvigil.content import Function, content_root, load_functions
 from mailvigil.engine import Engine, NotRunError, QueryError, Row
 from mailvigil.errors import InputError
@@ -43,6 +36,7 @@ from mailvigil.replay import Alert, Plan, Replayed, absent, replay, span, ticks,
 from mailvigil.reports import evidence
 from mailvigil.reports.evidence import Evidence
 from mailvigil.rules import Rule, load_rules
+from mailvigil.sources import FUNCTION
 from mailvigil.workspace import END_OF_TIME, open_workspace, schemas
 
 _WORD = re.compile(r"\w+")

@@ -54,9 +54,15 @@ def lock_path(root: Path) -> Path:
 
 def locked(pack: Pack) -> Mapping[str, Locked]:
     """Return the entries that the content as it is now would have, by id."""
+    defender = {one.name: one.query for one in pack.detections}
     return {
         **{
-            one.id: Locked("rule", one.name, one.version, _hash(one.as_yaml(), one.query))
+            one.id: Locked(
+                "rule",
+                one.name,
+                one.version,
+                _hash(one.as_yaml(), one.query + defender.get(one.name, "")),
+            )
             for one in pack.analytics
         },
         **{

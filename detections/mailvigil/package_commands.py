@@ -59,6 +59,7 @@ def _package(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: Text
     write_folder(args.out, written)
     counts = (
         (len(pack.analytics), "rules"),
+        (len(pack.detections), "of them for Defender"),
         (len(pack.hunting), "hunting queries"),
         (len(pack.parsers), "functions"),
         (len(pack.watchlists), "watchlists"),

@@ -176,6 +176,7 @@ MAIN = "solution/Package/mainTemplate.json"
 PAGE = "solution/Package/createUiDefinition.json"
 WATCHLIST = "watchlists/ApprovedMailCallers.json"
 WORKBOOK = "repository/Workbooks/mailvigil.json"
+DETECTION = "defender/mailbox_throttled.json"
 CONFIG = "repository/sentinel-deployment.config"
 
 
@@ -203,6 +204,12 @@ IN_PLACE = (
      "functionAlias 'Mail Items' is no name of a function"),
     (WORKBOOK, put("resources", 0, "properties", "serializedData", value="{}"),
      "serializedData is no workbook"),
+    (DETECTION, put("queryCondition", "queryText", value="CloudAppEvents | project Timestamp"),
+     "the query does not return ReportId"),
+    ("defender/caller_new_to_tenant.json",
+     put("queryCondition", "queryText", value="MailItemsAccesed()"), "query:1:1: KS211"),
+    ("defender/foreign_token_tenant.json", drop("schedule"),
+     "not of the form of a custom detection: KeyError('schedule')"),
     (CONFIG, put("prioritizedcontentfiles", value=["Parsers/Gone.json"]),
      "names Parsers/Gone.json, which is not there"),
 )  # fmt: skip

@@ -226,6 +226,13 @@ def entity_mappings(entities: Iterable[Entity]) -> list[dict[str, object]]:
     ]
 
 
+def alerts_only(kql: str) -> str:
+    """Return *kql* without the rows that are no alert, as the service alerts on every row."""
+    if f"'{INSUFFICIENT}'" not in kql:
+        return kql
+    return kql.rstrip("\n") + f"\n| where Verdict != '{INSUFFICIENT}'\n"
+
+
 def iso_duration(text: str) -> str:
     """Return a KQL duration such as ``14d`` as ISO 8601: ``P14D``."""
     duration(text)
@@ -256,9 +263,7 @@ def service() -> Mapping[str, Any]:
 
 
 def _query(rule: Rule, kql: str, *texts: str) -> str:
-    lines = [kql.rstrip("\n")]
-    if f"'{INSUFFICIENT}'" in kql:
-        lines.append(f"| where Verdict != '{INSUFFICIENT}'")
+    lines = [alerts_only(kql).rstrip("\n")]
     columns = [f"{RULE_COLUMN} = '{rule.name}'"]
     columns += [
         f"{column} = {_filled_in(text)}"

@@ -28,6 +28,7 @@ MARKER = "mailvigil-package.json"
 RULE_YAML = "solution/Analytic Rules"
 HUNTING_YAML = "solution/Hunting Queries"
 PARSER_YAML = "solution/Parsers"
+DEFENDER = "defender"
 RULE_ARM = "repository/AnalyticsRules"
 TEMPLATES = ("repository", "watchlists")
 """Folders whose JSON files are ARM templates, each to be deployed alone."""
@@ -57,6 +58,7 @@ def files(pack: Pack) -> Mapping[str, bytes]:
         **_repository(pack),
         **_watchlists(pack),
         **_solution(pack),
+        **_defender(pack),
         "README.md": _readme(pack).encode(),
     }
     return {**found, MARKER: _marker(pack, found)}
@@ -96,6 +98,10 @@ def _watchlists(pack: Pack) -> dict[str, bytes]:
         }
     )
     return templates | {f"watchlists/{one.alias}.csv": one.text.encode() for one in pack.watchlists}
+
+
+def _defender(pack: Pack) -> dict[str, bytes]:
+    return _all_json({f"{DEFENDER}/{one.name}.json": one.as_graph() for one in pack.detections})
 
 
 def _solution(pack: Pack) -> dict[str, bytes]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mailvigil.compile import to_kql
 from mailvigil.content import load_functions
+from mailvigil.defender import CLOUD_APP_EVENTS, Detection
 from mailvigil.hunting import load_hunting
 from mailvigil.rules import Rule, load_rules
 from mailvigil.sentinel.analytics import Analytic
@@ -22,6 +23,7 @@ from mailvigil.sentinel.sources import (
     load_watchlists,
     load_workbooks,
 )
+from mailvigil.sources import DEFENDER
 from mailvigil.validate import Validator
 
 
@@ -32,6 +34,7 @@ class Pack:
     version: str
     solution: Solution
     analytics: tuple[Analytic, ...]
+    detections: tuple[Detection, ...]
     hunting: tuple[Hunt, ...]
     parsers: tuple[Parser, ...]
     watchlists: tuple[Watchlist, ...]
@@ -59,11 +62,14 @@ def load_pack_with(root: Path, validator: Validator) -> Pack:
     """
     solution = load_solution(root)
     functions = load_functions(root)
-    analytics = [analytic(rule, root, validator) for rule in load_rules(root)]
+    rules = load_rules(root)
+    analytics = [analytic(rule, root, validator) for rule in rules]
+    detections = [detection(rule, root, validator) for rule in rules if for_defender(rule)]
     return Pack(
         version=version("mailvigil"),
         solution=solution,
         analytics=tuple(analytics),
+        detections=tuple(detections),
         hunting=tuple(Hunt.of(query) for query in load_hunting(root)),
         parsers=tuple(load_parser(function) for function in functions),
         watchlists=load_watchlists(root, solution),
@@ -80,3 +86,19 @@ def analytic(rule: Rule, root: Path, validator: Validator) -> Analytic:
     """
     kql = to_kql(rule, root)
     return Analytic.of(rule, kql, validator.analyse(kql).columns.keys())
+
+
+def for_defender(rule: Rule) -> bool:
+    """Return whether *rule* has a form for Defender: KQL rules read functions of the workspace."""
+    return rule.kind == "sigma" and CLOUD_APP_EVENTS in rule.sources
+
+
+def detection(rule: Rule, root: Path, validator: Validator) -> Detection:
+    """Return *rule* compiled for Defender, as a custom detection.
+
+    Raises:
+        RuleError: It does not compile.
+
+    """
+    kql = to_kql(rule, root, DEFENDER)
+    return Detection.of(rule, kql, validator.analyse(kql).columns.keys())

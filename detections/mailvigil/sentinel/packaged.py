@@ -14,12 +14,14 @@ from typing import Any, TypeVar
 import yaml
 
 from mailvigil.content import Function, functions_in
+from mailvigil.defender import detection_problems
 from mailvigil.errors import RuleError
 from mailvigil.sentinel import arm
 from mailvigil.sentinel.analytics import Analytic, entity_mappings
 from mailvigil.sentinel.folder import present, read_marker
 from mailvigil.sentinel.hunts import Hunt
 from mailvigil.sentinel.layout import (
+    DEFENDER,
     HUNTING_YAML,
     MARKER,
     PARSER_YAML,
@@ -96,6 +98,9 @@ def folder_problems(place: Path) -> Iterator[str]:
             yield from _named(RULE_YAML, analytic.name, rule_faults(analytic, validator))
         for query in packaged.hunting:
             yield from _named(HUNTING_YAML, query.name, hunting_faults(query, validator))
+        for path in sorted((place / DEFENDER).glob("*.json")):
+            faults = detection_faults(_json(path), validator)
+            yield from (f"{DEFENDER}/{path.name}: {fault}" for fault in faults)
     yield from _agree(place, packaged)
     yield from pack_problems(packaged.analytics, packaged.hunting)
     yield from _solution(place)
@@ -121,6 +126,18 @@ def hunting_faults(query: Hunt, validator: Validator) -> Iterator[str]:
     yield from query_problems(query.query)
     yield from tactic_problems(query.tactics, query.techniques)
     yield from entity_problems(entity_mappings(query.entities), columns)
+
+
+def detection_faults(graph: Mapping[str, Any], validator: Validator) -> Iterator[str]:
+    """Return what Defender or Microsoft's parser says against a custom detection."""
+    try:
+        analysis = validator.analyse(graph["queryCondition"]["queryText"])
+        for d in analysis.diagnostics:
+            yield f"query:{d.line}:{d.column}: {d.code}: {d.message}"
+        if not analysis.diagnostics:
+            yield from detection_problems(graph, analysis.columns)
+    except (KeyError, TypeError, AttributeError) as error:
+        yield f"not of the form of a custom detection: {error!r}"
 
 
 def pack_problems(analytics: tuple[Analytic, ...], hunting: tuple[Hunt, ...]) -> Iterator[str]:
