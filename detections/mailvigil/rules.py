@@ -92,6 +92,8 @@ class Rule:
     ``always``: it must be judged at every tick, because what it looks for is that nothing came.
     ``bounded``: of a cause's records only those between its alerts' times belong to it, because
     what is unusual on one day need not be so on another.
+    ``new``: the columns of its records whose values together must not have been there before,
+    for a rule that alerts on nothing else.
     ``details`` are Sentinel's custom details, key and column; ``alert_name`` and
     ``alert_description`` have columns of the result in ``{{}}``. ``names`` is what a Sigma filter
     may call the rule, ``parts`` the names and ids of the rules that it correlates. ``filters``
@@ -120,6 +122,7 @@ class Rule:
     needs: tuple[str, ...] = ()
     always: bool = False
     bounded: bool = False
+    new: tuple[str, ...] = ()
     details: tuple[tuple[str, str], ...] = ()
     alert_name: str = ""
     alert_description: str = ""
@@ -325,6 +328,7 @@ def parse_kql_rule(path: Path, text: str) -> Rule:
         needs=read.texts("mailvigil.needs") if read.has("mailvigil.needs") else (),
         always=read.flag("mailvigil.always"),
         bounded=read.flag("mailvigil.bounded"),
+        new=read.texts("mailvigil.new") if read.has("mailvigil.new") else (),
         details=read.pairs("customDetails"),
         alert_name=read.text("alertDetailsOverride.alertDisplayNameFormat"),
         alert_description=read.text("alertDetailsOverride.alertDescriptionFormat"),

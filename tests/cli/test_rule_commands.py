@@ -19,6 +19,7 @@ NAMES = [
     "caller_spreads_over_mailboxes",
     "caller_volume_unusual",
     "consent_then_mail_read",
+    "delegate_new_to_mailbox",
     "foreign_token_tenant",
     "legacy_protocol_new_to_mailbox",
     "mailbox_audit_bypass",

@@ -160,7 +160,7 @@ def test_a_log_without_mail_that_is_read_has_no_findings(tmp_path: Path) -> None
     assert (tampered.rule.name, tampered.mailboxes) == ("mailbox_audit_bypass", ("adele",))
     assert hunted.evidence
     [record] = hunted.evidence.samples[finding_id(tampered)]
-    assert record.id == "id-9"
+    assert (record.id, record.access) == ("id-9", "Set-MailboxAuditBypassAssociation")
     assert (stopped.rule.name, stopped.key["State"]) == ("mailbox_stopped_logging", "never logged")
     assert stopped.mailboxes == ("adele@contoso.example",)
 
