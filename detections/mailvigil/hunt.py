@@ -15,7 +15,13 @@ import duckdb
 
 from mailvigil import baseline, row_values
 from mailvigil.approved import load_approved
-from mailvigil.compile import RECORD_COLUMNS, record_rows, to_kql, whole_causes, with_windows
+from mailvigil.compile import (
+    RECORD_COLUMNS,
+    record_rows,
+    to_kql,
+    whole_causes,
+    with_windows,
+)
 from mailvigil.content import Function, content_root, load_functions
 from mailvigil.engine import Engine, NotRunError, QueryError, Row
 from mailvigil.errors import InputError

@@ -403,7 +403,7 @@ class Attributes:
         return self._find(name) is not None
 
     def problem(self, what: str) -> None:
-        """Keep *what* as a problem of the file."""
+        """Keep what is wrong beside a missing attribute."""
         self.problems.append(f"{self._path}: {what}")
 
     def text(self, name: str, default: str | None = None) -> str:
