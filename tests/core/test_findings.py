@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from core.small_tenant import RULES, TENANT, at
+from core.small_tenant import RULES, SIGMA, TENANT, at
 from mailvigil.engine import Row
 from mailvigil.findings import INSUFFICIENT, causes, display_name, finding
 from mailvigil.replay import Alert
@@ -87,7 +87,7 @@ def test_a_guard_of_the_first_alert_is_lost_in_the_whole() -> None:
     )
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: str(rule.name))
+@pytest.mark.parametrize("rule", SIGMA.values(), ids=lambda rule: str(rule.name))
 def test_a_word_of_a_sentence_is_left_open(rule: Rule) -> None:
     full = row(MailboxId="m", MailboxesBefore=3, TokenTenantId="t")
 
