@@ -17,6 +17,7 @@ from audit_feed.errors import AuditFeedError
 from mailvigil import (
     collect_commands,
     explain,
+    function_package,
     lab_commands,
     ledger_commands,
     query_commands,
@@ -177,6 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     lab_commands.add_to(commands)
     collect_commands.add_to(commands)
     ledger_commands.add_to(commands)
+    function_package.add_to(commands)
     return parser
 
 

@@ -52,12 +52,23 @@ class WorkerEndedError(Exception):
 
 @dataclass(slots=True)
 class Worker:
-    """A worker's process with the app loaded. ``bindings`` are what it told the host."""
+    """A worker's process with the app loaded. ``bindings`` are what it told the host.
+
+    ``package`` is where it has ``audit_feed`` from.
+    """
 
     process: subprocess.Popen[str]
     log: Path
     bindings: Mapping[str, list[dict[str, object]]] = field(default_factory=dict)
+    package: Path = Path()
     _numbers: Iterator[int] = field(default_factory=count)
+
+    def loaded(self, told: Mapping[str, object]) -> None:
+        """Take in what the worker says of the app."""
+        found = told["bindings"]
+        assert isinstance(found, dict)
+        self.bindings = {name: [json.loads(one) for one in raw] for name, raw in found.items()}
+        self.package = Path(str(told["package"])).parent
 
     def begin(self, function: str, inputs: Mapping[str, object], **more: object) -> str:
         """Ask for a call and return its id; the answer is :meth:`ended`'s."""
@@ -132,12 +143,7 @@ def worker(folder: Path, environ: Mapping[str, str], app: Path = CONNECTOR) -> I
         )  # fmt: skip
         running = Worker(process, log)
         try:
-            told = running.line()
-            running.bindings = {
-                name: [json.loads(one) for one in found]
-                for name, found in told.items()
-                if isinstance(found, list)
-            }
+            running.loaded(running.line())
             yield running
         finally:
             running.kill()
