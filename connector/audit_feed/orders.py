@@ -58,7 +58,10 @@ def parsed(text: str) -> Order:
         ValueError: It is none, or of another version.
 
     """
-    told = orjson.loads(text)
+    try:
+        told = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise ValueError("no JSON") from None
     if not isinstance(told, dict) or told.get("version") != VERSION:
         raise ValueError("no order of this version")
     partition, names = told.get("partition"), told.get("names")
