@@ -24,7 +24,7 @@ PROOF_SEEDS = 22
 KILLS = 2
 """Of each seed."""
 
-BLOBS_EACH = 16
+BLOBS_EACH = 10
 PATIENCE_SECONDS = 240
 SEEN_AGAIN_SECONDS = 3
 """What the host waits before it hands out an order again whose worker is gone."""

@@ -270,11 +270,12 @@ def test_one_of_two_tenants_is_left_out_or_waits_for_a_throttled_one(deployed: D
     )
     assert running.timer("discover").ok
     throttled = Fault(kind="throttle", retry_after=600)
-    lab.faults.script([Scripted(fault=throttled, path=f"*/{first.id}/*")])
+    lab.faults.script([Scripted(fault=throttled, kind="blob", path=f"*/{first.id}/*")])
 
     deployed.deliver(running)
 
     assert deployed.ids() == ["record-2"]
+    assert {row.attempts for row in deployed.rows()} == {0}
     assert running.timer("sweep").ok
     assert first.secret not in running.printed()
 
