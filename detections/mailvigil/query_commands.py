@@ -21,8 +21,8 @@ from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_INPUT, EXIT_NOT_RUN, EXIT_OK
 from mailvigil.exports.load import LoadReport, load
 from mailvigil.exports.shape_sql import ARRIVED
-from mailvigil.progress import Shown
-from mailvigil.report import counted, visible
+from mailvigil.printable import counted, visible
+from mailvigil.progress import Shown, add_talk, shown
 from mailvigil.saved import open_saved
 from mailvigil.validate import Analysis, Validator
 from mailvigil.workspace import open_workspace, schemas
@@ -62,6 +62,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     query.set_defaults(run=_query)
     add = query.add_argument
+    add_talk(query)
     add("kql", metavar="KQL", help="the query, as one argument")
     add("paths", nargs="*", metavar="PATH", help="files, folders, patterns, - for standard input")
     add("--workspace", type=Path, metavar="FILE", help="read a kept workspace instead of exports")
@@ -84,7 +85,8 @@ def _query(args: argparse.Namespace, stdin: BinaryIO, out: TextIO, err: TextIO) 
         engine = Engine(con, functions)
         try:
             query = _limited(_prepared(engine, args.kql), most)
-            _load(con, args.paths, scratch, stdin, err)
+            if args.paths:
+                _warn(_load(con, args.paths, scratch, stdin, shown(args, err)), err)
             rows = engine.run(query, args.as_of or _present(con))
         except (NotRunError, QueryError) as error:
             print(f"mailvigil: the local engine cannot run it: {visible(str(error))}", file=err)
@@ -92,8 +94,8 @@ def _query(args: argparse.Namespace, stdin: BinaryIO, out: TextIO, err: TextIO) 
     answer = Answer(tuple(rows[0] if rows else analysis.columns), rows[:most])
     _print(answer, args.format, out)
     if len(answer.rows) < len(rows):
-        shown = counted(len(answer.rows), "row")
-        print(f"mailvigil: there are more than these {shown} (--limit N prints more)", file=err)
+        printed = counted(len(answer.rows), "row")
+        print(f"mailvigil: there are more than these {printed} (--limit N prints more)", file=err)
     return EXIT_OK
 
 
@@ -134,13 +136,10 @@ def _load(
     paths: Sequence[str],
     scratch: Path,
     stdin: BinaryIO,
-    err: TextIO,
-) -> None:
-    if not paths:
-        return
-    with Shown(Console(file=err)) as shown:
-        loaded = load(con, paths, scratch=scratch, stdin=stdin, progress=shown.file)
-    _warn(loaded, err)
+    progress: Shown,
+) -> LoadReport:
+    with progress:
+        return load(con, paths, scratch=scratch, stdin=stdin, watch=progress)
 
 
 def _warn(loaded: LoadReport, err: TextIO) -> None:
