@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "demo": ("demo_command", "find an intrusion in a made-up tenant"),
     "explain": ("explain", "say what a rule finds, or what an application id is"),
     "query": ("query_commands", "run a KQL query over a workspace or exports"),
+    "shell": ("shell_command", "ask a kept workspace in KQL, query after query"),
     "rules": ("rule_commands", "list, check, compile and test the rules"),
     "lab": ("lab_commands", "play Microsoft's side of the pipeline on loopback"),
     "collect": ("collect_commands", "move audit records to where you want them"),
