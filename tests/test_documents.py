@@ -87,7 +87,7 @@ def test_a_command_of_the_documents_does_not_work(
 
 @pytest.mark.parametrize("line", [line for line in OURS if is_parsed(line)])
 def test_a_command_that_needs_more_than_a_folder_is_mistyped(line: str) -> None:
-    assert parser(None).parse_args(words_of(line))
+    assert parser(None).parse_args(words_of(line)).run
 
 
 @pytest.mark.parametrize("line", [line for line in commands() if line not in OURS])
