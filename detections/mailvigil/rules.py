@@ -20,6 +20,7 @@ import yaml
 from sigma.exceptions import SigmaError
 from sigma.rule import SigmaRule
 
+from mailvigil.content import from_yaml
 from mailvigil.errors import RuleError
 
 SEVERITIES = ("Informational", "Low", "Medium", "High")
@@ -246,7 +247,7 @@ def sentinel_form(path: Path, text: str) -> Mapping[str, object]:
 
     """
     try:
-        data = yaml.safe_load(text)
+        data = from_yaml(text)
     except yaml.YAMLError as error:
         raise RuleError([f"{path}: not in Sentinel's form: {error}"]) from error
     if not isinstance(data, dict):
