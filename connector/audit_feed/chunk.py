@@ -6,7 +6,7 @@ own limit; this one counts every byte.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -58,6 +58,14 @@ class Parked:
     def digest(self) -> str:
         """SHA-256 of ``data``: it tells remainders of one blob apart, whatever their ids."""
         return sha256(self.data).hexdigest()
+
+
+def joined(parts: Sequence[Body]) -> Body:
+    """Return one body with the rows of all *parts*; no limit is looked at."""
+    if len(parts) == 1:
+        return parts[0]
+    inner = b",".join([part.data[1:-1] for part in parts])
+    return Body(b"[" + inner + b"]", sum(part.rows for part in parts))
 
 
 def bodies(

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import zip_longest
-from pathlib import Path
 from threading import Event, Lock
-from traceback import extract_tb
 from typing import Protocol
 
 from audit_feed.blobs import ContentBlob, Page, Stream
-from audit_feed.deliver import Way, deliver
+from audit_feed.deliver import Outcome, Settled, Way, deliver_all
 from audit_feed.errors import (
     AccessError,
     AuditFeedError,
-    LedgerConflictError,
     LedgerError,
     RetryError,
     StoppedError,
     ThrottledError,
     WindowError,
 )
-from audit_feed.ledger import BlobRow, LedgerStore, State, failed
+from audit_feed.ledger import BlobRow, LedgerStore, State
 from audit_feed.pace import Pace
 from audit_feed.windows import (
     HOUR,
@@ -43,7 +40,7 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(minutes=2)
 """How long the ledger stays ours without a renewal. Renewed with every blob and page."""
 
-BATCH = 200
+BATCH = 1_000
 """Blobs of one stream that are taken from the ledger at a time."""
 
 TURN = timedelta(minutes=1)
@@ -105,27 +102,43 @@ class Source:
     gate: Gate
 
 
-Outcome = BlobRow | AuditFeedError | None
-"""What became of one blob's delivery; None where it was not tried."""
+Bring = Callable[[Iterable[BlobRow]], None]
 
 
 class Hands(Protocol):
     """Who does the deliveries: threads, or a test's own scheduler."""
 
-    def __call__(
-        self, bring: Callable[[BlobRow], Outcome], rows: Sequence[BlobRow], /
-    ) -> Sequence[Outcome]:
-        """Call *bring* once for each of *rows*, in any order or at once; return what it did."""
+    def __call__(self, bring: Bring, rows: Sequence[BlobRow], /) -> None:
+        """Give *rows* to calls of *bring*, each row to one of them, in any order or at once."""
 
 
 def threads(count: int) -> Hands:
-    """Return hands that work on *count* blobs at once."""
+    """Return hands that work on *count* blobs at once, each taking the next that is left."""
 
-    def run(bring: Callable[[BlobRow], Outcome], rows: Sequence[BlobRow]) -> Sequence[Outcome]:
+    def run(bring: Bring, rows: Sequence[BlobRow]) -> None:
+        left = _Shared(rows)
         with ThreadPoolExecutor(count) as pool:
-            return list(pool.map(bring, rows))
+            works = [pool.submit(bring, left) for _ in range(min(count, len(rows)))]
+            for work in works:
+                work.result()
 
     return run
+
+
+class _Shared:
+    """Rows that several threads take from, each row once."""
+
+    def __init__(self, rows: Iterable[BlobRow]) -> None:
+        self._rows = iter(rows)
+        self._lock = Lock()
+
+    def __iter__(self) -> Iterator[BlobRow]:
+        while True:
+            with self._lock:
+                row = next(self._rows, None)
+            if row is None:
+                return
+            yield row
 
 
 Work = Callable[[Source], "PassReport"]
@@ -224,6 +237,13 @@ class Collector:
             whole.add(report)
         return whole
 
+    def apart(self) -> Sequence[Collector]:
+        """Return a collector for each tenant, with the same ledger and lease.
+
+        In loops of their own, no tenant waits for another that is throttled or slow.
+        """
+        return [replace(self, sources=(source,)) for source in self.sources]
+
     def renew(self) -> None:
         """Take or renew the lease."""
         now = self.clock()
@@ -318,26 +338,19 @@ class Collector:
 
     def _deliver_due(self, source: Source, report: PassReport) -> None:
         """Deliver batch after batch of what is due by now."""
-        now = self.clock()
-        refused: set[Stream] = set()
+        turn = _Turn(source, self.stop, self.clock)
         stuck: set[ContentBlob] = set()
-
-        def bring(row: BlobRow) -> Outcome:
-            if self.stop.is_set() or row.blob.stream in refused:
-                return None
-            outcome = self._deliver(source, row)
-            if isinstance(outcome, AccessError):
-                refused.add(row.blob.stream)
-            return outcome
-
-        while rows := self._due(source, now, stuck):
-            if self.stop.is_set() or self.clock() - now > TURN:
+        while rows := self._due(source, turn.began, stuck):
+            if turn.over:
                 report.left = True
                 return
-            for row, outcome in zip(rows, self.hands(bring, rows), strict=True):
+            self.hands(turn.bring, rows)
+            moved = set()
+            for row, outcome in turn.take_settled():
                 _count(report, outcome)
-                if not _moved_on(outcome, now):
-                    stuck.add(row.blob)
+                if _moved_on(outcome, turn.began):
+                    moved.add(row.blob)
+            stuck.update(row.blob for row in rows if row.blob not in moved)
 
     def _due(self, source: Source, now: datetime, stuck: Collection[ContentBlob]) -> list[BlobRow]:
         """Return some of the blobs to try now, in turn from each content type."""
@@ -345,39 +358,54 @@ class Collector:
         fresh = [[row for row in rows if row.blob not in stuck][:BATCH] for rows in due]
         return [row for turn in zip_longest(*fresh) for row in turn if row]
 
-    def _deliver(self, source: Source, row: BlobRow) -> Outcome:
-        try:
-            done = self._deliver_or_fail(row, source.way)
-        except ThrottledError as error:
-            source.gate.throttled(error.wait)
-            return error
-        except StoppedError:
-            return None
-        except (AccessError, LedgerConflictError) as error:
-            return error
-        source.gate.answered()
-        return done
 
-    def _deliver_or_fail(self, row: BlobRow, way: Way) -> BlobRow:
-        try:
-            return deliver(row, way)
-        except AuditFeedError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a blob that breaks us must not stop the others
-            why = f"blob {row.blob.id}: {_fault(error)}"
-            return self.store.put(failed(row, self.clock(), why))
+class _Turn:
+    """One tenant's deliveries of one pass, by several hands."""
+
+    def __init__(self, source: Source, stop: Event, clock: Callable[[], datetime]) -> None:
+        self._source = source
+        self._stop = stop
+        self._clock = clock
+        self._refused: set[Stream] = set()
+        self._settled: list[Settled] = []
+        self.began = clock()
+
+    @property
+    def over(self) -> bool:
+        """Whether no more is to be begun."""
+        return self._stop.is_set() or self._clock() - self.began > TURN
+
+    def bring(self, rows: Iterable[BlobRow]) -> None:
+        """Deliver *rows*; where one is refused, no more of its stream is tried."""
+        for row, outcome in deliver_all(self._open(rows), self._source.way):
+            self._settled.append((row, outcome))
+            self._heed(row.blob.stream, outcome)
+
+    def take_settled(self) -> list[Settled]:
+        """Return what was settled since the last call."""
+        settled, self._settled = self._settled, []
+        return settled
+
+    def _open(self, rows: Iterable[BlobRow]) -> Iterator[BlobRow]:
+        for row in rows:
+            if self.over:
+                return
+            if row.blob.stream not in self._refused:
+                yield row
+
+    def _heed(self, stream: Stream, outcome: Outcome) -> None:
+        match outcome:
+            case AccessError():
+                self._refused.add(stream)
+            case ThrottledError():
+                self._source.gate.throttled(outcome.wait)
+            case BlobRow():
+                self._source.gate.answered()
 
 
 def _moved_on(outcome: Outcome, now: datetime) -> bool:
     """Tell whether the blob is no longer among those due at *now*."""
     return isinstance(outcome, BlobRow) and (outcome.state is not State.LISTED or outcome.due > now)
-
-
-def _fault(error: Exception) -> str:
-    """Return type and place of a fault of ours; its text may hold what was being read."""
-    frames = extract_tb(error.__traceback__)
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"unexpected {type(error).__name__}{place}"
 
 
 def _count(report: PassReport, outcome: Outcome) -> None:

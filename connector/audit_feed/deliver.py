@@ -1,18 +1,28 @@
-"""The order of steps: a blob is delivered only after its last body was acknowledged. Pure."""
+"""The order of steps: a blob is delivered only after its last body was acknowledged. Pure.
+
+Small blobs travel together: a request costs as much as all other work on many of them, and a
+commit of the ledger nearly as much. Each is on record as delivered only once its own rows were
+acknowledged, so one that travels in company counts no sooner than one that travels alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
+from traceback import extract_tb
 from typing import Protocol
 
 from audit_feed import ledger
 from audit_feed.blobs import ContentBlob
-from audit_feed.chunk import Body, Parked, bodies
+from audit_feed.chunk import MAX_BODY_BYTES, Body, Parked, bodies, joined
 from audit_feed.errors import (
+    AuditFeedError,
     BlobExpiredError,
     BlobRejectedError,
+    BodyRefusedError,
+    LedgerError,
     RetryError,
     StoppedError,
     ThrottledError,
@@ -21,8 +31,23 @@ from audit_feed.ledger import BlobRow, LedgerStore
 from audit_feed.pieces import records
 from audit_feed.shape import Record, Row
 
+LONGEST_HOLD = timedelta(seconds=5)
+"""How long a body waits for company: a slow feed delays no blob longer."""
+
+MOST_TOGETHER = 20
+"""Blobs that wait for one another: a crash has at most so many sent again for each worker."""
+
+_COMMA = len(b",")
+
 Fetch = Callable[[ContentBlob], Iterable[bytes]]
 """Opens a blob and yields its body; raises the errors of this package."""
+
+Outcome = BlobRow | AuditFeedError | None
+"""What became of one blob's delivery: its row as stored, or what nobody can blame the blob for
+and leaves its row as it was (a throttle puts it off). None where we were told to stop."""
+
+Settled = tuple[BlobRow, Outcome]
+"""A row as it was taken, and what became of it."""
 
 
 class Sink(Protocol):
@@ -31,7 +56,7 @@ class Sink(Protocol):
     def send(self, body: Body) -> None:
         """Deliver one body and return once it is acknowledged.
 
-        Raises ``RetryError``, ``AccessError`` or ``StoppedError`` otherwise.
+        Raises ``RetryError``, ``BodyRefusedError``, ``AccessError`` or ``StoppedError`` otherwise.
         """
 
 
@@ -39,7 +64,8 @@ class Sink(Protocol):
 class Way:
     """The way from the feed to the sink: what a delivery works with.
 
-    ``field_limit`` is the largest value, in bytes, that the sink keeps in a column.
+    ``field_limit`` is the largest value, in bytes, that the sink keeps in a column;
+    ``body_limit`` the largest body.
     """
 
     fetch: Fetch
@@ -50,13 +76,7 @@ class Way:
     clock: Callable[[], datetime]
     stopped: Callable[[], bool]
     field_limit: int | None = None
-
-
-@dataclass(slots=True)
-class _Counts:
-    records: int = 0
-    sent: int = 0
-    parked: int = 0
+    body_limit: int = MAX_BODY_BYTES
 
 
 def deliver(row: BlobRow, way: Way) -> BlobRow:
@@ -68,44 +88,201 @@ def deliver(row: BlobRow, way: Way) -> BlobRow:
     Raises:
         ThrottledError: The feed asks for less. The row was postponed, no attempt is spent.
         AccessError: The sink or the feed refuses us. The row is as it was.
+        LedgerConflictError: Another run changed the row meanwhile.
         StoppedError: We were told to stop. The row is as it was.
 
     """
-    if row.blob.expires <= way.clock():
-        return way.store.put(ledger.expired(row, way.clock()))
-    counts = _Counts()
-    try:
-        _send(row.blob, way, counts)
-    except BlobExpiredError:
-        return way.store.put(ledger.expired(row, way.clock()))
-    except BlobRejectedError as error:
-        return way.store.put(ledger.rejected(row, way.clock(), str(error)))
-    except RetryError as error:
-        return way.store.put(ledger.failed(row, way.clock(), str(error)))
-    except ThrottledError as error:
-        until = way.clock() + (error.wait or timedelta())
-        way.store.put(ledger.postponed(row, until))
-        raise
-    done = ledger.delivered(
-        row, way.clock(), records=counts.records, sent=counts.sent, parked=counts.parked
-    )
-    return way.store.put(done)
+    [(_, outcome)] = deliver_all([row], way)
+    if isinstance(outcome, AuditFeedError):
+        raise outcome
+    if outcome is None:
+        raise StoppedError(f"blob {row.blob.id}: handed back")
+    return outcome
 
 
-def _send(blob: ContentBlob, way: Way, counts: _Counts) -> None:
-    for part in bodies(_rows(blob, way, counts), field_limit=way.field_limit):
-        if way.stopped():
-            raise StoppedError(f"blob {blob.id}: handed back")
-        if isinstance(part, Parked):
-            way.store.park(blob, part)
-            counts.parked += 1
-        else:
-            way.sink.send(part)
-            counts.sent += len(part.data)
+def deliver_all(rows: Iterable[BlobRow], way: Way) -> Iterator[Settled]:
+    """Bring blobs to the sink, several in one request, and yield what became of each.
+
+    A row is taken when there is room for it. One bad blob does not hold back the others: where
+    a request with several is refused for what is in it, each is sent alone.
+
+    Raises:
+        LedgerError: The ledger cannot be written. Blobs not yielded are as they were.
+
+    """
+    trip = _Trip(way)
+    for row in rows:
+        trip.take(row)
+        yield from trip.settled()
+    trip.send()
+    yield from trip.settled()
 
 
-def _rows(blob: ContentBlob, way: Way, counts: _Counts) -> Iterator[Row]:
-    for record in records(f"blob {blob.id}", way.fetch(blob)):
-        counts.records += 1
-        if way.wanted(record):
-            yield way.shape(record)
+@dataclass(slots=True, eq=False)
+class _Load:
+    """One blob on its way. ``after`` is its row to be stored, once that is clear."""
+
+    row: BlobRow
+    records: int = 0
+    sent: int = 0
+    parked: int = 0
+    waiting: int = 0
+    read: bool = False
+    after: BlobRow | None = None
+    error: AuditFeedError | None = None
+    handed_back: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can become of it on this trip."""
+        return bool(self.after or self.error or self.handed_back)
+
+    @property
+    def clear(self) -> bool:
+        """Whether it can be settled."""
+        return self.over or (self.read and not self.waiting)
+
+
+@dataclass(slots=True)
+class _Trip:
+    """What one hand has taken and not settled yet: about one body's worth."""
+
+    way: Way
+    loads: list[_Load] = field(default_factory=list)
+    waiting: list[tuple[_Load, Body]] = field(default_factory=list)
+    size: int = 0
+    since: datetime | None = None
+
+    def take(self, row: BlobRow) -> None:
+        """Read a blob; its last body may stay to wait for others."""
+        load = _Load(row)
+        self.loads.append(load)
+        now = self.way.clock()
+        if row.blob.expires <= now:
+            load.after = ledger.expired(row, now)
+            return
+        self._guarded([load], lambda: self._read(load))
+        held = self.way.clock() - self.since if self.since else timedelta()
+        if held > LONGEST_HOLD or len(self.waiting) >= MOST_TOGETHER:
+            self.send()
+
+    def send(self) -> None:
+        """Send what waits."""
+        waiting, self.waiting, self.size, self.since = self.waiting, [], 0, None
+        going = [(load, body) for load, body in waiting if not load.over]
+        if not going:
+            return
+        try:
+            self._post(going)
+        except BodyRefusedError:
+            for load, body in going:
+                if not load.over:
+                    self._post([(load, body)])
+
+    def settled(self) -> Iterator[Settled]:
+        """Store what is clear, in one step, and yield it."""
+        clear = [load for load in self.loads if load.clear]
+        if not clear:
+            return
+        self.loads = [load for load in self.loads if not load.clear]
+        rows = [self._after(load) for load in clear]
+        stored = iter(self.way.store.put_all([row for row in rows if row]))
+        found = [next(stored) if row else None for row in rows]
+        for load, outcome in zip(clear, found, strict=True):
+            yield load.row, load.error or outcome
+
+    def _after(self, load: _Load) -> BlobRow | None:
+        """Return the row to be stored, if it changes."""
+        if load.over:
+            return load.after
+        return ledger.delivered(
+            load.row,
+            self.way.clock(),
+            records=load.records,
+            sent=load.sent,
+            parked=load.parked,
+        )
+
+    def _read(self, load: _Load) -> None:
+        way, name = self.way, f"blob {load.row.blob.id}"
+        rows = self._rows(load)
+        for part in bodies(rows, limit=way.body_limit, field_limit=way.field_limit):
+            if way.stopped():
+                raise StoppedError(f"{name}: handed back")
+            if isinstance(part, Parked):
+                way.store.park(load.row.blob, part)
+                load.parked += 1
+            else:
+                self._add(load, part)
+            if load.over:
+                return
+        load.read = True
+
+    def _rows(self, load: _Load) -> Iterator[Row]:
+        way, blob = self.way, load.row.blob
+        for record in records(f"blob {blob.id}", way.fetch(blob)):
+            load.records += 1
+            if way.wanted(record):
+                yield way.shape(record)
+
+    def _add(self, load: _Load, body: Body) -> None:
+        if self.waiting and self.size + len(body.data) + _COMMA > self.way.body_limit:
+            self.send()
+        self.waiting.append((load, body))
+        load.waiting += 1
+        self.size += len(body.data)
+        self.since = self.since or self.way.clock()
+
+    def _post(self, going: Sequence[tuple[_Load, Body]]) -> None:
+        """Send bodies in one request; only one that goes alone may be refused for good."""
+
+        def post() -> None:
+            try:
+                self.way.sink.send(joined([body for _, body in going]))
+            except BodyRefusedError as error:
+                if len(going) > 1:
+                    raise
+                raise error.cause from None
+            for load, body in going:
+                load.waiting -= 1
+                load.sent += len(body.data)
+
+        self._guarded([load for load, _ in going], post)
+
+    def _guarded(self, loads: Sequence[_Load], step: Callable[[], None]) -> None:
+        """Do *step*; what goes wrong becomes that of each of *loads*."""
+        try:
+            step()
+        except (LedgerError, BodyRefusedError):
+            raise
+        except StoppedError:
+            for load in loads:
+                load.handed_back = True
+        except Exception as error:  # noqa: BLE001 - a blob that breaks us must not stop the others
+            for load in loads:
+                _went_wrong(load, error, self.way.clock())
+
+
+def _went_wrong(load: _Load, error: Exception, now: datetime) -> None:
+    row = load.row
+    match error:
+        case BlobExpiredError():
+            load.after = ledger.expired(row, now)
+        case BlobRejectedError():
+            load.after = ledger.rejected(row, now, str(error))
+        case RetryError():
+            load.after = ledger.failed(row, now, str(error))
+        case ThrottledError():
+            load.after = ledger.postponed(row, now + (error.wait or timedelta()))
+            load.error = error
+        case AuditFeedError():
+            load.error = error
+        case _:
+            load.after = ledger.failed(row, now, f"blob {row.blob.id}: {_fault(error)}")
+
+
+def _fault(error: Exception) -> str:
+    """Return type and place of a fault of ours; its text may hold what was being read."""
+    frames = extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"unexpected {type(error).__name__}{place}"

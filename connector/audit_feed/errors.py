@@ -39,6 +39,14 @@ class RetryError(AuditFeedError):
         super().__init__(f"{where}: {what}")
 
 
+class BodyRefusedError(AuditFeedError):
+    """This body will not be taken as it is; others may be. ``cause`` is what its blob is told."""
+
+    def __init__(self, cause: AuditFeedError) -> None:
+        self.cause = cause
+        super().__init__(str(cause))
+
+
 class ThrottledError(AuditFeedError):
     """Too many requests. Everything of this tenant waits ``wait``; no attempt is spent."""
 

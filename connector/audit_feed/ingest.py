@@ -15,8 +15,7 @@ from azure.monitor.ingestion import LogsIngestionClient
 
 from audit_feed.chunk import Body
 from audit_feed.credentials import sign_in_error
-from audit_feed.errors import AccessError, RetryError
-from audit_feed.joint import BodyRefusedError, Joint
+from audit_feed.errors import AccessError, BodyRefusedError, RetryError
 from audit_feed.pace import retry_after
 
 DEADLINE = timedelta(minutes=2)
@@ -33,7 +32,7 @@ _FORBIDDEN = 403
 class LogAnalytics:
     """A ``Sink`` in a Log Analytics workspace: one stream of one data collection rule.
 
-    Safe for threads; what they send at the same time goes in one request where it fits.
+    Safe for threads.
     """
 
     def __init__(
@@ -49,7 +48,6 @@ class LogAnalytics:
         self._stream = stream
         self._clock = clock
         self._sleep = sleep
-        self._joint = Joint()
 
     def send(self, body: Body, patience: timedelta = DEADLINE) -> None:
         """Send *body*; repeat what may pass for as long as *patience* lasts.
@@ -57,13 +55,11 @@ class LogAnalytics:
         Raises:
             AccessError: Sign-in is refused.
             StoppedError: We were told to stop while waiting.
+            BodyRefusedError: The service will not take this body, however often it is sent.
             RetryError: The service did not take it in time. A new role takes up to 30 minutes
                 to work, so 403 is such a fault too.
 
         """
-        self._joint.send(body, lambda joined: self._until_taken(joined, patience))
-
-    def _until_taken(self, body: Body, patience: timedelta) -> None:
         data = gzip(body.data)
         deadline = self._clock() + patience
         wait = FIRST_WAIT

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.chunk import Parked
-from audit_feed.errors import LedgerError
+from audit_feed.errors import LedgerConflictError, LedgerError
 from audit_feed.windows import HOUR, Window, hour_of
 
 FIRST_RETRY = timedelta(seconds=2)
@@ -155,6 +155,12 @@ class LedgerStore(Protocol):
 
     def put(self, row: BlobRow) -> BlobRow:
         """Store *row* in place of the version it was read as; return it as stored."""
+
+    def put_all(self, rows: Sequence[BlobRow]) -> Sequence[BlobRow | LedgerConflictError]:
+        """Do :meth:`put` for each, in as few steps as the store can; return what each gave.
+
+        A conflict holds back its own row only. The rows are of different blobs.
+        """
 
     def park(self, blob: ContentBlob, parked: Parked) -> None:
         """Keep what did not fit into a body, for good; the same content again replaces itself."""

@@ -51,6 +51,12 @@ _COLUMNS = (
     "sent, parked, finished, last_error, version"
 )
 _MARKS = ", ".join("?" for _ in _COLUMNS.split(","))
+_UPDATE = (
+    "UPDATE blobs SET state = ?, due = ?, attempts = ?, records = ?, sent = ?, parked = ?, "
+    "finished = ?, last_error = ?, version = ? "
+    "WHERE tenant = ? AND content_type = ? AND id = ? AND version = ?"
+)
+"""What a blob is stays as it was listed; only what became of it changes."""
 
 
 class SqliteLedger:
@@ -193,17 +199,17 @@ class SqliteLedger:
 
     def put(self, row: BlobRow) -> BlobRow:
         """Store *row* in place of its version; see ``LedgerStore.put``."""
-        stored = replace(row, version=row.version + 1)
-        key = (row.blob.stream.tenant, row.blob.stream.content_type, row.blob.id, row.version)
-        with self._step() as con:
-            changed = con.execute(
-                f"UPDATE blobs SET ({_COLUMNS}) = ({_MARKS}) "
-                "WHERE tenant = ? AND content_type = ? AND id = ? AND version = ?",
-                (*_values(stored), *key),
-            )
-            if changed.rowcount != 1:
-                raise LedgerConflictError(f"blob {row.blob.id}: changed by another run")
+        [stored] = self.put_all([row])
+        if isinstance(stored, LedgerConflictError):
+            raise stored
         return stored
+
+    def put_all(self, rows: Sequence[BlobRow]) -> Sequence[BlobRow | LedgerConflictError]:
+        """Store *rows* in one transaction; see ``LedgerStore.put_all``."""
+        if not rows:
+            return []
+        with self._step() as con:
+            return [_replaced(con, row) for row in rows]
 
     def park(self, blob: ContentBlob, parked: Parked) -> None:
         """Keep a remainder; see ``LedgerStore.park``."""
@@ -246,6 +252,23 @@ class SqliteLedger:
     def _all(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         with self._step() as con:
             return con.execute(sql, tuple(values)).fetchall()
+
+
+def _replaced(con: sqlite3.Connection, row: BlobRow) -> BlobRow | LedgerConflictError:
+    stored = replace(row, version=row.version + 1)
+    blob = row.blob
+    changed = con.execute(
+        _UPDATE,
+        (
+            stored.state.value, _text(stored.due), stored.attempts, stored.records, stored.sent,
+            stored.parked, _text(stored.finished) if stored.finished else None,
+            stored.last_error, stored.version,
+            blob.stream.tenant, blob.stream.content_type, blob.id, row.version,
+        ),
+    )  # fmt: skip
+    if changed.rowcount != 1:
+        return LedgerConflictError(f"blob {blob.id}: changed by another run")
+    return stored
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
+from typing import Protocol
 
 from sigma.rule import SigmaRule
 from sigma.validation import SigmaValidator
@@ -21,8 +22,9 @@ from mailvigil.compile import (
 )
 from mailvigil.content import Function
 from mailvigil.errors import RuleError
-from mailvigil.rules import Rule, duration
-from mailvigil.ruletest import load_cases, test_path
+from mailvigil.hunting import HuntingQuery
+from mailvigil.rules import Entity, Rule, duration
+from mailvigil.ruletest import Tested, load_cases, test_path
 from mailvigil.validate import Diagnostic, Validator
 from mailvigil.workspace import schemas
 
@@ -44,18 +46,46 @@ _COMPUTED = {"CallerName"}
 """Words of a ``why`` sentence that the hunt fills in beside the result's columns."""
 
 
+class Shipped(Tested, Protocol):
+    """What a rule and a hunting query have in common."""
+
+    @property
+    def version(self) -> str:
+        """Its version, such as 1.0.0."""
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Tactics and techniques of ATT&CK, as Sigma writes them."""
+
+    @property
+    def entities(self) -> tuple[Entity, ...]:
+        """What its rows are about."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A rule with the columns that Microsoft's parser gives its query, and its records' query."""
+    """A rule or hunting query with the columns that Microsoft's parser gives its query."""
+
+    shipped: Shipped
+    columns: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRule(Checked):
+    """A rule, and the query for its records."""
 
     rule: Rule
-    columns: frozenset[str]
     records: str
 
 
-def check_all(rules: Sequence[Rule], functions: Sequence[Function], root: Path) -> list[str]:
+def check_all(
+    rules: Sequence[Rule],
+    hunting: Sequence[HuntingQuery],
+    functions: Sequence[Function],
+    root: Path,
+) -> list[str]:
     """Return every problem of the pack, each ``file[:line:column]: what (what to do)``."""
-    problems = [*_unique(rules), *_sigma(rules)]
+    problems = [*_unique([*rules, *hunting]), *_sigma(rules)]
     with Validator(functions) as validator:
         for function in functions:
             problems.extend(
@@ -64,7 +94,19 @@ def check_all(rules: Sequence[Rule], functions: Sequence[Function], root: Path) 
             )
         for rule in rules:
             problems.extend(_compiled(rule, root, validator))
+        for query in hunting:
+            problems.extend(_hunting(query, validator))
     return problems
+
+
+def _hunting(query: HuntingQuery, validator: Validator) -> Iterator[str]:
+    analysis = validator.analyse(query.query)
+    text = query.path.read_text(encoding="utf-8")
+    start = text[: text.index("\nquery: |")].count("\n") + 2
+    yield from (_line(query.path, d, start, 2) for d in analysis.diagnostics)
+    checked = Checked(query, frozenset(analysis.columns))
+    for check in COMMON_CHECKS:
+        yield from (f"{query.path}: {problem}" for problem in check(checked))
 
 
 def _compiled(rule: Rule, root: Path, validator: Validator) -> Iterator[str]:
@@ -79,7 +121,7 @@ def _compiled(rule: Rule, root: Path, validator: Validator) -> Iterator[str]:
     for source in (s for s in rule.sources if s in SOURCE_PIPELINES and not rule.query):
         plain = validator.analyse(record_level(rule, root, SOURCE_PIPELINES[source]))
         yield from (_line(f"{rule.path} (for {source})", d) for d in plain.diagnostics)
-    checked = Checked(rule, frozenset(analysis.columns), records)
+    checked = CheckedRule(rule, frozenset(analysis.columns), rule, records)
     for check in CHECKS:
         yield from (f"{rule.path}: {problem}" for problem in check(checked))
 
@@ -97,7 +139,7 @@ def _indent(function: Function) -> int:
     return len(first) - len(first.lstrip(" "))
 
 
-def _unique(rules: Sequence[Rule]) -> Iterator[str]:
+def _unique(rules: Sequence[Rule | HuntingQuery]) -> Iterator[str]:
     for of in ("id", "name", "title"):
         seen: dict[str, Path] = {}
         for rule in rules:
@@ -116,7 +158,7 @@ def _sigma(rules: Sequence[Rule]) -> Iterator[str]:
             yield f"{rule.path}: {issue.severity.name.lower()}: {issue.description}"
 
 
-def _has_words(checked: Checked) -> Iterator[str]:
+def _has_words(checked: CheckedRule) -> Iterator[str]:
     rule = checked.rule
     for name in ("id", "title", "description", "severity", "falsepositives", "misses", "triage"):
         if not getattr(rule, name):
@@ -124,24 +166,24 @@ def _has_words(checked: Checked) -> Iterator[str]:
 
 
 def _has_a_version(checked: Checked) -> Iterator[str]:
-    if not _VERSION.fullmatch(checked.rule.version):
-        yield f"version {checked.rule.version!r} is not of the form 1.2.3"
+    if not _VERSION.fullmatch(checked.shipped.version):
+        yield f"version {checked.shipped.version!r} is not of the form 1.2.3"
 
 
 def _has_a_plain_name(checked: Checked) -> Iterator[str]:
-    if not _NAME.fullmatch(checked.rule.name):
+    if not _NAME.fullmatch(checked.shipped.name):
         yield "the file's name is not of 5 to 50 small letters, digits and _"
 
 
 def _names_attack(checked: Checked) -> Iterator[str]:
-    tags = checked.rule.tags
+    tags = checked.shipped.tags
     if not any(_TECHNIQUE.fullmatch(tag) for tag in tags):
         yield "no ATT&CK technique among the tags (add attack.t…)"
     if not any(_TACTIC.fullmatch(tag) for tag in tags):
         yield "no ATT&CK tactic among the tags (add attack.collection or the like)"
 
 
-def _reads_known_tables(checked: Checked) -> Iterator[str]:
+def _reads_known_tables(checked: CheckedRule) -> Iterator[str]:
     rule = checked.rule
     known = [t for t in schemas() if not t.startswith("_")] if rule.query else SOURCE_PIPELINES
     for source in (*rule.sources, *rule.needs):
@@ -149,11 +191,14 @@ def _reads_known_tables(checked: Checked) -> Iterator[str]:
             yield f"unknown source {source} (there are {', '.join(known)})"
 
 
-def _maps_real_columns(checked: Checked) -> Iterator[str]:
-    rule = checked.rule
-    for entity in rule.entities:
+def _maps_its_entities(checked: Checked) -> Iterator[str]:
+    for entity in checked.shipped.entities:
         if entity.column not in checked.columns:
             yield f"entity {entity.type} maps {entity.column}, which the query does not return"
+
+
+def _maps_real_columns(checked: CheckedRule) -> Iterator[str]:
+    rule = checked.rule
     for key, column in rule.details:
         if column not in checked.columns:
             yield f"custom detail {key} is {column}, which the query does not return"
@@ -162,7 +207,7 @@ def _maps_real_columns(checked: Checked) -> Iterator[str]:
             yield f"the query does not return {column}, which a hunt needs"
 
 
-def _names_its_alert(checked: Checked) -> Iterator[str]:
+def _names_its_alert(checked: CheckedRule) -> Iterator[str]:
     rule = checked.rule
     for of in ("alert_name", "alert_description", "details"):
         if not getattr(rule, of):
@@ -172,13 +217,13 @@ def _names_its_alert(checked: Checked) -> Iterator[str]:
             yield f"its alert names {{{{{name}}}}}, which the query does not return"
 
 
-def _explains_with_real_columns(checked: Checked) -> Iterator[str]:
+def _explains_with_real_columns(checked: CheckedRule) -> Iterator[str]:
     for name in Template(checked.rule.why).get_identifiers():
         if name not in checked.columns | _COMPUTED:
             yield f"why names ${name}, which the query does not return"
 
 
-def _windows_fit(checked: Checked) -> Iterator[str]:
+def _windows_fit(checked: CheckedRule) -> Iterator[str]:
     rule = checked.rule
     if rule.first_seen and not (
         duration(rule.within) + duration(rule.first_seen.minimum_history)
@@ -191,7 +236,7 @@ def _windows_fit(checked: Checked) -> Iterator[str]:
         )
 
 
-def _fits_the_service(checked: Checked) -> Iterator[str]:
+def _fits_the_service(checked: CheckedRule) -> Iterator[str]:
     """Check what Sentinel refuses; the limits are those of its template tests."""
     rule = checked.rule
     if len(rule.details) > _MOST_DETAILS:
@@ -208,14 +253,14 @@ def _fits_the_service(checked: Checked) -> Iterator[str]:
         yield "queryFrequency is below 1h, with a queryPeriod of 2d or more"
 
 
-def _knows_its_records_at_any_time(checked: Checked) -> Iterator[str]:
+def _knows_its_records_at_any_time(checked: CheckedRule) -> Iterator[str]:
     if _CLOCK.search(checked.records):
         yield "its records read the clock (ask for times after them: a hunt looks at all records)"
 
 
 def _is_proven(checked: Checked) -> Iterator[str]:
     try:
-        cases = load_cases(test_path(checked.rule))
+        cases = load_cases(test_path(checked.shipped))
     except RuleError as error:
         yield from error.problems
         return
@@ -225,11 +270,15 @@ def _is_proven(checked: Checked) -> Iterator[str]:
         yield "no near miss that stays silent among the tests (write one)"
 
 
-CHECKS: tuple[Callable[[Checked], Iterator[str]], ...] = (
-    _has_words,
+COMMON_CHECKS: tuple[Callable[[Checked], Iterator[str]], ...] = (
     _has_a_version,
     _has_a_plain_name,
     _names_attack,
+    _maps_its_entities,
+    _is_proven,
+)
+CHECKS: tuple[Callable[[CheckedRule], Iterator[str]], ...] = (
+    _has_words,
     _reads_known_tables,
     _maps_real_columns,
     _names_its_alert,
@@ -237,5 +286,5 @@ CHECKS: tuple[Callable[[Checked], Iterator[str]], ...] = (
     _windows_fit,
     _fits_the_service,
     _knows_its_records_at_any_time,
-    _is_proven,
+    *COMMON_CHECKS,
 )

@@ -45,7 +45,6 @@ RECORD_COLUMNS = {
     "IsThrottled": "string",
     "ParentFolderPath": "string",
     "Operation": "string",
-    "ObjectId": "string",
     ARRIVED: "datetime",
 }
 """What the hunt and its reports read of a record, and the KQL types."""
@@ -104,13 +103,14 @@ def arrivals(rule: Rule, root: Path, step: str, *, first_only: bool) -> str:
         rule: The rule whose record-level part must match.
         root: The content's folder.
         step: A KQL timespan.
-        first_only: Count only the first row of each of the rule's keys.
+        first_only: Count only the first row of each key, which is the rule's ``new``, else its
+            ``by``.
 
     Raises:
         RuleError: As :func:`to_kql`.
 
     """
-    keys = f" by {', '.join(rule.by)}" if first_only else ""
+    keys = f" by {', '.join(rule.new or rule.by)}" if first_only else ""
     arrived = (
         f"summarize Arrived = min({ARRIVED}){keys}" if first_only else f"extend Arrived = {ARRIVED}"
     )

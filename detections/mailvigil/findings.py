@@ -23,6 +23,16 @@ _KQL_TYPES: Mapping[type, str] = {
     datetime: "datetime",
 }
 
+_SINGLE = {
+    "Callers": "Caller",
+    "Protocols": "Protocol",
+    "Mailboxes": "Mailbox",
+    "Users": "User",
+    "Addresses": "Address",
+    "Sessions": "Session",
+}
+"""Column with all values to the one with a single value, for a row that lacks the first."""
+
 Key = tuple[object, ...]
 """The values of a rule's ``by`` columns: what makes two alerts one cause."""
 
@@ -119,6 +129,23 @@ def finding(rule: Rule, alerts: Sequence[Alert], whole: Row, name_of: NameOf) ->
         records=row_values.number(row.get("Records")),
         why=_why(rule, row, callers),
     )
+
+
+def merged(alerts: Sequence[Alert]) -> Row:
+    """Return one row of all *alerts* of a cause; there is at least one.
+
+    Counts are the largest of any alert: the alerts' windows may overlap.
+    """
+    rows = [alert.row for alert in alerts]
+    row = dict(rows[0])
+    row["FirstSeen"] = min(row_values.time(one["FirstSeen"]) for one in rows)
+    row["LastSeen"] = max(row_values.time(one["LastSeen"]) for one in rows)
+    for name, single in _SINGLE.items():
+        found = {v for one in rows for v in _texts(one.get(name)) or _texts([one.get(single)])}
+        row[name] = sorted(found)
+    for name in ("Records", "OperationCount"):
+        row[name] = max(row_values.number(one.get(name)) for one in rows)
+    return row
 
 
 def display_name(caller: str, name: str) -> str:

@@ -15,7 +15,14 @@ import duckdb
 
 from mailvigil import baseline, row_values
 from mailvigil.approved import load_approved
-from mailvigil.compile import FUNCTION, RECORD_COLUMNS, to_kql, whole_causes, with_windows
+from mailvigil.compile import (
+    FUNCTION,
+    RECORD_COLUMNS,
+    record_rows,
+    to_kql,
+    whole_causes,
+    with_windows,
+)
 from mailvigil.content import Function, content_root, load_functions
 from mailvigil.engine import Engine, NotRunError, QueryError, Row
 from mailvigil.errors import InputError
@@ -30,6 +37,7 @@ from mailvigil.findings import (
     finding,
     key_of,
     key_types,
+    merged,
 )
 from mailvigil.replay import Alert, Plan, Replayed, absent, replay, span, ticks, whole_span, windows
 from mailvigil.reports import evidence
@@ -277,9 +285,15 @@ def _findings(engine: Engine, rules: _Rules, replayed: Replayed, name_of: NameOf
 def _wholes(
     engine: Engine, rules: _Rules, rule: Rule, groups: Mapping[Key, Sequence[Alert]]
 ) -> Mapping[Key, Row]:
-    """Return for each cause its row over all of its records, from its first access on."""
+    """Return for each cause its row over all of its records, from its first access on.
+
+    Where the records do not carry what makes a cause, its alerts say what is known of it.
+    """
     if not groups:
         return {}
+    records = engine.prepare("\n".join(record_rows(rule, rules.root)))
+    if not set(rule.by) <= engine.columns(records):
+        return {key: merged(group) for key, group in groups.items()}
     columns = {**key_types(rule.by, groups), "Since": "datetime", "Until": "datetime"}
     bounds = [(*key, *_bounds(rule, group)) for key, group in groups.items()]
     engine.put(_FIRED, columns, bounds)

@@ -104,11 +104,12 @@ def ticks(engine: Engine, rule: Rule, root: Path, plan: Plan) -> list[datetime]:
         return [plan.as_of]
     if rule.always:
         return _every(whole_span(engine), plan.step)
-    all_remembered = rule.first_seen is not None and plan.memory is None
+    is_new = rule.first_seen is not None or bool(rule.new)
+    all_remembered = is_new and plan.memory is None
     step, within = duration(kql(plan.step)), duration(rule.within)
     text = arrivals(rule, root, kql(step), first_only=all_remembered and step >= within)
     rows = engine.run(engine.prepare(text), END_OF_TIME)
-    later = range(-(-within // step) if rule.first_seen else 1)
+    later = range(-(-within // step) if is_new else 1)
     found = {row["Tick"] for row in rows}
     return sorted({t + step * n for t in found if isinstance(t, datetime) for n in later})
 

@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO, TextIO, TypeVar
 
 from rich.console import Console
 
@@ -16,11 +16,14 @@ from mailvigil.compile import generated_path, to_kql
 from mailvigil.content import content_root, load_functions
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
+from mailvigil.hunting import HuntingQuery, load_hunting
 from mailvigil.mutate import Score, mutants, score
 from mailvigil.progress import Shown
 from mailvigil.rules import Rule, load_rules
-from mailvigil.ruletest import Bench, Outcome, load_cases, test_path
+from mailvigil.ruletest import Bench, Outcome, Tested, load_cases, test_path
 from mailvigil.workspace import open_workspace
+
+T = TypeVar("T", bound=Tested)
 
 LEAST_SCORE = 0.9
 """Share of mutants that the tests must notice."""
@@ -30,7 +33,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the command ``rules`` and what is below it."""
     rules = commands.add_parser("rules", help="list, check, compile and test the rules")
     below = rules.add_subparsers(required=True, metavar="COMMAND")
-    listing = below.add_parser("list", help="name every rule with its version and severity")
+    listing = below.add_parser("list", help="name every rule and hunting query")
     listing.set_defaults(run=_list)
     check = below.add_parser("check", help="look for faults in rules, functions and queries")
     check.set_defaults(run=_check)
@@ -38,7 +41,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     compiling.add_argument("--check", action="store_true", help="only tell if files are stale")
     compiling.set_defaults(run=_compile)
     test = below.add_parser("test", help="run the tests beside each rule on its compiled query")
-    test.add_argument("names", nargs="*", metavar="RULE", help="only these rules")
+    test.add_argument(
+        "names", nargs="*", metavar="RULE", help="only these rules or hunting queries"
+    )
     test.set_defaults(run=_test)
     mutate = below.add_parser("mutate", help="show which one-line changes no test notices")
     mutate.add_argument("names", nargs="*", metavar="RULE", help="only these rules")
@@ -48,17 +53,23 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _list(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
     for rule in load_rules(content_root()):
         kind = "NRT" if rule.schedule and rule.schedule.kind == "NRT" else rule.kind
-        print(f"{rule.name:32} {kind:6} {rule.version:8} {rule.severity:14} {rule.title}", file=out)
+        print(f"{rule.name:32} {kind:8} {rule.version:8} {rule.severity:14} {rule.title}", file=out)
+    for query in load_hunting(content_root()):
+        print(f"{query.name:32} {'hunting':8} {query.version:8} {'':14} {query.title}", file=out)
     return EXIT_OK
 
 
 def _check(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
     root = content_root()
-    rules, functions = load_rules(root), load_functions(root)
-    problems = check_all(rules, functions, root)
+    rules, hunting, functions = load_rules(root), load_hunting(root), load_functions(root)
+    problems = check_all(rules, hunting, functions, root)
     for problem in problems:
         print(problem, file=out)
-    print(f"{len(rules)} rules, {len(functions)} functions, {len(problems)} problems", file=out)
+    print(
+        f"{len(rules)} rules, {len(hunting)} hunting queries, {len(functions)} functions, "
+        f"{len(problems)} problems",
+        file=out,
+    )
     return EXIT_FAILED if problems else EXIT_OK
 
 
@@ -99,10 +110,12 @@ def _test(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) 
     ):
         con = open_workspace(None, Path(scratch))
         bench = Bench(con, load_functions(root))
-        for rule in _named(load_rules(root), args.names):
-            cases = load_cases(test_path(rule))
-            bar.phase(rule.name, len(cases) * len(rule.sources))
-            for outcome in bench.outcomes(rule, to_kql(rule, root), cases):
+        pack: list[Rule | HuntingQuery] = [*load_rules(root), *load_hunting(root)]
+        for tested in _named(pack, args.names):
+            cases = load_cases(test_path(tested))
+            bar.phase(tested.name, len(cases) * len(tested.sources))
+            kql = to_kql(tested, root) if isinstance(tested, Rule) else tested.query
+            for outcome in bench.outcomes(tested, kql, cases):
                 verdicts[outcome.verdict] += 1
                 _print_outcome(outcome, out)
                 bar.tick()
@@ -143,7 +156,7 @@ def _print_score(found: Score, out: TextIO) -> None:
         print(f"  not noticed: {mutant.change}", file=out)
 
 
-def _named(rules: Sequence[Rule], names: Iterable[str]) -> list[Rule]:
+def _named(rules: Sequence[T], names: Iterable[str]) -> list[T]:
     known = {rule.name: rule for rule in rules}
     for name in names:
         if name not in known:

@@ -85,6 +85,8 @@ class Rule:
     ``always``: it must be judged at every tick, because what it looks for is that nothing came.
     ``bounded``: of a cause's records only those between its alerts' times belong to it, because
     what is unusual on one day need not be so on another.
+    ``new``: the columns of its records whose values together must not have been there before,
+    for a rule that alerts on nothing else.
     ``details`` are Sentinel's custom details, key and column; ``alert_name`` and
     ``alert_description`` have columns of the result in ``{{}}``.
     """
@@ -111,6 +113,7 @@ class Rule:
     needs: tuple[str, ...] = ()
     always: bool = False
     bounded: bool = False
+    new: tuple[str, ...] = ()
     details: tuple[tuple[str, str], ...] = ()
     alert_name: str = ""
     alert_description: str = ""
@@ -162,7 +165,7 @@ def parse_rule(path: Path, text: str) -> Rule:
         sigma = SigmaRule.from_yaml(text)
     except (SigmaError, yaml.YAMLError, TypeError, AttributeError) as error:
         raise RuleError([f"{path}: no Sigma rule: {error}"]) from error
-    read = _Attributes(path, sigma.custom_attributes)
+    read = Attributes(path, sigma.custom_attributes)
     first = _first_seen(read)
     rule = Rule(
         name=path.stem,
@@ -199,11 +202,7 @@ def parse_kql_rule(path: Path, text: str) -> Rule:
         RuleError: It is no such rule, or an attribute is missing or wrong.
 
     """
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RuleError([f"{path}: no KQL rule: {error}"]) from error
-    read = _Attributes(path, data if isinstance(data, dict) else {})
+    read = Attributes(path, sentinel_form(path, text))
     query = read.text("query")
     rule = Rule(
         name=path.stem,
@@ -214,7 +213,7 @@ def parse_kql_rule(path: Path, text: str) -> Rule:
         description=read.text("description").strip(),
         severity=read.text("severity"),
         version=read.text("version"),
-        tags=_tags(read.texts("tactics"), read.texts("relevantTechniques")),
+        tags=attack_tags(read.texts("tactics"), read.texts("relevantTechniques")),
         falsepositives=read.texts("mailvigil.falsepositives"),
         misses=read.texts("mailvigil.misses"),
         triage=read.texts("mailvigil.triage"),
@@ -228,6 +227,7 @@ def parse_kql_rule(path: Path, text: str) -> Rule:
         needs=read.texts("mailvigil.needs") if read.has("mailvigil.needs") else (),
         always=read.flag("mailvigil.always"),
         bounded=read.flag("mailvigil.bounded"),
+        new=read.texts("mailvigil.new") if read.has("mailvigil.new") else (),
         details=read.pairs("customDetails"),
         alert_name=read.text("alertDetailsOverride.alertDisplayNameFormat"),
         alert_description=read.text("alertDetailsOverride.alertDescriptionFormat"),
@@ -238,13 +238,29 @@ def parse_kql_rule(path: Path, text: str) -> Rule:
     return rule
 
 
-def _tags(tactics: Sequence[str], techniques: Sequence[str]) -> tuple[str, ...]:
+def sentinel_form(path: Path, text: str) -> Mapping[str, object]:
+    """Return what a YAML file in Sentinel's form says.
+
+    Raises:
+        RuleError: It is no YAML, or no mapping.
+
+    """
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RuleError([f"{path}: not in Sentinel's form: {error}"]) from error
+    if not isinstance(data, dict):
+        raise RuleError([f"{path}: not in Sentinel's form: no mapping of names to values"])
+    return data
+
+
+def attack_tags(tactics: Sequence[str], techniques: Sequence[str]) -> tuple[str, ...]:
     """Return tactics as Sentinel writes them (``DefenseEvasion``) and techniques as Sigma's."""
     words = [re.sub(r"(?<=[a-z])(?=[A-Z])", "-", tactic) for tactic in tactics]
     return tuple(f"attack.{word.lower()}" for word in (*words, *techniques))
 
 
-def _schedule(read: _Attributes) -> Schedule:
+def _schedule(read: Attributes) -> Schedule:
     kind = read.text("kind")
     if kind == "NRT":
         return Schedule(kind, "", "")
@@ -260,7 +276,7 @@ def duration(text: str) -> timedelta:
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
-def _first_seen(read: _Attributes) -> FirstSeen | None:
+def _first_seen(read: Attributes) -> FirstSeen | None:
     if not read.has("first_seen"):
         return None
     rare = None
@@ -273,7 +289,7 @@ def _first_seen(read: _Attributes) -> FirstSeen | None:
     )
 
 
-class _Attributes:
+class Attributes:
     """Reads attributes by dotted path and collects what is wrong instead of stopping."""
 
     def __init__(self, path: Path, attributes: Mapping[str, object]) -> None:
@@ -282,21 +298,25 @@ class _Attributes:
         self.problems: list[str] = []
 
     def has(self, name: str) -> bool:
+        """Tell whether something stands under *name*."""
         return self._find(name) is not None
 
     def text(self, name: str, default: str | None = None) -> str:
+        """Return a text or number as text, else *default*; without one it is a problem."""
         value = self._find(name)
         if isinstance(value, str | int) and value:
             return str(value)
         return self._wrong(name, "a text") if value is not None or default is None else default
 
     def flag(self, name: str) -> bool:
+        """Return a truth value; what is absent is false."""
         value = self._find(name)
         if value not in {None, True, False}:
             self._wrong(name, "true or false")
         return value is True
 
     def number(self, name: str) -> int:
+        """Return a whole number above 0, or 0 and a problem."""
         value = self._find(name)
         if isinstance(value, int) and value > 0:
             return value
@@ -304,6 +324,7 @@ class _Attributes:
         return 0
 
     def texts(self, name: str) -> tuple[str, ...]:
+        """Return a list of texts that is not empty, or an empty one and a problem."""
         value = self._find(name)
         if isinstance(value, list) and value and all(isinstance(v, str) and v for v in value):
             return tuple(value)
@@ -311,12 +332,14 @@ class _Attributes:
         return ()
 
     def duration(self, name: str) -> str:
+        """Return a KQL duration, or ``""`` and a problem."""
         value = self._find(name)
         if isinstance(value, str) and _DURATION.fullmatch(value):
             return value
         return self._wrong(name, "a duration such as 14d, 6h or 30m")
 
     def entities(self) -> tuple[Entity, ...]:
+        """Return the entities of a Sigma rule's ``mailvigil``."""
         value = self._find("mailvigil.entities")
         items: Sequence[object] = value if isinstance(value, list) else ()
         found = []
@@ -339,6 +362,7 @@ class _Attributes:
         return tuple(found)
 
     def pairs(self, name: str) -> tuple[tuple[str, str], ...]:
+        """Return a mapping of texts as pairs; what is absent is empty."""
         value = self._find(name)
         if isinstance(value, dict) and all(isinstance(v, str) for v in value.values()):
             return tuple((str(key), column) for key, column in value.items())
@@ -347,6 +371,7 @@ class _Attributes:
         return ()
 
     def recent(self, query: str) -> str:
+        """Return the window ``recent`` that *query* declares, or ``""`` and a problem."""
         found = _RECENT.search(query)
         return found[1] if found else self._wrong("query", "let recent = 1d; or the like in it")
 

@@ -1,9 +1,9 @@
 """Judge a rule on the rows that its compiled query returns, from the ``.test.yaml`` beside it.
 
 Each case runs on every table that the rule says can feed it, and without the baseline's table
-unless it gives rows for it. A case gives records as they are
-in an audit log (``each: {at: [-2d, -3d]}`` for one a value), and the rows that the query must return: all of them, naming only the columns
-that matter.
+unless it gives rows for it. A case gives records as they are in an audit log (``each: {at: [-2d,
+-3d]}`` for one a value), and the rows that the query must return: all of them, naming only the
+columns that matter. Hunting queries are tested in the same way.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 import duckdb
 import yaml
 
 from mailvigil.carriers import LACKS, SHAPERS, SourceRow, insert
+from mailvigil.compile import with_windows
 from mailvigil.content import Function
 from mailvigil.engine import Engine, NotRunError, Query, QueryError, Row
 from mailvigil.errors import RuleError
-from mailvigil.rules import Rule
 from mailvigil.workspace import schemas
 
 _AGO = re.compile(r"-(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
@@ -33,7 +34,7 @@ class Case:
     """One case: what is in the tables at ``now`` (aware UTC), and the rows expected.
 
     ``given`` are audit records, put into each source in turn; ``tables`` are rows of other
-    tables, by table.
+    tables, by table. ``lets`` are other values for what the query declares at its top.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Case:
     approved: tuple[SourceRow, ...]
     expect: tuple[Mapping[str, object], ...]
     tables: Mapping[str, tuple[SourceRow, ...]] = field(default_factory=dict)
+    lets: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,23 @@ class Outcome:
     problems: tuple[str, ...]
 
 
-def test_path(rule: Rule) -> Path:
+class Tested(Protocol):
+    """A rule or a hunting query: what is tested."""
+
+    @property
+    def name(self) -> str:
+        """Its file's name without the ending."""
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The tables that it is tested on, each alone."""
+
+
+def test_path(rule: Tested) -> Path:
     """Return where the tests of *rule* are."""
     return rule.path.with_name(f"{rule.name}.test.yaml")
 
@@ -98,7 +116,7 @@ def _case(
     of_tables: Mapping[str, Mapping[str, object]],
     now: datetime,
 ) -> Case:
-    unknown = set(item) - {"name", "given", "baseline", "approved", "tables", "expect"}
+    unknown = set(item) - {"name", "given", "baseline", "approved", "tables", "let", "expect"}
     if unknown:
         msg = f"unknown keys {sorted(unknown)} in case {item.get('name')!r}"
         raise ValueError(msg)
@@ -114,14 +132,15 @@ def _case(
         ),
         expect=tuple(_times(row, now) for row in _rows(item, "expect")),
         tables=_tables(item, of_tables, now),
+        lets={str(name): str(value) for name, value in _mapping(item, "let").items()},
     )
 
 
 def _tables(
     item: Mapping[str, object], of_tables: Mapping[str, Mapping[str, object]], now: datetime
 ) -> Mapping[str, tuple[SourceRow, ...]]:
-    given = item.get("tables") or {}
-    if not isinstance(given, Mapping) or not set(given) <= set(schemas()):
+    given = _mapping(item, "tables")
+    if not set(given) <= set(schemas()):
         msg = f"tables is no mapping of known tables to rows in case {item.get('name')!r}"
         raise ValueError(msg)
     return {
@@ -130,6 +149,14 @@ def _tables(
         )
         for table in given
     }
+
+
+def _mapping(item: Mapping[str, object], key: str) -> Mapping[str, object]:
+    value = item.get(key) or {}
+    if not isinstance(value, Mapping):
+        msg = f"{key} is no mapping in case {item.get('name')!r}"
+        raise TypeError(msg)
+    return value
 
 
 def _rows(item: Mapping[str, object], key: str) -> list[dict[str, object]]:
@@ -186,18 +213,16 @@ class Bench:
         self._con = con
         self._engines = {has: Engine(con, functions, absent(has)) for has in (True, False)}
 
-    def outcomes(self, rule: Rule, kql: str, cases: Sequence[Case]) -> Iterator[Outcome]:
+    def outcomes(self, rule: Tested, kql: str, cases: Sequence[Case]) -> Iterator[Outcome]:
         """Yield one outcome for each case and each of the rule's sources."""
-        try:
-            queries = {has: engine.prepare(kql) for has, engine in self._engines.items()}
-        except (NotRunError, QueryError) as error:
-            verdict = "not run" if isinstance(error, NotRunError) else "fail"
-            for case in cases:
-                yield Outcome(rule.name, case.name, "", verdict, (str(error),))
-            return
         for case in cases:
+            try:
+                query = self._engines[bool(case.baseline)].prepare(with_windows(kql, case.lets))
+            except (NotRunError, QueryError) as error:
+                verdict = "not run" if isinstance(error, NotRunError) else "fail"
+                yield Outcome(rule.name, case.name, "", verdict, (str(error),))
+                continue
             for source in rule.sources:
-                query = queries[bool(case.baseline)]
                 problems = tuple(self._problems(query, case, source))
                 verdict = "fail" if problems else "pass"
                 yield Outcome(rule.name, case.name, source, verdict, problems)

@@ -14,6 +14,7 @@ from cli.command import run
 from mailvigil.checks import CHECKS
 from mailvigil.content import load_functions
 from mailvigil.exit_codes import EXIT_FAILED
+from mailvigil.hunting import load_hunting
 from mailvigil.rules import load_rules
 
 FIRST_SEEN = "caller_new_to_tenant"
@@ -63,7 +64,7 @@ FAULTS = (
     Fault("_reads_known_tables", "odd_source", FOREIGN, "CloudAppEvents]", "SecurityEvent]",
           "unknown source SecurityEvent (there are M365Activity_CL, CloudAppEvents, "
           "OfficeActivity)"),
-    Fault("_maps_real_columns", "odd_entity", PLAIN, "column: Address}", "column: Adress}",
+    Fault("_maps_its_entities", "odd_entity", PLAIN, "column: Address}", "column: Adress}",
           "entity IP maps Adress, which the query does not return"),
     Fault("_maps_real_columns", "odd_detail", PLAIN, "Operations: OperationCount",
           "Operations: Counted", "custom detail Operations is Counted, which the query does"),
@@ -153,7 +154,10 @@ def problems(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> list[s
     *lines, last = ran.out.splitlines()
     rules = len(load_rules(checkout)) + len(FAULTS) + len(OTHERS)
     functions = len(load_functions(checkout)) + len(KQL_FAULTS)
-    assert last == f"{rules} rules, {functions} functions, {len(lines)} problems"
+    hunting = len(load_hunting(checkout))
+    assert last == (
+        f"{rules} rules, {hunting} hunting queries, {functions} functions, {len(lines)} problems"
+    )
     return [line.removeprefix(f"{root}/") for line in lines]
 
 

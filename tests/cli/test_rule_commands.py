@@ -10,15 +10,37 @@ from cli.command import run
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK, EXIT_STALE
 
 NAMES = [
+    "app_from_new_network",
+    "app_only_new_to_mailbox",
+    "audit_feed_unhealthy",
     "audit_licence_removed",
     "caller_new_to_mailbox",
     "caller_new_to_tenant",
+    "caller_spreads_over_mailboxes",
+    "caller_volume_unusual",
     "consent_then_mail_read",
+    "delegate_new_to_mailbox",
     "foreign_token_tenant",
+    "legacy_protocol_new_to_mailbox",
     "mailbox_audit_bypass",
     "mailbox_audit_reduced",
+    "mailbox_stopped_logging",
     "mailbox_throttled",
+    "mailbox_volume_unusual",
     "organisation_audit_disabled",
+    "read_without_sign_in",
+    "session_over_many",
+    "sync_from_new_context",
+]
+HUNTING = [
+    "caller_inventory",
+    "consented_app_blast_radius",
+    "mailbox_coverage_gap",
+    "mailbox_timeline",
+    "messages_read",
+    "new_first_party_callers",
+    "read_by_one_subject",
+    "session_sign_in_prevalence",
 ]
 
 
@@ -36,7 +58,11 @@ def test_a_rule_is_not_listed_with_version_and_severity() -> None:
     ran = run("rules", "list")
 
     assert (ran.code, ran.err) == (EXIT_OK, "")
-    words = [line.split(maxsplit=4) for line in ran.out.splitlines()]
+    lines = ran.out.splitlines()
+    assert [line.split(maxsplit=3)[:3] for line in lines[len(NAMES) :]] == [
+        [name, "hunting", "1.0.0"] for name in HUNTING
+    ]
+    words = [line.split(maxsplit=4) for line in lines[: len(NAMES)]]
     assert [name for name, *_ in words] == NAMES
     assert {name: (kind, severity) for name, kind, _, severity, _ in words} | {
         "caller_new_to_tenant": ("sigma", "High"),
@@ -51,7 +77,7 @@ def test_the_shipped_rules_have_a_problem() -> None:
 
     assert (ran.code, ran.out, ran.err) == (
         EXIT_OK,
-        f"{len(NAMES)} rules, 3 functions, 0 problems\n",
+        f"{len(NAMES)} rules, {len(HUNTING)} hunting queries, 3 functions, 0 problems\n",
         "",
     )
 
@@ -167,5 +193,6 @@ def test_a_query_that_the_engine_refuses_passes_for_tested(content: Path) -> Non
 def test_an_unknown_rule_is_passed_over(command: str) -> None:
     ran = run("rules", command, "mailbox_throttled", "nonesuch")
 
+    names = [*NAMES, *HUNTING] if command == "test" else NAMES
     assert (ran.code, ran.out) == (EXIT_INPUT, "")
-    assert ran.err == f"mailvigil: nonesuch: no such rule (there are {', '.join(NAMES)})\n"
+    assert ran.err == (f"mailvigil: nonesuch: no such rule (there are {', '.join(names)})\n")

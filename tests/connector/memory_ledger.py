@@ -79,6 +79,15 @@ class MemoryLedger:
         self.disk.blobs[key] = replace(row, version=row.version + 1)
         return self.disk.blobs[key]
 
+    def put_all(self, rows: Sequence[BlobRow]) -> Sequence[BlobRow | LedgerConflictError]:
+        return [self._put_or_conflict(row) for row in rows]
+
+    def _put_or_conflict(self, row: BlobRow) -> BlobRow | LedgerConflictError:
+        try:
+            return self.put(row)
+        except LedgerConflictError as error:
+            return error
+
     def park(self, blob: ContentBlob, parked: Parked) -> None:
         self.disk.parked[((blob.stream, blob.id), parked.digest)] = parked
 

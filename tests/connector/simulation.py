@@ -19,12 +19,13 @@ import orjson
 
 from audit_feed.blobs import ContentBlob, Page, Stream
 from audit_feed.chunk import Body, Parked
-from audit_feed.collector import Collector, Gate, Outcome, Source
+from audit_feed.collector import Bring, Collector, Gate, Hands, Source
 from audit_feed.deliver import Way
 from audit_feed.errors import (
     AccessError,
     BlobExpiredError,
     BlobRejectedError,
+    BodyRefusedError,
     LedgerConflictError,
     RetryError,
     ThrottledError,
@@ -36,6 +37,7 @@ from audit_feed.windows import EDGE, HOUR, RETENTION, SECOND, Window, first_whol
 from connector.memory_ledger import Disk, MemoryLedger
 
 CALM_PAUSE = timedelta(hours=11)
+HANDS = 4
 START = datetime(2026, 3, 2, 10, 41, 7, 600_000, tzinfo=UTC)
 TENANT = "11111111-2222-4333-8444-555555555555"
 TYPES = ("Audit.Exchange", "Audit.General", "Audit.SharePoint")
@@ -232,6 +234,8 @@ class FakeSink:
             raise AccessError("ingestion", "sign-in is refused", "mend it")
         if world.happens(world.weather.fault):
             raise RetryError("ingestion", "HTTP 503")
+        if world.happens(world.weather.fault / 4):
+            raise BodyRefusedError(RetryError("ingestion", "HTTP 400"))
         world.sunk |= {row["RecordId"] for row in orjson.loads(body.data)}
         world.step("kept")
         if world.happens(world.weather.lost_ack):
@@ -318,25 +322,30 @@ def shape(record: Record) -> Row:
     return {"RecordId": record["Id"], "Record": {"Pad": record["Pad"]}}
 
 
-def shuffled_hands(world: World) -> Callable[..., Sequence[Outcome]]:
-    """Return hands that take the blobs of a batch in any order, one in the middle of another."""
+def shuffled_hands(world: World) -> Hands:
+    """Return hands that take blobs in any order, some together, some amid the steps of others."""
 
-    def run(bring: Callable[[BlobRow], Outcome], rows: Sequence[BlobRow]) -> Sequence[Outcome]:
-        found: dict[int, Outcome] = {}
-        left = world.dice.sample(range(len(rows)), len(rows))
+    def run(bring: Bring, rows: Sequence[BlobRow]) -> None:
+        left, depth = world.dice.sample(rows, len(rows)), 0
 
-        def take_one() -> None:
-            if left:
-                number = left.pop()
-                found[number] = bring(rows[number])
+        def some() -> Iterator[BlobRow]:
+            for _ in range(world.dice.choice((1, 1, 2, 5, 100))):
+                if left:
+                    yield left.pop()
 
-        world.aside = take_one
+        def aside() -> None:
+            nonlocal depth
+            if left and depth < HANDS:
+                depth += 1
+                bring(some())
+                depth -= 1
+
+        world.aside = aside
         try:
             while left:
-                take_one()
+                bring(some())
         finally:
             world.aside = None
-        return [found[number] for number in range(len(rows))]
 
     return run
 

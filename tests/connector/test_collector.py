@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -30,12 +30,12 @@ from audit_feed.errors import (
     StoppedError,
     ThrottledError,
 )
-from audit_feed.ledger import BlobRow, State
+from audit_feed.ledger import BlobRow, State, listed
 from audit_feed.windows import HOUR, Window, hour_of
 from connector import simulation
 from connector.memory_ledger import MemoryLedger
 from connector.simulation import START, FakeFeed, World
-from connector.worlds import OTHER, STREAM, names, published, started, stated, world
+from connector.worlds import OTHER, STREAM, names, published, rows_sent, started, stated, world
 
 RECENT = START - timedelta(minutes=10)
 Fetch = Callable[[ContentBlob], Iterator[bytes]]
@@ -350,8 +350,7 @@ def test_blobs_of_the_same_second_and_of_the_border_are_all_delivered_once() -> 
     at_work.run_pass()
 
     assert len(names(there, State.DELIVERED)) == 52
-    sent = [what for _, what in there.steps if what == "kept"]
-    assert len(sent) == 52
+    assert rows_sent(there) == 52
 
 
 def test_stopping_hands_back_what_is_not_begun_and_spends_no_attempt() -> None:
@@ -411,17 +410,28 @@ def test_a_large_blob_is_handed_back_between_two_bodies(monkeypatch: pytest.Monk
     assert names(there, State.LISTED) == ["a"]
 
 
-def test_threads_deliver_all_and_give_results_in_order() -> None:
+def test_threads_take_each_row_once_and_leave_none() -> None:
     there = world(*(published(f"b{n:02}", START - HOUR) for n in range(40)))
     at_work = replace(started(there), hands=threads(4))
     at_work.store.note(STREAM, [p.blob for p in there.published.values()], [], START)
     rows = at_work.store.due(STREAM, START, 40)
+    taken: list[BlobRow] = []
 
-    def bring(row: BlobRow) -> BlobRow:
-        return row
+    threads(4)(taken.extend, rows)
 
-    assert list(threads(4)(bring, rows)) == list(rows)
+    assert sorted(row.blob.id for row in taken) == [row.blob.id for row in rows]
     assert at_work.run_pass().delivered == 40
+
+
+def test_a_fault_in_one_of_the_threads_is_not_passed_over() -> None:
+    def broken(rows: Iterable[BlobRow]) -> None:
+        for row in rows:
+            raise LedgerError(f"{row.blob.id}: disk full")
+
+    row = listed(published("a", START - HOUR).blob, START)
+
+    with pytest.raises(LedgerError, match="disk full"):
+        threads(2)(broken, [row])
 
 
 def test_a_gate_shares_one_pace() -> None:

@@ -23,7 +23,13 @@ from audit_feed import app
 from audit_feed.chunk import Body
 from audit_feed.collector import Collector, Gate
 from audit_feed.credentials import FeedTokens, sign_in_error
-from audit_feed.errors import AccessError, AuditFeedError, RetryError, StoppedError
+from audit_feed.errors import (
+    AccessError,
+    AuditFeedError,
+    BodyRefusedError,
+    RetryError,
+    StoppedError,
+)
 from audit_feed.feed import Feed
 from audit_feed.ingest import DEADLINE, LogAnalytics
 from audit_feed.lean import Saving
@@ -181,8 +187,8 @@ def test_what_may_pass_is_sent_again_until_it_is_taken(
     ("error", "kind", "calls", "said"),
     [
         (response(403), RetryError, 1, "HTTP 403 (Monitoring Metrics Publisher"),
-        (response(413), RetryError, 1, "HTTP 413"),
-        (response(400), RetryError, 1, "HTTP 400"),
+        (response(413), BodyRefusedError, 1, "HTTP 413"),
+        (response(400), BodyRefusedError, 1, "HTTP 400"),
         (response(503), RetryError, 9, "not accepted in time: HTTP 503"),
         (response(429, **{"Retry-After": "900"}), RetryError, 1, "not accepted in time"),
         (response(429, **{"Retry-After": "9" * 99}), RetryError, 1, "not accepted in time"),

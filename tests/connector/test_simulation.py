@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from audit_feed import collector, deliver, ledger
-from audit_feed.blobs import ContentBlob, Stream
-from audit_feed.errors import AuditFeedError, RetryError
+from audit_feed.blobs import Stream
+from audit_feed.chunk import Body
+from audit_feed.errors import AuditFeedError
 from audit_feed.ledger import BlobRow, State
 from audit_feed.pieces import records
 from audit_feed.windows import HOUR, Window, due_windows, hours_listed
@@ -68,15 +69,29 @@ Patch = Callable[[pytest.MonkeyPatch], None]
 
 
 def delivered_before_it_was_sent(patch: pytest.MonkeyPatch) -> None:
-    real = deliver._send  # noqa: SLF001 - the step that goes wrong
+    def read(load: deliver._Load) -> bool:
+        return load.read or load.over
 
-    def send(blob: ContentBlob, way: deliver.Way, counts: deliver._Counts) -> None:
-        try:
-            real(blob, way, counts)
-        except RetryError:
-            return
+    patch.setattr(deliver._Load, "clear", property(read))  # noqa: SLF001 - the step that goes wrong
 
-    patch.setattr(deliver, "_send", send)
+
+def delivered_though_its_request_failed(patch: pytest.MonkeyPatch) -> None:
+    real = deliver._went_wrong  # noqa: SLF001 - the step that goes wrong
+
+    def forgiving(load: deliver._Load, error: Exception, now: datetime) -> None:
+        if load.read:
+            load.waiting = 0
+        else:
+            real(load, error, now)
+
+    patch.setattr(deliver, "_went_wrong", forgiving)
+
+
+def one_that_is_acknowledged_speaks_for_all(patch: pytest.MonkeyPatch) -> None:
+    def joined(parts: Sequence[Body]) -> Body:
+        return parts[0]
+
+    patch.setattr(deliver, "joined", joined)
 
 
 def cut_off_bodies_taken_for_whole(patch: pytest.MonkeyPatch) -> None:
@@ -164,6 +179,8 @@ def a_flaw_passed_over(patch: pytest.MonkeyPatch) -> None:
 
 MISTAKES: Sequence[Patch] = (
     delivered_before_it_was_sent,
+    delivered_though_its_request_failed,
+    one_that_is_acknowledged_speaks_for_all,
     cut_off_bodies_taken_for_whole,
     given_up_after_some_attempts,
     the_beginning_not_kept,

@@ -58,6 +58,12 @@ def names(there: World, state: State) -> list[str]:
     return sorted(row.blob.id for row in there.disk.blobs.values() if row.state is state)
 
 
+def rows_sent(there: World) -> int:
+    """Return how many rows were sent in all, repeats counted."""
+    sends = [what for _, what in there.steps if what.startswith("send ")]
+    return sum(int(what.removeprefix("send ")) for what in sends)
+
+
 def stated(there: World, start: datetime, stream: Stream = STREAM) -> list[HourStatement]:
     """Return what the ledger states of every hour from *start* to now."""
     return statement(MemoryLedger(there.disk), stream, Window(start, there.now))

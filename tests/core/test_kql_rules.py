@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,13 +10,24 @@ from pathlib import Path
 import pytest
 import yaml
 
-from core.small_tenant import ROOT, RULES, TENANT, Record, at, engine, put, read
+from core.small_tenant import (
+    ROOT,
+    RULES,
+    TENANT,
+    Record,
+    at,
+    chosen,
+    engine,
+    everywhen,
+    put,
+    read,
+)
 from core.small_tenant import workspace as empty
 from mailvigil.carriers import insert
 from mailvigil.compile import record_rows, to_kql, whole_causes
 from mailvigil.errors import RuleError
-from mailvigil.findings import key_types
-from mailvigil.replay import Plan, absent, ticks, whole_span, windows
+from mailvigil.findings import key_of, key_types, merged
+from mailvigil.replay import Alert, Plan, absent, ticks, whole_span, windows
 from mailvigil.rules import Entity, Rule, Schedule, load_rules, parse_kql_rule
 
 BYPASS = RULES["mailbox_audit_bypass"]
@@ -86,7 +97,7 @@ def test_a_broken_file_is_a_rule(change: dict[str, object], message: str) -> Non
 
 @pytest.mark.parametrize("text", ["", "[]", "a: [", "5"])
 def test_other_yaml_ends_in_a_trace(text: str) -> None:
-    with pytest.raises(RuleError, match=r"made\.yaml: "):
+    with pytest.raises(RuleError, match=r"made\.yaml: not in Sentinel's form: "):
         parse_kql_rule(Path("made.yaml"), text)
 
 
@@ -138,6 +149,43 @@ def test_a_rule_runs_without_a_table_that_it_needs() -> None:
         assert (found.not_run, found.refused, found.ticks) == (said, "", 0)
 
 
+VISITS = (
+    (9.5, "adele", "198.51.100.1"),
+    (9.9, "b", "203.0.113.1"),
+    (11.5, "adele", "203.0.113.1"),
+    (12.5, "adele", "198.51.100.1"),
+)
+"""Day, mailbox and address of somebody who comes again."""
+
+
+@pytest.mark.parametrize("name", [name for name, rule in RULES.items() if rule.new])
+def test_a_tick_is_left_out_at_which_something_new_came(name: str) -> None:
+    rule = RULES[name]
+    kind = {"OperationProperties": [{"Name": "MailAccessType", "Value": "Sync"}]}
+    common = {"UserType": 5, "LogonType": 2, "ClientInfoString": "Client=IMAP4", **kind}
+    folders = [{"ParentFolder": {"Path": f"/{n}"}} for n in range(5)]
+    app: Record = {"UserType": 5, "UserId": "x", "ClientInfoString": "Client=OWA"}
+    first = [{**read(n, 0.5 + n / 8), **app} for n in range(60)]
+    others = [read(100 + n, 0.5, "app-2", f"m-{n}") for n in range(5)]
+    new = [
+        {**read(200 + 5 * number + n, day, mailbox=box, ClientIPAddress=ip), **common, "Item": item}
+        for number, (day, box, ip) in enumerate(VISITS)
+        for n, item in enumerate(folders)
+    ]
+    with empty() as con:
+        put(con, [*first, *others, *new])
+        on = engine(con)
+
+        few, all_ = chosen(on, rule, DAILY), everywhen(on, rule, DAILY)
+
+        assert keys(rule, few) == keys(rule, all_)
+        assert keys(rule, few)
+
+
+def keys(rule: Rule, found: Sequence[Alert]) -> set[tuple[object, ...]]:
+    return {key_of(rule, alert.row) for alert in found}
+
+
 def test_a_window_that_a_query_declares_is_left() -> None:
     plan = Plan(minimum_history=timedelta(days=3))
     rule = replace(CONSENT, query=f"let minimumHistory = 7d;\n{CONSENT.query}")
@@ -159,6 +207,18 @@ def test_a_whole_cause_lacks_columns_that_its_records_lack() -> None:
 
         assert (row["Records"], row["FirstSeen"]) == (1, at(0.5))
         assert row["Mailboxes"] == ["adele"]
+
+
+def test_a_cause_that_its_records_do_not_name_is_lost() -> None:
+    rows: list[dict[str, object]] = [
+        {"FirstSeen": at(1), "LastSeen": at(2), "Records": 3, "Mailboxes": ["b"], "Caller": "x"},
+        {"FirstSeen": at(0), "LastSeen": at(3), "Records": 2, "Mailboxes": ["a"], "Caller": "x"},
+    ]
+
+    row = merged([Alert(at(2), rows[0]), Alert(at(3), rows[1])])
+
+    assert (row["FirstSeen"], row["LastSeen"], row["Records"]) == (at(0), at(3), 3)
+    assert (row["Mailboxes"], row["Callers"], row["Users"]) == (["a", "b"], ["x"], [])
 
 
 def test_keys_have_another_type_than_their_values() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from audit_feed.deliver import MOST_TOGETHER
 from crash import children
 from crash.tenants import SINKS, WORKERS, Audited, SinkKind, dice, site
 from crash.truth import found, missing, untrue
@@ -56,7 +57,7 @@ def history(folder: Path, sink: SinkKind, seed: int) -> None:
         assert untrue(there) == []
         assert missing(there, begun) == []
         again = sum(times - 1 for times in lab.counts.asked("blob").values())
-        assert again <= KILLS * WORKERS
+        assert again <= KILLS * WORKERS * MOST_TOGETHER
 
 
 @pytest.mark.slow
