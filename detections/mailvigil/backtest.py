@@ -6,6 +6,7 @@ tenant without the attack. Nothing has to be known about what the attack looks l
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
@@ -119,9 +122,26 @@ class Backtest:
         )
 
     @property
+    def missed(self) -> Mapping[str, tuple[str, ...]]:
+        """Attacks that the pack is meant to catch, and those rules that did not fire on them."""
+        found = {}
+        for one in self.fought:
+            fired = {f.rule for f in one.fired}
+            silent = tuple(r for r in expected().get(one.attack.name, ()) if r not in fired)
+            found.update({one.attack.name: silent} if silent else {})
+        return found
+
+    @property
     def broken(self) -> bool:
         """Whether the pack makes more alerts than its budget allows."""
         return self.a_day({"High"}) > MOST_HIGH or self.a_day() > MOST_ALL
+
+
+@cache
+def expected() -> Mapping[str, tuple[str, ...]]:
+    """Return for every attack the rules that must fire on it; none where it is known as missed."""
+    text = (files("mailvigil.lab.attacks") / "expected.json").read_text(encoding="utf-8")
+    return {name: tuple(rules) for name, rules in json.loads(text).items()}
 
 
 def candidate(rule: Rule, root: Path) -> Candidate:
@@ -195,6 +215,7 @@ class Bench:
         for one in self.candidates:
             try:
                 found[one.name] = engine.prepare(one.text)
+                engine.run(found[one.name], _EPOCH)
             except (NotRunError, QueryError) as error:
                 problems.append(f"{one.name}: cannot be run: {error} (write it otherwise)")
         if problems:

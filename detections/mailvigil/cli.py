@@ -15,6 +15,7 @@ from rich.console import Console
 
 from audit_feed.errors import AuditFeedError
 from mailvigil import (
+    backtest_commands,
     collect_commands,
     explain,
     lab_commands,
@@ -174,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_to(commands)
     query_commands.add_to(commands)
     rule_commands.add_to(commands)
+    backtest_commands.add_to(commands)
     lab_commands.add_to(commands)
     collect_commands.add_to(commands)
     ledger_commands.add_to(commands)
