@@ -19,6 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
+from typing import Protocol
 
 import duckdb
 
@@ -27,7 +28,6 @@ from mailvigil.content import Function
 from mailvigil.engine import Engine, NotRunError, Query, QueryError, Row
 from mailvigil.errors import RuleError
 from mailvigil.findings import INSUFFICIENT
-from mailvigil.hunt import Progress
 from mailvigil.lab.attacks.catalogue import commit, happened
 from mailvigil.lab.attacks.story import Attack, World
 from mailvigil.lab.month import Month, live, people
@@ -56,6 +56,16 @@ _WORD = re.compile(r"\w+")
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 Key = tuple[object, ...]
+
+
+class Progress(Protocol):
+    """What a backtest tells while it works."""
+
+    def phase(self, name: str, ticks: int) -> None:
+        """Tell that a step of *ticks* parts begins, 0 for unknown."""
+
+    def tick(self) -> None:
+        """Tell that one part is done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ from mailvigil.lab.attacks.catalogue import attacks
 from mailvigil.lab.attacks.story import Attack
 from mailvigil.lab.month import Month
 from mailvigil.other_queries import load_others
-from mailvigil.progress import Shown
+from mailvigil.progress import add_talk, shown
 from mailvigil.rules import load_rules
 
 REDUCED = Month()
@@ -54,7 +54,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the command ``backtest``."""
     backtest = commands.add_parser(
         "backtest",
-        help="measure what the rules catch and how often they bother, in a made-up tenant",
+        help="measure what the rules catch, and how often they bother",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -69,13 +69,14 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     add("--with", dest="others", type=Path, metavar="FOLDER",
         help="judge the queries in this folder too")  # fmt: skip
     add("--format", choices=["table", "markdown", "json"], default="table")
+    add_talk(backtest)
 
 
 def _backtest(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     month = _month(args)
     with (
         tempfile.TemporaryDirectory(prefix="mailvigil") as scratch,
-        Shown(Console(file=err)) as progress,
+        shown(args, err) as progress,
     ):
         root = content_root()
         own = tuple(candidate(rule, root) for rule in load_rules(root))

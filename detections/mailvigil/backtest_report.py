@@ -21,7 +21,7 @@ from mailvigil.backtest import (
     Fought,
     Noise,
 )
-from mailvigil.report import counted
+from mailvigil.printable import counted
 from mailvigil.rules import SEVERITIES
 
 

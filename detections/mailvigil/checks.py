@@ -16,11 +16,11 @@ from sigma.validators.core import validators
 from mailvigil.compile import (
     SOURCE_PIPELINES,
     generated_path,
-    record_level,
     record_rows,
     to_kql,
 )
 from mailvigil.content import Function
+from mailvigil.convert import record_level
 from mailvigil.errors import RuleError
 from mailvigil.hunting import HuntingQuery
 from mailvigil.rules import Entity, Rule, duration
@@ -83,19 +83,19 @@ def check_all(
     hunting: Sequence[HuntingQuery],
     functions: Sequence[Function],
     root: Path,
+    validator: Validator,
 ) -> list[str]:
     """Return every problem of the pack, each ``file[:line:column]: what (what to do)``."""
     problems = [*_unique([*rules, *hunting]), *_sigma(rules)]
-    with Validator(functions) as validator:
-        for function in functions:
-            problems.extend(
-                _line(function.path, d, function.line - 1, _indent(function))
-                for d in validator.analyse(function.body).diagnostics
-            )
-        for rule in rules:
-            problems.extend(_compiled(rule, root, validator))
-        for query in hunting:
-            problems.extend(_hunting(query, validator))
+    for function in functions:
+        problems.extend(
+            _line(function.path, d, function.line - 1, _indent(function))
+            for d in validator.analyse(function.body).diagnostics
+        )
+    for rule in rules:
+        problems.extend(_compiled(rule, root, validator))
+    for query in hunting:
+        problems.extend(_hunting(query, validator))
     return problems
 
 

@@ -16,7 +16,6 @@ import duckdb
 from mailvigil import baseline, row_values
 from mailvigil.approved import load_approved
 from mailvigil.compile import (
-    FUNCTION,
     RECORD_COLUMNS,
     record_rows,
     to_kql,
@@ -28,6 +27,7 @@ from mailvigil.engine import Engine, NotRunError, QueryError, Row
 from mailvigil.errors import InputError
 from mailvigil.exports.digests import digest
 from mailvigil.exports.load import Limits, LoadReport, load
+from mailvigil.exports.watch import Watch
 from mailvigil.findings import (
     INSUFFICIENT,
     Finding,
@@ -43,6 +43,7 @@ from mailvigil.replay import Alert, Plan, Replayed, absent, replay, span, ticks,
 from mailvigil.reports import evidence
 from mailvigil.reports.evidence import Evidence
 from mailvigil.rules import Rule, load_rules
+from mailvigil.sources import FUNCTION
 from mailvigil.workspace import END_OF_TIME, open_workspace, schemas
 
 _WORD = re.compile(r"\w+")
@@ -53,11 +54,8 @@ _DISTINCT = " + ".join(
 )
 
 
-class Progress(Protocol):
+class Progress(Watch, Protocol):
     """What the hunt tells while it works. Nothing it does depends on it."""
-
-    def file(self, name: str, records: int) -> None:
-        """Tell that *name* is being read (0) or has been read (its records)."""
 
     def phase(self, name: str, ticks: int) -> None:
         """Tell that a step of *ticks* parts begins."""
@@ -243,7 +241,7 @@ def _load(
             strict=request.strict,
             keep=keep,
             digest=bool(request.evidence),
-            progress=progress.file,
+            watch=progress,
         )
     if request.approved:
         load_approved(con, request.approved)

@@ -4,6 +4,9 @@
 matched records' key was not there before. ``mailvigil`` holds the version, the tables that
 can feed the rule, how its alerts group, and its words. Other tools read the plain rule.
 
+A Sigma correlation and the rules that it names are one file, and one rule of the pack: that of
+the document with the attribute ``correlation``.
+
 A KQL rule says in ``mailvigil`` what Sentinel's form has no place for. Its query declares its
 windows, ``recent`` among them, and ``records``: the rows that its alerts are made of.
 """
@@ -12,15 +15,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 import yaml
+from sigma.correlations import SigmaCorrelationRule
 from sigma.exceptions import SigmaError
 from sigma.rule import SigmaRule
 
-from mailvigil.errors import RuleError
+from mailvigil.correlations import Correlation, column, read_correlation, referenced
+from mailvigil.errors import InputError, RuleError
+from mailvigil.filters import Filter
 
 SEVERITIES = ("Informational", "Low", "Medium", "High")
 """Sentinel's severities, the lowest first."""
@@ -88,7 +95,9 @@ class Rule:
     ``new``: the columns of its records whose values together must not have been there before,
     for a rule that alerts on nothing else.
     ``details`` are Sentinel's custom details, key and column; ``alert_name`` and
-    ``alert_description`` have columns of the result in ``{{}}``.
+    ``alert_description`` have columns of the result in ``{{}}``. ``names`` is what a Sigma filter
+    may call the rule, ``parts`` the names and ids of the rules that it correlates. ``filters``
+    are a tenant's own, never the pack's.
     """
 
     name: str
@@ -118,6 +127,10 @@ class Rule:
     alert_name: str = ""
     alert_description: str = ""
     schedule: Schedule | None = None
+    correlation: Correlation | None = None
+    names: frozenset[str] = frozenset()
+    parts: frozenset[str] = frozenset()
+    filters: tuple[Filter, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -162,11 +175,14 @@ def parse_rule(path: Path, text: str) -> Rule:
 
     """
     try:
-        sigma = SigmaRule.from_yaml(text)
+        documents = load_documents(text)
+        outer = next((d for d in documents if "correlation" in d), None)
+        sigma = _sigma(outer, documents)
     except (SigmaError, yaml.YAMLError, TypeError, AttributeError) as error:
         raise RuleError([f"{path}: no Sigma rule: {error}"]) from error
     read = Attributes(path, sigma.custom_attributes)
     first = _first_seen(read)
+    correlation = _correlation(read, outer, documents)
     rule = Rule(
         name=path.stem,
         path=path,
@@ -184,15 +200,100 @@ def parse_rule(path: Path, text: str) -> Rule:
         sources=read.texts("mailvigil.sources"),
         why=read.text("mailvigil.why"),
         within=read.duration("first_seen.within" if first else "mailvigil.within"),
-        by=read.texts("first_seen.by" if first else "mailvigil.by"),
+        by=_by(read, first, correlation),
         first_seen=first,
         details=read.pairs("mailvigil.details"),
         alert_name=read.text("mailvigil.alert_name", ""),
         alert_description=read.text("mailvigil.alert_description", ""),
+        correlation=correlation,
+        names=frozenset({path.stem, str(sigma.id), str(sigma.name)}),
+        parts=frozenset(str(d[key]) for d in documents if d is not outer for key in _called(d)),
     )
     if read.problems:
         raise RuleError(read.problems)
     return rule
+
+
+def load_documents(text: str) -> list[dict[str, object]]:
+    """Return the YAML documents in *text*; one that is no mapping raises ``TypeError``."""
+    documents = [document for document in yaml.safe_load_all(text) if document is not None]
+    if not documents or not all(isinstance(document, dict) for document in documents):
+        msg = "it is no mapping"
+        raise TypeError(msg)
+    return documents
+
+
+def with_filters(rules: Sequence[Rule], filters: Sequence[Filter]) -> tuple[Rule, ...]:
+    """Return *rules*, each Sigma rule with those of *filters* that are for it.
+
+    Raises:
+        InputError: A filter names what is no Sigma rule here.
+
+    """
+    sigma = [rule for rule in rules if rule.kind == "sigma"]
+    known = frozenset[str]().union(*(rule.names | rule.parts for rule in sigma))
+    for one in filters:
+        for name in one.rules:
+            if name not in known:
+                what = f"the filter {one.title!r} is for {name!r}, which is no Sigma rule here"
+                raise InputError(str(one.path), what, "name a rule by its file, name or id")
+    return tuple(
+        replace(rule, filters=tuple(f for f in filters if _is_for(f, rule))) for rule in rules
+    )
+
+
+def _is_for(one: Filter, rule: Rule) -> bool:
+    named = not one.rules or bool((rule.names | rule.parts).intersection(one.rules))
+    return rule.kind == "sigma" and named
+
+
+def _sigma(
+    outer: dict[str, object] | None, documents: Sequence[dict[str, object]]
+) -> SigmaRule | SigmaCorrelationRule:
+    """Return what pySigma reads of the rule that the file is about."""
+    if outer is None:
+        if len(documents) != 1:
+            msg = f"{len(documents)} documents and no correlation among them"
+            raise TypeError(msg)
+        return SigmaRule.from_dict(deepcopy(documents[0]))
+    plain = {"type": "event_count", "rules": ["x"], "timespan": "1d", "condition": {"gte": 1}}
+    return SigmaCorrelationRule.from_dict({**deepcopy(outer), "correlation": plain})
+
+
+def _correlation(
+    read: Attributes, outer: dict[str, object] | None, documents: Sequence[dict[str, object]]
+) -> Correlation | None:
+    if outer is None:
+        return None
+    correlation, problems = read_correlation(outer)
+    for problem in problems:
+        read.problem(problem)
+    if read.has("first_seen"):
+        read.problem("first_seen beside a correlation (it is one or the other)")
+    if correlation is None:
+        return None
+    inner = [d for d in documents if d is not outer]
+    found = list(referenced(correlation, inner))
+    for name, document in zip(correlation.rules, found, strict=True):
+        if document is None:
+            read.problem(f"correlation.rules {name!r} is not one rule of this file")
+    for document in (d for d in inner if d not in found):
+        read.problem(f"the rule {document.get('title')!r} is not in correlation.rules")
+    return correlation
+
+
+def _by(
+    read: Attributes, first: FirstSeen | None, correlation: Correlation | None
+) -> tuple[str, ...]:
+    if correlation is None:
+        return read.texts("first_seen.by" if first else "mailvigil.by")
+    if read.has("mailvigil.by"):
+        read.problem("mailvigil.by beside correlation.group-by (leave it out)")
+    return tuple(column(key) for key in correlation.keys)
+
+
+def _called(document: Mapping[str, object]) -> Iterator[str]:
+    return (key for key in ("id", "name") if key in document)
 
 
 def parse_kql_rule(path: Path, text: str) -> Rule:
@@ -300,6 +401,10 @@ class Attributes:
     def has(self, name: str) -> bool:
         """Tell whether something stands under *name*."""
         return self._find(name) is not None
+
+    def problem(self, what: str) -> None:
+        """Keep what is wrong beside a missing attribute."""
+        self.problems.append(f"{self._path}: {what}")
 
     def text(self, name: str, default: str | None = None) -> str:
         """Return a text or number as text, else *default*; without one it is a problem."""

@@ -133,9 +133,6 @@ def test_a_cause_counts_every_hour_or_for_ever() -> None:
 class Told:
     """Hears the progress, and does nothing."""
 
-    def file(self, name: str, records: int) -> None:
-        """Hear of a file."""
-
     def phase(self, name: str, ticks: int) -> None:
         """Hear of a step."""
 

@@ -16,6 +16,7 @@ def test_the_content_lies_elsewhere() -> None:
     assert {function.name for function in FUNCTIONS} == {
         "ApprovedMailCallers",
         "AuditChanges",
+        "AuditRecords",
         "MailItemsAccessed",
     }
 

@@ -12,6 +12,7 @@ from core.small_tenant import RULES, read
 from exports.written import lines
 from mailvigil.apps import name_of
 from mailvigil.errors import InputError
+from mailvigil.exports.watch import Unwatched
 from mailvigil.hunt import Hunted, Request, hunt
 from mailvigil.lab import scenario as lab
 from mailvigil.lab.scenario import Scenario
@@ -30,7 +31,7 @@ TENANT = Scenario(
 )
 
 
-class Told:
+class Told(Unwatched):
     """Remembers what the hunt told."""
 
     def __init__(self) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from core.small_tenant import FUNCTIONS, ROOT, RULES, SIGMA
-from mailvigil.compile import SOURCE_PIPELINES, record_level, record_rows, to_kql
+from mailvigil.compile import SOURCE_PIPELINES, record_rows, to_kql
 from mailvigil.content import Function
+from mailvigil.convert import record_level
 from mailvigil.exports.shape_sql import ARRIVED
 from mailvigil.rules import Rule
 from mailvigil.validate import Validator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -62,8 +62,8 @@ def test_a_sign_in_of_an_attack_comes_after_its_reading(name: str) -> None:
             assert sign_in.app or sign_in.table == "SigninLogs"
 
 
-def _first_reads(attack: Attack) -> Mapping[str, object]:
-    found: dict[str, object] = {}
+def _first_reads(attack: Attack) -> Mapping[str, datetime]:
+    found: dict[str, datetime] = {}
     for record in attack.records:
         if record.get("SessionId"):
             found.setdefault(text(record, "SessionId"), happened(record))

@@ -12,11 +12,12 @@ from pathlib import Path
 from uuid import UUID
 
 from mailvigil import row_values
-from mailvigil.compile import FUNCTION, record_rows
+from mailvigil.compile import record_rows
 from mailvigil.engine import Engine, Query, Row
 from mailvigil.findings import Finding, key_types
 from mailvigil.reports.identity import finding_id
 from mailvigil.rules import Rule
+from mailvigil.sources import FUNCTION
 from mailvigil.workspace import END_OF_TIME
 
 MOST_CALLERS = 20
