@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "query": ("query_commands", "run a KQL query over a workspace or exports"),
     "shell": ("shell_command", "ask a kept workspace in KQL, query after query"),
     "rules": ("rule_commands", "list, check, compile and test the rules"),
+    "backtest": ("backtest_commands", "measure what the rules catch, and how often they bother"),
     "lab": ("lab_commands", "play Microsoft's side of the pipeline on loopback"),
     "collect": ("collect_commands", "move audit records to where you want them"),
     "doctor": ("collect_commands", "look for what keeps a collector from working"),
