@@ -42,7 +42,7 @@ test-oldest: .tools/py311/.ready node_modules/.ready ## Run the fast tests on Py
 proof: .venv/.ready node_modules/.ready ## Run the long proofs, up to half an hour
 	$(PYTHON) -m pytest $(PARALLEL) -m proof
 
-check: .venv/.ready node_modules/.ready ## Lint, format, types, locks, rules
+check: .venv/.ready node_modules/.ready ## Lint, format, types, locks, rules and their pages
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
@@ -50,6 +50,7 @@ check: .venv/.ready node_modules/.ready ## Lint, format, types, locks, rules
 	$(PYTHON) .ci/check_locks.py
 	$(PYTHON) -m mailvigil rules check
 	$(PYTHON) -m mailvigil rules compile --check
+	$(PYTHON) -m mailvigil rules docs --check
 
 format: .venv/.ready ## Put the code into its form
 	$(PYTHON) -m ruff check --fix-only .

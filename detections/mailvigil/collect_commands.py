@@ -17,6 +17,7 @@ from audit_feed import app
 from audit_feed.collector import Collector, Gate, PassReport
 from audit_feed.deliver import Sink
 from audit_feed.errors import AuditFeedError, LedgerError
+from audit_feed.follow import follow
 from audit_feed.lean import Saving
 from audit_feed.ledger_sqlite import SqliteLedger
 from audit_feed.settings import Settings
@@ -78,11 +79,10 @@ def _collect(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextI
         collector = app.collector(settings, store, sinks.records, stop, saving)
         if args.start:
             _start(settings, err)
-        reporter = Reporter(store, sinks.health, collector.owner)
         stack.enter_context(heard(stop, GRACE_SECONDS))
         stack.enter_context(_renewing(collector, err))
-        run = _Run(collector, reporter, out, err)
-        code = _once(run) if args.once else _follow(run, args.poll)
+        tell = _Tell(sinks.health, out, err)
+        code = _once(_run(collector, tell)) if args.once else _follow(collector, tell, args.poll)
         if settings.profile == "lean":
             print(f"the lean profile left out {saving.left_out:,} bytes", file=out)
         return code
@@ -141,6 +141,21 @@ def _renewing(collector: Collector, err: TextIO) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Tell:
+    """Where is told what was done."""
+
+    health: Sink
+    out: TextIO
+    err: TextIO
+
+
+def _run(collector: Collector, tell: _Tell) -> _Run:
+    streams = [stream for source in collector.sources for stream in source.streams]
+    reporter = Reporter(collector.store, tell.health, collector.owner, streams)
+    return _Run(collector, reporter, tell.out, tell.err)
+
+
+@dataclass(frozen=True, slots=True)
 class _Run:
     """A collector at work, and where it tells of it."""
 
@@ -184,11 +199,9 @@ def _once(run: _Run) -> int:
     return EXIT_FAILED if refused or left else EXIT_OK
 
 
-def _follow(run: _Run, poll: timedelta) -> int:
-    while not run.collector.stop.is_set():
-        report = run.run_pass()
-        if not (report.left and report.delivered):  # a backlog does not wait for the next poll
-            run.collector.stop.wait(poll.total_seconds())
+def _follow(collector: Collector, tell: _Tell, poll: timedelta) -> int:
+    runs = [_run(alone, tell) for alone in collector.apart()]
+    follow([run.run_pass for run in runs], poll, collector.stop)
     return EXIT_OK
 
 

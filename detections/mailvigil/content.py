@@ -38,7 +38,17 @@ def load_functions(root: Path) -> tuple[Function, ...]:
         RuleError: A file is no parser YAML.
 
     """
-    return tuple(_function(path) for path in sorted((root / "kql" / "functions").glob("*.yaml")))
+    return functions_in(root / "kql" / "functions")
+
+
+def functions_in(folder: Path) -> tuple[Function, ...]:
+    """Return the functions whose parser YAML is in *folder*, by name.
+
+    Raises:
+        RuleError: A file is no parser YAML.
+
+    """
+    return tuple(_function(path) for path in sorted(folder.glob("*.yaml")))
 
 
 def _function(path: Path) -> Function:

@@ -138,6 +138,20 @@ class Engine:
         except (duckdb_kql.KqlError, AssertionError) as error:
             raise QueryError(str(error) or "a construct that cannot be translated") from error
 
+    def columns(self, query: Query) -> frozenset[str]:
+        """Return the names of *query*'s columns.
+
+        Raises:
+            QueryError: DuckDB refuses the query.
+
+        """
+        bound = dict.fromkeys(query.parameters, datetime.now(UTC).replace(tzinfo=None))
+        try:
+            result = self._con.execute(f"SELECT * FROM ({query.sql}) LIMIT 0", bound or None)
+        except duckdb.Error as error:
+            raise QueryError(str(error).splitlines()[0]) from error
+        return frozenset(str(d[0]) for d in result.description or ())
+
     def run(self, query: Query, now: datetime) -> list[Row]:
         """Return *query*'s rows with ``now()`` at *now* (aware), seeing what had arrived by then.
 

@@ -20,6 +20,23 @@ INSUFFICIENT = "insufficient baseline"
 _PLURAL = re.compile(r"(?P<noun>\$(?P<column>\w+)(?: \w+)+)\((?P<end>e?s)\)")
 """What a ``why`` sentence counts; Sentinel shows it as it stands."""
 
+_KQL_TYPES: Mapping[type, str] = {
+    bool: "bool",
+    int: "long",
+    float: "real",
+    datetime: "datetime",
+}
+
+_SINGLE = {
+    "Callers": "Caller",
+    "Protocols": "Protocol",
+    "Mailboxes": "Mailbox",
+    "Users": "User",
+    "Addresses": "Address",
+    "Sessions": "Session",
+}
+"""Column with all values to the one with a single value, for a row that lacks the first."""
+
 Key = tuple[object, ...]
 """The values of a rule's ``by`` columns: what makes two alerts one cause."""
 
@@ -31,7 +48,8 @@ NameOf = Callable[[str], str | None]
 class Finding:
     """One cause that a rule alerted on, with everything of it from its first alert on.
 
-    Times are aware UTC. ``key`` holds the columns that make the cause. ``callers`` maps each
+    Times are aware UTC. ``key`` holds the columns that make the cause as text, ``values`` as
+    they are. ``callers`` maps each
     caller to its name, ``""`` where none is known. ``alerts`` counts the ticks that fired.
     """
 
@@ -50,6 +68,7 @@ class Finding:
     operations: int
     records: int
     why: str
+    values: Key = ()
 
     @property
     def order(self) -> tuple[int, datetime, str, tuple[str, ...]]:
@@ -62,7 +81,7 @@ def causes(rule: Rule, alerts: Iterable[Alert]) -> Mapping[Key, list[Alert]]:
     """Group *alerts* by cause, in order of tick; rows without a verdict are left out."""
     found: dict[Key, list[Alert]] = {}
     for alert in alerts:
-        if alert.row["Verdict"] != INSUFFICIENT:
+        if alert.row.get("Verdict") != INSUFFICIENT:
             found.setdefault(key_of(rule, alert.row), []).append(alert)
     return found
 
@@ -70,6 +89,17 @@ def causes(rule: Rule, alerts: Iterable[Alert]) -> Mapping[Key, list[Alert]]:
 def key_of(rule: Rule, row: Row) -> Key:
     """Return the values of the rule's ``by`` columns in *row*."""
     return tuple(row[name] for name in rule.by)
+
+
+def key_types(by: Sequence[str], keys: Iterable[Key]) -> Mapping[str, str]:
+    """Return the KQL type of each ``by`` column, from the values in *keys*."""
+    columns = dict(zip(by, zip(*keys, strict=True), strict=True))
+    return {name: _kql_type(values) for name, values in columns.items()}
+
+
+def _kql_type(values: Sequence[object]) -> str:
+    kinds = {type(value) for value in values if value is not None}
+    return _KQL_TYPES.get(kinds.pop(), "string") if len(kinds) == 1 else "string"
 
 
 def finding(rule: Rule, alerts: Sequence[Alert], whole: Row, name_of: NameOf) -> Finding:
@@ -84,24 +114,42 @@ def finding(rule: Rule, alerts: Sequence[Alert], whole: Row, name_of: NameOf) ->
     """
     first = alerts[0].row
     row = {**first, **whole}
-    callers = {caller: name_of(caller) or "" for caller in _texts(row["Callers"])}
+    callers = {caller: name_of(caller) or "" for caller in _texts(row.get("Callers"))}
     return Finding(
         rule=rule,
         key={name: str(first[name]) for name in rule.by},
+        values=key_of(rule, first),
         first=row_values.time(row["FirstSeen"]),
         last=row_values.time(row["LastSeen"]),
         first_alert=alerts[0].tick,
         alerts=len(alerts),
         callers=callers,
-        protocols=_texts(row["Protocols"]),
-        mailboxes=_texts(row["Mailboxes"]),
-        users=_texts(row["Users"]),
-        addresses=_texts(row["Addresses"]),
-        sessions=_texts(row["Sessions"]),
-        operations=row_values.number(row["OperationCount"]),
-        records=row_values.number(row["Records"]),
+        protocols=_texts(row.get("Protocols")),
+        mailboxes=_texts(row.get("Mailboxes")),
+        users=_texts(row.get("Users")),
+        addresses=_texts(row.get("Addresses")),
+        sessions=_texts(row.get("Sessions")),
+        operations=row_values.number(row.get("OperationCount")),
+        records=row_values.number(row.get("Records")),
         why=_why(rule, row, callers),
     )
+
+
+def merged(alerts: Sequence[Alert]) -> Row:
+    """Return one row of all *alerts* of a cause; there is at least one.
+
+    Counts are the largest of any alert: the alerts' windows may overlap.
+    """
+    rows = [alert.row for alert in alerts]
+    row = dict(rows[0])
+    row["FirstSeen"] = min(row_values.time(one["FirstSeen"]) for one in rows)
+    row["LastSeen"] = max(row_values.time(one["LastSeen"]) for one in rows)
+    for name, single in _SINGLE.items():
+        found = {v for one in rows for v in _texts(one.get(name)) or _texts([one.get(single)])}
+        row[name] = sorted(found)
+    for name in ("Records", "OperationCount"):
+        row[name] = max(row_values.number(one.get(name)) for one in rows)
+    return row
 
 
 def display_name(caller: str, name: str) -> str:

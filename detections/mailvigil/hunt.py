@@ -13,9 +13,15 @@ from typing import BinaryIO, Protocol
 
 import duckdb
 
-from mailvigil import baseline
+from mailvigil import baseline, row_values
 from mailvigil.approved import load_approved
-from mailvigil.compile import FUNCTION, to_kql, whole_causes, with_windows
+from mailvigil.compile import (
+    RECORD_COLUMNS,
+    record_rows,
+    to_kql,
+    whole_causes,
+    with_windows,
+)
 from mailvigil.content import Function, content_root, load_functions
 from mailvigil.engine import Engine, NotRunError, QueryError, Row
 from mailvigil.errors import InputError
@@ -30,12 +36,15 @@ from mailvigil.findings import (
     causes,
     finding,
     key_of,
+    key_types,
+    merged,
 )
-from mailvigil.replay import Alert, Plan, Replayed, replay, span, ticks, windows
+from mailvigil.replay import Alert, Plan, Replayed, absent, replay, span, ticks, whole_span, windows
 from mailvigil.reports import evidence
 from mailvigil.reports.evidence import Evidence
 from mailvigil.rules import Rule, load_rules
-from mailvigil.workspace import END_OF_TIME, open_workspace
+from mailvigil.sources import FUNCTION
+from mailvigil.workspace import END_OF_TIME, open_workspace, schemas
 
 _WORD = re.compile(r"\w+")
 _FIRED = "_Fired"
@@ -117,7 +126,8 @@ class _Rules:
     @property
     def words(self) -> frozenset[str]:
         """Every word of the queries: among them each column that they read."""
-        return frozenset(word for text in self.texts.values() for word in _WORD.findall(text))
+        own = _WORD.findall(" ".join(RECORD_COLUMNS))
+        return frozenset(own).union(*(_WORD.findall(text) for text in self.texts.values()))
 
 
 def hunt(request: Request, *, stdin: BinaryIO, name_of: NameOf, progress: Progress) -> Hunted:
@@ -142,8 +152,11 @@ def hunt(request: Request, *, stdin: BinaryIO, name_of: NameOf, progress: Progre
         progress.phase("joining sources", 0)
         engine.keep_functions(read)
         covered = span(engine)
+        whole = whole_span(engine)
+        there = frozenset(table for table in schemas() if _count(con, f'EXISTS (FROM "{table}")'))
         judged = [
-            _judge(engine, rules, rule, request.plan, covered, progress) for rule in rules.chosen
+            absent(rule, there) or _judge(engine, rules, rule, request.plan, whole, progress)
+            for rule in rules.chosen
         ]
         found = [f for one in judged for f in _findings(engine, rules, one, name_of)]
         findings = tuple(sorted(found, key=lambda f: f.order))
@@ -270,14 +283,27 @@ def _findings(engine: Engine, rules: _Rules, replayed: Replayed, name_of: NameOf
 def _wholes(
     engine: Engine, rules: _Rules, rule: Rule, groups: Mapping[Key, Sequence[Alert]]
 ) -> Mapping[Key, Row]:
-    """Return for each cause its row over all of its records, from its first access on."""
+    """Return for each cause its row over all of its records, from its first access on.
+
+    Where the records do not carry what makes a cause, its alerts say what is known of it.
+    """
     if not groups:
         return {}
-    columns = {**dict.fromkeys(rule.by, "string"), "Since": "datetime"}
-    since = [(*key, group[0].row["FirstSeen"]) for key, group in groups.items()]
-    engine.put(_FIRED, columns, since)
+    records = engine.prepare("\n".join(record_rows(rule, rules.root)))
+    if not set(rule.by) <= engine.columns(records):
+        return {key: merged(group) for key, group in groups.items()}
+    columns = {**key_types(rule.by, groups), "Since": "datetime", "Until": "datetime"}
+    bounds = [(*key, *_bounds(rule, group)) for key, group in groups.items()]
+    engine.put(_FIRED, columns, bounds)
     query = engine.prepare(whole_causes(rule, rules.root, _FIRED))
     return {key_of(rule, row): row for row in engine.run(query, END_OF_TIME)}
+
+
+def _bounds(rule: Rule, group: Sequence[Alert]) -> tuple[object, object]:
+    """Return from when and until when records belong to the cause."""
+    first = min(row_values.time(alert.row["FirstSeen"]) for alert in group)
+    last = max(row_values.time(alert.row["LastSeen"]) for alert in group)
+    return first, last if rule.bounded else END_OF_TIME
 
 
 def _count(con: duckdb.DuckDBPyConnection, what: str) -> int:
@@ -287,4 +313,4 @@ def _count(con: duckdb.DuckDBPyConnection, what: str) -> int:
 
 def insufficient(replayed: Replayed) -> int:
     """Return how many rows were no alert because there was too little history."""
-    return sum(alert.row["Verdict"] == INSUFFICIENT for alert in replayed.alerts)
+    return sum(alert.row.get("Verdict") == INSUFFICIENT for alert in replayed.alerts)

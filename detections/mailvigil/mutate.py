@@ -65,7 +65,7 @@ class Score:
 def mutants(rule: Rule, root: Path) -> Iterator[Mutant]:
     """Yield every mutant of *rule* that differs from it."""
     original = to_kql(rule, root)
-    for number in _sigma_lines(rule.text):
+    for number in () if rule.query else _sigma_lines(rule.text):
         lines = rule.text.splitlines()
         change = f"{rule.path.name}:{number + 1} without: {lines.pop(number).strip()}"
         yield Mutant(rule.name, change, _recompiled(rule, "\n".join(lines), root))
@@ -117,7 +117,7 @@ def score(
         worlds = [(case, _world(rule, case, functions, scratch, stack)) for case in cases]
         for mutant in mutants(rule, root):
             total += 1
-            if not _noticed(mutant, worlds, LACKS[rule.sources[0]]):
+            if not _noticed(mutant, worlds, LACKS.get(rule.sources[0], frozenset())):
                 survivors.append(mutant)
             on_mutant()
     return Score(rule.name, total, tuple(survivors))

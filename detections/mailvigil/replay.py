@@ -6,15 +6,15 @@ compiled text runs unchanged but for the windows that it declares.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mailvigil.compile import arrivals
 from mailvigil.engine import Engine, NotRunError, QueryError, Row
 from mailvigil.rules import Rule, duration
-from mailvigil.workspace import END_OF_TIME
+from mailvigil.workspace import END_OF_TIME, schemas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +42,30 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What one rule gave. ``refused`` says why it could not run, ``""`` if it did."""
+    """What one rule gave. ``refused`` says why it could not run, ``""`` if it did.
+
+    ``absent`` says which tables the data lacks, without which there is nothing to run it on.
+    """
 
     rule: Rule
     ticks: int
     alerts: tuple[Alert, ...]
     refused: str
+    absent: str = ""
+
+    @property
+    def not_run(self) -> str:
+        """Why it was not run, ``""`` if it was."""
+        return self.refused or self.absent
+
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_TIMES = {
+    table: "EventTime" if "EventTime" in columns else "TimeGenerated"
+    for table, columns in schemas().items()
+    if not table.startswith("_") and table != "M365CallerBaseline_CL"
+}
+"""Table to the column that says when something happened."""
 
 
 def span(engine: Engine) -> tuple[datetime, datetime] | None:
@@ -60,6 +78,18 @@ def span(engine: Engine) -> tuple[datetime, datetime] | None:
     return (first, last) if isinstance(first, datetime) and isinstance(last, datetime) else None
 
 
+def whole_span(engine: Engine) -> tuple[datetime, datetime] | None:
+    """Return the first and last time (aware UTC) of any row of any table, or None."""
+    legs = [
+        f"({table} | summarize First = min({time}), Last = max({time}))"
+        for table, time in _TIMES.items()
+    ]
+    query = f"union {', '.join(legs)} | summarize First = min(First), Last = max(Last)"
+    row = engine.run(engine.prepare(query), END_OF_TIME)[0]
+    first, last = row["First"], row["Last"]
+    return (first, last) if isinstance(first, datetime) and isinstance(last, datetime) else None
+
+
 def ticks(engine: Engine, rule: Rule, root: Path, plan: Plan) -> list[datetime]:
     """Return the ticks (aware UTC) at which *rule* can alert, in order.
 
@@ -67,17 +97,28 @@ def ticks(engine: Engine, rule: Rule, root: Path, plan: Plan) -> list[datetime]:
     had come that the rule's record-level part matches. A rule that remembers everything can
     alert on a key only at the first tick that sees it, so only those ticks are left. Where
     the windows overlap, the guards of a new key may come out otherwise at a later tick: then
-    every tick stays whose window a new row can lie in.
+    every tick stays whose window a new row can lie in. For a rule that looks for what did not
+    come, every tick stays from the first to the last row of the data.
     """
     if plan.as_of is not None:
         return [plan.as_of]
-    all_remembered = rule.first_seen is not None and plan.memory is None
+    if rule.always:
+        return _every(whole_span(engine), plan.step)
+    is_new = rule.first_seen is not None or bool(rule.new)
+    all_remembered = is_new and plan.memory is None
     step, within = duration(kql(plan.step)), duration(rule.within)
     text = arrivals(rule, root, kql(step), first_only=all_remembered and step >= within)
     rows = engine.run(engine.prepare(text), END_OF_TIME)
-    later = range(-(-within // step) if rule.first_seen else 1)
+    later = range(-(-within // step) if is_new else 1)
     found = {row["Tick"] for row in rows}
     return sorted({t + step * n for t in found if isinstance(t, datetime) for n in later})
+
+
+def _every(covered: tuple[datetime, datetime] | None, step: timedelta) -> list[datetime]:
+    if covered is None:
+        return []
+    first, last = ((time - _EPOCH) // step for time in covered)
+    return [_EPOCH + step * number for number in range(first + 1, last + 2)]
 
 
 def windows(rule: Rule, plan: Plan, covered: timedelta) -> Mapping[str, str]:
@@ -91,12 +132,18 @@ def windows(rule: Rule, plan: Plan, covered: timedelta) -> Mapping[str, str]:
     """
     recent = max(duration(rule.within), plan.step)
     found = {"recent": kql(recent)}
+    if rule.first_seen or _declares(rule, "memory"):
+        found["memory"] = kql(plan.memory or covered + recent + timedelta(days=1))
+    history = plan.minimum_history
     if rule.first_seen:
-        memory = plan.memory or covered + recent + timedelta(days=1)
-        history = plan.minimum_history
-        found["memory"] = kql(memory)
         found["minimumHistory"] = kql(history) if history else rule.first_seen.minimum_history
+    elif history and _declares(rule, "minimumHistory"):
+        found["minimumHistory"] = kql(history)
     return found
+
+
+def _declares(rule: Rule, window: str) -> bool:
+    return f"\nlet {window} = " in f"\n{rule.query}"
 
 
 def kql(length: timedelta) -> str:
@@ -106,6 +153,14 @@ def kql(length: timedelta) -> str:
         if minutes % size == 0:
             return f"{minutes // size}{unit}"
     return f"{minutes}m"
+
+
+def absent(rule: Rule, there: Collection[str]) -> Replayed | None:
+    """Return that *rule* was not run, or None where the tables that are *there* can feed it."""
+    for wanted in (rule.sources, rule.needs):
+        if wanted and not set(wanted) & set(there):
+            return Replayed(rule, 0, (), "", f"no table {' or '.join(wanted)}")
+    return None
 
 
 def replay(

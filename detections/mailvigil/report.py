@@ -75,8 +75,8 @@ def _ran(replayed: Replayed, findings: Sequence[Finding]) -> Mapping[str, object
         "rule": replayed.rule.name,
         "version": replayed.rule.version,
         "severity": replayed.rule.severity,
-        "verdict": "not run" if replayed.refused else "run",
-        "why_not_run": replayed.refused,
+        "verdict": "not run" if replayed.not_run else "run",
+        "why_not_run": replayed.not_run,
         "ticks": replayed.ticks,
         "findings": sum(f.rule.name == replayed.rule.name for f in findings),
         "insufficient_baseline": insufficient(replayed),
@@ -182,8 +182,8 @@ def _read(hunted: Hunted) -> str:
 
 
 def _rule_line(replayed: Replayed) -> str:
-    if replayed.refused:
-        return f"  {replayed.rule.name}: not run: {replayed.refused}"
+    if replayed.not_run:
+        return f"  {replayed.rule.name}: not run: {replayed.not_run}"
     few = insufficient(replayed)
     note = f"; {few} with an insufficient baseline, not judged" if few else ""
     at = counted(replayed.ticks, "tick")

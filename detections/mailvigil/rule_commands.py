@@ -1,4 +1,7 @@
-"""``mailvigil rules``: list, check, compile, test and mutate the rules of the content."""
+"""``mailvigil rules``: list, check, compile, test and mutate the rules of the content.
+
+What ships them is in :mod:`mailvigil.package_commands`.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,23 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO, TextIO, TypeVar
 
+from mailvigil import package_commands
 from mailvigil.arguments import examples
-from mailvigil.checks import check_all
 from mailvigil.compile import generated_path, to_kql
 from mailvigil.content import content_root, load_functions
+from mailvigil.content_checks import check_content
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
+from mailvigil.hunting import HuntingQuery, load_hunting
 from mailvigil.mutate import Score, mutants, score
 from mailvigil.progress import add_talk, shown
 from mailvigil.rules import Rule, load_rules
-from mailvigil.ruletest import Bench, Outcome, load_cases, test_path
+from mailvigil.ruletest import Bench, Outcome, Tested, load_cases, test_path
 from mailvigil.workspace import open_workspace
+
+T = TypeVar("T", bound=Tested)
 
 LEAST_SCORE = 0.9
 """Share of mutants that the tests must notice."""
@@ -30,10 +37,11 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     rules = commands.add_parser("rules", help="list, check, compile and test the rules")
     examples(rules, "mailvigil rules check", "mailvigil rules test mailbox_throttled")
     below = rules.add_subparsers(required=True, metavar="COMMAND")
-    listing = below.add_parser("list", help="name every rule with its version and severity")
+    listing = below.add_parser("list", help="name every rule and hunting query")
     listing.set_defaults(run=_list)
     examples(listing, "mailvigil rules list")
     check = below.add_parser("check", help="look for faults in rules, functions and queries")
+    check.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="a packaged folder")
     check.set_defaults(run=_check)
     examples(check, "mailvigil rules check")
     compiling = below.add_parser("compile", help="write kql/generated/")
@@ -41,7 +49,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     compiling.set_defaults(run=_compile)
     examples(compiling, "mailvigil rules compile", "mailvigil rules compile --check")
     test = below.add_parser("test", help="run the tests beside each rule on its compiled query")
-    test.add_argument("names", nargs="*", metavar="RULE", help="only these rules")
+    test.add_argument(
+        "names", nargs="*", metavar="RULE", help="only these rules or hunting queries"
+    )
     test.set_defaults(run=_test)
     add_talk(test)
     examples(test, "mailvigil rules test", "mailvigil rules test mailbox_throttled")
@@ -50,22 +60,30 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     mutate.set_defaults(run=_mutate)
     add_talk(mutate)
     examples(mutate, "mailvigil rules mutate mailbox_throttled")
+    package_commands.add_below(below)
 
 
 def _list(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
     for rule in load_rules(content_root()):
-        print(f"{rule.name:28} {rule.version:8} {rule.severity:14} {rule.title}", file=out)
+        kind = "NRT" if rule.schedule and rule.schedule.kind == "NRT" else rule.kind
+        print(f"{rule.name:32} {kind:8} {rule.version:8} {rule.severity:14} {rule.title}", file=out)
+    for query in load_hunting(content_root()):
+        print(f"{query.name:32} {'hunting':8} {query.version:8} {'':14} {query.title}", file=out)
     return EXIT_OK
 
 
-def _check(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
-    root = content_root()
-    rules, functions = load_rules(root), load_functions(root)
-    problems = check_all(rules, functions, root)
-    for problem in problems:
+def _check(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+    if args.folder:
+        return package_commands.check_folder(args.folder, out)
+    found = check_content(content_root())
+    for problem in found.problems:
         print(problem, file=out)
-    print(f"{len(rules)} rules, {len(functions)} functions, {len(problems)} problems", file=out)
-    return EXIT_FAILED if problems else EXIT_OK
+    print(
+        f"{len(found.rules)} rules, {len(found.hunting)} hunting queries, "
+        f"{len(found.functions)} functions, {len(found.problems)} problems",
+        file=out,
+    )
+    return EXIT_FAILED if found.problems else EXIT_OK
 
 
 def _compile(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
@@ -105,10 +123,12 @@ def _test(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) 
     ):
         con = open_workspace(None, Path(scratch))
         bench = Bench(con, load_functions(root))
-        for rule in _named(load_rules(root), args.names):
-            cases = load_cases(test_path(rule))
-            bar.phase(rule.name, len(cases) * len(rule.sources))
-            for outcome in bench.outcomes(rule, to_kql(rule, root), cases):
+        pack: list[Rule | HuntingQuery] = [*load_rules(root), *load_hunting(root)]
+        for tested in _named(pack, args.names):
+            cases = load_cases(test_path(tested))
+            bar.phase(tested.name, len(cases) * len(tested.sources))
+            kql = to_kql(tested, root) if isinstance(tested, Rule) else tested.query
+            for outcome in bench.outcomes(tested, kql, cases):
                 verdicts[outcome.verdict] += 1
                 _print_outcome(outcome, out)
                 bar.tick()
@@ -149,7 +169,7 @@ def _print_score(found: Score, out: TextIO) -> None:
         print(f"  not noticed: {mutant.change}", file=out)
 
 
-def _named(rules: Sequence[Rule], names: Iterable[str]) -> list[Rule]:
+def _named(rules: Sequence[T], names: Iterable[str]) -> list[T]:
     known = {rule.name: rule for rule in rules}
     for name in names:
         if name not in known:

@@ -71,6 +71,7 @@ class Validator:
             self._v8.eval((_parser_folder() / script).read_text(encoding="utf-8"))
         self._v8.eval((files("mailvigil") / "kusto_check.js").read_text(encoding="utf-8"))
         self._v8.call("declareWorkspace", json.dumps(_workspace(functions)))
+        self._answers: dict[str, Analysis] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -79,12 +80,17 @@ class Validator:
         self._v8.close()
 
     def analyse(self, kql: str) -> Analysis:
-        """Return what the parser says of *kql*; warnings are kept like errors."""
-        answer = self._call("analyse", kql)
-        return Analysis(
-            diagnostics=tuple(Diagnostic.load(found) for found in answer["diagnostics"]),
-            columns={c["name"]: c["type"] for c in answer["columns"]},
-        )
+        """Return what the parser says of *kql*; warnings are kept like errors.
+
+        The same text is parsed once: a rule is looked at from several sides.
+        """
+        if kql not in self._answers:
+            answer = self._call("analyse", kql)
+            self._answers[kql] = Analysis(
+                diagnostics=tuple(Diagnostic.load(found) for found in answer["diagnostics"]),
+                columns={c["name"]: c["type"] for c in answer["columns"]},
+            )
+        return self._answers[kql]
 
     def complete(self, text: str, position: int) -> tuple[int, list[str]]:
         """Return where the word at *position* of *text* begins, and all words that fit there."""

@@ -20,7 +20,7 @@ from audit_feed.columns import load_table
 from mailvigil.errors import InputError
 from mailvigil.exports.shape_sql import ARRIVED, TYPES
 
-FORMAT = 1
+FORMAT = 2
 """Version of a saved workspace. Another one is refused, never guessed at."""
 
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)

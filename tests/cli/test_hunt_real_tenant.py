@@ -36,7 +36,9 @@ def test_the_counts_of_the_whole_log_are_others(whole: Ran) -> None:
 def test_a_rule_is_not_run_on_a_real_log(whole: Ran) -> None:
     rules = cast("list[dict[str, object]]", whole.summary["rules"])
 
-    assert [rule["verdict"] for rule in rules] == ["run"] * 4
+    refused = [str(rule["why_not_run"]) for rule in rules if rule["verdict"] != "run"]
+    assert all(why.startswith("no table ") for why in refused)
+    assert len(rules) - len(refused) > 8
 
 
 def test_other_than_the_seven_newcomers_are_found(whole: Ran) -> None:

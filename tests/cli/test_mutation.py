@@ -59,7 +59,7 @@ def test_weak_tests_get_a_good_score(kept: str, content: Path) -> None:
 
 
 def test_a_line_of_a_rule_or_its_query_has_no_mutant(checkout: Path) -> None:
-    for rule in load_rules(checkout):
+    for rule in (rule for rule in load_rules(checkout) if rule.kind == "sigma"):
         made = list(mutants(rule, checkout))
         query = to_kql(rule, checkout)
         without = [m.change for m in made if " without: " in m.change]

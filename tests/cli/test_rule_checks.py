@@ -12,11 +12,16 @@ import pytest
 
 from cli.command import run
 from mailvigil.checks import CHECKS
+from mailvigil.content import load_functions
 from mailvigil.exit_codes import EXIT_FAILED
+from mailvigil.hunting import load_hunting
+from mailvigil.rules import load_rules
 
 FIRST_SEEN = "caller_new_to_tenant"
 PLAIN = "mailbox_throttled"
 FOREIGN = "foreign_token_tenant"
+KQL = "mailbox_audit_bypass"
+SCHEDULED = "consent_then_mail_read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +64,26 @@ FAULTS = (
     Fault("_reads_known_tables", "odd_source", FOREIGN, "CloudAppEvents]", "SecurityEvent]",
           "unknown source SecurityEvent (there are M365Activity_CL, CloudAppEvents, "
           "OfficeActivity)"),
-    Fault("_maps_real_columns", "odd_entity", PLAIN, "column: Address}", "column: Adress}",
+    Fault("_maps_its_entities", "odd_entity", PLAIN, "column: Address}", "column: Adress}",
           "entity IP maps Adress, which the query does not return"),
+    Fault("_maps_real_columns", "odd_detail", PLAIN, "Operations: OperationCount",
+          "Operations: Counted", "custom detail Operations is Counted, which the query does"),
+    Fault("_maps_real_columns", "odd_kql_group", KQL, "by: [OrganizationId, UserId, Mailbox]",
+          "by: [OrganizationId, Nowhere]", "the query does not return Nowhere, which a hunt needs"),
+    Fault("_names_its_alert", "no_alert", PLAIN, "alert_name: 'Mailbox {{Mailbox}}",
+          "alert_title: 'Mailbox {{Mailbox}}", "no alert_name (every rule says how its alerts"),
+    Fault("_names_its_alert", "odd_alert", KQL, "bypass set for {{Mailbox}}'",
+          "bypass set for {{Nowhere}}'", "its alert names {{Nowhere}}, which the query does not"),
+    Fault("_fits_the_service", "odd_detail_name", PLAIN, "Operations: OperationCount",
+          "Operations of all kinds: OperationCount",
+          "custom detail Operations of all kinds is not of 1 to 20 letters and digits"),
+    Fault("_fits_the_service", "short_period", SCHEDULED, "queryFrequency: 1h",
+          "queryFrequency: 20d", "queryFrequency and queryPeriod are not 5m to 14d"),
+    Fault("_fits_the_service", "too_often", SCHEDULED, "queryFrequency: 1h",
+          "queryFrequency: 30m", "queryFrequency is below 1h, with a queryPeriod of 2d or more"),
+    Fault("_knows_its_records_at_any_time", "clock", KQL, "mv-expand P = todynamic(Parameters)",
+          "mv-expand P = todynamic(Parameters) | where EventTime > ago(2d)",
+          "its records read the clock (ask for times after them"),
     Fault("_explains_with_real_columns", "odd_why", PLAIN, "after $LastSeen", "after $LastSean",
           "why names $LastSean, which the query does not return"),
     Fault("_windows_fit", "history_over_baseline", FIRST_SEEN, "minimum_history: 7d",
@@ -96,19 +119,21 @@ KQL_FAULTS = {
 
 
 def broken_function(root: Path, name: str) -> None:
-    head = f"Function:\n  Title: Broken\nFunctionName: {name}\nFunctionQuery: |\n    "
+    about = "{Title: Broken, Version: 1.0.0}"
+    head = f"Function:\n  {about}\nFunctionName: {name}\nFunctionQuery: |\n    "
+    rest = f"id: {name}\nFunctionAlias: {name}\nCategory: Broken\nDescription: Broken\n"
     path = root / "kql" / "functions" / f"{name}.yaml"
-    path.write_text(f"{head}{KQL_FAULTS[name][0]}\n", encoding="utf-8")
+    path.write_text(f"{head}{KQL_FAULTS[name][0]}\n{rest}", encoding="utf-8")
 
 
 def broken_rule(root: Path, number: int, fault: Fault) -> None:
-    folder = root / "sigma" / "rules" / "mail_access"
-    text = (folder / f"{fault.rule}.yml").read_text(encoding="utf-8")
+    [path] = [p for p in root.rglob(f"{fault.rule}.y*ml") if p.parent.name != "generated"]
+    folder, text = path.parent, path.read_text(encoding="utf-8")
     changed = text.replace(fault.old, fault.new)
     assert changed != text or not fault.old, fault.name
-    changed = re.sub(r"title: .*", f"title: Fault of {fault.name}", changed, count=1)
+    changed = re.sub(r"(?m)^(title|name): .*", rf"\1: Fault of {fault.name}", changed, count=1)
     changed = re.sub(r"id: .*", f"id: 00000000-0000-4000-8000-{number:012d}", changed, count=1)
-    (folder / f"{fault.name}.yml").write_text(changed, encoding="utf-8")
+    (folder / f"{fault.name}{path.suffix}").write_text(changed, encoding="utf-8")
     if fault.tests:
         tests = (folder / f"{fault.rule}.test.yaml").read_text(encoding="utf-8")
         (folder / f"{fault.name}.test.yaml").write_text(fault.tests(tests), encoding="utf-8")
@@ -129,15 +154,20 @@ def problems(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> list[s
         ran = run("rules", "check")
     assert (ran.code, ran.err) == (EXIT_FAILED, "")
     *lines, last = ran.out.splitlines()
-    rules, functions = 4 + len(FAULTS) + len(OTHERS), 2 + len(KQL_FAULTS)
-    assert last == f"{rules} rules, {functions} functions, {len(lines)} problems"
+    rules = len(load_rules(checkout)) + len(FAULTS) + len(OTHERS)
+    functions = len(load_functions(checkout)) + len(KQL_FAULTS)
+    hunting = len(load_hunting(checkout))
+    assert last == (
+        f"{rules} rules, {hunting} hunting queries, {functions} functions, {len(lines)} problems"
+    )
     return [line.removeprefix(f"{root}/") for line in lines]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_is_not_named_with_its_file(fault: Fault, problems: list[str]) -> None:
     ending = "test.yaml" if fault.name == "no_tests" else "yml"
-    where = f"sigma/rules/mail_access/{fault.name}.{ending}: "
+    ending = "yaml" if fault.rule in {KQL, SCHEDULED} else ending
+    where = f"/{fault.name}.{ending}: "
 
     assert any(
         where in problem and fault.message in problem.partition(where)[2] for problem in problems

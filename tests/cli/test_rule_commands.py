@@ -10,10 +10,37 @@ from cli.command import run
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK, EXIT_STALE
 
 NAMES = [
+    "app_from_new_network",
+    "app_only_new_to_mailbox",
+    "audit_feed_unhealthy",
+    "audit_licence_removed",
     "caller_new_to_mailbox",
     "caller_new_to_tenant",
+    "caller_spreads_over_mailboxes",
+    "caller_volume_unusual",
+    "consent_then_mail_read",
+    "delegate_new_to_mailbox",
     "foreign_token_tenant",
+    "legacy_protocol_new_to_mailbox",
+    "mailbox_audit_bypass",
+    "mailbox_audit_reduced",
+    "mailbox_stopped_logging",
     "mailbox_throttled",
+    "mailbox_volume_unusual",
+    "organisation_audit_disabled",
+    "read_without_sign_in",
+    "session_over_many",
+    "sync_from_new_context",
+]
+HUNTING = [
+    "caller_inventory",
+    "consented_app_blast_radius",
+    "mailbox_coverage_gap",
+    "mailbox_timeline",
+    "messages_read",
+    "new_first_party_callers",
+    "read_by_one_subject",
+    "session_sign_in_prevalence",
 ]
 
 
@@ -31,16 +58,28 @@ def test_a_rule_is_not_listed_with_version_and_severity() -> None:
     ran = run("rules", "list")
 
     assert (ran.code, ran.err) == (EXIT_OK, "")
-    words = [line.split(maxsplit=3) for line in ran.out.splitlines()]
+    lines = ran.out.splitlines()
+    assert [line.split(maxsplit=3)[:3] for line in lines[len(NAMES) :]] == [
+        [name, "hunting", "1.0.0"] for name in HUNTING
+    ]
+    words = [line.split(maxsplit=4) for line in lines[: len(NAMES)]]
     assert [name for name, *_ in words] == NAMES
-    assert [severity for _, _, severity, _ in words] == ["Medium", "High", "High", "Medium"]
-    assert all(version == "1.0.0" and title for _, version, _, title in words)
+    assert {name: (kind, severity) for name, kind, _, severity, _ in words} | {
+        "caller_new_to_tenant": ("sigma", "High"),
+        "mailbox_audit_bypass": ("NRT", "High"),
+        "mailbox_throttled": ("sigma", "Medium"),
+    } == {name: (kind, severity) for name, kind, _, severity, _ in words}
+    assert all(version == "1.0.0" and title for _, _, version, _, title in words)
 
 
 def test_the_shipped_rules_have_a_problem() -> None:
     ran = run("rules", "check")
 
-    assert (ran.code, ran.out, ran.err) == (EXIT_OK, "4 rules, 2 functions, 0 problems\n", "")
+    assert (ran.code, ran.out, ran.err) == (
+        EXIT_OK,
+        f"{len(NAMES)} rules, {len(HUNTING)} hunting queries, 3 functions, 0 problems\n",
+        "",
+    )
 
 
 def test_a_file_that_is_no_rule_stops_at_the_first_problem(content: Path) -> None:
@@ -74,7 +113,7 @@ def test_a_file_that_is_no_function_is_passed_over(content: Path) -> None:
 def test_the_shipped_queries_are_stale() -> None:
     ran = run("rules", "compile", "--check")
 
-    assert (ran.code, ran.out, ran.err) == (EXIT_OK, "4 rules, 0 files stale\n", "")
+    assert (ran.code, ran.out, ran.err) == (EXIT_OK, f"{len(NAMES)} rules, 0 files stale\n", "")
 
 
 def test_a_stale_missing_or_extra_query_is_not_named(content: Path) -> None:
@@ -92,7 +131,7 @@ def test_a_stale_missing_or_extra_query_is_not_named(content: Path) -> None:
     assert ran.code == EXIT_STALE
     assert ran.out.splitlines() == [
         *(f"{generated / name}.kql: out of date" for name in stale),
-        "4 rules, 4 files stale",
+        f"{len(NAMES)} rules, 4 files stale",
     ]
     assert {path.name: path.read_bytes() for path in generated.iterdir()} == before
 
@@ -154,5 +193,6 @@ def test_a_query_that_the_engine_refuses_passes_for_tested(content: Path) -> Non
 def test_an_unknown_rule_is_passed_over(command: str) -> None:
     ran = run("rules", command, "mailbox_throttled", "nonesuch")
 
+    names = [*NAMES, *HUNTING] if command == "test" else NAMES
     assert (ran.code, ran.out) == (EXIT_INPUT, "")
-    assert ran.err == f"mailvigil: nonesuch: no such rule (there are {', '.join(NAMES)})\n"
+    assert ran.err == (f"mailvigil: nonesuch: no such rule (there are {', '.join(names)})\n")

@@ -12,8 +12,9 @@ import pytest
 from cli.command import quiet_days
 from exports.written import Record
 from mailvigil.carriers import SHAPERS, insert
-from mailvigil.compile import PIPELINE, SOURCE_PIPELINES, record_level
+from mailvigil.compile import PIPELINE, SOURCE_PIPELINES
 from mailvigil.content import load_functions
+from mailvigil.convert import record_level
 from mailvigil.engine import Engine
 from mailvigil.rules import Rule, load_rules
 from mailvigil.ruletest import load_cases, test_path

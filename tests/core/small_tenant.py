@@ -22,6 +22,7 @@ from mailvigil.workspace import open_workspace
 ROOT = content_root()
 FUNCTIONS = load_functions(ROOT)
 RULES = {rule.name: rule for rule in load_rules(ROOT)}
+SIGMA = {name: rule for name, rule in RULES.items() if rule.kind == "sigma"}
 START = datetime(2026, 1, 5, tzinfo=UTC)
 """A midnight, before every record."""
 

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import pytest
 import yaml
 
-from core.small_tenant import ROOT, RULES
+from core.small_tenant import ROOT, RULES, SIGMA
 from mailvigil.compile import (
     PIPELINE,
     SOURCE_PIPELINES,
     arrivals,
     generated_path,
-    record_level,
     to_kql,
     whole_causes,
     with_windows,
 )
+from mailvigil.convert import record_level
 from mailvigil.errors import RuleError
 from mailvigil.rules import Rule, load_rules
 
 NEW = RULES["caller_new_to_tenant"]
 PLAIN = RULES["mailbox_throttled"]
 EACH = pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: str(rule.name))
+EACH_SIGMA = pytest.mark.parametrize("rule", SIGMA.values(), ids=lambda rule: str(rule.name))
 
 
 def with_detection(rule: Rule, detection: dict[str, object]) -> Rule:
@@ -80,14 +80,81 @@ def test_a_window_that_is_not_declared_is_set() -> None:
     [
         {"mail": {"Workload": "Exchange"}, "condition": "mail"},
         {"mail": {"Operation": "Send"}, "condition": "mail"},
+        {"mail": {"Operation": ["MailItemsAccessed", "Send"]}, "condition": "mail"},
         {"mail": {"Operation|startswith": "MailItems"}, "condition": "mail"},
-        {"mail": ["MailItemsAccessed"], "condition": "mail"},
+        {"mail": {"Operation": "MailItemsAccessed*"}, "condition": "mail"},
+        {"mail": {"Operation": "MailItemsAccessed"}, "condition": "not mail"},
+        {"a": {"Operation": "MailItemsAccessed"}, "b": {"UserId": "x"}, "condition": "a or b"},
     ],
 )
-def test_a_rule_without_the_operation_is_compiled(detection: dict[str, object]) -> None:
+def test_a_rule_of_other_operations_reads_mail_alone(detection: dict[str, object]) -> None:
+    text = to_kql(with_detection(NEW, detection), ROOT)
+
+    assert "let events = AuditRecords()\n" in text
+    assert "summarize arg_min(SourceRank, *) by RecordId" in text
+    assert "M365CallerBaseline_CL" not in text
+    assert "ApprovedMailCallers" not in text
+
+
+@pytest.mark.parametrize(
+    "detection",
+    [
+        {"mail": {"UserId": "x", "Operation": "MAILITEMSACCESSED"}, "condition": "mail"},
+        {
+            "a": {"Operation": "MailItemsAccessed", "UserId": "x"},
+            "b": {"Operation": "MailItemsAccessed"},
+            "c": {"UserId": "y"},
+            "condition": "(a or b) and not c",
+        },
+    ],
+)
+def test_a_rule_of_mail_alone_reads_every_operation(detection: dict[str, object]) -> None:
+    text = to_kql(with_detection(NEW, {**detection}), ROOT)
+
+    assert "let events = MailItemsAccessed()\n" in text
+
+
+def test_a_field_without_a_column_is_not_read_from_the_record() -> None:
+    detection: dict[str, object] = {
+        "a": {"Operation": "New-InboxRule", "Some.Thing": "x", "Directionality": "y"},
+        "condition": "a",
+    }
+    text = to_kql(with_detection(NEW, detection), ROOT)
+
+    assert "| extend Directionality = tostring(Record.Directionality)" in text
+    assert "| extend Some_Thing = tostring(Record.Some.Thing)" in text
+    assert 'Some_Thing =~ "x"' in text
+
+
+def test_a_field_that_mail_lacks_reads_mail_all_the_same() -> None:
+    detection: dict[str, object] = {
+        "a": {"Operation": "MailItemsAccessed", "DeviceId": "x"},
+        "condition": "a",
+    }
+
+    assert "let events = AuditRecords()\n" in to_kql(with_detection(NEW, detection), ROOT)
+
+
+@pytest.mark.parametrize(
+    ("detection", "said"),
+    [
+        ({"mail": ["MailItemsAccessed"], "condition": "mail"}, "a value without a field"),
+        ({"mail": {"a b": "x"}, "condition": "mail"}, "is no field of an audit record"),
+        ({"mail": {"x) or (true": "x"}, "condition": "mail"}, "is no field of an audit record"),
+    ],
+)
+def test_what_is_no_field_is_compiled(detection: dict[str, object], said: str) -> None:
     rule = with_detection(NEW, detection)
 
-    with pytest.raises(RuleError, match=re.escape(str(rule.path))):
+    with pytest.raises(RuleError, match=said):
+        to_kql(rule, ROOT)
+
+
+def test_a_rule_of_another_log_is_compiled() -> None:
+    data = yaml.safe_load(NEW.text) | {"logsource": {"product": "m365", "service": "exchange"}}
+    rule = replace(NEW, text=yaml.safe_dump(data))
+
+    with pytest.raises(RuleError, match="m365/exchange is not the unified audit log"):
         to_kql(rule, ROOT)
 
 
@@ -113,7 +180,7 @@ def test_a_quote_in_a_value_ends_the_text() -> None:
     assert r'UserId =~ "a\" or true //"' in to_kql(rule, ROOT)
 
 
-@EACH
+@EACH_SIGMA
 @pytest.mark.parametrize("source", SOURCE_PIPELINES)
 def test_a_plain_query_reads_another_table(rule: Rule, source: str) -> None:
     text = record_level(rule, ROOT, SOURCE_PIPELINES[source])
@@ -122,7 +189,7 @@ def test_a_plain_query_reads_another_table(rule: Rule, source: str) -> None:
     assert 'Operation =~ "MailItemsAccessed"' in text
 
 
-@EACH
+@EACH_SIGMA
 def test_the_parts_of_a_hunt_match_other_records(rule: Rule) -> None:
     records = record_level(rule, ROOT, PIPELINE)
 

@@ -15,6 +15,8 @@ def test_the_content_lies_elsewhere() -> None:
     assert (ROOT / "sigma" / "pipelines").is_dir()
     assert {function.name for function in FUNCTIONS} == {
         "ApprovedMailCallers",
+        "AuditChanges",
+        "AuditRecords",
         "MailItemsAccessed",
     }
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from core.small_tenant import RULES, TENANT, at
+from core.small_tenant import RULES, SIGMA, TENANT, at
 from mailvigil.engine import Row
 from mailvigil.findings import INSUFFICIENT, causes, display_name, finding
 from mailvigil.replay import Alert
@@ -96,7 +96,7 @@ def test_one_mailbox_is_counted_as_many_or_a_log_counts_as_the_rule_does() -> No
     assert "read mail by OWA $HistoryDays app(s) in 1 mailbox; in 9 days" in made[1]
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: str(rule.name))
+@pytest.mark.parametrize("rule", SIGMA.values(), ids=lambda rule: str(rule.name))
 def test_a_word_of_a_sentence_is_left_open(rule: Rule) -> None:
     full = row(MailboxId="m", MailboxesBefore=3, TokenTenantId="t")
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.small_tenant import FUNCTIONS, ROOT, RULES
-from mailvigil.compile import SOURCE_PIPELINES, record_level, to_kql
+from core.small_tenant import FUNCTIONS, ROOT, RULES, SIGMA
+from mailvigil.compile import SOURCE_PIPELINES, record_rows, to_kql
 from mailvigil.content import Function
+from mailvigil.convert import record_level
+from mailvigil.exports.shape_sql import ARRIVED
 from mailvigil.rules import Rule
 from mailvigil.validate import Validator
 
@@ -84,10 +86,18 @@ def test_a_compiled_rule_is_refused(validator: Validator, rule: Rule) -> None:
     analysis = validator.analyse(to_kql(rule, ROOT))
 
     assert analysis.diagnostics == ()
-    assert {*rule.by, "Verdict", "FirstSeen"} <= set(analysis.columns)
+    assert {*rule.by, "FirstSeen", "LastSeen"} <= set(analysis.columns)
 
 
 @EACH_RULE
+def test_the_records_of_a_rule_are_refused(validator: Validator, rule: Rule) -> None:
+    analysis = validator.analyse("\n".join(record_rows(rule, ROOT)).replace(ARRIVED, "Arrived"))
+
+    assert analysis.diagnostics == ()
+    assert {"EventTime", "RecordId"} <= set(analysis.columns)
+
+
+@pytest.mark.parametrize("rule", SIGMA.values(), ids=lambda rule: str(rule.name))
 def test_a_rule_is_refused_on_a_table_it_names(validator: Validator, rule: Rule) -> None:
     for source in rule.sources:
         text = record_level(rule, ROOT, SOURCE_PIPELINES[source])

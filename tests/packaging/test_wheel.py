@@ -176,6 +176,14 @@ def test_the_installed_rules_are_found_in_an_empty_folder(mailvigil: Path, tmp_p
     assert "caller_new_to_tenant" in printed
 
 
+def test_the_installed_content_is_packaged_in_an_empty_folder(
+    mailvigil: Path, tmp_path: Path
+) -> None:
+    run([mailvigil, "rules", "package", "--out", "out"], tmp_path)
+
+    assert run([mailvigil, "rules", "check", "out"], tmp_path) == "out: 0 problems\n"
+
+
 def test_the_installed_command_writes_a_report_with_charts(mailvigil: Path, tmp_path: Path) -> None:
     (tmp_path / "export.jsonl").write_text(json.dumps(RECORD) + "\n", encoding="utf-8")
 

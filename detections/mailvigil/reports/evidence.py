@@ -12,11 +12,12 @@ from pathlib import Path
 from uuid import UUID
 
 from mailvigil import row_values
-from mailvigil.compile import PIPELINE, record_level
+from mailvigil.compile import record_rows
 from mailvigil.engine import Engine, Query, Row
-from mailvigil.findings import Finding
+from mailvigil.findings import Finding, key_types
 from mailvigil.reports.identity import finding_id
 from mailvigil.rules import Rule
+from mailvigil.sources import FUNCTION
 from mailvigil.workspace import END_OF_TIME
 
 MOST_CALLERS = 20
@@ -75,7 +76,7 @@ _HOURS = _EVERYTHING + "| summarize Records = count() by Hour = bin(Time, 1h)"
 _SAMPLE_COLUMNS = (
     "EventTime", "RecordId", "UserId", "Mailbox", "Caller", "Protocol", "ClientAddress",
     "ClientInfoString", "SessionId", "OperationCount", "MailAccessType", "IsThrottled",
-    "ParentFolderPath",
+    "ParentFolderPath", "Operation",
 )  # fmt: skip
 WORDS = frozenset(
     re.findall(
@@ -110,7 +111,10 @@ class Activity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One audit record that belongs to a finding, as the rules see it. Every text is hostile."""
+    """One audit record that belongs to a finding, as the rules see it. Every text is hostile.
+
+    ``access`` is Bind or Sync, or the operation of a record that is no access to mail.
+    """
 
     time: datetime
     id: str
@@ -323,14 +327,22 @@ def _samples(
 def _samples_of(
     engine: Engine, root: Path, rule: Rule, findings: Sequence[Finding], most: int
 ) -> Mapping[UUID, tuple[Record, ...]]:
-    numbers = {**dict.fromkeys(rule.by, "string"), "Since": "datetime", "Number": "long"}
-    rows = [(*f.key.values(), f.first, number) for number, f in enumerate(findings)]
-    engine.put("_Reported", numbers, rows)
+    records = record_rows(rule, root)
+    if not set(rule.by) <= engine.columns(engine.prepare("\n".join(records))):
+        return {finding_id(f): () for f in findings}  # the records do not say what makes a cause
+    keys = [f.values or tuple(f.key.values()) for f in findings]
+    bounds = {"Since": "datetime", "Until": "datetime", "Number": "long"}
+    ends = [f.last if rule.bounded else END_OF_TIME for f in findings]
+    rows = [
+        (*key, f.first, end, number)
+        for number, (key, f, end) in enumerate(zip(keys, findings, ends, strict=True))
+    ]
+    engine.put("_Reported", {**key_types(rule.by, keys), **bounds}, rows)
     kql = "\n".join(
         [
-            record_level(rule, root, PIPELINE),
+            *records,
             f"| lookup kind=inner _Reported on {', '.join(rule.by)}",
-            "| where EventTime >= Since",
+            "| where EventTime between (Since .. Until)",
             f"| project Number, {', '.join(_SAMPLE_COLUMNS)}",
         ]
     )
@@ -361,10 +373,15 @@ def _record(row: Row) -> Record:
         client=row_values.text(row["ClientInfoString"]),
         session=row_values.text(row["SessionId"]),
         operations=row_values.number(row["OperationCount"]),
-        access=row_values.text(row["MailAccessType"]),
+        access=row_values.text(row["MailAccessType"]) or _other_operation(row),
         throttled=row["IsThrottled"] == "True",
         folder=row_values.text(row["ParentFolderPath"]),
     )
+
+
+def _other_operation(row: Row) -> str:
+    operation = row_values.text(row["Operation"])
+    return "" if operation == FUNCTION else operation
 
 
 def _access(row: Row) -> Access:

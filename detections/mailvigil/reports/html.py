@@ -393,7 +393,7 @@ def _rules(hunted: Hunted) -> Markup:
             r.rule.name,
             r.rule.version,
             r.rule.severity,
-            "not run" if r.refused else f"{r.ticks:,}",
+            "not run" if r.not_run else f"{r.ticks:,}",
             f"{sum(f.rule.name == r.rule.name for f in hunted.findings):,}",
             f"{insufficient(r):,}",
             hashlib.sha256(r.rule.text.encode()).hexdigest(),

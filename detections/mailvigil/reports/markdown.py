@@ -110,7 +110,7 @@ def _names(mailboxes: Sequence[str]) -> str:
 def _provenance(hunted: Hunted, context: Context) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in context.versions.items())
     rules = ", ".join(
-        f"{r.rule.name} {r.rule.version}{' (not run)' if r.refused else ''}"
+        f"{r.rule.name} {r.rule.version}{' (not run)' if r.not_run else ''}"
         for r in hunted.replayed
     )
     made = f" Made {minute(context.made)}." if context.made else ""

@@ -38,7 +38,7 @@ def headline(hunted: Hunted) -> str:
     if hunted.span is None:
         return "Nothing was judged: the data holds no record of mail being read."
     if not hunted.findings:
-        rules = counted(sum(not r.refused for r in hunted.replayed), "rule")
+        rules = counted(sum(not r.not_run for r in hunted.replayed), "rule")
         records = counted(hunted.distinct, "record")
         when = f"between {day(hunted.span[0])} and {day(hunted.span[1])}"
         return f"Nothing was found by {rules} in {records} of mail read {when}."
@@ -83,9 +83,9 @@ def caller_name(hunted: Hunted, caller: str) -> str:
 def not_run(hunted: Hunted) -> list[str]:
     """Return a sentence for each rule that could not be run."""
     return [
-        f"{r.rule.name} was not run, so its silence says nothing: {r.refused}"
+        f"{r.rule.name} was not run, so its silence says nothing: {r.not_run}"
         for r in hunted.replayed
-        if r.refused
+        if r.not_run
     ]
 
 

@@ -1,0 +1,119 @@
+"""What a rule's records are read from, for each place where its query runs.
+
+A source is a pipeline in ``sigma/pipelines`` with the columns that its rows have. Fields that are
+none of them are read from the row's ``Record``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FUNCTION = "MailItemsAccessed"
+"""The operation that has a function of its own, of the same name."""
+
+_MAIL = (
+    "FirstSeen = min(EventTime)",
+    "LastSeen = max(EventTime)",
+    "Records = count()",
+    "OperationCount = sum(OperationCount)",
+    "MailboxCount = dcount(MailboxId)",
+    "Callers = make_set(Caller, 100)",
+    "Protocols = make_set(Protocol, 100)",
+    "Mailboxes = make_set(Mailbox, 100)",
+    "Users = make_set(UserId, 100)",
+    "Addresses = make_set(ClientAddress, 100)",
+    "Sessions = make_set(SessionId, 100)",
+    "Mailbox = min(Mailbox)",
+    "User = min(UserId)",
+    "Address = min(ClientAddress)",
+)
+_AUDIT = (
+    *_MAIL[:3],
+    "Operations = make_set(Operation, 100)",
+    "Objects = make_set(ObjectId, 100)",
+    *_MAIL[4:],
+)
+_DEFENDER = ("arg_max(Timestamp, ReportId, AccountObjectId)",)
+"""What a custom detection must return, each from one and the same event.
+
+Source: "Create custom detection rules", required columns in the query results.
+"""
+
+_MAIL_COLUMNS = frozenset(
+    {
+        "RecordId", "SourceRank", "EventTime", "OrganizationId", "Operation",
+        "RecordType", "UserId", "UserKey", "UserType", "ClientAddress", "ClientInfoString",
+        "AppId", "ClientAppId", "Caller", "Protocol", "SessionId", "UniqueTokenId",
+        "TokenTenantId", "MailboxGuid", "MailboxOwnerUPN", "LogonType", "ExternalAccess",
+        "OperationCount", "MailAccessType", "IsThrottled", "ParentFolderPath",
+        "TokenTenant", "MailboxId", "Mailbox",
+    }
+)  # fmt: skip
+_AUDIT_COLUMNS = _MAIL_COLUMNS | {
+    "Workload", "ResultStatus", "ObjectId", "ClientIP", "ClientIPAddress", "AADSessionId",
+    "TokenObjectId", "TokenType", "AuthType", "DeviceId", "Parameters", "ModifiedProperties",
+    "OperationProperties", "ExtendedProperties", "ApplicationId", "RequestType", "Record",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where records are read.
+
+    ``repeats``: a record can be more than one row. ``record``: rows have a column ``Record`` with
+    the fields that have no column. ``summary`` are the aggregates of an alert's row.
+    """
+
+    pipeline: str
+    columns: frozenset[str]
+    summary: tuple[str, ...]
+    repeats: bool
+    record: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a compiled query runs: its sources of mail that was read, and of all operations.
+
+    ``folder`` is below ``kql/generated``. ``memory``: there is a table of what was seen earlier
+    than the query can look back. ``watchlists``: what a tenant approves is there.
+    """
+
+    name: str
+    folder: str
+    mail: Source
+    audit: Source
+    memory: bool
+    watchlists: bool
+
+
+SENTINEL = Target(
+    name="sentinel",
+    folder="",
+    mail=Source(
+        "mail_items_accessed.yml",
+        _MAIL_COLUMNS | {"TimeGenerated", "Source"},
+        _MAIL,
+        repeats=False,
+        record=False,
+    ),
+    audit=Source(
+        "audit_records.yml",
+        _AUDIT_COLUMNS | {"TimeGenerated", "Source"},
+        _AUDIT,
+        repeats=True,
+        record=True,
+    ),
+    memory=True,
+    watchlists=True,
+)
+_XDR = _AUDIT_COLUMNS | {"Timestamp", "ReportId", "AccountObjectId"}
+DEFENDER = Target(
+    name="defender",
+    folder="defender",
+    mail=Source("defender_xdr.yml", _XDR, (*_MAIL, *_DEFENDER), repeats=True, record=True),
+    audit=Source("defender_xdr.yml", _XDR, (*_AUDIT, *_DEFENDER), repeats=True, record=True),
+    memory=False,
+    watchlists=False,
+)
+TARGETS = {target.name: target for target in (SENTINEL, DEFENDER)}
