@@ -36,6 +36,8 @@ from mailvigil.exit_codes import (
 )
 from mailvigil.exports.load import Limits
 from mailvigil.hunt import Hunted, Request, hunt
+from mailvigil.lab.scenario import DEMO
+from mailvigil.lab.server.scenario_blobs import in_the_past
 from mailvigil.progress import Shown
 from mailvigil.replay import Plan
 from mailvigil.report import as_csv, as_json, counted, print_table, visible
@@ -157,8 +159,9 @@ def _exit_code(hunted: Hunted, fail_on: str | None) -> int:
 
 
 def _demo(_args: argparse.Namespace, stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    scenario = in_the_past(DEMO, datetime.now(UTC))
     with Shown(Console(file=err)) as progress:
-        found = run_demo(Console(file=out), progress, stdin, report=Path(DEMO_REPORT))
+        found = run_demo(Console(file=out), progress, stdin, scenario, Path(DEMO_REPORT))
     return EXIT_OK if found else EXIT_FAILED
 
 

@@ -54,6 +54,14 @@ def _ledger(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO
                 )
 
 
+def show(settings: Settings, out: TextIO, err: TextIO) -> int:
+    """Print the statement of the last 7 days and return the command's exit code."""
+    now = app.now()
+    window = Window(hour_of(now - RETENTION), now)
+    with closing(SqliteLedger(settings.ledger)) as store:
+        return _show(store, window, settings, _Streams(out, err), as_json=False)
+
+
 @dataclass(frozen=True, slots=True)
 class _Streams:
     """Where results and everything else go."""

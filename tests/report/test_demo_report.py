@@ -32,7 +32,7 @@ def test_the_report_of_the_demo_is_not_there_or_not_the_same(tmp_path: Path) -> 
     page = paths[0].read_text(encoding="utf-8")
     assert facts
     assert facts.caller in page
-    assert "export.csv" in page
+    assert "approved.csv" in page
     assert "mailvigil-demo/" not in page
 
 
