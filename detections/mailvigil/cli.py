@@ -23,10 +23,12 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "query": ("query_commands", "run a KQL query over a workspace or exports"),
     "shell": ("shell_command", "ask a kept workspace in KQL, query after query"),
     "rules": ("rule_commands", "list, check, compile and test the rules"),
+    "backtest": ("backtest_commands", "measure what the rules catch, and how often they bother"),
     "lab": ("lab_commands", "play Microsoft's side of the pipeline on loopback"),
     "collect": ("collect_commands", "move audit records to where you want them"),
     "doctor": ("collect_commands", "look for what keeps a collector from working"),
     "ledger": ("ledger_commands", "say for any hour whether it is complete"),
+    "function": ("function_package", "package the Function app"),
     "completion": ("completion_command", "print what makes a shell complete this command"),
 }
 """Each command with the module that adds it, and its line of help.

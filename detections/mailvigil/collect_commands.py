@@ -70,19 +70,40 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _collect(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     settings = collect_settings.settings(args, err)
     logging.basicConfig(stream=err, level=logging.ERROR, format="%(levelname)s %(message)s")
-    stop = Event()
+    poll = None if args.once else args.poll
+    return collect(Job(settings, collect_settings.folder(args), poll, start=args.start), out, err)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to collect. Sinks in files start from *folder*; without *poll* it ends when done."""
+
+    settings: Settings
+    folder: Path
+    poll: timedelta | None = None
+    start: bool = False
+
+
+def collect(job: Job, out: TextIO, err: TextIO) -> int:
+    """Collect, tell what was done, and return the exit code.
+
+    Raises:
+        AuditFeedError: The ledger or a credential cannot be used.
+
+    """
+    settings, stop = job.settings, Event()
     with ExitStack() as stack:
         store = SqliteLedger(settings.ledger)
         stack.callback(store.close)
-        sinks = stack.enter_context(_sinks(settings, collect_settings.folder(args), stop))
+        sinks = stack.enter_context(_sinks(settings, job.folder, stop))
         saving = Saving()
         collector = app.collector(settings, store, sinks.records, stop, saving)
-        if args.start:
+        if job.start:
             _start(settings, err)
         stack.enter_context(heard(stop, GRACE_SECONDS))
         stack.enter_context(_renewing(collector, err))
         tell = _Tell(sinks.health, out, err)
-        code = _once(_run(collector, tell)) if args.once else _follow(collector, tell, args.poll)
+        code = _follow(collector, tell, job.poll) if job.poll else _once(_run(collector, tell))
         if settings.profile == "lean":
             print(f"the lean profile left out {saving.left_out:,} bytes", file=out)
         return code
