@@ -31,6 +31,7 @@ from mailvigil.exit_codes import (
     EXIT_FOUND,
     EXIT_INPUT,
     EXIT_INTERRUPTED,
+    EXIT_NO_ROOM,
     EXIT_NOT_RUN,
     EXIT_OK,
 )
@@ -59,6 +60,10 @@ exit codes: 0 done; 1 a rule of the content is wrong; 2 wrong usage; 4 a file ca
 """
 
 
+NO_THREAD = "can't start new thread"
+"""What Python says when the system gives no thread, in a RuntimeError like any other."""
+
+
 def main(argv: Sequence[str], stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     """Run one command and return the process's exit code (see ``exit_codes``)."""
     args = _parser().parse_args(argv, argparse.Namespace(argv=tuple(argv)))
@@ -74,6 +79,14 @@ def main(argv: Sequence[str], stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
         for line in str(error).splitlines():
             print(visible(line), file=err)
         return EXIT_FAILED
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or str(error) == NO_THREAD):
+            raise
+        what = NO_THREAD if isinstance(error, RuntimeError) else "out of memory"
+        print(
+            f"mailvigil: {what} (raise the limit: ulimit -v, ulimit -u, the container's)", file=err
+        )
+        return EXIT_NO_ROOM
     return code
 
 
