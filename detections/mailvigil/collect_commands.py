@@ -23,7 +23,7 @@ from audit_feed.ledger_sqlite import SqliteLedger
 from audit_feed.settings import Settings
 from audit_feed.statement import Reporter
 from mailvigil import collect_settings
-from mailvigil.arguments import short_length
+from mailvigil.arguments import examples, short_length
 from mailvigil.collect_settings import add_config, add_overrides
 from mailvigil.doctor import examine
 from mailvigil.errors import InputError
@@ -53,6 +53,12 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the commands ``collect`` and ``doctor``."""
     collect = commands.add_parser("collect", help="move audit records to where you want them")
     collect.set_defaults(run=_collect)
+    examples(
+        collect,
+        "mailvigil collect --once --start --config lab/collect.yaml",
+        "mailvigil collect --follow --poll 5m --config lab/collect.yaml",
+        "mailvigil collect --once --config lab/collect.yaml --sink duckdb:mail.duckdb --since 24h",
+    )
     add_config(collect)
     add_overrides(collect)
     collect.add_argument("--start", action="store_true", help="start missing subscriptions first")
@@ -63,6 +69,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help="time between two passes")  # fmt: skip
     doctor = commands.add_parser("doctor", help="look for what keeps a collector from working")
     doctor.set_defaults(run=_doctor)
+    examples(doctor, "mailvigil doctor --config lab/collect.yaml")
     add_config(doctor)
 
 

@@ -25,7 +25,8 @@ from mailvigil.lab.scenario import (
     records,
     write_approved_csv,
 )
-from mailvigil.report import counted, print_table
+from mailvigil.printable import counted
+from mailvigil.report import print_table
 from mailvigil.reports import writing
 from mailvigil.reports.context import context
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Event
 from typing import BinaryIO, TextIO
 
+from mailvigil.arguments import examples
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_OK
 from mailvigil.lab.scenario import DEMO, Scenario
@@ -44,6 +45,7 @@ examples:
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command ``lab`` and what is below it."""
     lab = commands.add_parser("lab", help="play Microsoft's side of the pipeline on loopback")
+    examples(lab, "mailvigil lab serve --folder lab")
     below = lab.add_subparsers(required=True, metavar="COMMAND")
     serve = below.add_parser(
         "serve",

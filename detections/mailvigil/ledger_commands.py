@@ -20,7 +20,7 @@ from audit_feed.settings import Settings
 from audit_feed.statement import statement
 from audit_feed.windows import RETENTION, Window, hour_of
 from mailvigil import collect_settings
-from mailvigil.arguments import short_length
+from mailvigil.arguments import examples, short_length
 from mailvigil.collect_settings import add_config
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
@@ -30,11 +30,18 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the command ``ledger``."""
     ledger = commands.add_parser("ledger", help="say for any hour whether it is complete")
     ledger.set_defaults(run=_ledger)
+    examples(
+        ledger,
+        "mailvigil ledger --config lab/collect.yaml",
+        "mailvigil ledger --config lab/collect.yaml --since 24h --format json",
+        "mailvigil ledger retry --config lab/collect.yaml",
+    )
     ledger.add_argument("action", nargs="?", choices=["show", "retry", "parked"], default="show",
         help="show the statement, try rejected blobs again, or print as JSON lines what of a "
         "record was too large for the workspace")  # fmt: skip
     add_config(ledger)
-    ledger.add_argument("--since", type=short_length, default=RETENTION, metavar="7d", dest="span")
+    ledger.add_argument("--since", type=short_length, default=RETENTION, metavar="7d", dest="span",
+        help="how far back the statement goes, at most 7d (default: 7d)")  # fmt: skip
     ledger.add_argument("--format", choices=["table", "json"], default="table")
     ledger.add_argument("--blob", action="append", default=[], metavar="ID",
         help="retry: this rejected blob alone (again for more)")  # fmt: skip
