@@ -26,6 +26,7 @@ from mailvigil import collect_settings
 from mailvigil.arguments import examples, short_length
 from mailvigil.collect_settings import add_config, add_overrides
 from mailvigil.doctor import examine
+from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 from mailvigil.signals import heard
 from mailvigil.sinks import DuckdbSink, JsonlSink
@@ -37,6 +38,11 @@ RELIST = timedelta(seconds=2)
 
 PATIENCE = timedelta(minutes=10)
 """How long ``--once`` goes on with blobs that fail, before it leaves them to the next run."""
+
+LEAST_ADDRESSES = 2**30
+LEAST_ADDRESSES_DUCKDB = 2**31
+"""Bytes of address space: the threads' stacks and the libraries take it without using it. Seen
+to do on two cores; with 700 MB, for DuckDB with 1 GiB, the process was ended."""
 
 RENEW_SECONDS = 30
 GRACE_SECONDS = 8
@@ -92,6 +98,7 @@ def collect(job: Job, out: TextIO, err: TextIO) -> int:
 
     """
     settings, stop = job.settings, Event()
+    check_room(settings.sink.kind)
     with ExitStack() as stack:
         store = SqliteLedger(settings.ledger)
         stack.callback(store.close)
@@ -107,6 +114,29 @@ def collect(job: Job, out: TextIO, err: TextIO) -> int:
         if settings.profile == "lean":
             print(f"the lean profile left out {saving.left_out:,} bytes", file=out)
         return code
+
+
+def check_room(sink: str) -> None:
+    """Refuse an address space in which a thread for this kind of *sink* cannot be started.
+
+    The C library then ends the process by itself, without a word of ours.
+
+    Raises:
+        InputError: The limit is below what was seen to do.
+
+    """
+    try:
+        import resource  # noqa: PLC0415 - not there on Windows
+    except ImportError:
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    least = LEAST_ADDRESSES_DUCKDB if sink == "duckdb" else LEAST_ADDRESSES
+    if limit != resource.RLIM_INFINITY and limit < least:
+        raise InputError(
+            "collect",
+            f"the address space is limited to {limit // 2**20:,} MB, too little for its threads",
+            f"ulimit -v at least {least // 2**10}; to limit memory, ulimit -d",
+        )
 
 
 @dataclass(frozen=True, slots=True)

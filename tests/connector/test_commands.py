@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -18,7 +20,8 @@ from audit_feed.ledger_sqlite import SqliteLedger
 from audit_feed.windows import HOUR, Window, hour_of
 from cli.command import run
 from connector.made import TENANT, blob
-from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK, EXIT_USAGE
+from mailvigil.cli import NO_THREAD
+from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_NO_ROOM, EXIT_OK, EXIT_USAGE
 
 SECRET = "secret-that-nobody-may-see"  # noqa: S105 - made up
 STREAM = Stream(TENANT, "Audit.Exchange")
@@ -322,3 +325,34 @@ def test_an_export_of_what_was_set_aside_is_open_to_others_or_writes_over_anothe
     assert file.stat().st_mode & 0o077 == 0
     assert "exists already" in again.err
     assert file.read_text(encoding="utf-8") == kept
+
+
+def test_a_process_without_room_ends_without_a_word(tmp_path: Path) -> None:
+    command = [sys.executable, "-P", "-m", "mailvigil", "collect", "--once", "--config"]
+
+    ran = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -v 400000 && exec "$@"', "sh", *command, str(config(tmp_path))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.returncode == EXIT_INPUT
+    assert "the address space is limited to 390 MB" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError(NO_THREAD)])
+def test_no_memory_or_no_thread_gives_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("mailvigil.collect_commands.SqliteLedger", fail)
+
+    ran = run("collect", "--once", "--config", config(tmp_path))
+
+    assert ran.code == EXIT_NO_ROOM
+    assert ran.err.startswith("mailvigil: ")
+    assert "raise the limit" in ran.err
