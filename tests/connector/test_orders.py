@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audit_feed.blobs import Stream
 from audit_feed.ledger_entities import blob_key
-from audit_feed.orders import MOST_TOGETHER, Order, orders, parsed
+from audit_feed.orders import AT_ONCE, MOST_TOGETHER, Order, Spread, orders, parsed
 from audit_feed.windows import HOUR
-from connector.made import OTHER_STREAM, START, STREAM, blob
+from connector.made import OTHER_STREAM, START, STREAM, TENANT, Clock, blob
+from connector.memory_queue import MemoryQueue
 
 BLOBS = st.builds(
     lambda name, hours, other: blob(name, START - hours * HOUR, OTHER_STREAM if other else STREAM),
@@ -27,6 +31,37 @@ def test_a_blob_is_in_no_order_or_in_two(blobs: list) -> None:  # type: ignore[t
     assert sorted(named) == sorted(blob_key(one) for one in blobs)
     assert all(0 < len(order.names) <= MOST_TOGETHER for order in found)
     assert [parsed(order.text()) for order in found] == found
+
+
+def test_the_backlog_of_one_tenant_delays_another() -> None:
+    clock = Clock()
+    queue = MemoryQueue(clock)
+    spread = Spread(queue, clock)
+    other = Stream(TENANT.replace("1", "9"), STREAM.content_type)
+
+    for order in [
+        *orders(blob(f"b{n}") for n in range(16_000)),
+        *orders([blob("a", START, other)]),
+    ]:
+        spread.send(order)
+
+    waits = [wait for order, wait in queue.sent if order.stream == STREAM]
+    assert waits == sorted(waits)
+    assert timedelta(minutes=9, seconds=50) < waits[-1] < timedelta(minutes=10)
+    assert queue.sent[-1][1] == AT_ONCE
+
+
+def test_an_idle_tenant_waits_or_a_pause_is_forgotten() -> None:
+    clock = Clock()
+    queue = MemoryQueue(clock)
+    spread = Spread(queue, clock)
+    [order] = orders([blob("a")])
+
+    for _ in range(3):
+        spread.send(order, timedelta(seconds=7))
+        clock.sleep(timedelta(minutes=1))
+
+    assert [wait for _, wait in queue.sent] == [timedelta(seconds=7)] * 3
 
 
 def test_an_order_is_of_another_stream() -> None:
