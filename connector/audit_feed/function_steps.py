@@ -30,7 +30,7 @@ from audit_feed.function_settings import FunctionSettings, Storage
 from audit_feed.lean import Saving
 from audit_feed.ledger import BlobRow, HourStatement
 from audit_feed.ledger_entities import blob_key
-from audit_feed.ledger_table import TableLedger
+from audit_feed.ledger_table import Looked, TableLedger
 from audit_feed.notify import Notified, notified
 from audit_feed.orders import Order, Spread, orders, parsed
 from audit_feed.queue_storage import BLOBS, HINTS, StorageQueue
@@ -300,22 +300,23 @@ def _order(text: str, run: Run) -> Order | None:
 def sweep_all(run: Run) -> None:
     """Order again what got lost, state every hour, close those that are over, write callers."""
     now, streams = app.now(), shop().streams()
+    late = sweep.grace(shop().queue)
     with ThreadPoolExecutor(app.MOST_TENANTS) as pool:
-        found = list(pool.map(lambda stream: _sweep(stream, now, run), streams))
-    stated = [one for one in found if one]
-    rows = sweep.tell(stated, shop().sinks[app.HEALTH_TABLE], now, f"function:{_site()}")
-    shop().store.tell(_last(stated, now))
+        found = list(pool.map(lambda stream: _sweep(stream, now, late, run), streams))
+    looked = [one for one in found if one]
+    rows = sweep.tell(looked, shop().sinks[app.HEALTH_TABLE], now, f"function:{_site()}")
+    shop().store.tell(_last(looked, now))
     with ThreadPoolExecutor(app.MOST_TENANTS) as pool:
-        closed = sum(pool.map(lambda stream: shop().store.close_hours(stream, now), streams))
-    run.tell("swept", rows=rows, closed=closed, pending=sweep.pending(stated))
+        closed = sum(pool.map(lambda one: shop().store.close_hours(one, now), looked))
+    run.tell("swept", rows=rows, closed=closed, pending=sweep.pending(looked))
     _write_callers(now, run)
 
 
-def _sweep(stream: Stream, now: datetime, run: Run) -> sweep.Stated | None:
+def _sweep(stream: Stream, now: datetime, late: timedelta, run: Run) -> Looked | None:
     """Sweep one stream; what is wrong with one keeps no other from being swept."""
     try:
-        again = sweep.order_again(shop().store, stream, shop().spread, now)
-        found = sweep.state(shop().store, stream, now)
+        found = shop().store.look(stream, sweep.week(now))
+        again = sweep.order_again(shop().store, found, shop().spread, now, late)
     except AuditFeedError as error:
         run.warn("not swept", stream=stream, problem=str(error))
         return None
@@ -326,11 +327,11 @@ def _sweep(stream: Stream, now: datetime, run: Run) -> sweep.Stated | None:
     return found
 
 
-def _last(stated: Sequence[sweep.Stated], now: datetime) -> Mapping[Stream, str]:
+def _last(looked: Sequence[Looked], now: datetime) -> Mapping[Stream, str]:
     """Return what ``health`` says of each stream."""
     return {
-        one.statements[0].stream: orjson.dumps(_summary(one.statements, now)).decode()
-        for one in stated
+        one.stream: orjson.dumps(_summary(one.statements, now)).decode()
+        for one in looked
         if one.statements
     }
 
