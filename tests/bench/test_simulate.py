@@ -38,6 +38,16 @@ def test_a_blob_costs_too_much_or_a_pass_costs_more_with_time(script: Module) ->
     assert found["worst lag / median"] <= MOST_LAG
 
 
+def test_a_giants_backlog_starves_another_tenant(script: Module) -> None:
+    found = played(
+        script, tenants=3, types=1, backlog=timedelta(days=1), giant=500, hours=1, capacity=40
+    )
+
+    last_minute = 500 / 60  # published after the last pass
+    assert found["blobs"] >= 500 * 25 + 2 * 50 - last_minute - 1
+    assert found["worst lag"] <= 5
+
+
 def test_a_backlog_of_days_is_not_delivered_or_costs_too_much(script: Module) -> None:
     found = played(script, tenants=1, types=1, backlog=timedelta(days=2), capacity=50)
 
