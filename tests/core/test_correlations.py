@@ -125,9 +125,10 @@ def test_two_rules_of_one_name_are_told_apart_by_chance() -> None:
     assert "correlation.rules 'first' is not one rule of this file" in found[0]
 
 
-@pytest.mark.parametrize("more", [{"first_seen": {"by": ["UserId"]}}])
-def test_first_seen_beside_a_correlation_is_passed_over(more: dict[str, object]) -> None:
-    assert any("first_seen beside a correlation" in p for p in problems(text(COUNT, **more)))
+def test_first_seen_beside_a_correlation_is_passed_over() -> None:
+    found = problems(text(COUNT, first_seen={"by": ["UserId"]}))
+
+    assert any("first_seen beside a correlation" in problem for problem in found)
 
 
 def test_two_rules_without_a_correlation_are_compiled() -> None:
