@@ -1,6 +1,6 @@
 """Measure speed and memory, print one table and write it to ``bench/results.md``.
 
-    python bench/run.py [--part {all,hunt,worker}] [--quick] [--keep] [--runs N]
+    python bench/run.py [--part {all,hunt,worker,report}] [--quick] [--keep] [--runs N]
 
 Every measured command is a process of its own. Machines differ, so what counts are ratios of
 two things measured in turns in the same run: the hunt and the same job in pandas, a rule and
@@ -42,6 +42,7 @@ MOST_RULE_SECONDS, MOST_TIMES_SQL = 1.0, 1.5
 RULE_RUNS = 5
 
 WORKER_HEADING = "# The collector's worker"
+REPORT_HEADING = "# The report"
 
 COMPARED = ("first", "last", "records", "operation_count")
 """What two findings of one rule and key must also have in common."""
@@ -77,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
     """Measure what is asked for, write the results; return 0, or 1 when a comparison is void."""
     options = _options(argv)
     CACHE.mkdir(parents=True, exist_ok=True)
-    hunt, worker = parts(RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else "")
+    hunt, worker, report = parts(RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else "")
     try:
         if options.part in ("all", "hunt"):
             hunt = hunt_part(options)
@@ -85,20 +86,28 @@ def main(argv: Sequence[str]) -> int:
         if options.part in ("all", "worker"):
             worker = worker_part(quick=options.quick)
             sys.stdout.write(worker)
+        if options.part in ("all", "report"):
+            report = report_part(quick=options.quick)
+            sys.stdout.write(report)
     except VoidError as error:
         say(f"void: {error}")
         return 1
     if options.quick:
         say(f"a trial: {RESULTS.name} is left as it is")
     else:
-        RESULTS.write_text("\n".join(part for part in (hunt, worker) if part), encoding="utf-8")
+        RESULTS.write_text(
+            "\n".join(part for part in (hunt, worker, report) if part), encoding="utf-8"
+        )
     return 0
 
 
-def parts(text: str) -> tuple[str, str]:
-    """Return what the results say of the hunt and of the worker, ``""`` where nothing."""
-    hunt, heading, rest = text.partition(WORKER_HEADING)
-    return (hunt.rstrip() + "\n" if hunt.strip() else ""), heading + rest
+def parts(text: str) -> tuple[str, str, str]:
+    """Return what the results say of hunt, worker and report, ``""`` where nothing."""
+    before, report_heading, report = text.partition(REPORT_HEADING)
+    hunt, worker_heading, worker = before.partition(WORKER_HEADING)
+    found = (hunt, worker_heading + worker, report_heading + report)
+    whole = [part.rstrip() + "\n" if part.strip() else "" for part in found]
+    return whole[0], whole[1], whole[2]
 
 
 def hunt_part(options: argparse.Namespace) -> str:
@@ -114,10 +123,24 @@ def worker_part(*, quick: bool) -> str:
     return worker_page(table(list(collect_lines(quick=quick))))
 
 
+def report_part(*, quick: bool) -> str:
+    """Measure how fast a long report is written and shown."""
+    rounds = ["--rounds", "1"] if quick else []
+    say("the report")
+    _, found = run([*_PYTHON, str(HERE / "report.py"), "--json", *rounds])
+    text = table([Line(**line) for line in found])
+    return f"""{REPORT_HEADING}
+
+Written by `make bench`: a page of 10,000 made-up findings, written, and shown by Chromium from
+a file until its table and charts stand.
+
+{text}"""
+
+
 def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure speed and memory.")
     quick = f"try it with {QUICK_RECORDS:,} records; no results are written"
-    parser.add_argument("--part", choices=("all", "hunt", "worker"), default="all")
+    parser.add_argument("--part", choices=("all", "hunt", "worker", "report"), default="all")
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--keep", action="store_true", help="keep the large workspace")
     parser.add_argument("--runs", type=int, default=3, help="runs of a whole program (default: 3)")

@@ -26,8 +26,16 @@ def statement(store: LedgerStore, stream: Stream, window: Window) -> list[HourSt
 class Reporter:
     """Writes the statement of the last 7 days with every pass; hours only when they changed."""
 
-    def __init__(self, store: LedgerStore, sink: Sink, collector: str) -> None:
+    def __init__(
+        self,
+        store: LedgerStore,
+        sink: Sink,
+        collector: str,
+        streams: Sequence[Stream] | None = None,
+    ) -> None:
+        """State what *store* knows of *streams*, or of every stream it has begun."""
         self._store = store
+        self._streams = streams
         self._sink = sink
         self._collector = collector
         self._before: health.Stated = {}
@@ -40,9 +48,8 @@ class Reporter:
 
         """
         window = Window(now - RETENTION, now)
-        found = [
-            s for stream in self._store.streams() for s in statement(self._store, stream, window)
-        ]
+        streams = self._store.streams() if self._streams is None else self._streams
+        found = [s for stream in streams for s in statement(self._store, stream, window)]
         for body in bodies(health.rows(found, self._before, now, self._collector)):
             if not isinstance(body, Parked):
                 self._sink.send(body)

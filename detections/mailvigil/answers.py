@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mailvigil.engine import Row
-from mailvigil.report import counted, defused, visible
+from mailvigil.printable import counted, defused, visible
 
 _LEAST_WIDTH = 12
 """Characters that a column needs to be read; with fewer, rows are printed one below another."""

@@ -1,4 +1,4 @@
-"""Types of arguments that several commands take. Each refuses what it cannot read."""
+"""Arguments that several commands take: their types, which refuse what they cannot read."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from mailvigil.rules import duration
 _LONGEST = timedelta(days=10_000)
 """Longer ones lead to times that the database does not know, and so to silence."""
 _TOO_LONG = f"must be at most {_LONGEST.days}d"
+
+
+def examples(parser: argparse.ArgumentParser, *lines: str) -> None:
+    """End the help of *parser* with *lines*, each a command that can be typed as it stands."""
+    parser.epilog = "\n".join(["examples:", *(f"  {line}" for line in lines)])
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
 
 
 def positive(text: str) -> int:

@@ -84,22 +84,23 @@ def check_all(
     hunting: Sequence[HuntingQuery],
     functions: Sequence[Function],
     root: Path,
+    validator: Validator,
 ) -> list[str]:
     """Return every problem of the pack, each ``file[:line:column]: what (what to do)``."""
     problems = [*_unique([*rules, *hunting]), *_sigma(rules)]
-    with Validator(functions) as validator:
-        for function in functions:
-            problems.extend(
-                _line(function.path, d, function.line - 1, _indent(function))
-                for d in validator.analyse(function.body).diagnostics
-            )
-        for rule in rules:
-            problems.extend(_compiled(rule, root, validator))
-        for query in hunting:
-            problems.extend(_hunting(query, validator))
-        validator.declare((), defender_fit.tables())
-        for rule in rules:
-            problems.extend(_for_defender(rule, root, validator))
+    for function in functions:
+        problems.extend(
+            _line(function.path, d, function.line - 1, _indent(function))
+            for d in validator.analyse(function.body).diagnostics
+        )
+    for rule in rules:
+        problems.extend(_compiled(rule, root, validator))
+    for query in hunting:
+        problems.extend(_hunting(query, validator))
+    validator.declare((), defender_fit.tables())
+    for rule in rules:
+        problems.extend(_for_defender(rule, root, validator))
+    validator.declare(functions, schemas())
     return problems
 
 

@@ -17,12 +17,13 @@ from audit_feed import app
 from audit_feed.collector import Collector, Gate, PassReport
 from audit_feed.deliver import Sink
 from audit_feed.errors import AuditFeedError, LedgerError
+from audit_feed.follow import follow
 from audit_feed.lean import Saving
 from audit_feed.ledger_sqlite import SqliteLedger
 from audit_feed.settings import Settings
 from audit_feed.statement import Reporter
 from mailvigil import collect_settings
-from mailvigil.arguments import short_length
+from mailvigil.arguments import examples, short_length
 from mailvigil.collect_settings import add_config, add_overrides
 from mailvigil.doctor import examine
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
@@ -46,6 +47,12 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the commands ``collect`` and ``doctor``."""
     collect = commands.add_parser("collect", help="move audit records to where you want them")
     collect.set_defaults(run=_collect)
+    examples(
+        collect,
+        "mailvigil collect --once --start --config lab/collect.yaml",
+        "mailvigil collect --follow --poll 5m --config lab/collect.yaml",
+        "mailvigil collect --once --config lab/collect.yaml --sink duckdb:mail.duckdb --since 24h",
+    )
     add_config(collect)
     add_overrides(collect)
     collect.add_argument("--start", action="store_true", help="start missing subscriptions first")
@@ -56,26 +63,47 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help="time between two passes")  # fmt: skip
     doctor = commands.add_parser("doctor", help="look for what keeps a collector from working")
     doctor.set_defaults(run=_doctor)
+    examples(doctor, "mailvigil doctor --config lab/collect.yaml")
     add_config(doctor)
 
 
 def _collect(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     settings = collect_settings.settings(args, err)
     logging.basicConfig(stream=err, level=logging.ERROR, format="%(levelname)s %(message)s")
-    stop = Event()
+    poll = None if args.once else args.poll
+    return collect(Job(settings, collect_settings.folder(args), poll, start=args.start), out, err)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to collect. Sinks in files start from *folder*; without *poll* it ends when done."""
+
+    settings: Settings
+    folder: Path
+    poll: timedelta | None = None
+    start: bool = False
+
+
+def collect(job: Job, out: TextIO, err: TextIO) -> int:
+    """Collect, tell what was done, and return the exit code.
+
+    Raises:
+        AuditFeedError: The ledger or a credential cannot be used.
+
+    """
+    settings, stop = job.settings, Event()
     with ExitStack() as stack:
         store = SqliteLedger(settings.ledger)
         stack.callback(store.close)
-        sinks = stack.enter_context(_sinks(settings, collect_settings.folder(args), stop))
+        sinks = stack.enter_context(_sinks(settings, job.folder, stop))
         saving = Saving()
         collector = app.collector(settings, store, sinks.records, stop, saving)
-        if args.start:
+        if job.start:
             _start(settings, err)
-        reporter = Reporter(store, sinks.health, collector.owner)
         stack.enter_context(heard(stop, GRACE_SECONDS))
         stack.enter_context(_renewing(collector, err))
-        run = _Run(collector, reporter, out, err)
-        code = _once(run) if args.once else _follow(run, args.poll)
+        tell = _Tell(sinks.health, out, err)
+        code = _follow(collector, tell, job.poll) if job.poll else _once(_run(collector, tell))
         if settings.profile == "lean":
             print(f"the lean profile left out {saving.left_out:,} bytes", file=out)
         return code
@@ -134,6 +162,21 @@ def _renewing(collector: Collector, err: TextIO) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Tell:
+    """Where is told what was done."""
+
+    health: Sink
+    out: TextIO
+    err: TextIO
+
+
+def _run(collector: Collector, tell: _Tell) -> _Run:
+    streams = [stream for source in collector.sources for stream in source.streams]
+    reporter = Reporter(collector.store, tell.health, collector.owner, streams)
+    return _Run(collector, reporter, tell.out, tell.err)
+
+
+@dataclass(frozen=True, slots=True)
 class _Run:
     """A collector at work, and where it tells of it."""
 
@@ -177,11 +220,9 @@ def _once(run: _Run) -> int:
     return EXIT_FAILED if refused or left else EXIT_OK
 
 
-def _follow(run: _Run, poll: timedelta) -> int:
-    while not run.collector.stop.is_set():
-        report = run.run_pass()
-        if not (report.left and report.delivered):  # a backlog does not wait for the next poll
-            run.collector.stop.wait(poll.total_seconds())
+def _follow(collector: Collector, tell: _Tell, poll: timedelta) -> int:
+    runs = [_run(alone, tell) for alone in collector.apart()]
+    follow([run.run_pass for run in runs], poll, collector.stop)
     return EXIT_OK
 
 

@@ -18,7 +18,7 @@ from mailvigil.compile import to_kql
 from mailvigil.content import content_root
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_OK
-from mailvigil.report import visible
+from mailvigil.printable import visible
 from mailvigil.rules import Rule, load_rules
 
 _EXAMPLES = """

@@ -27,6 +27,7 @@ from mailvigil.engine import Engine, NotRunError, QueryError, Row
 from mailvigil.errors import InputError
 from mailvigil.exports.digests import digest
 from mailvigil.exports.load import Limits, LoadReport, load
+from mailvigil.exports.watch import Watch
 from mailvigil.filters import load_filters
 from mailvigil.findings import (
     INSUFFICIENT,
@@ -54,11 +55,8 @@ _DISTINCT = " + ".join(
 )
 
 
-class Progress(Protocol):
+class Progress(Watch, Protocol):
     """What the hunt tells while it works. Nothing it does depends on it."""
-
-    def file(self, name: str, records: int) -> None:
-        """Tell that *name* is being read (0) or has been read (its records)."""
 
     def phase(self, name: str, ticks: int) -> None:
         """Tell that a step of *ticks* parts begins."""
@@ -248,7 +246,7 @@ def _load(
             strict=request.strict,
             keep=keep,
             digest=bool(request.evidence),
-            progress=progress.file,
+            watch=progress,
         )
     if request.approved:
         load_approved(con, request.approved)

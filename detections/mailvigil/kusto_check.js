@@ -87,3 +87,17 @@ function analyse(text) {
   var code = Kusto.Language.KustoCode.ParseAndAnalyze(text, workspace);
   return JSON.stringify({ diagnostics: diagnosticsOf(code, text), columns: columnsOf(code) });
 }
+
+// given a position in UTF-16 units: all that can stand there, whatever is typed of it already,
+// which is the text from "start" on.
+function complete(text, position) {
+  var code = new Kusto.Language.Editor.KustoCodeService.$ctor1(text, workspace);
+  var found = code.GetCompletionItems(position);
+  var words = [];
+  for (var i = 0; i < found.Items.Count; i++) {
+    var item = found.Items.getItem(i);
+    var call = /\((\)?)\s*$/.exec(item.BeforeText.split("\n")[0]) || /\(\)$/.exec(item.DisplayText);
+    words.push(item.MatchText + (call ? call[0].trim() : ""));
+  }
+  return JSON.stringify({ start: found.EditStart, words: words });
+}

@@ -1,31 +1,70 @@
-"""Show on standard error how far a hunt is, when somebody is looking."""
+"""Show on standard error how far a long command is, when somebody is looking."""
 
 from __future__ import annotations
 
+import argparse
+from enum import Enum
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.filesize import decimal
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.table import Column
+from rich.text import Text
 
-from mailvigil.report import visible
+from mailvigil.printable import counted, visible
+
+_BYTES = "bytes"
+_HOUR, _MINUTE = 3600, 60
+
+
+class Talk(Enum):
+    """How much is told on standard error beside what went wrong."""
+
+    QUIET = "nothing"
+    USUAL = "progress, on a terminal"
+    VERBOSE = "progress, and a line for each step that is done"
+
+
+def add_talk(parser: argparse.ArgumentParser) -> None:
+    """Add ``--quiet`` and ``--verbose`` to a command that may take long."""
+    parser.set_defaults(talk=Talk.USUAL)
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("-q", "--quiet", action="store_const", dest="talk", const=Talk.QUIET,
+        help="no progress: standard error has what went wrong alone")  # fmt: skip
+    how.add_argument("-v", "--verbose", action="store_const", dest="talk", const=Talk.VERBOSE,
+        help="a line for each step on standard error: what it was, how long it took")  # fmt: skip
+
+
+def shown(args: argparse.Namespace, err: TextIO) -> Shown:
+    """Return the progress that *args* ask for (see :func:`add_talk`)."""
+    return Shown(Console(file=err), args.talk)
 
 
 class Shown:
-    """Progress for a terminal; silent when *console* is none. A context manager."""
+    """Progress for a terminal, with rate and time left; a pipe gets none. A context manager."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, talk: Talk = Talk.USUAL) -> None:
+        # Not is_terminal: FORCE_COLOR makes that true for a file.
+        self.watched = console.file.isatty() and talk is not Talk.QUIET
+        self._talk = talk
+        name = Column(ratio=3, no_wrap=True, overflow="ellipsis")
         self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False, table_column=name),
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),
+            _Amount(table_column=Column(no_wrap=True)),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
             console=console,
-            # Not is_terminal: FORCE_COLOR makes that true for a file.
-            disable=not console.file.isatty(),
+            expand=True,
+            disable=not self.watched,
             transient=True,
         )
-        self._task = self._bars.add_task("starting", total=None)
+        self._files = 0
+        self._at_file = 0
+        self._records = 0
+        self._began = self._bars.get_time()
+        self._task = self._bars.add_task("starting", total=None, unit="")
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -37,18 +76,80 @@ class Shown:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if kind is None:
+            self._end()
         self._bars.stop()
 
-    def file(self, name: str, records: int) -> None:
-        """Show the file being read, and its records once they are loaded."""
-        if not records:
-            self.phase(f"reading {name}", 0)
+    def begin(self, files: int) -> None:
+        """Remember how many files there are; see :class:`mailvigil.exports.watch.Watch`."""
+        self._files = files
+
+    def file(self, name: str, records: int) -> None:  # noqa: ARG002 - part() names it
+        """Count the files, and keep the records of one once they are loaded."""
+        if records:
+            self._records = records
+        else:
+            self._at_file += 1
+
+    def part(self, name: str, size: int) -> None:
+        """Begin a step over *size* bytes."""
+        many = f"{min(self._at_file, self._files)}/{self._files} " if self._files > 1 else ""
+        self._start(f"{many if self._at_file else ''}{name}", size, _BYTES)
+
+    def at(self, done: int) -> None:
+        """So many bytes of the step are done."""
+        self._bars.update(self._task, completed=done)
 
     def phase(self, name: str, ticks: int) -> None:
         """Begin a step of *ticks* parts; 0 stands for unknown."""
-        self._bars.remove_task(self._task)
-        self._task = self._bars.add_task(visible(name), total=ticks or None)
+        self._start(name, ticks, "")
 
     def tick(self) -> None:
         """One part is done."""
         self._bars.advance(self._task)
+
+    def _start(self, name: str, total: int, unit: str) -> None:
+        self._end()
+        self._bars.remove_task(self._task)
+        self._began = self._bars.get_time()
+        self._task = self._bars.add_task(visible(name), total=total or None, unit=unit)
+
+    def _end(self) -> None:
+        """Say what the step took, if that was asked for."""
+        task = self._bars.tasks[0]
+        records, self._records = self._records, 0
+        if self._talk is Talk.VERBOSE and task.description != "starting":
+            seconds = self._bars.get_time() - self._began
+            read = f"; {counted(records, 'record')}" if records else ""
+            line = Text(f"mailvigil: {task.description}{_total(task)}: {seconds:.1f} s{read}")
+            self._bars.console.print(line, soft_wrap=True)
+
+
+def _total(task: Task) -> str:
+    if not task.total:
+        return ""
+    of_bytes = task.fields["unit"] == _BYTES
+    return f", {decimal(int(task.total)) if of_bytes else counted(int(task.total), 'tick')}"
+
+
+class _Amount(ProgressColumn):
+    """How much of how much, how fast, and how long it will still take."""
+
+    def render(self, task: Task) -> Text:
+        if task.total is None:
+            return Text("")
+        of_bytes = task.fields["unit"] == _BYTES
+        done, total = int(task.completed), int(task.total)
+        parts = [f"{decimal(done)}/{decimal(total)}" if of_bytes else f"{done:,}/{total:,}"]
+        if task.speed:
+            rate = decimal(int(task.speed)) if of_bytes else f"{task.speed:,.1f}"
+            parts.append(f"{rate}/s")
+        if task.time_remaining:
+            parts.append(f"{_clock(task.time_remaining)} left")
+        return Text(" ".join(parts))
+
+
+def _clock(seconds: float) -> str:
+    whole = int(seconds)
+    minutes = f"{whole // _MINUTE % _MINUTE:0{2 if whole >= _HOUR else 1}}:{whole % _MINUTE:02}"
+    return f"{whole // _HOUR}:{minutes}" if whole >= _HOUR else minutes

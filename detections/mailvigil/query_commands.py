@@ -16,13 +16,13 @@ from rich.console import Console
 from mailvigil.answers import Answer, as_csv, as_json, print_answer
 from mailvigil.arguments import moment, positive
 from mailvigil.content import content_root, load_functions
-from mailvigil.engine import Engine, NotRunError, Query, QueryError
+from mailvigil.engine import Engine, NotRunError, Query, QueryError, Row
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_INPUT, EXIT_NOT_RUN, EXIT_OK
 from mailvigil.exports.load import LoadReport, load
 from mailvigil.exports.shape_sql import ARRIVED
-from mailvigil.progress import Shown
-from mailvigil.report import counted, visible
+from mailvigil.printable import counted, visible
+from mailvigil.progress import Shown, add_talk, shown
 from mailvigil.saved import open_saved
 from mailvigil.validate import Analysis, Validator
 from mailvigil.workspace import open_workspace, schemas
@@ -62,6 +62,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     query.set_defaults(run=_query)
     add = query.add_argument
+    add_talk(query)
     add("kql", metavar="KQL", help="the query, as one argument")
     add("paths", nargs="*", metavar="PATH", help="files, folders, patterns, - for standard input")
     add("--workspace", type=Path, metavar="FILE", help="read a kept workspace instead of exports")
@@ -77,24 +78,35 @@ def _query(args: argparse.Namespace, stdin: BinaryIO, out: TextIO, err: TextIO) 
     functions = load_functions(content_root())
     with Validator(functions) as validator:
         analysis = validator.analyse(args.kql)
-    if _refused(analysis, err):
+    if refused(analysis, err):
         return EXIT_INPUT
     most = args.limit or (TABLE_ROWS if args.format == "table" else None)
-    with _workspace(args.workspace) as (con, scratch):
+    with workspace(args.workspace) as (con, scratch):
         engine = Engine(con, functions)
         try:
-            query = _limited(_prepared(engine, args.kql), most)
-            _load(con, args.paths, scratch, stdin, err)
-            rows = engine.run(query, args.as_of or _present(con))
+            query = prepared(engine, args.kql, most)
+            if args.paths:
+                _warn(_load(con, args.paths, scratch, stdin, shown(args, err)), err)
+            rows = engine.run(query, args.as_of or present(con))
         except (NotRunError, QueryError) as error:
-            print(f"mailvigil: the local engine cannot run it: {visible(str(error))}", file=err)
-            return EXIT_NOT_RUN
+            return not_run(error, err)
     answer = Answer(tuple(rows[0] if rows else analysis.columns), rows[:most])
-    _print(answer, args.format, out)
-    if len(answer.rows) < len(rows):
-        shown = counted(len(answer.rows), "row")
-        print(f"mailvigil: there are more than these {shown} (--limit N prints more)", file=err)
+    print_as(answer, args.format, out)
+    warn_of_more(answer, rows, err)
     return EXIT_OK
+
+
+def not_run(error: Exception, err: TextIO) -> int:
+    """Say why the local engine does not run a query, and return the exit code of that."""
+    print(f"mailvigil: the local engine cannot run it: {visible(str(error))}", file=err)
+    return EXIT_NOT_RUN
+
+
+def warn_of_more(answer: Answer, rows: Sequence[Row], err: TextIO) -> None:
+    """Say so if *answer* does not hold all the *rows*."""
+    if len(answer.rows) < len(rows):
+        printed = counted(len(answer.rows), "row")
+        print(f"mailvigil: there are more than these {printed} (--limit N prints more)", file=err)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -108,7 +120,7 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("query", "nothing to query", todo)
 
 
-def _refused(analysis: Analysis, err: TextIO) -> bool:
+def refused(analysis: Analysis, err: TextIO) -> bool:
     """Print what Microsoft's parser has against the query; warnings do not stop it."""
     for found in analysis.diagnostics:
         kind = "" if found.severity == "Error" else f"{found.severity.lower()}: "
@@ -118,7 +130,7 @@ def _refused(analysis: Analysis, err: TextIO) -> bool:
 
 
 @contextmanager
-def _workspace(saved: Path | None) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+def workspace(saved: Path | None) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     """Open the file *saved*, or an empty workspace in memory; with it comes a scratch folder."""
     with tempfile.TemporaryDirectory(prefix="mailvigil") as folder:
         scratch = Path(folder)
@@ -134,13 +146,10 @@ def _load(
     paths: Sequence[str],
     scratch: Path,
     stdin: BinaryIO,
-    err: TextIO,
-) -> None:
-    if not paths:
-        return
-    with Shown(Console(file=err)) as shown:
-        loaded = load(con, paths, scratch=scratch, stdin=stdin, progress=shown.file)
-    _warn(loaded, err)
+    progress: Shown,
+) -> LoadReport:
+    with progress:
+        return load(con, paths, scratch=scratch, stdin=stdin, watch=progress)
 
 
 def _warn(loaded: LoadReport, err: TextIO) -> None:
@@ -153,7 +162,7 @@ def _warn(loaded: LoadReport, err: TextIO) -> None:
             print(f"  {visible(str(bad))}", file=err)
 
 
-def _present(con: duckdb.DuckDBPyConnection) -> datetime:
+def present(con: duckdb.DuckDBPyConnection) -> datetime:
     """Return the time now (UTC), or that of the last arrival where a clock runs behind it."""
     last = " UNION ALL ".join(f'SELECT max("{ARRIVED}") FROM main."{t}"' for t in schemas())
     row = con.execute(f"SELECT max(#1) FROM ({last})").fetchone()
@@ -161,7 +170,14 @@ def _present(con: duckdb.DuckDBPyConnection) -> datetime:
     return max(present, row[0].replace(tzinfo=UTC)) if row and row[0] else present
 
 
-def _prepared(engine: Engine, kql: str) -> Query:
+def prepared(engine: Engine, kql: str, most: int | None) -> Query:
+    """Translate *kql* to a query for one row more than *most*, which tells that there are more.
+
+    Raises:
+        NotRunError: The local engine refuses a construct.
+        QueryError: The text does not parse, or names what is not there.
+
+    """
     try:
         query = engine.prepare(kql)
     except RecursionError as error:
@@ -169,17 +185,13 @@ def _prepared(engine: Engine, kql: str) -> Query:
     # The engine would give each of them the value of now().
     if set(query.parameters) - {_NOW}:
         raise NotRunError("declare query_parameters (write the values into the query)")
-    return query
-
-
-def _limited(query: Query, most: int | None) -> Query:
-    """Return a query for one row more than *most*, which tells that there are more."""
     if most is None:
         return query
     return Query(f"SELECT * FROM ({query.sql}\n) LIMIT {most + 1}", query.parameters)
 
 
-def _print(answer: Answer, style: str, out: TextIO) -> None:
+def print_as(answer: Answer, style: str, out: TextIO) -> None:
+    """Print *answer* as ``table``, ``json`` or ``csv``."""
     if style == "json":
         print(as_json(answer), file=out)
     elif style == "csv":

@@ -14,28 +14,17 @@ from rich.text import Text
 
 from mailvigil.findings import Finding, display_name
 from mailvigil.hunt import Hunted, insufficient
+from mailvigil.printable import counted, defused, visible
 from mailvigil.replay import Plan, Replayed, kql
 from mailvigil.reports.identity import finding_id
+
+__all__ = ["as_csv", "as_json", "counted", "defused", "print_table", "summary_lines", "visible"]
 
 SCHEMA_VERSION = 1
 """Version of the JSON form; ``findings.schema.json`` describes it."""
 
-_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # noqa: RUF001 - full width on purpose
-"""First characters that make a spreadsheet run a cell, blanks before them or not."""
-
 _SHOWN = 3
 """Values of a list that the table shows before it says how many more there are."""
-
-
-def visible(text: str) -> str:
-    r"""Return *text* with all that steers a terminal written as an escape such as ``\x1b``.
-
-    Those are control characters, line ends among them, marks that turn the direction of
-    writing, odd blanks, and what no encoding holds. Such characters come from logs and names.
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def as_json(hunted: Hunted, plan: Plan) -> str:
@@ -159,14 +148,6 @@ def _flat(found: Finding) -> Mapping[str, object]:
     }
 
 
-def defused(value: object) -> object:
-    """Return a cell that no spreadsheet takes for a formula."""
-    if not isinstance(value, str):
-        return value
-    shown = visible(value)
-    return f"'{shown}" if value.lstrip().startswith(_FORMULA) else shown
-
-
 def print_table(hunted: Hunted, console: Console) -> None:
     """Print what was read and found. What comes from logs is shown as text, never as markup."""
     for line in summary_lines(hunted):
@@ -188,11 +169,6 @@ def summary_lines(hunted: Hunted) -> list[str]:
     lines.extend(_rule_line(replayed) for replayed in hunted.replayed)
     lines.append(f"{counted(len(hunted.findings), 'finding')}.")
     return lines
-
-
-def counted(count: int, noun: str) -> str:
-    """Return *count* with *noun*, whose plural ends in s."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _read(hunted: Hunted) -> str:

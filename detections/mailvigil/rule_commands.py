@@ -1,4 +1,7 @@
-"""``mailvigil rules``: list, check, compile, test and mutate the rules of the content."""
+"""``mailvigil rules``: list, check, compile, test and mutate the rules of the content.
+
+What ships them is in :mod:`mailvigil.package_commands`.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO, TextIO, TypeVar
 
-from rich.console import Console
-
-from mailvigil.checks import check_all
+from mailvigil import package_commands
+from mailvigil.arguments import examples
 from mailvigil.compile import compiled, to_kql
 from mailvigil.content import content_root, load_functions
+from mailvigil.content_checks import check_content
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
 from mailvigil.filters import load_filters
 from mailvigil.hunting import HuntingQuery, load_hunting
 from mailvigil.mutate import Score, mutants, score
-from mailvigil.progress import Shown
+from mailvigil.progress import add_talk, shown
 from mailvigil.rules import Rule, load_rules, with_filters
 from mailvigil.ruletest import Bench, Outcome, Tested, load_cases, test_path
 from mailvigil.sources import TARGETS
@@ -34,11 +37,15 @@ LEAST_SCORE = 0.9
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command ``rules`` and what is below it."""
     rules = commands.add_parser("rules", help="list, check, compile and test the rules")
+    examples(rules, "mailvigil rules check", "mailvigil rules test mailbox_throttled")
     below = rules.add_subparsers(required=True, metavar="COMMAND")
     listing = below.add_parser("list", help="name every rule and hunting query")
     listing.set_defaults(run=_list)
+    examples(listing, "mailvigil rules list")
     check = below.add_parser("check", help="look for faults in rules, functions and queries")
+    check.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="a packaged folder")
     check.set_defaults(run=_check)
+    examples(check, "mailvigil rules check")
     compiling = below.add_parser("compile", help="write kql/generated/")
     compiling.add_argument("--check", action="store_true", help="only tell if files are stale")
     compiling.add_argument(
@@ -49,14 +56,20 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     compiling.add_argument("--out", type=Path, metavar="DIR", help="write there instead")
     compiling.set_defaults(run=_compile)
+    examples(compiling, "mailvigil rules compile", "mailvigil rules compile --check")
     test = below.add_parser("test", help="run the tests beside each rule on its compiled query")
     test.add_argument(
         "names", nargs="*", metavar="RULE", help="only these rules or hunting queries"
     )
     test.set_defaults(run=_test)
+    add_talk(test)
+    examples(test, "mailvigil rules test", "mailvigil rules test mailbox_throttled")
     mutate = below.add_parser("mutate", help="show which one-line changes no test notices")
     mutate.add_argument("names", nargs="*", metavar="RULE", help="only these rules")
     mutate.set_defaults(run=_mutate)
+    add_talk(mutate)
+    examples(mutate, "mailvigil rules mutate mailbox_throttled")
+    package_commands.add_below(below)
 
 
 def _list(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
@@ -68,18 +81,18 @@ def _list(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO
     return EXIT_OK
 
 
-def _check(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
-    root = content_root()
-    rules, hunting, functions = load_rules(root), load_hunting(root), load_functions(root)
-    problems = check_all(rules, hunting, functions, root)
-    for problem in problems:
+def _check(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+    if args.folder:
+        return package_commands.check_folder(args.folder, out)
+    found = check_content(content_root())
+    for problem in found.problems:
         print(problem, file=out)
     print(
-        f"{len(rules)} rules, {len(hunting)} hunting queries, {len(functions)} functions, "
-        f"{len(problems)} problems",
+        f"{len(found.rules)} rules, {len(found.hunting)} hunting queries, "
+        f"{len(found.functions)} functions, {len(found.problems)} problems",
         file=out,
     )
-    return EXIT_FAILED if problems else EXIT_OK
+    return EXIT_FAILED if found.problems else EXIT_OK
 
 
 def _compile(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
@@ -129,7 +142,7 @@ def _test(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) 
     verdicts: Counter[str] = Counter()
     with (
         tempfile.TemporaryDirectory(prefix="mailvigil") as scratch,
-        Shown(Console(file=err)) as bar,
+        shown(args, err) as bar,
     ):
         con = open_workspace(None, Path(scratch))
         bench = Bench(con, load_functions(root))
@@ -160,7 +173,7 @@ def _mutate(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO
     scores = []
     with (
         tempfile.TemporaryDirectory(prefix="mailvigil") as scratch,
-        Shown(Console(file=err)) as bar,
+        shown(args, err) as bar,
     ):
         for rule in _named(load_rules(root), args.names):
             bar.phase(rule.name, sum(1 for _ in mutants(rule, root)))

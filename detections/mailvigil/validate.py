@@ -7,20 +7,22 @@ wrong type. It does not run anything.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from py_mini_racer import MiniRacer
+from py_mini_racer import JSEvalException, MiniRacer
 
 from mailvigil.content import PACKAGE, Function
 from mailvigil.errors import InputError
 from mailvigil.workspace import WATCHLIST_COLUMNS, schemas
 
 PARSER = "@kusto/language-service-next"
+_JS_ERROR = re.compile(r"\w*Error: .*")
 _SCRIPTS = ("bridge.min.js", "Kusto.Language.Bridge.min.js")
 """The parser's files, in the order in which they must be loaded."""
 
@@ -68,6 +70,7 @@ class Validator:
         for script in _SCRIPTS:
             self._v8.eval((_parser_folder() / script).read_text(encoding="utf-8"))
         self._v8.eval((files("mailvigil") / "kusto_check.js").read_text(encoding="utf-8"))
+        self._answers: dict[str, Analysis] = {}
         self.declare(functions, schemas())
 
     def __enter__(self) -> Self:
@@ -81,14 +84,42 @@ class Validator:
     ) -> None:
         """Have the queries after this one be those of another workspace."""
         self._v8.call("declareWorkspace", json.dumps(_workspace(functions, tables)))
+        self._answers.clear()
 
     def analyse(self, kql: str) -> Analysis:
-        """Return what the parser says of *kql*; warnings are kept like errors."""
-        answer = json.loads(str(self._v8.call("analyse", kql)))
-        return Analysis(
-            diagnostics=tuple(Diagnostic.load(found) for found in answer["diagnostics"]),
-            columns={c["name"]: c["type"] for c in answer["columns"]},
-        )
+        """Return what the parser says of *kql*; warnings are kept like errors.
+
+        The same text is parsed once: a rule is looked at from several sides.
+        """
+        if kql not in self._answers:
+            answer = self._call("analyse", kql)
+            self._answers[kql] = Analysis(
+                diagnostics=tuple(Diagnostic.load(found) for found in answer["diagnostics"]),
+                columns={c["name"]: c["type"] for c in answer["columns"]},
+            )
+        return self._answers[kql]
+
+    def complete(self, text: str, position: int) -> tuple[int, list[str]]:
+        """Return where the word at *position* of *text* begins, and all words that fit there."""
+        answer = self._call("complete", text, _units(text[:position]))
+        typed = text.encode("utf-16-le")[2 * answer["start"] : 2 * _units(text[:position])]
+        start = position - len(typed.decode("utf-16-le", "replace"))
+        begun = text[start:position].lower()
+        return start, [word for word in answer["words"] if word.lower().startswith(begun)]
+
+    def _call(self, function: str, *given: object) -> Any:  # noqa: ANN401 - JSON of our own script
+        try:
+            return json.loads(str(self._v8.call(function, *given)))
+        except JSEvalException as error:
+            # The message of an error of V8 goes on with the source and the whole stack.
+            found = _JS_ERROR.search(str(error))
+            what = found[0] if found else "an error without a message"
+            raise InputError("query", f"Microsoft's parser failed: {what}") from error
+
+
+def _units(text: str) -> int:
+    """Return the length in UTF-16 units, in which JavaScript counts."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _workspace(

@@ -54,5 +54,9 @@ def test_a_part_that_is_not_measured_stays_as_it_was(bench: Module, text: str) -
     worker = f"{bench['WORKER_HEADING']}\n\n| worker |\n"
     whole = f"{text}\n{worker}" if text else worker
 
-    assert bench["parts"](whole) == (text, worker)
-    assert bench["parts"](text) == (text, "")
+    report = f"{bench['REPORT_HEADING']}\n\nfast\n"
+
+    assert bench["parts"](whole) == (text, worker, "")
+    assert bench["parts"](text) == (text, "", "")
+    assert bench["parts"](f"{whole}\n{report}") == (text, worker, report)
+    assert bench["parts"](report) == ("", "", report)

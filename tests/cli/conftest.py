@@ -43,5 +43,6 @@ def content(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("sigma", "kql"):
         shutil.copytree(checkout / name, root / name)
     monkeypatch.setattr("mailvigil.rule_commands.content_root", lambda: root)
+    monkeypatch.setattr("mailvigil.package_commands.content_root", lambda: root)
     monkeypatch.setattr("mailvigil.hunt.content_root", lambda: root)
     return root

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import re
-import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cli.command import NEWCOMER, intruded, quiet_days, read_at, run
+from cli.shell_lines import words_of
 from exports.written import lines, purview
 from mailvigil import exit_codes
+from mailvigil.cli import COMMANDS, parser
 
-COMMANDS = {  # those of the hunt and the rules; there may be more
-    "",
-    "demo",
-    "hunt",
-    "rules",
-    "rules check",
-    "rules compile",
-    "rules list",
-    "rules mutate",
-    "rules test",
-}
+
+def all_parsers(
+    whole: argparse.ArgumentParser, name: str = ""
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Yield every command with its parser, ``""`` for the whole."""
+    yield name, whole
+    for action in whole._actions:  # noqa: SLF001 - argparse has no other way to them
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above
+            for word, below in action.choices.items():
+                yield from all_parsers(below, f"{name} {word}".strip())
+
+
+PARSERS = dict(all_parsers(parser(None)))
 
 
 def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -35,23 +40,55 @@ def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
     return printed.out
 
 
-def commands_below(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
-    """Return *command* and every one that its help, and theirs, names."""
-    text = help_of(command, capsys)
-    named = re.findall(r"^    ([a-z]+) {2,}\S", text.partition("\n  COMMAND\n")[2], re.MULTILINE)
-    below = [commands_below(f"{command} {name}".strip(), capsys) for name in named]
-    return {command}.union(*below)
+def examples_of(command: str) -> list[str]:
+    """Return the lines of a command's help that can be typed."""
+    _, _, examples = (PARSERS[command].epilog or "").partition("examples:\n")
+    return [line.strip() for line in examples.partition("\n\n")[0].splitlines()]
 
 
 def test_a_command_is_not_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert commands_below("", capsys) >= COMMANDS
+    named = re.findall(r"^    ([a-z]+) {2,}\S", help_of("", capsys), re.MULTILINE)
+
+    assert named == list(COMMANDS)
+
+
+def test_a_commands_line_of_help_differs_between_the_list_and_the_command() -> None:
+    listed = {name: line for name, (_, line) in COMMANDS.items()}
+
+    [action] = [a for a in PARSERS[""]._actions if isinstance(a, argparse._SubParsersAction)]  # noqa: SLF001 - as above
+    assert {choice.dest: choice.help for choice in action._choices_actions} == listed  # noqa: SLF001 - as above
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_a_command_does_not_explain_itself(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert f"usage: mailvigil {command}".strip() in help_of(command, capsys)
+    assert f"usage: mailvigil {command}" in help_of(command, capsys)
+
+
+@pytest.mark.parametrize("command", sorted(PARSERS))
+def test_a_command_has_no_example_or_one_that_is_wrong(command: str) -> None:
+    examples = examples_of(command)
+
+    assert any(example.startswith(f"mailvigil {command}".strip()) for example in examples)
+    for example in examples:
+        if "mailvigil" in example:
+            words = words_of(example)
+            assert PARSERS[""].parse_args(words) if "--help" not in words else words
+
+
+@pytest.mark.parametrize("command", sorted(PARSERS))
+def test_an_argument_is_not_explained(command: str) -> None:
+    plain = {"--format", "PATH", "KQL"}
+    silent = [
+        action.dest
+        for action in PARSERS[command]._actions  # noqa: SLF001 - as above
+        if not action.help
+        and not plain & {*action.option_strings, action.metavar}
+        and not isinstance(action, argparse._SubParsersAction)  # noqa: SLF001 - as above
+    ]
+
+    assert silent == []
 
 
 @pytest.mark.parametrize("command", ["", "rules"])
@@ -74,19 +111,11 @@ def prepare(folder: Path) -> bytes:
     return gzip.decompress(gzip.compress(lines(quiet_days(2))))
 
 
-def test_an_example_of_the_help_does_not_work(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = help_of("hunt", capsys)
-    examples = [
-        line for line in text.splitlines() if line.startswith("  ") and "mailvigil hunt" in line
-    ]
+def test_an_example_of_the_help_does_not_work(folder: Path) -> None:
+    examples = examples_of("hunt")
     piped = prepare(folder)
 
-    ran = [
-        run(*shlex.split(example.rpartition("mailvigil")[2].partition(">")[0]), stdin=piped)
-        for example in examples
-    ]
+    ran = [run(*words_of(example), stdin=piped) for example in examples]
 
     assert [result.code for result in ran] == [0, 0, 0, 0, 0, exit_codes.EXIT_FOUND]
     assert [result.err for result in ran] == [""] * 6

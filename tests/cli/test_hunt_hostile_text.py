@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from cli.command import NEWCOMER, intruded, run
 from exports.written import Record, purview
 from mailvigil.exit_codes import EXIT_INPUT, EXIT_OK
-from mailvigil.report import visible
+from mailvigil.printable import visible
 
 CONTROL = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """What may steer a terminal: all control characters but the line ends that we print."""

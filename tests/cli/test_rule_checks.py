@@ -119,9 +119,11 @@ KQL_FAULTS = {
 
 
 def broken_function(root: Path, name: str) -> None:
-    head = f"Function:\n  Title: Broken\nFunctionName: {name}\nFunctionQuery: |\n    "
+    about = "{Title: Broken, Version: 1.0.0}"
+    head = f"Function:\n  {about}\nFunctionName: {name}\nFunctionQuery: |\n    "
+    rest = f"id: {name}\nFunctionAlias: {name}\nCategory: Broken\nDescription: Broken\n"
     path = root / "kql" / "functions" / f"{name}.yaml"
-    path.write_text(f"{head}{KQL_FAULTS[name][0]}\n", encoding="utf-8")
+    path.write_text(f"{head}{KQL_FAULTS[name][0]}\n{rest}", encoding="utf-8")
 
 
 def broken_rule(root: Path, number: int, fault: Fault) -> None:

@@ -266,3 +266,59 @@ def test_what_was_set_aside_cannot_be_had_again(tmp_path: Path) -> None:
         "sha256": parked.digest,
         "parked": {"Record": {"Folders": ["x"]}},
     }
+
+
+def two_rejected(folder: Path) -> None:
+    """Make a ledger with two blobs that were rejected."""
+    hour = ledger(folder)
+    with closing(SqliteLedger(folder / "ledger.sqlite")) as store:
+        now = datetime.now(UTC)
+        store.note(STREAM, [blob(name, hour, STREAM) for name in ("one", "two")], [], now)
+        for row in store.rows(STREAM, Window(hour, now)):
+            store.put(rejected(row, now, "the content does not exist (AF20050)"))
+
+
+def test_a_retry_of_one_blob_takes_others_along_or_does_not_say_why(tmp_path: Path) -> None:
+    two_rejected(tmp_path)
+
+    ran = run("ledger", "retry", "--blob", "two", "--config", config(tmp_path))
+
+    assert ran.code == EXIT_OK
+    assert "  two (the content does not exist (AF20050))" in ran.out
+    assert "one" not in ran.out
+    with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
+        due = store.due(STREAM, datetime.now(UTC), 9)
+    assert [row.blob.id for row in due] == ["two"]
+
+
+def test_a_retry_of_a_blob_that_was_not_rejected_passes_for_done(tmp_path: Path) -> None:
+    two_rejected(tmp_path)
+
+    ran = run("ledger", "retry", "--blob", "two", "--blob", "three", "--config", config(tmp_path))
+
+    assert ran.code == EXIT_INPUT
+    assert "--blob: no rejected blob three" in ran.err
+    with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
+        assert store.next_due(STREAM) is None
+
+
+def test_an_export_of_what_was_set_aside_is_open_to_others_or_writes_over_another(
+    tmp_path: Path,
+) -> None:
+    ledger(tmp_path)
+    path = config(tmp_path)
+    parked = Parked("record-1", b'{"Record":{"Folders":["x"]}}')
+    with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
+        store.park(blob("b", datetime.now(UTC), STREAM), parked)
+    file = tmp_path / "parked.jsonl"
+
+    first = run("ledger", "parked", "--export", file, "--config", path)
+    kept = file.read_text(encoding="utf-8")
+    again = run("ledger", "parked", "--export", file, "--config", path)
+
+    assert (first.code, again.code) == (EXIT_OK, EXIT_INPUT)
+    assert "1 parked remainders written" in first.out
+    assert json.loads(kept)["record_id"] == "record-1"
+    assert file.stat().st_mode & 0o077 == 0
+    assert "exists already" in again.err
+    assert file.read_text(encoding="utf-8") == kept

@@ -12,6 +12,7 @@ from core.small_tenant import RULES, read
 from exports.written import lines
 from mailvigil.apps import name_of
 from mailvigil.errors import InputError
+from mailvigil.exports.watch import Unwatched
 from mailvigil.hunt import Hunted, Request, hunt
 from mailvigil.lab import scenario as lab
 from mailvigil.lab.scenario import Scenario
@@ -30,7 +31,7 @@ TENANT = Scenario(
 )
 
 
-class Told:
+class Told(Unwatched):
     """Remembers what the hunt told."""
 
     def __init__(self) -> None:
@@ -86,7 +87,7 @@ def test_the_intruder_is_not_found(hunted: Hunted) -> None:
     assert intrusion.first <= finding.first <= finding.last < intrusion.last
     assert finding.first_alert - finding.first <= timedelta(days=1)
     assert intrusion.caller in finding.why
-    assert "in 5 mailbox(es)" in finding.why
+    assert "in 5 mailboxes;" in finding.why
 
 
 def test_the_foreign_token_or_the_throttled_mailbox_is_not_found(hunted: Hunted) -> None:

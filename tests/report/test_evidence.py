@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from cli.command import KNOWN, NEWCOMER, intruded, read_at
 from exports.written import Record, purview
 from mailvigil.apps import name_of
+from mailvigil.exports.watch import Unwatched
 from mailvigil.hunt import Hunted, Request, hunt
 from mailvigil.reports.evidence import MOST_MAILBOXES, Evidence, Gap, gaps
 from mailvigil.reports.identity import finding_id
@@ -23,10 +24,8 @@ from mailvigil.reports.identity import finding_id
 HOUR = timedelta(hours=1)
 
 
-class Silent:
+class Silent(Unwatched):
     """Progress that nobody looks at."""
-
-    def file(self, name: str, records: int) -> None: ...
 
     def phase(self, name: str, ticks: int) -> None: ...
 

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailvigil.report import visible
+from mailvigil.printable import visible
 from mailvigil.reports.markup import element, in_script, joined
 
 ANY = st.text(alphabet=st.characters(codec=None))

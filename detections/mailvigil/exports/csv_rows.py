@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 from collections import deque
 from collections.abc import Iterator, Sequence
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 
 from mailvigil.exports.layouts import MAX_ROW_BYTES, Broken, CsvLayout, Row, checked
+from mailvigil.exports.watch import UNWATCHED, Watch, opened
 
 DELIMITERS = (",", ";", "\t")
 _RESTARTS = 1_000
@@ -51,14 +53,18 @@ class _Lines:
         self.number -= len(rest)
 
 
-def read_csv_rows(path: Path, layout: CsvLayout) -> Iterator[Row | Broken]:
+def read_csv_rows(
+    path: Path, layout: CsvLayout, watch: Watch = UNWATCHED
+) -> Iterator[Row | Broken]:
     """Yield every row after the header, in order.
 
     After a row that is not CSV, reading starts again on the next physical line, so that a
     stray quote costs no more rows than it must.
     """
     csv.field_size_limit(_FIELD_LIMIT)
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+    with TextIOWrapper(
+        opened(path, watch), encoding="utf-8-sig", errors="surrogateescape", newline=""
+    ) as file:
         for _ in range(layout.skip):
             next(file)
         lines = _Lines(file)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
 
 from mailvigil.exports.layouts import MAX_ROW_BYTES, Broken, Row, checked
+from mailvigil.exports.watch import UNWATCHED, Watch, opened
 
 _FILL_CHARACTERS = 1 << 20
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
@@ -29,9 +31,9 @@ _CLOSE = {"{": "}", "[": "]"}
 _DECODER = json.JSONDecoder()
 
 
-def read_lines(path: Path) -> Iterator[Row | Broken]:
+def read_lines(path: Path, watch: Watch = UNWATCHED) -> Iterator[Row | Broken]:
     """Yield each line that is not blank."""
-    with path.open("rb") as file:
+    with opened(path, watch) as file:
         for number, raw in enumerate(file, start=1):
             encoding = "utf-8-sig" if number == 1 else "utf-8"
             line = raw.decode(encoding, errors="surrogateescape").strip(" \t\r\n")
@@ -39,9 +41,11 @@ def read_lines(path: Path) -> Iterator[Row | Broken]:
                 yield checked(Row(number, (line,)))
 
 
-def read_values(path: Path) -> Iterator[Row | Broken]:
+def read_values(path: Path, watch: Watch = UNWATCHED) -> Iterator[Row | Broken]:
     """Yield each object of all arrays, pages and single values, in order."""
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
+    with TextIOWrapper(
+        opened(path, watch), encoding="utf-8-sig", errors="surrogateescape", newline="\n"
+    ) as file:
         yield from _Cutter(file).values()
 
 

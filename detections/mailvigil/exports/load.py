@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +19,7 @@ from mailvigil.exports.members import Limits, Member, Members
 from mailvigil.exports.outcome import FileRead, LoadReport, Unreadable
 from mailvigil.exports.reading import Job, read_file
 from mailvigil.exports.repeats import RECORD_IDS, drop_repeats
+from mailvigil.exports.watch import UNWATCHED, Watch, measured
 
 __all__ = ["FileRead", "Limits", "LoadReport", "Unreadable", "load"]
 
@@ -31,9 +32,6 @@ FORMS = (
 
 _NAMED_IN_ERROR = 3
 
-Progress = Callable[[str, int], None]
-"""Called with a file's name and 0 before it is read, and with its records after."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Run:
@@ -42,7 +40,7 @@ class _Run:
     strict: bool
     keep: Collection[str] | None
     digests: Digests | None
-    progress: Progress
+    watch: Watch
 
 
 def load(  # noqa: PLR0913 - each option is one of the command line
@@ -55,7 +53,7 @@ def load(  # noqa: PLR0913 - each option is one of the command line
     strict: bool = False,
     keep: Collection[str] | None = None,
     digest: bool = False,
-    progress: Progress | None = None,
+    watch: Watch = UNWATCHED,
 ) -> LoadReport:
     """Load every audit log behind *paths* into the tables of *con*.
 
@@ -69,7 +67,7 @@ def load(  # noqa: PLR0913 - each option is one of the command line
         keep: Columns of M365Activity_CL to fill; the others stay empty, which saves time and
             memory. None fills all. What makes a row a record is always filled.
         digest: Compute the SHA-256 of every file, in a thread of its own.
-        progress: Told of each file.
+        watch: Told how far it is.
 
     Raises:
         InputError: A path does not exist, leads to no audit log or to a damaged archive,
@@ -79,10 +77,12 @@ def load(  # noqa: PLR0913 - each option is one of the command line
     spool = Path(tempfile.mkdtemp(prefix="load", dir=_made(scratch)))
     digests = Digests() if digest else None
     try:
-        members = Members(spool, limits, stdin)
-        told = progress or (lambda _name, _records: None)
-        run = _Run(con, members, strict, keep, digests, told)
-        files, skipped = _read_all(run, paths)
+        members = Members(spool, limits, stdin, watch)
+        run = _Run(con, members, strict, keep, digests, watch)
+        if watch.watched:
+            watch.begin(members.count(paths))
+        with measured(con, watch):
+            files, skipped = _read_all(run, paths)
         sources = digests.all() if digests else ()
     finally:
         if digests:
@@ -123,11 +123,12 @@ def _read_all(run: _Run, paths: Sequence[str]) -> tuple[list[FileRead], list[Unr
 def _read(run: _Run, member: Member) -> FileRead | Unreadable:
     path = member.path
     try:
-        path = to_utf8(member.name, member.path, run.members.spool)
-        job = Job(run.con, member.name, path, form_of(path), run.keep, run.members.spool)
-        run.progress(member.name, 0)
+        path = to_utf8(member.name, member.path, run.members.spool, run.watch)
+        form = form_of(path)
+        job = Job(run.con, member.name, path, form, run.keep, run.members.spool, run.watch)
+        run.watch.file(member.name, 0)
         outcome = read_file(job)
-        run.progress(member.name, outcome.records)
+        run.watch.file(member.name, outcome.records)
     except NotAuditLogError as error:
         if member.explicit:
             raise InputError(member.name, f"no audit log: {error}", f"read are {FORMS}") from error

@@ -12,12 +12,13 @@ import itertools
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from mailvigil.errors import InputError
+from mailvigil.exports.watch import UNWATCHED, Watch
 
 STDIN = "-"
 """The path that stands for standard input."""
@@ -63,11 +64,28 @@ class Member:
     source: Path
 
 
+@dataclass(frozen=True, slots=True)
+class _Unpacked:
+    """What is being unpacked; ``at`` tells how far it is, for who watches."""
+
+    source: IO[bytes]
+    name: str
+    kind: str
+    at: Callable[[], int]
+
+
 class Members:
     """Finds the plain files behind the paths. ``scratch`` is a folder that exists."""
 
-    def __init__(self, scratch: Path, limits: Limits, stdin: BinaryIO | None = None) -> None:
+    def __init__(
+        self,
+        scratch: Path,
+        limits: Limits,
+        stdin: BinaryIO | None = None,
+        watch: Watch = UNWATCHED,
+    ) -> None:
         self._scratch = scratch
+        self._watch = watch
         self._limits = limits
         self._stdin = stdin
         self._numbers = itertools.count(1)
@@ -93,6 +111,14 @@ class Members:
                 name = given if given == STDIN else str(path)
                 member = Member(name, path, given, explicit, given == STDIN, path)
                 yield from self._unpacked(member, _Budget(name, self._limits), 0)
+
+    def count(self, paths: Sequence[str]) -> int:
+        """Return how many files on disk *paths* lead to; standard input is one."""
+        return sum(
+            1 if given == STDIN else sum(1 for _ in self._files(given))
+            for given in paths
+            if given == STDIN or Path(given).exists() or _IN_PATTERN & set(given)
+        )
 
     def spool(self) -> Path:
         """Return a fresh path in the scratch folder."""
@@ -141,8 +167,10 @@ class Members:
 
     def _gunzip(self, member: Member, budget: _Budget, depth: int) -> Iterator[Member]:
         budget.packed(member.path.stat().st_size)
-        with gzip.open(member.path) as source:
-            path = self._write(cast("IO[bytes]", source), member.name, "gzip", budget)
+        self._watch.part(f"unpacking {member.name}", member.path.stat().st_size)
+        with member.path.open("rb") as packed, gzip.open(packed) as source:
+            unpacked = _Unpacked(cast("IO[bytes]", source), member.name, "gzip", packed.tell)
+            path = self._write(unpacked, budget)
         inner = replace(member, path=path, temporary=True)
         yield from self._unpacked(inner, budget, depth + 1)
 
@@ -167,22 +195,24 @@ class Members:
     def _extract(
         self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, budget: _Budget
     ) -> Path:
+        self._watch.part(f"unpacking {name}", info.file_size)
         try:
             with archive.open(info) as source:
-                return self._write(source, name, "zip", budget)
+                return self._write(_Unpacked(source, name, "zip", source.tell), budget)
         except _DAMAGED as error:
             raise _damaged(name, "zip", error) from error
 
-    def _write(self, source: IO[bytes], name: str, kind: str, budget: _Budget) -> Path:
+    def _write(self, unpacked: _Unpacked, budget: _Budget) -> Path:
         path = self.spool()
         try:
             with path.open("wb") as out:
-                while chunk := source.read(_CHUNK_BYTES):
+                while chunk := unpacked.source.read(_CHUNK_BYTES):
                     budget.unpacked(len(chunk))
                     out.write(chunk)
+                    self._watch.at(unpacked.at())
         except _DAMAGED as error:
             path.unlink()
-            raise _damaged(name, kind, error) from error
+            raise _damaged(unpacked.name, unpacked.kind, error) from error
         except InputError:
             path.unlink()
             raise

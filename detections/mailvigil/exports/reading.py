@@ -20,6 +20,7 @@ from mailvigil.exports.forms import Form
 from mailvigil.exports.layouts import ArrayLayout, Broken, CsvLayout, Row
 from mailvigil.exports.outcome import MOST_NAMED, FileRead, Unreadable
 from mailvigil.exports.sources import Rewritten, clean, csv_line, direct, read, rewrite
+from mailvigil.exports.watch import Watch, followed
 
 _NOT_JSON = "not JSON"
 _REASON = re.compile(r"Malformed JSON at byte (\d+) of input: (.+?)\.\s")
@@ -37,6 +38,7 @@ class Job:
     form: Form
     keep: Collection[str] | None
     spool: Callable[[], Path]
+    watch: Watch
 
 
 class _DoAgainError(Exception):
@@ -61,7 +63,7 @@ def _read_file(job: Job) -> FileRead:
     source = direct(_plain_path(job), job.form.layout, job.form.items.cells)
     if source:
         try:
-            return _load(job, source, partial(_name_direct, job))
+            return _load(job, source, job.path, partial(_name_direct, job))
         except (_DoAgainError, duckdb.InvalidInputException):
             pass  # the table is as before
     return _by_hand(job)
@@ -79,8 +81,9 @@ def _plain_path(job: Job) -> Path:
 def _by_hand(job: Job) -> FileRead:
     target = job.spool()
     try:
-        done = rewrite(job.path, job.form.layout, job.form.items.cells, target)
-        loaded = _load(job, done.sql, partial(_name_rewritten, job, target, done))
+        job.watch.part(f"reading {job.name}", job.path.stat().st_size)
+        done = rewrite(job.path, job.form.layout, job.form.items.cells, target, job.watch)
+        loaded = _load(job, done.sql, target, partial(_name_rewritten, job, target, done))
     finally:
         target.unlink(missing_ok=True)
     broken = [Unreadable(job.name, row.line, row.why) for row in done.broken]
@@ -92,11 +95,15 @@ def _by_hand(job: Job) -> FileRead:
     )
 
 
-def _load(job: Job, source: str, name_bad: _NameBad) -> FileRead:
+def _load(job: Job, source: str, path: Path, name_bad: _NameBad) -> FileRead:
+    """Load what *source* selects from the file *path*."""
     items = job.form.items
+    size = path.stat().st_size
+    job.watch.part(f"loading {job.name}", size)
     with _transaction(job.con):
         last = _number(job.con, f'SELECT coalesce(max(rowid), -1) FROM "{items.table}"')
-        inserted = _number(job.con, items.insert(source, job.keep))
+        with followed(job.con, size, job.watch):
+            inserted = _number(job.con, items.insert(source, job.keep))
         bad = _bad_rows(job, last) if inserted else []
         named = name_bad(bad[:MOST_NAMED], inserted) if bad else []
     if bad:

@@ -24,6 +24,7 @@ from mailvigil.exports.layouts import (
     TablesLayout,
 )
 from mailvigil.exports.outcome import MOST_NAMED
+from mailvigil.exports.watch import UNWATCHED, Watch
 
 _BUFFER_BYTES = 2 * MAX_ROW_BYTES
 _NO_SUCH_CHARACTER = "\x01"
@@ -58,14 +59,16 @@ def direct(path: Path, layout: Layout, cells: Sequence[int]) -> str | None:
     return None
 
 
-def rewrite(path: Path, layout: Layout, cells: Sequence[int], target: Path) -> Rewritten:
+def rewrite(
+    path: Path, layout: Layout, cells: Sequence[int], target: Path, watch: Watch = UNWATCHED
+) -> Rewritten:
     """Read *path* by hand and write the *cells* of all readable rows to *target* as CSV."""
     lines: array[int] = array("q")
     broken: list[Broken] = []
     count = 0
     with target.open("w", encoding="utf-8", newline="") as out:
         out.write(csv_line([f"t{at}" for at in range(len(cells))]))
-        for row in read(path, layout):
+        for row in read(path, layout, watch):
             if isinstance(row, Row):
                 out.write(csv_line([row.cells[cell] for cell in cells]))
                 lines.append(row.line)
@@ -87,15 +90,15 @@ def clean(path: Path, width: int) -> str:
     return _csv(path, range(width), CsvLayout(",", 0, header))
 
 
-def read(path: Path, layout: Layout) -> Iterator[Row | Broken]:
+def read(path: Path, layout: Layout, watch: Watch = UNWATCHED) -> Iterator[Row | Broken]:
     """Read *path* by hand, row after row."""
     if isinstance(layout, CsvLayout):
-        return read_csv_rows(path, layout)
+        return read_csv_rows(path, layout, watch)
     if isinstance(layout, LinesLayout):
-        return read_lines(path)
+        return read_lines(path, watch)
     if isinstance(layout, TablesLayout):
         return read_tables(path, layout)
-    return read_values(path)
+    return read_values(path, watch)
 
 
 def _csv(path: Path, cells: Sequence[int], layout: CsvLayout) -> str:

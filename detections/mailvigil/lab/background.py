@@ -39,7 +39,7 @@ def of_tenant(tenant: Tenant, midnight: datetime, dice: Dice) -> Iterator[Timed]
     for _ in range(SETTINGS_A_DAY):
         at = midnight + timedelta(seconds=dice.below(86_000))
         mailbox = dice.pick(tenant.mailboxes)
-        yield at, _setting(tenant, mailbox, at, dice)
+        yield at, setting(tenant, mailbox, at, dice)
 
 
 def _opening(
@@ -128,9 +128,10 @@ def _item(mailbox: Mailbox, at: datetime, folder: int, dice: Dice) -> dict[str, 
 SUBJECTS = ("Minutes", "RE: offer", "Travel in July", "Invoice 4711", "Draft agenda", "FW: photos")
 
 
-def _sent(
+def sent(
     tenant: Tenant, mailbox: Mailbox, at: datetime, session: str, dice: Dice
 ) -> dict[str, object]:
+    """Return the record of a message that *mailbox*'s owner sent at *at* (UTC)."""
     return {
         **_mailbox_record(tenant, mailbox, at, "Send", 2, dice),
         "SessionId": session,
@@ -190,7 +191,40 @@ def _opened(
     }
 
 
-def _setting(tenant: Tenant, mailbox: Mailbox, at: datetime, dice: Dice) -> dict[str, object]:
+def licence_removed(
+    tenant: Tenant, mailbox: Mailbox, at: datetime, dice: Dice
+) -> dict[str, object]:
+    """Return the record of a licence that an administrator took from *mailbox*'s owner.
+
+    Its values follow Microsoft's documentation: no public record of it was there to look at.
+    """
+    return {
+        **_opening(tenant, at, "Update user.", 8, dice),
+        "ResultStatus": "Success",
+        "UserKey": "10032000ADMIN@contoso.example",
+        "UserType": 0,
+        "Workload": "AzureActiveDirectory",
+        "ClientIP": "192.0.2.9",
+        "ObjectId": mailbox.upn,
+        "UserId": ADMIN,
+        "AzureActiveDirectoryEventType": 1,
+        "ExtendedProperties": [],
+        "ModifiedProperties": [
+            {
+                "Name": "AssignedLicense",
+                "OldValue": '["[SkuName=SPE_E5, DisabledPlans=[]]"]',
+                "NewValue": "[]",
+            },
+            {"Name": "Included Updated Properties", "OldValue": "", "NewValue": "AssignedLicense"},
+        ],
+    }
+
+
+ADMIN = "admin@contoso.example"
+
+
+def setting(tenant: Tenant, mailbox: Mailbox, at: datetime, dice: Dice) -> dict[str, object]:
+    """Return the record of a setting that the service changed by itself at *at* (UTC)."""
     return {
         **_opening(tenant, at, "Set-Mailbox", 1, dice),
         "ResultStatus": "True",
@@ -214,4 +248,4 @@ def _setting(tenant: Tenant, mailbox: Mailbox, at: datetime, dice: Dice) -> dict
 
 _Kind = Callable[[Tenant, Mailbox, datetime, str, Dice], dict[str, object]]
 
-_KINDS: tuple[_Kind, ...] = (_sent, _sent, _moved, _moved, _deleted, _opened, _opened, _signed_in)
+_KINDS: tuple[_Kind, ...] = (sent, sent, _moved, _moved, _deleted, _opened, _opened, _signed_in)

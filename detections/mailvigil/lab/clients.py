@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 GRAPH = "00000003-0000-0000-c000-000000000000"
@@ -160,3 +160,8 @@ PERSONAL = (OWA_BEFORE, OUTLOOK_SYNC, OUTLOOK_BIND, PHONE, IPHONE, GALAXY, MAC, 
 
 PHONES = (PHONE, IPHONE, GALAXY)
 """What a new phone brings."""
+
+MIGRATION = replace(ARCHIVE, name="migration", app_id="3f6a9d20-7c14-4b85-9e3b-d85a20c7f613")
+"""Made up: the tool that moves mailboxes, app-only; approved before it is used."""
+BILLING = replace(ARCHIVE, name="billing", app_id="a9e15c37-2d80-4f6b-b1c4-60e7d3f8a521")
+"""Made up: the job that collects invoices at the end of a month, app-only, approved."""

@@ -15,7 +15,7 @@ import altair as alt
 
 from mailvigil.findings import Finding
 from mailvigil.hunt import Hunted
-from mailvigil.report import visible
+from mailvigil.printable import visible
 from mailvigil.reports.evidence import Evidence
 from mailvigil.reports.wording import caller_name, minute
 from mailvigil.rules import SEVERITIES

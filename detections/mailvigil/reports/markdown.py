@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from mailvigil.findings import Finding, display_name
 from mailvigil.hunt import Hunted
-from mailvigil.report import visible
+from mailvigil.printable import visible
 from mailvigil.reports.context import Context
 from mailvigil.reports.evidence import Evidence, Record
 from mailvigil.reports.identity import finding_id

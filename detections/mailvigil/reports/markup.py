@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from html import escape
 
-from mailvigil.report import visible
+from mailvigil.printable import visible
 
 _VOID = frozenset({"meta", "input", "br"})
 _IN_SCRIPT = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mailvigil.findings import Finding, display_name
-from mailvigil.report import visible
+from mailvigil.printable import visible
 from mailvigil.reports.evidence import Evidence, Record
 from mailvigil.reports.identity import finding_id
 from mailvigil.reports.wording import minute

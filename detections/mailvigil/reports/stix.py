@@ -16,7 +16,7 @@ from stix2.base import _STIXBase
 
 from mailvigil.findings import Finding, display_name
 from mailvigil.hunt import Hunted
-from mailvigil.report import visible
+from mailvigil.printable import visible
 from mailvigil.reports.identity import NAMESPACE, finding_id
 from mailvigil.rules import Rule
 

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from mailvigil.findings import Finding, display_name
 from mailvigil.hunt import Hunted
-from mailvigil.report import defused
+from mailvigil.printable import defused
 from mailvigil.reports.evidence import Evidence, Record
 from mailvigil.reports.identity import finding_id
 

@@ -1,0 +1,1 @@
+"""The content in the forms that Microsoft Sentinel imports, and what Sentinel allows."""

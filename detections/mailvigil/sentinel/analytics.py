@@ -1,0 +1,316 @@
+"""A rule as an analytics rule of Sentinel, and its form in YAML.
+
+The query is the compiled one with up to two lines more. Rows that are no alert ("insufficient
+baseline") are left out, because Sentinel alerts on every row. And columns are added:
+``MailvigilRule`` tells the rule from the alert, however it was deployed; ``AlertText`` is the
+alert's text filled in, where it names more columns than Sentinel fills in.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+from mailvigil.attack import tactics_of, techniques_of
+from mailvigil.findings import INSUFFICIENT
+from mailvigil.rules import Entity, Rule, duration
+
+RULE_COLUMN = "MailvigilRule"
+NAME_COLUMN, TEXT_COLUMN = "AlertTitle", "AlertText"
+
+MAX_PARAMETERS = 3
+"""https://learn.microsoft.com/azure/sentinel/customize-alert-details: columns that the format of
+an alert's name, and that of its description, may name."""
+
+FREQUENCY = "1h"
+"""How often a rule runs that does not say it: the shortest that a period of two days or more may
+have."""
+
+DETAILS = (
+    "Verdict",
+    "FirstSeen",
+    "LastSeen",
+    "Records",
+    "OperationCount",
+    "MailboxCount",
+    "HistoryDays",
+    "Callers",
+    "Protocols",
+    "Mailboxes",
+    "Users",
+    "Addresses",
+    "Sessions",
+)
+"""Columns that an alert of a rule without details of its own carries, where the query has them."""
+
+_COMPUTED = {"CallerName": "Caller"}
+"""Words of a ``why`` that the hunt fills in, and the column that stands for them here."""
+
+_PARAMETER = re.compile(r"\{\{(.*?)\}\}")
+_UNIT = {"d": "P{}D", "h": "PT{}H", "m": "PT{}M"}
+_ISO = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analytic:
+    """One analytics rule. ``frequency`` and ``period`` are KQL durations, empty when NRT.
+
+    ``details`` are the custom details, key and column. ``alert_name`` and ``alert_description``
+    have columns in ``{{}}``.
+    """
+
+    name: str
+    id: str
+    title: str
+    description: str
+    severity: str
+    version: str
+    kind: str
+    query: str
+    frequency: str
+    period: str
+    tactics: tuple[str, ...]
+    techniques: tuple[str, ...]
+    sources: tuple[str, ...]
+    entities: tuple[Entity, ...]
+    details: tuple[tuple[str, str], ...]
+    alert_name: str
+    alert_description: str
+
+    @classmethod
+    def of(cls, rule: Rule, kql: str, columns: Collection[str]) -> Analytic:
+        """Return *rule* with its compiled *kql*, whose result has these *columns*."""
+        schedule = _schedule(rule)
+        name, text = _alert_name(rule), alert_text(rule)
+        return cls(
+            name=rule.name,
+            id=rule.id,
+            title=rule.title,
+            description=" ".join(rule.description.split()),
+            severity=rule.severity,
+            version=rule.version,
+            kind=schedule[0],
+            query=_query(rule, kql, name, text),
+            frequency=schedule[1],
+            period=schedule[2],
+            tactics=tuple(dict.fromkeys(t.sentinel for t in tactics_of(rule.tags))),
+            techniques=techniques_of(rule.tags),
+            sources=tuple(dict.fromkeys((*rule.sources, *rule.needs))),
+            entities=rule.entities,
+            details=((RULE_COLUMN, RULE_COLUMN), *_details(rule, columns)),
+            alert_name=_format(name, NAME_COLUMN),
+            alert_description=_format(text, TEXT_COLUMN),
+        )
+
+    @classmethod
+    def from_yaml(cls, name: str, data: Mapping[str, Any]) -> Analytic:
+        """Read what :meth:`as_yaml` wrote.
+
+        Raises:
+            KeyError, TypeError, AttributeError: It is not of that form.
+
+        """
+        override = data["alertDetailsOverride"]
+        kinds = (kind for c in data["requiredDataConnectors"] for kind in c["dataTypes"])
+        return cls(
+            name=name,
+            id=data["id"],
+            title=data["name"],
+            description=data["description"].strip(),
+            severity=data["severity"],
+            version=data["version"],
+            kind=data["kind"],
+            query=data["query"],
+            frequency=data.get("queryFrequency", ""),
+            period=data.get("queryPeriod", ""),
+            tactics=tuple(data["tactics"]),
+            techniques=tuple(data["relevantTechniques"]),
+            sources=tuple(dict.fromkeys(str(kind).partition(" ")[0] for kind in kinds)),
+            entities=tuple(
+                Entity(mapping["entityType"], field["identifier"], field["columnName"])
+                for mapping in data["entityMappings"]
+                for field in mapping["fieldMappings"]
+            ),
+            details=tuple(data["customDetails"].items()),
+            alert_name=override["alertDisplayNameFormat"],
+            alert_description=override["alertDescriptionFormat"],
+        )
+
+    def as_yaml(self) -> dict[str, object]:
+        """Return the rule in Sentinel's YAML form, the version last as its guide asks."""
+        when: dict[str, object] = {}
+        if self.kind == "Scheduled":
+            when = {"queryFrequency": self.frequency, "queryPeriod": self.period}
+            when |= {"triggerOperator": "gt", "triggerThreshold": 0}
+        return {
+            "id": self.id,
+            "name": self.title,
+            "kind": self.kind,
+            "description": self.description,
+            "severity": self.severity,
+            "status": "Available",
+            "requiredDataConnectors": connectors(self.sources),
+            **when,
+            "tactics": list(self.tactics),
+            "relevantTechniques": list(self.techniques),
+            "query": self.query,
+            "entityMappings": entity_mappings(self.entities),
+            "customDetails": dict(self.details),
+            "alertDetailsOverride": self.override(),
+            "eventGroupingSettings": {"aggregationKind": "AlertPerResult"},
+            "incidentConfiguration": self.incident("1d"),
+            "version": self.version,
+        }
+
+    def override(self) -> dict[str, str]:
+        """Return what stands in an alert in place of the rule's name and description."""
+        return {
+            "alertDisplayNameFormat": self.alert_name,
+            "alertDescriptionFormat": self.alert_description,
+        }
+
+    def incident(self, lookback: str) -> dict[str, object]:
+        """Return how alerts become incidents: those with the same entities, within a day, are one.
+
+        A scheduled rule finds the same row again with every run until its window has passed.
+        """
+        grouping = {
+            "enabled": True,
+            "reopenClosedIncident": False,
+            "lookbackDuration": lookback,
+            "matchingMethod": "AllEntities",
+            "groupByEntities": [],
+            "groupByAlertDetails": [],
+            "groupByCustomDetails": [],
+        }
+        return {"createIncident": True, "groupingConfiguration": grouping}
+
+
+def connectors(sources: Iterable[str]) -> list[dict[str, object]]:
+    """Return the data connectors of the tables *sources*, those that Microsoft has one for."""
+    found: dict[str, list[str]] = {}
+    for source in sources:
+        row = service()["connectors"].get(source)
+        if row:
+            found.setdefault(row["connectorId"], []).append(row["dataType"])
+    return [{"connectorId": name, "dataTypes": types} for name, types in found.items()]
+
+
+def entity_mappings(entities: Iterable[Entity]) -> list[dict[str, object]]:
+    """Return *entities* as Sentinel maps them: identifiers of one entity stand together.
+
+    Entries of one type that follow each other are one entity, until an identifier comes twice.
+    """
+    groups: list[list[Entity]] = []
+    for entity in entities:
+        last = groups[-1] if groups else []
+        same = last and last[0].type == entity.type
+        if same and entity.identifier not in {other.identifier for other in last}:
+            last.append(entity)
+        else:
+            groups.append([entity])
+    return [
+        {
+            "entityType": group[0].type,
+            "fieldMappings": [
+                {"identifier": one.identifier, "columnName": one.column} for one in group
+            ],
+        }
+        for group in groups
+    ]
+
+
+def alerts_only(kql: str) -> str:
+    """Return *kql* without the rows that are no alert, as the service alerts on every row."""
+    if f"'{INSUFFICIENT}'" not in kql:
+        return kql
+    return kql.rstrip("\n") + f"\n| where Verdict != '{INSUFFICIENT}'\n"
+
+
+def iso_duration(text: str) -> str:
+    """Return a KQL duration such as ``14d`` as ISO 8601: ``P14D``."""
+    duration(text)
+    return _UNIT[text[-1]].format(text[:-1])
+
+
+def minutes_of(iso: object) -> int | None:
+    """Return an ISO 8601 duration of days, hours and minutes in minutes, or None."""
+    found = _ISO.fullmatch(str(iso))
+    if not found or not any(found.groups()):
+        return None
+    days, hours, minutes = (int(part or 0) for part in found.groups())
+    return (days * 24 + hours) * 60 + minutes
+
+
+def alert_text(rule: Rule) -> str:
+    """Return what the rule says, else its ``why`` with columns in Sentinel's way."""
+    return rule.alert_description or Template.pattern.sub(_as_parameter, rule.why)
+
+
+@cache
+def service() -> Mapping[str, Any]:
+    """Return what is known of the service as data: connectors by table, entity types."""
+    data: Mapping[str, Any] = json.loads(
+        (files("mailvigil.sentinel") / "service.json").read_text(encoding="utf-8")
+    )
+    return data
+
+
+def _query(rule: Rule, kql: str, *texts: str) -> str:
+    lines = [alerts_only(kql).rstrip("\n")]
+    columns = [f"{RULE_COLUMN} = '{rule.name}'"]
+    columns += [
+        f"{column} = {_filled_in(text)}"
+        for text, column in zip(texts, (NAME_COLUMN, TEXT_COLUMN), strict=True)
+        if _is_long(text)
+    ]
+    return "\n".join([*lines, f"| extend {', '.join(columns)}"]) + "\n"
+
+
+def _schedule(rule: Rule) -> tuple[str, str, str]:
+    """Return kind, frequency and period; a rule that says none runs hourly over its windows."""
+    if rule.schedule is not None:
+        return rule.schedule.kind, rule.schedule.frequency, rule.schedule.period
+    windows = [rule.within, *([rule.first_seen.baseline] if rule.first_seen else [])]
+    return "Scheduled", FREQUENCY, max(windows, key=duration)
+
+
+def _details(rule: Rule, columns: Collection[str]) -> tuple[tuple[str, str], ...]:
+    return rule.details or tuple((name, name) for name in DETAILS if name in columns)
+
+
+def _alert_name(rule: Rule) -> str:
+    """Return what the rule says, else its title with the first entity's column."""
+    column = rule.entities[0].column if rule.entities else ""
+    return rule.alert_name or (f"{rule.title}: {{{{{column}}}}}" if column else rule.title)
+
+
+def _as_parameter(found: re.Match[str]) -> str:
+    name = found["named"] or found["braced"] or ""
+    return f"{{{{{_COMPUTED.get(name, name)}}}}}"
+
+
+def _format(text: str, column: str) -> str:
+    return f"{{{{{column}}}}}" if _is_long(text) else text
+
+
+def _is_long(text: str) -> bool:
+    return len(_PARAMETER.findall(text)) > MAX_PARAMETERS
+
+
+def _filled_in(text: str) -> str:
+    """Return *text* as a KQL expression that fills in its ``{{Column}}`` words."""
+    parts = _PARAMETER.split(text)
+    words = [_literal(part) if n % 2 == 0 else f"tostring({part})" for n, part in enumerate(parts)]
+    return f"strcat({', '.join(word for word in words if word != _literal(''))})"
+
+
+def _literal(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
