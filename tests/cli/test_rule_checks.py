@@ -230,8 +230,8 @@ def test_a_rule_about_another_log_reads_the_audit_log(
     problems: list[str],
 ) -> None:
     assert (
-        "sigma/rules/mail_access/odd_log.yml: log source m365/exchange is not the unified audit log "
-        "(only product: m365, service: audit has the fields of its records)" in problems
+        "sigma/rules/mail_access/odd_log.yml: log source m365/exchange is not the unified "
+        "audit log (only product: m365, service: audit has the fields of its records)" in problems
     )
 
 
