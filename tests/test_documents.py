@@ -25,7 +25,7 @@ KINDS = {"console", "csv", "http", "json", "kql", "kusto", "powershell", "sql", 
 """What a block may be: a command in one of another kind would never be tried."""
 
 PARSED = ("collect", "doctor", "ledger", "lab", "rules check", "rules compile", "rules mutate",
-          "rules test")  # fmt: skip
+          "rules test", "rules diff", "rules lock", "rules docs", "backtest", "function")  # fmt: skip
 CONVERTED = "sigma convert "
 
 
