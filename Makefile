@@ -22,7 +22,7 @@ PROJECT := pyproject.toml uv.lock hatch_build.py .python-version
 set_up_here = $(shell test "$$(cat $(1)/.ready 2>/dev/null)" = "$$(pwd)" \
 	&& $(1)/bin/python -I -c '' 2>/dev/null || echo FORCE)
 
-.PHONY: help demo test test-fast test-oldest proof check format bench wheel clean FORCE
+.PHONY: help demo test test-fast test-oldest proof check format bench wheel package clean FORCE
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,7 @@ check: .venv/.ready node_modules/.ready ## Lint, format, types, locks, rules and
 	$(PYTHON) -m mypy
 	.ci/uv lock --check
 	$(PYTHON) .ci/check_locks.py
+	.ci/requirements --check
 	$(PYTHON) -m mailvigil rules check
 	$(PYTHON) -m mailvigil rules compile --check
 	$(PYTHON) -m mailvigil rules docs --check
@@ -61,6 +62,10 @@ bench: .venv/.bench ## Measure speed and memory; writes bench/results.md
 
 wheel: .venv/.ready node_modules/.ready ## Build the wheel into dist/
 	$(PYTHON) -m hatchling build --target wheel --directory dist
+
+package: .venv/.ready ## Build the Function app's zip into dist/
+	@.ci/requirements --check
+	$(PYTHON) -m mailvigil function package --out dist/mailvigil-function.zip
 
 clean: ## Remove all that these targets made
 	rm -rf .venv .tools node_modules dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -16,6 +16,8 @@ CHART_FILES = (
     "vega-lite/build/vega-lite.min.js",
     "vega-embed/build/vega-embed.min.js",
 )
+FUNCTION = Path("connector")
+FUNCTION_FILES = ("function_app.py", "host.json", "requirements.txt")
 NOTICES = "THIRD_PARTY_NOTICES.txt"
 
 
@@ -35,6 +37,11 @@ def charts(root: Path) -> dict[str, str]:
     return _all({root / CHARTS / name: f"mailvigil/vega/{Path(name).name}" for name in CHART_FILES})
 
 
+def function_app(root: Path) -> dict[str, str]:
+    """Map what the Function app has beside its package to their places."""
+    return {str(root / FUNCTION / name): f"mailvigil/function/{name}" for name in FUNCTION_FILES}
+
+
 def _all(files: dict[Path, str]) -> dict[str, str]:
     """Return the files, or nothing if one is missing."""
     there = all(path.is_file() for path in files)
@@ -49,4 +56,6 @@ class ContentHook(BuildHookInterface[Any]):
         if version == "editable":
             return
         root = Path(self.root)
-        build_data["force_include"] |= content(root) | parser(root) | charts(root)
+        build_data["force_include"] |= (
+            content(root) | function_app(root) | parser(root) | charts(root)
+        )

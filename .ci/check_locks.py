@@ -8,15 +8,15 @@ from pathlib import Path
 
 ALLOWED = frozenset({"pypi.org", "files.pythonhosted.org", "registry.npmjs.org"})
 LOCKS = ("uv.lock", "package-lock.json")
-ASKED_FOR_MONEY = re.compile(r'"funding": (\{[^}]*\}|\[[^\]]*\]|"[^"]*")')
-"""npm notes there where a package's authors take donations; nothing is fetched from it."""
+NOT_FETCHED = re.compile(r'"funding": (\{[^}]*\}|\[[^\]]*\]|"[^"]*")|"license": "[^"]*"')
+"""Where npm notes who takes donations and under what licence; nothing is fetched from there."""
 
 HOST = re.compile(r"[a-z][a-z0-9+.-]*://(?:[^/\s\"'@]*@)?([^/\s\"'?#]+)", re.IGNORECASE)
 
 
 def strange_hosts(text: str) -> set[str]:
     """Return the hosts of the URLs in ``text`` that are not allowed, ports included."""
-    fetched = ASKED_FOR_MONEY.sub("", text)
+    fetched = NOT_FETCHED.sub("", text)
     return {host.lower() for host in HOST.findall(fetched)} - ALLOWED
 
 

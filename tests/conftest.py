@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from connector.azurite import Azurite, azurite
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 REAL_DATA = CHECKOUT.parent / "shared" / "data" / "real"
@@ -27,3 +30,10 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip("no real audit logs beside this checkout")
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """Return an empty storage account: tables, queues and blobs."""
+    with azurite(tmp_path_factory.mktemp("azurite")) as running:
+        yield running

@@ -21,7 +21,7 @@ from mailvigil.cli import parser
 CHECKOUT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("**/*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-KINDS = {"console", "csv", "http", "json", "kql", "powershell", "sql", "text", "yaml"}
+KINDS = {"console", "csv", "http", "json", "kql", "kusto", "powershell", "sql", "text", "yaml"}
 """What a block may be: a command in one of another kind would never be tried."""
 
 PARSED = ("collect", "doctor", "ledger", "lab", "rules check", "rules compile", "rules mutate",

@@ -1,4 +1,4 @@
-"""Build the connector from its settings. The only module that makes Azure clients."""
+"""Build the connector from its settings: the one place that makes its clients and credentials."""
 
 from __future__ import annotations
 

@@ -237,6 +237,26 @@ class Collector:
             whole.add(report)
         return whole
 
+    def list_pass(self) -> PassReport:
+        """List every due window and deliver nothing: that is left to others.
+
+        Raises:
+            LedgerError: The ledger cannot be used.
+
+        """
+        self.renew()
+        firsts = self._begin()
+
+        def work(source: Source) -> PassReport:
+            report = PassReport()
+            self._list(source, firsts, report)
+            return report
+
+        whole = PassReport()
+        for report in self.crew(work, self.sources):
+            whole.add(report)
+        return whole
+
     def apart(self) -> Sequence[Collector]:
         """Return a collector for each tenant, with the same ledger and lease.
 
@@ -245,9 +265,10 @@ class Collector:
         return [replace(self, sources=(source,)) for source in self.sources]
 
     def renew(self) -> None:
-        """Take or renew the lease."""
+        """Take or renew the lease. Without an owner there is none: several may list at once."""
         now = self.clock()
-        self.store.hold(self.owner, now, now + LEASE)
+        if self.owner:
+            self.store.hold(self.owner, now, now + LEASE)
 
     def next_due(self) -> datetime | None:
         """Return when the next listed blob may be tried, or None if none is left."""

@@ -16,6 +16,7 @@ _TEXTS = ("cloud", "ledger", "since", "profile")
 _CREDENTIAL = ("kind", "client_id", "secret", "certificate", "token_file")
 _SINK = ("kind", "endpoint", "dcr", "stream", "file", "folder")
 _FILTER = ("workload", "operation", "record_type")
+_CLOUD = ("login", "feed", "feed_audience", "ingestion_audience", "ca")
 
 
 def _names(part: str, keys: tuple[str, ...]) -> dict[str, str]:
@@ -26,6 +27,7 @@ def _names(part: str, keys: tuple[str, ...]) -> dict[str, str]:
 _TOP = _names("", (*_TEXTS, "workers", "tenants", "content_types"))
 _PARTS = {
     "credential": _names("credential_", _CREDENTIAL),
+    "cloud": _names("cloud_", _CLOUD),
     "sink": _names("sink_", _SINK),
     "include": _names("include_", _FILTER),
     "exclude": _names("exclude_", _FILTER),
@@ -38,7 +40,8 @@ def from_environment(environ: Mapping[str, str]) -> Data:
     """Return what the variables of ``NAMES`` say; an empty one says nothing.
 
     Lists are separated by commas. All tenants share one list of content types and one
-    credential; tenants that differ need the settings file.
+    credential; tenants that differ need the settings file. A cloud is a name or, for another one,
+    its addresses.
 
     Raises:
         ConfigError: A variable with the prefix is none of ``NAMES``, or one says something
@@ -53,6 +56,8 @@ def from_environment(environ: Mapping[str, str]) -> Data:
     parts = {part: _values(given, names) for part, names in _PARTS.items()}
     if "tenants" not in top and (parts["credential"] or "content_types" in top):
         problems.append(f"{_TOP['tenants']}: missing, but its credential or content types are set")
+    if "cloud" in top and parts["cloud"]:
+        problems.append(f"{_TOP['cloud']}: set, and so are addresses of a cloud (give one of them)")
     if problems:
         raise ConfigError(problems)
     return {**_plain(top), **_tenants(top, parts["credential"]), **_others(parts)}
@@ -97,7 +102,8 @@ def _others(parts: Mapping[str, Mapping[str, str]]) -> Data:
         for part in ("include", "exclude")
         if parts[part]
     }
-    return {**filters, **({"sink": parts["sink"]} if parts["sink"] else {})}
+    mappings = {part: parts[part] for part in ("cloud", "sink") if parts[part]}
+    return {**filters, **mappings}
 
 
 def _listed(text: str) -> list[str]:

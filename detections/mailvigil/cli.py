@@ -13,7 +13,7 @@ from typing import BinaryIO, TextIO
 
 from audit_feed.errors import AuditFeedError
 from mailvigil.errors import InputError, MailvigilError
-from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED
+from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_NO_ROOM
 from mailvigil.printable import visible
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "collect": ("collect_commands", "move audit records to where you want them"),
     "doctor": ("collect_commands", "look for what keeps a collector from working"),
     "ledger": ("ledger_commands", "say for any hour whether it is complete"),
+    "function": ("function_package", "deploy the collector as an Azure Function app"),
     "completion": ("completion_command", "print what makes a shell complete this command"),
 }
 """Each command with the module that adds it, and its line of help.
@@ -47,6 +48,10 @@ With NO_COLOR set, nothing is printed in colour.
 """
 
 
+NO_THREAD = "can't start new thread"
+"""What Python says when the system gives no thread, in a RuntimeError like any other."""
+
+
 def main(argv: Sequence[str], stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     """Run one command and return the process's exit code (see ``exit_codes``)."""
     args = parser(_command(argv)).parse_args(argv, argparse.Namespace(argv=tuple(argv)))
@@ -62,6 +67,14 @@ def main(argv: Sequence[str], stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
         for line in str(error).splitlines():
             print(visible(line), file=err)
         return EXIT_FAILED
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or str(error) == NO_THREAD):
+            raise
+        what = NO_THREAD if isinstance(error, RuntimeError) else "out of memory"
+        print(
+            f"mailvigil: {what} (raise the limit: ulimit -v, ulimit -u, the container's)", file=err
+        )
+        return EXIT_NO_ROOM
     return code
 
 

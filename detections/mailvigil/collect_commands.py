@@ -26,6 +26,7 @@ from mailvigil import collect_settings
 from mailvigil.arguments import examples, short_length
 from mailvigil.collect_settings import add_config, add_overrides
 from mailvigil.doctor import examine
+from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 from mailvigil.signals import heard
 from mailvigil.sinks import DuckdbSink, JsonlSink
@@ -37,6 +38,11 @@ RELIST = timedelta(seconds=2)
 
 PATIENCE = timedelta(minutes=10)
 """How long ``--once`` goes on with blobs that fail, before it leaves them to the next run."""
+
+LEAST_ADDRESSES = 2**30
+LEAST_ADDRESSES_DUCKDB = 2**31
+"""Bytes of address space: the threads' stacks and the libraries take it without using it. Seen
+to do on two cores; with 700 MB, for DuckDB with 1 GiB, the process was ended."""
 
 RENEW_SECONDS = 30
 GRACE_SECONDS = 8
@@ -70,22 +76,67 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _collect(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     settings = collect_settings.settings(args, err)
     logging.basicConfig(stream=err, level=logging.ERROR, format="%(levelname)s %(message)s")
-    stop = Event()
+    poll = None if args.once else args.poll
+    return collect(Job(settings, collect_settings.folder(args), poll, start=args.start), out, err)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to collect. Sinks in files start from *folder*; without *poll* it ends when done."""
+
+    settings: Settings
+    folder: Path
+    poll: timedelta | None = None
+    start: bool = False
+
+
+def collect(job: Job, out: TextIO, err: TextIO) -> int:
+    """Collect, tell what was done, and return the exit code.
+
+    Raises:
+        AuditFeedError: The ledger or a credential cannot be used.
+
+    """
+    settings, stop = job.settings, Event()
+    check_room(settings.sink.kind)
     with ExitStack() as stack:
         store = SqliteLedger(settings.ledger)
         stack.callback(store.close)
-        sinks = stack.enter_context(_sinks(settings, collect_settings.folder(args), stop))
+        sinks = stack.enter_context(_sinks(settings, job.folder, stop))
         saving = Saving()
         collector = app.collector(settings, store, sinks.records, stop, saving)
-        if args.start:
+        if job.start:
             _start(settings, err)
         stack.enter_context(heard(stop, GRACE_SECONDS))
         stack.enter_context(_renewing(collector, err))
         tell = _Tell(sinks.health, out, err)
-        code = _once(_run(collector, tell)) if args.once else _follow(collector, tell, args.poll)
+        code = _follow(collector, tell, job.poll) if job.poll else _once(_run(collector, tell))
         if settings.profile == "lean":
             print(f"the lean profile left out {saving.left_out:,} bytes", file=out)
         return code
+
+
+def check_room(sink: str) -> None:
+    """Refuse an address space in which a thread for this kind of *sink* cannot be started.
+
+    The C library then ends the process by itself, without a word of ours.
+
+    Raises:
+        InputError: The limit is below what was seen to do.
+
+    """
+    try:
+        import resource  # noqa: PLC0415 - not there on Windows
+    except ImportError:
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    least = LEAST_ADDRESSES_DUCKDB if sink == "duckdb" else LEAST_ADDRESSES
+    if limit != resource.RLIM_INFINITY and limit < least:
+        raise InputError(
+            "collect",
+            f"the address space is limited to {limit // 2**20:,} MB, too little for its threads",
+            f"ulimit -v at least {least // 2**10}; to limit memory, ulimit -d",
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mailvigil.apps import first_party_ids, name_of
+from mailvigil.demo_collect import Collected, collect_from_a_lab
 from mailvigil.errors import InputError
 from mailvigil.findings import Finding, display_name
 from mailvigil.hunt import Hunted, Progress, Request, hunt
@@ -23,7 +24,6 @@ from mailvigil.lab.scenario import (
     intrusion_facts,
     records,
     write_approved_csv,
-    write_purview_csv,
 )
 from mailvigil.printable import counted
 from mailvigil.report import print_table
@@ -41,23 +41,27 @@ def run_demo(
     scenario: Scenario = DEMO,
     report: Path | None = None,
 ) -> bool:
-    """Make the tenant's export, hunt in it, print what was found; tell if the intruder was.
+    """Collect the tenant's log, hunt in it, print what was found; tell if the intruder was.
 
     Args:
         out: Where the results go.
         progress: Told how far it is.
         stdin: Not read; the hunt wants one.
-        scenario: The tenant. Its clock is its own: nothing here reads the time.
+        scenario: The tenant, whose last day is over.
         report: File for the HTML report, or None for no report.
 
     """
-    with tempfile.TemporaryDirectory(prefix="mailvigil-demo") as folder:
-        export, approved = Path(folder) / "export.csv", Path(folder) / "approved.csv"
-        progress.phase("making a tenant", 0)
-        count = _write(scenario, export, approved)
-        out.print(Text(_tenant(scenario, count)), soft_wrap=True)
+    with tempfile.TemporaryDirectory(prefix="mailvigil-demo") as name:
+        folder = Path(name)
+        progress.phase("collecting from the lab", 0)
+        collected = collect_from_a_lab(scenario, folder)
+        out.print(Text(_tenant(scenario, collected)), soft_wrap=True)
+        out.print(Text(collected.told), soft_wrap=True)
         kept = writing.SAMPLE if report else 0
-        request = Request(paths=(str(export),), approved=approved, evidence=kept)
+        request = Request(
+            paths=(), workspace=collected.workspace, approved=_approved(scenario, folder),
+            evidence=kept,
+        )  # fmt: skip
         hunted = hunt(request, stdin=stdin, name_of=name_of, progress=progress)
     print_table(hunted, out)
     progress.phase("comparing with other rules", 0)
@@ -65,7 +69,7 @@ def run_demo(
     if report:
         out.print()
         out.print(Text(_reported(hunted, request, report)), soft_wrap=True)
-    return found
+    return found and collected.complete
 
 
 def _reported(hunted: Hunted, request: Request, report: Path) -> str:
@@ -85,18 +89,18 @@ def _without_folder(hunted: Hunted) -> Hunted:
     return replace(hunted, load=replace(hunted.load, files=files, sources=sources))
 
 
-def _write(scenario: Scenario, export: Path, approved: Path) -> int:
-    with export.open("w", encoding="utf-8", newline="") as file:
-        count = write_purview_csv(scenario, file)
-    with approved.open("w", encoding="utf-8", newline="") as file:
+def _approved(scenario: Scenario, folder: Path) -> Path:
+    path = folder / "approved.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
         write_approved_csv(scenario, file)
-    return count
+    return path
 
 
-def _tenant(scenario: Scenario, count: int) -> str:
+def _tenant(scenario: Scenario, collected: Collected) -> str:
     return (
-        f"A made-up tenant: {scenario.mailboxes} mailboxes, {scenario.days} days, {count:,} rows "
-        "as the Purview portal exports them, with an intrusion in it."
+        f"A made-up tenant: {scenario.mailboxes} mailboxes, {scenario.days} days, with an "
+        f"intrusion in it; its feed lists {counted(collected.blobs, 'content blob')}.\n"
+        "Collected through Microsoft's own clients over TLS; the ledger states:"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -10,6 +11,8 @@ from rich.console import Console
 
 from mailvigil.demo import DEMO_REPORT, run_demo
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
+from mailvigil.lab.scenario import DEMO
+from mailvigil.lab.server.scenario_blobs import in_the_past
 from mailvigil.progress import add_talk, shown
 
 _EXAMPLES = f"""
@@ -36,6 +39,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _demo(args: argparse.Namespace, stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    scenario = in_the_past(DEMO, datetime.now(UTC))
     with shown(args, err) as progress:
-        found = run_demo(Console(file=out), progress, stdin, report=Path(DEMO_REPORT))
+        found = run_demo(Console(file=out), progress, stdin, scenario, Path(DEMO_REPORT))
     return EXIT_OK if found else EXIT_FAILED

@@ -174,7 +174,7 @@ class Engine:
         ]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _translated(
     kql: str, schema: tuple[tuple[str, tuple[str, ...]], ...], functions: tuple[str, ...]
 ) -> Query:

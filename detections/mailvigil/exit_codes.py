@@ -15,5 +15,7 @@ EXIT_FOUND = 5
 """A finding of the severity asked for, or above."""
 EXIT_NOT_RUN = 6
 """The local engine could not run a rule."""
+EXIT_NO_ROOM = 7
+"""The system gave too little memory, or no thread."""
 EXIT_INTERRUPTED = 130
 """Stopped by Ctrl-C (128 and the signal's number, as shells say it)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,9 @@ from mailvigil.rules import SEVERITIES, Rule
 
 INSUFFICIENT = "insufficient baseline"
 """Verdict of a row that is no alert: there is too little history to judge it."""
+
+_PLURAL = re.compile(r"(?P<noun>\$(?P<column>\w+)(?: \w+)+)\((?P<end>e?s)\)")
+"""What a ``why`` sentence counts; Sentinel shows it as it stands."""
 
 _KQL_TYPES: Mapping[type, str] = {
     bool: "bool",
@@ -159,7 +163,13 @@ def _why(rule: Rule, row: Row, callers: Mapping[str, str]) -> str:
     """Return the rule's sentence with the row's values in place of ``$Column``."""
     words = {name: _word(value) for name, value in row.items()}
     names = [display_name(caller, name) for caller, name in callers.items()]
-    return Template(rule.why).safe_substitute({**words, "CallerName": ", ".join(names)})
+    text = _PLURAL.sub(lambda found: _form(found, words), rule.why)
+    return Template(text).safe_substitute({**words, "CallerName": ", ".join(names)})
+
+
+def _form(found: re.Match[str], words: Mapping[str, str]) -> str:
+    """Return ``$Column mailbox`` or ``$Column mailboxes`` for ``$Column mailbox(es)``."""
+    return found["noun"] if words.get(found["column"]) == "1" else f"{found['noun']}{found['end']}"
 
 
 def _word(value: object) -> str:

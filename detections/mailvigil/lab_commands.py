@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from typing import BinaryIO, TextIO
@@ -14,7 +14,7 @@ from typing import BinaryIO, TextIO
 from mailvigil.arguments import examples
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_OK
-from mailvigil.lab.scenario import DEMO, Scenario, records, tenant_of
+from mailvigil.lab.scenario import DEMO, Scenario
 from mailvigil.lab.server.collect_config import write_collect_config
 from mailvigil.lab.server.faults import load_script
 from mailvigil.lab.server.lab import Lab
@@ -23,9 +23,8 @@ from mailvigil.lab.server.options import (
     FeedOptions,
     IngestionOptions,
     LabOptions,
-    TenantOptions,
 )
-from mailvigil.lab.server.publishing import Cut, Publication, Record, cut, happened
+from mailvigil.lab.server.scenario_blobs import blobs, lab_tenant, until_today
 from mailvigil.signals import heard
 
 SCENARIOS: Mapping[str, Scenario | None] = {
@@ -33,11 +32,6 @@ SCENARIOS: Mapping[str, Scenario | None] = {
     "quiet": replace(DEMO, intrusion=False),
     "none": None,
 }
-OLDEST = timedelta(days=6, hours=12)
-"""What happened longer ago is published as if it were that old: the feed keeps 7 days."""
-
-RECENT = timedelta(minutes=5)
-"""What is younger is left out: nothing new appears while a collector works."""
 
 _EXAMPLES = """
 examples:
@@ -77,15 +71,16 @@ def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) ->
     stop = Event()
     with tempfile.TemporaryDirectory(prefix="mailvigil-lab") as temporary, heard(stop):
         folder = (args.folder or Path(temporary)).resolve()
-        scenario = _dated(SCENARIOS[args.scenario], datetime.now(UTC))
+        scenario = SCENARIOS[args.scenario]
+        scenario = until_today(scenario, datetime.now(UTC)) if scenario else None
         with Lab(_options(args, folder, scenario)) as lab:
             print("making the tenant's audit log", file=err)
-            blobs = _blobs(lab, scenario, args.chaos) if scenario else []
-            lab.publish_all(blobs)
-            types = tuple(sorted({blob.content_type for blob in blobs})) or CONTENT_TYPES
+            made = blobs(scenario, lab.clock.now(), args.chaos) if scenario else []
+            lab.publish_all(made)
+            types = tuple(sorted({blob.content_type for blob in made})) or CONTENT_TYPES
             config = write_collect_config(lab, folder / "collect.yaml", content_types=types)
             lab.checkpoint()
-            _print_ready(lab, config, len(blobs), out)
+            _print_ready(lab, config, len(made), out)
             stop.wait()
         print(f"{lab.counts.tally('blob').not_answered} blobs were never fetched", file=err)
     return EXIT_OK
@@ -93,11 +88,8 @@ def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) ->
 
 def _options(args: argparse.Namespace, folder: Path, scenario: Scenario | None) -> LabOptions:
     script = load_script(_text(args.faults), str(args.faults)) if args.faults else ()
-    tenant = TenantOptions()
-    if scenario:
-        tenant = replace(tenant, id=tenant_of(scenario).organization_id)
     return LabOptions(
-        tenants=(tenant,),
+        tenants=(lab_tenant(scenario),),
         feed=FeedOptions(page_size=args.page_size, quota=args.quota),
         ingestion=IngestionOptions(back_dated=scenario is not None),
         folder=folder,
@@ -112,35 +104,6 @@ def _text(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(str(file), "cannot be read", str(error)) from error
-
-
-def _dated(scenario: Scenario | None, now: datetime) -> Scenario | None:
-    """Return *scenario* with today (of *now*) as its last day."""
-    if scenario is None:
-        return None
-    midnight = datetime.combine(now.date(), time(), UTC)
-    return replace(scenario, start=midnight - timedelta(days=scenario.days - 1))
-
-
-def _blobs(lab: Lab, scenario: Scenario, chaos: int | None) -> list[Publication]:
-    """Return what has happened so far as blobs; with chaos late, mixed and with repeats."""
-    now = lab.clock.now()
-    part = 0.0 if chaos is None else 0.05
-    how = Cut(
-        seed=chaos or 0,
-        records_per_blob=500,
-        span=timedelta(hours=2),
-        repeated=part,
-        straggling=part,
-        late=part,
-        earliest=now - OLDEST,
-        latest=now - RECENT,
-    )
-    return list(cut(_until(scenario, now - RECENT), how))
-
-
-def _until(scenario: Scenario, end: datetime) -> Iterator[Record]:
-    return (record for record in records(scenario) if happened(record) < end)
 
 
 def _print_ready(lab: Lab, config: Path, blobs: int, out: TextIO) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from audit_feed import app
@@ -41,6 +43,10 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     ledger.add_argument("--since", type=short_length, default=RETENTION, metavar="7d", dest="span",
         help="how far back the statement goes, at most 7d (default: 7d)")  # fmt: skip
     ledger.add_argument("--format", choices=["table", "json"], default="table")
+    ledger.add_argument("--blob", action="append", default=[], metavar="ID",
+        help="retry: this rejected blob alone (again for more)")  # fmt: skip
+    ledger.add_argument("--export", type=Path, metavar="FILE",
+        help="parked: write to this new file, readable by you alone")  # fmt: skip
 
 
 def _ledger(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
@@ -52,13 +58,27 @@ def _ledger(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO
     with closing(SqliteLedger(settings.ledger)) as store:
         match args.action:
             case "retry":
-                return _retry(store, window, now, out)
+                return _retry(store, _rejected(store, window, args.blob), now, out)
+            case "parked" if args.export:
+                with _new(args.export) as file:
+                    count = _parked(store, file)
+                print(f"{count} parked remainders written to {args.export}", file=out)
+                return EXIT_OK
             case "parked":
-                return _parked(store, out)
+                _parked(store, out)
+                return EXIT_OK
             case _:
                 return _show(
                     store, window, settings, _Streams(out, err), as_json=args.format == "json"
                 )
+
+
+def show(settings: Settings, out: TextIO, err: TextIO) -> int:
+    """Print the statement of the last 7 days and return the command's exit code."""
+    now = app.now()
+    window = Window(hour_of(now - RETENTION), now)
+    with closing(SqliteLedger(settings.ledger)) as store:
+        return _show(store, window, settings, _Streams(out, err), as_json=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +111,8 @@ def _show(
 
 
 def _parked(store: SqliteLedger, out: TextIO) -> int:
-    """Print what was taken out of records, with what finds the record again."""
+    """Print what was taken out of records, with what finds the record again; return how many."""
+    count = 0
     for stream in store.streams():
         for parked in store.parked(stream):
             line = {
@@ -102,7 +123,19 @@ def _parked(store: SqliteLedger, out: TextIO) -> int:
                 "parked": json.loads(parked.data),
             }
             print(json.dumps(line), file=out)
-    return EXIT_OK
+            count += 1
+    return count
+
+
+def _new(path: Path) -> TextIO:
+    """Open a file that is not there yet: an earlier export is not written over."""
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w")
+    except FileExistsError:
+        raise InputError(str(path), "exists already", "name another file") from None
+    except OSError as error:
+        why = f"cannot be written: {error.strerror}"
+        raise InputError(str(path), why, "name a file in a folder that exists") from None
 
 
 def _lost(store: SqliteLedger, window: Window) -> list[BlobRow]:
@@ -111,14 +144,26 @@ def _lost(store: SqliteLedger, window: Window) -> list[BlobRow]:
     return [row for row in rows if row.state in {State.EXPIRED, State.REJECTED}]
 
 
-def _retry(store: SqliteLedger, window: Window, now: datetime, out: TextIO) -> int:
-    count = 0
-    for stream in store.streams():
-        for row in store.rows(stream, window):
-            if row.state is State.REJECTED:
-                store.put(retried(row, now))
-                count += 1
-    print(f"{count} rejected blobs will be tried again by the next run of collect", file=out)
+def _rejected(store: SqliteLedger, window: Window, wanted: Sequence[str]) -> list[BlobRow]:
+    """Return the rejected blobs, or those of the ids *wanted*.
+
+    Raises:
+        InputError: A blob that is wanted is not among the rejected ones.
+
+    """
+    found = [row for row in _lost(store, window) if row.state is State.REJECTED]
+    absent = set(wanted) - {row.blob.id for row in found}
+    if absent:
+        what = f"no rejected blob {min(absent)}"
+        raise InputError("--blob", what, "mailvigil ledger lists those that can be tried again")
+    return [row for row in found if not wanted or row.blob.id in wanted]
+
+
+def _retry(store: SqliteLedger, rows: Sequence[BlobRow], now: datetime, out: TextIO) -> int:
+    for row in rows:
+        store.put(retried(row, now))
+        print(f"  {row.blob.id} ({row.last_error})", file=out)
+    print(f"{len(rows)} rejected blobs will be tried again by the next run of collect", file=out)
     return EXIT_OK
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+from mailvigil.arguments import examples
 from mailvigil.changes import changes, load_items
 from mailvigil.content import content_root
 from mailvigil.content_checks import check_content
@@ -25,15 +26,19 @@ def add_below(below: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     package = below.add_parser("package", help="write the content as Sentinel imports it")
     package.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     package.set_defaults(run=_package)
+    examples(package, "mailvigil rules package --out sentinel")
     lock = below.add_parser("lock", help="write rules.lock: version and hash of each rule")
     lock.set_defaults(run=_lock)
+    examples(lock, "mailvigil rules lock")
     diff = below.add_parser("diff", help="tell what changed between two packages or contents")
     diff.add_argument("old", type=Path, metavar="OLD", help="packaged folder, or one of rules")
     diff.add_argument("new", type=Path, metavar="NEW", help="the same")
     diff.set_defaults(run=_diff)
+    examples(diff, "mailvigil rules diff before after")
     docs = below.add_parser("docs", help="write docs/rules/, the coverage table and the layer")
     docs.add_argument("--check", action="store_true", help="only tell if files are stale")
     docs.set_defaults(run=_docs)
+    examples(docs, "mailvigil rules docs", "mailvigil rules docs --check")
 
 
 def check_folder(place: Path, out: TextIO) -> int:

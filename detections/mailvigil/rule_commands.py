@@ -43,7 +43,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     check = below.add_parser("check", help="look for faults in rules, functions and queries")
     check.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="a packaged folder")
     check.set_defaults(run=_check)
-    examples(check, "mailvigil rules check")
+    examples(check, "mailvigil rules check", "mailvigil rules check sentinel")
     compiling = below.add_parser("compile", help="write kql/generated/")
     compiling.add_argument("--check", action="store_true", help="only tell if files are stale")
     compiling.set_defaults(run=_compile)

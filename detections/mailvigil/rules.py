@@ -25,6 +25,7 @@ from sigma.correlations import SigmaCorrelationRule
 from sigma.exceptions import SigmaError
 from sigma.rule import SigmaRule
 
+from mailvigil.content import from_yaml
 from mailvigil.correlations import Correlation, column, read_correlation, referenced
 from mailvigil.errors import InputError, RuleError
 from mailvigil.filters import Filter
@@ -347,7 +348,7 @@ def sentinel_form(path: Path, text: str) -> Mapping[str, object]:
 
     """
     try:
-        data = yaml.safe_load(text)
+        data = from_yaml(text)
     except yaml.YAMLError as error:
         raise RuleError([f"{path}: not in Sentinel's form: {error}"]) from error
     if not isinstance(data, dict):

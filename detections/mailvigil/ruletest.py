@@ -20,7 +20,7 @@ import yaml
 
 from mailvigil.carriers import LACKS, SHAPERS, SourceRow, insert
 from mailvigil.compile import with_windows
-from mailvigil.content import Function
+from mailvigil.content import Function, from_yaml
 from mailvigil.engine import Engine, NotRunError, Query, QueryError, Row
 from mailvigil.errors import RuleError
 from mailvigil.workspace import schemas
@@ -90,7 +90,9 @@ def load_cases(path: Path) -> tuple[Case, ...]:
 
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = from_yaml(path.read_text(encoding="utf-8"))
+        if not isinstance(data, dict):
+            raise TypeError("no mapping of names to values")  # noqa: TRY301 - one way out
         unknown = set(data) - {"now", "defaults", "table_defaults", "tests"}
         if unknown:
             raise ValueError(f"unknown keys {sorted(unknown)}")  # noqa: TRY301 - one way out

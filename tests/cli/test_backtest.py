@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,8 +34,14 @@ def ran(others: Path) -> Ran:
     return run("backtest", *SMALL, "--with", others, "--format", "json")
 
 
+def attacks(ran: Ran) -> list[dict[str, Any]]:  # JSON
+    found = ran.json["attacks"]
+    assert isinstance(found, list)
+    return found
+
+
 def test_an_attack_alone_is_not_judged(ran: Ran) -> None:
-    (attack,) = ran.json["attacks"]  # type: ignore[misc]  # a list
+    (attack,) = attacks(ran)
 
     assert (ran.code, ran.err) == (EXIT_OK, "")
     assert (attack["attack"], attack["verdict"]) == ("bypass-then-read", "caught")
@@ -43,7 +50,7 @@ def test_an_attack_alone_is_not_judged(ran: Ran) -> None:
 
 
 def test_an_nrt_rule_and_another_query_have_the_same_delay(ran: Ran) -> None:
-    (attack,) = ran.json["attacks"]  # type: ignore[misc]  # a list
+    (attack,) = attacks(ran)
     delays = {fired["rule"]: fired["delay"] for fired in attack["fired"]}
 
     assert delays.keys() == {"mailbox_audit_bypass", "anything"}

@@ -39,7 +39,7 @@ def test_the_json_lacks_what_belongs_to_the_finding(export: Path) -> None:
         "sessions": ["session-101", "session-102", "session-103"],
         "operation_count": 6,
         "records": 3,
-        "why": f"{NEWCOMER} read mail by OWA in 2 mailbox(es); in 10 days of history this "
+        "why": f"{NEWCOMER} read mail by OWA in 2 mailboxes; in 10 days of history this "
         "tenant had not seen it.",
     }
     assert {name: found[name] for name in expected} == expected
@@ -179,3 +179,17 @@ def test_a_broken_content_is_taken_for_a_broken_export(export: Path, content: Pa
 
     assert ran.code not in {EXIT_OK, EXIT_INPUT}
     assert "mailbox_throttled.yml: no Sigma rule" in ran.err
+
+
+@pytest.mark.parametrize("columns", [40, 60, 100])
+def test_a_finding_is_wider_than_the_terminal(
+    export: Path, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+    shown = run("hunt", export).out
+
+    tables = [line for line in shown.splitlines() if line.startswith(("│", "┌", "└"))]
+    assert max(map(len, tables)) <= columns
+    rows = [line.strip("│").split("│", 1)[1].strip() for line in tables if line.startswith("│")]
+    assert NEWCOMER in "".join(rows)

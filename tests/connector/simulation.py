@@ -3,7 +3,7 @@
 A seed makes a tenant's feed, a sink, a ledger and a history of faults, crashes and downtime.
 The core runs in it as it is; only its edges are played. What must hold is checked at every step.
 
-Run one seed again with ``python tests/connector/simulation.py SEED``.
+Run one seed again with ``PYTHONPATH=tests .venv/bin/python -P -m connector.simulation SEED``.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ from audit_feed.ledger import BlobRow, LedgerStore, State, retried, state_hours
 from audit_feed.shape import Record, Row
 from audit_feed.windows import EDGE, HOUR, RETENTION, SECOND, Window, first_whole_hour, hour_of
 from connector.memory_ledger import Disk, MemoryLedger
+
+AGAIN = "PYTHONPATH=tests .venv/bin/python -P -m connector.simulation"
+"""The command that runs a seed again, from the project's folder."""
 
 CALM_PAUSE = timedelta(hours=11)
 HANDS = 4
@@ -415,10 +418,7 @@ def simulate(seed: int) -> World:
         _check_end(world)
     except Broken as broken:
         last = "\n  ".join(f"{at:%d %H:%M:%S} {what}" for at, what in world.steps[-40:])
-        raise Broken(
-            f"seed {seed}: {broken}\nafter\n  {last}\n"
-            f"again: .venv/bin/python -P tests/connector/simulation.py {seed}"
-        ) from None
+        raise Broken(f"seed {seed}: {broken}\nafter\n  {last}\nagain: {AGAIN} {seed}") from None
     return world
 
 

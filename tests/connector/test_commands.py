@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -18,7 +20,8 @@ from audit_feed.ledger_sqlite import SqliteLedger
 from audit_feed.windows import HOUR, Window, hour_of
 from cli.command import run
 from connector.made import TENANT, blob
-from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK, EXIT_USAGE
+from mailvigil.cli import NO_THREAD
+from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_NO_ROOM, EXIT_OK, EXIT_USAGE
 
 SECRET = "secret-that-nobody-may-see"  # noqa: S105 - made up
 STREAM = Stream(TENANT, "Audit.Exchange")
@@ -266,3 +269,90 @@ def test_what_was_set_aside_cannot_be_had_again(tmp_path: Path) -> None:
         "sha256": parked.digest,
         "parked": {"Record": {"Folders": ["x"]}},
     }
+
+
+def two_rejected(folder: Path) -> None:
+    """Make a ledger with two blobs that were rejected."""
+    hour = ledger(folder)
+    with closing(SqliteLedger(folder / "ledger.sqlite")) as store:
+        now = datetime.now(UTC)
+        store.note(STREAM, [blob(name, hour, STREAM) for name in ("one", "two")], [], now)
+        for row in store.rows(STREAM, Window(hour, now)):
+            store.put(rejected(row, now, "the content does not exist (AF20050)"))
+
+
+def test_a_retry_of_one_blob_takes_others_along_or_does_not_say_why(tmp_path: Path) -> None:
+    two_rejected(tmp_path)
+
+    ran = run("ledger", "retry", "--blob", "two", "--config", config(tmp_path))
+
+    assert ran.code == EXIT_OK
+    assert "  two (the content does not exist (AF20050))" in ran.out
+    assert "one" not in ran.out
+    with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
+        due = store.due(STREAM, datetime.now(UTC), 9)
+    assert [row.blob.id for row in due] == ["two"]
+
+
+def test_a_retry_of_a_blob_that_was_not_rejected_passes_for_done(tmp_path: Path) -> None:
+    two_rejected(tmp_path)
+
+    ran = run("ledger", "retry", "--blob", "two", "--blob", "three", "--config", config(tmp_path))
+
+    assert ran.code == EXIT_INPUT
+    assert "--blob: no rejected blob three" in ran.err
+    with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
+        assert store.next_due(STREAM) is None
+
+
+def test_an_export_of_what_was_set_aside_is_open_to_others_or_writes_over_another(
+    tmp_path: Path,
+) -> None:
+    ledger(tmp_path)
+    path = config(tmp_path)
+    parked = Parked("record-1", b'{"Record":{"Folders":["x"]}}')
+    with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
+        store.park(blob("b", datetime.now(UTC), STREAM), parked)
+    file = tmp_path / "parked.jsonl"
+
+    first = run("ledger", "parked", "--export", file, "--config", path)
+    kept = file.read_text(encoding="utf-8")
+    again = run("ledger", "parked", "--export", file, "--config", path)
+
+    assert (first.code, again.code) == (EXIT_OK, EXIT_INPUT)
+    assert "1 parked remainders written" in first.out
+    assert json.loads(kept)["record_id"] == "record-1"
+    assert file.stat().st_mode & 0o077 == 0
+    assert "exists already" in again.err
+    assert file.read_text(encoding="utf-8") == kept
+
+
+def test_a_process_without_room_ends_without_a_word(tmp_path: Path) -> None:
+    command = [sys.executable, "-P", "-m", "mailvigil", "collect", "--once", "--config"]
+
+    ran = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -v 400000 && exec "$@"', "sh", *command, str(config(tmp_path))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.returncode == EXIT_INPUT
+    assert "the address space is limited to 390 MB" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError(NO_THREAD)])
+def test_no_memory_or_no_thread_gives_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("mailvigil.collect_commands.SqliteLedger", fail)
+
+    ran = run("collect", "--once", "--config", config(tmp_path))
+
+    assert ran.code == EXIT_NO_ROOM
+    assert ran.err.startswith("mailvigil: ")
+    assert "raise the limit" in ran.err

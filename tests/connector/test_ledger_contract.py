@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
+from uuid import uuid4
 
 import pytest
+from azure.data.tables import TableServiceClient
 
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.chunk import Parked
 from audit_feed.errors import LeaseHeldError, LedgerConflictError
 from audit_feed.ledger import BlobRow, LedgerStore, State, delivered, failed, rejected
 from audit_feed.ledger_sqlite import SqliteLedger
+from audit_feed.ledger_table import TableLedger
 from audit_feed.windows import HOUR, Window, hour_of
+from connector.azurite import Azurite
 from connector.made import OTHER_STREAM, SOON, START, STREAM, TENANT, blob
 from connector.memory_ledger import Disk, MemoryLedger
 
@@ -35,16 +40,25 @@ class Store(LedgerStore, Protocol):
 Opens = Callable[[], Store]
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "memory", "table"])
 def opens(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opens]:
     """Return what opens the same ledger again and again."""
-    disk, opened = Disk(), []
+    make: Callable[[], object]
+    match request.param:
+        case "sqlite":
+            make = partial(SqliteLedger, tmp_path / "ledger.sqlite")
+        case "memory":
+            make = partial(MemoryLedger, Disk())
+        case _:
+            there: Azurite = request.getfixturevalue("storage")
+            service = TableServiceClient.from_connection_string(there.connection_string)
+            make = partial(TableLedger, service, f"t{uuid4().hex}")
+    opened: list[Store] = []
 
     def again() -> Store:
-        path = tmp_path / "ledger.sqlite"
-        store = SqliteLedger(path) if request.param == "sqlite" else MemoryLedger(disk)
+        store = cast("Store", make())  # Sequence for list
         opened.append(store)
-        return store  # type: ignore[return-value]  # Sequence for list
+        return store
 
     yield again
     for store in opened:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +20,7 @@ from audit_feed.ledger import BlobRow, State
 from audit_feed.pieces import records
 from audit_feed.windows import HOUR, Window, due_windows, hours_listed
 from connector.memory_ledger import MemoryLedger
-from connector.simulation import Broken, simulate
+from connector.simulation import AGAIN, Broken, simulate
 
 SEEDS = 500
 PROOF_SEEDS = 10_000
@@ -198,7 +201,7 @@ MISTAKES: Sequence[Patch] = (
 def test_a_mistake_does_not_stay_hidden(mistake: Patch, monkeypatch: pytest.MonkeyPatch) -> None:
     mistake(monkeypatch)
 
-    with pytest.raises(Broken, match=r"again: .*simulation\.py"):
+    with pytest.raises(Broken, match=rf"again: {re.escape(AGAIN)} \d+"):
         play(0, TO_SHOW_A_MISTAKE)
 
 
@@ -207,3 +210,14 @@ def test_the_history_is_as_long_as_it_is_bad() -> None:
 
     assert len(world.steps) > 50
     assert timedelta() < world.now - world.steps[0][0] < timedelta(days=60)
+
+
+def test_the_command_that_runs_a_seed_again_does_not_run(checkout: Path) -> None:
+    if not (checkout / ".venv" / "bin" / "python").exists():
+        pytest.skip("the command is for a checkout that is set up")
+    ran = subprocess.run(
+        ["/bin/sh", "-c", f"{AGAIN} 3"], cwd=checkout, capture_output=True, text=True, check=False
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert re.match(r"3 \d+ steps", ran.stdout)

@@ -70,7 +70,7 @@ def test_a_finding_says_less_than_the_whole_cause() -> None:
     assert (made.users, made.sessions) == (("a@contoso.example",), ())
     assert made.addresses == ("192.0.2.7",)
     assert made.why == (
-        "Some App (app) read mail by OWA in 5 mailbox(es); in 9 days of history this tenant had "
+        "Some App (app) read mail by OWA in 5 mailboxes; in 9 days of history this tenant had "
         "not seen it."
     )
 
@@ -83,8 +83,17 @@ def test_a_guard_of_the_first_alert_is_lost_in_the_whole() -> None:
 
     assert made.why == (
         "a client that names no application read a@contoso.example by OWA for the first time; "
-        "3 other mailbox(es) of the tenant had it before."
+        "3 other mailboxes of the tenant had it before."
     )
+
+
+def test_one_mailbox_is_counted_as_many_or_a_log_counts_as_the_rule_does() -> None:
+    one, hostile = row(MailboxCount=1), row(MailboxCount=1, Protocol="OWA $HistoryDays app(s)")
+
+    made = [finding(NEW, [Alert(at(10), of)], of, name_of).why for of in (one, hostile)]
+
+    assert "read mail by OWA in 1 mailbox; in 9 days" in made[0]
+    assert "read mail by OWA $HistoryDays app(s) in 1 mailbox; in 9 days" in made[1]
 
 
 @pytest.mark.parametrize("rule", SIGMA.values(), ids=lambda rule: str(rule.name))

@@ -87,7 +87,7 @@ def test_the_intruder_is_not_found(hunted: Hunted) -> None:
     assert intrusion.first <= finding.first <= finding.last < intrusion.last
     assert finding.first_alert - finding.first <= timedelta(days=1)
     assert intrusion.caller in finding.why
-    assert "in 5 mailbox(es)" in finding.why
+    assert "in 5 mailboxes;" in finding.why
 
 
 def test_the_foreign_token_or_the_throttled_mailbox_is_not_found(hunted: Hunted) -> None:

@@ -12,6 +12,8 @@ from zipfile import ZipFile
 
 import pytest
 
+from mailvigil.function_package import app_sources, zipped
+
 pytestmark = pytest.mark.slow
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -24,6 +26,9 @@ BUILD_FILES = (
     "hatch_build.py",
     "README.md",
     "LICENSE",
+    "connector/function_app.py",
+    "connector/host.json",
+    "connector/requirements.txt",
     "THIRD_PARTY_NOTICES.txt",
     ".gitignore",
 )
@@ -182,6 +187,14 @@ def test_the_installed_content_is_packaged_in_an_empty_folder(
     run([mailvigil, "rules", "package", "--out", "out"], tmp_path)
 
     assert run([mailvigil, "rules", "check", "out"], tmp_path) == "out: 0 problems\n"
+
+
+def test_the_installed_function_app_is_not_that_of_the_checkout(
+    mailvigil: Path, tmp_path: Path
+) -> None:
+    run([mailvigil, "function", "package", "--out", "app.zip"], tmp_path)
+
+    assert (tmp_path / "app.zip").read_bytes() == zipped(app_sources())
 
 
 def test_the_installed_command_writes_a_report_with_charts(mailvigil: Path, tmp_path: Path) -> None:

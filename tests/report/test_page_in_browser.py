@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -120,8 +121,8 @@ def test_some_people_cannot_read_or_use_it(
 @pytest.mark.parametrize(
     ("records", "sentence", "charts"),
     [
-        (quiet_days(), "Nothing was found by 4 rules in 12 records of mail read between", 2),
-        ([read_at(0, 0, Operation="Send")], "Nothing was judged: the data holds no record", 0),
+        (quiet_days(), r"Nothing was found by \d+ rules in 12 records of mail read between", 2),
+        ([read_at(0, 0, Operation="Send")], r"Nothing was judged: the data holds no record", 0),
     ],
     ids=["quiet", "no reading"],
 )
@@ -133,9 +134,9 @@ def test_a_hunt_that_finds_nothing_gives_a_broken_page(
 
     with opened(browser, tmp_path / "r.html") as there:
         page = there.page
-        expect(page.locator("h1")).to_contain_text(sentence)
+        expect(page.locator("h1")).to_contain_text(re.compile(sentence))
         expect(page.locator(".chart svg")).to_have_count(charts)
-        expect(page.locator("#findings")).to_contain_text(sentence)
+        expect(page.locator("#findings")).to_contain_text(re.compile(sentence))
         assert page.locator(".finding").count() == 0
 
 

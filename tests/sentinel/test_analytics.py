@@ -32,6 +32,15 @@ RULES = {rule.name: rule for rule in load_rules(ROOT)}
 [FIRST, *_] = RULES.values()
 
 
+def one_of_each_kind() -> list[str]:
+    """Return a rule of each form that a packaged query can have: the rest differs in words."""
+    found: dict[object, str] = {}
+    for rule in RULES.values():
+        schedule = rule.schedule.kind if rule.schedule else ""
+        found.setdefault((schedule, rule.first_seen is None), rule.name)
+    return list(found.values())
+
+
 @pytest.fixture(scope="module")
 def con(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
     found = open_workspace(None, tmp_path_factory.mktemp("scratch"))
@@ -39,7 +48,7 @@ def con(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyCon
     found.close()
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", one_of_each_kind())
 def test_a_packaged_query_fails_the_first_firing_case_of_its_rule(
     name: str, pack: Pack, con: duckdb.DuckDBPyConnection
 ) -> None:
@@ -53,7 +62,7 @@ def test_a_packaged_query_fails_the_first_firing_case_of_its_rule(
     told = [{**row, "MailvigilRule": name} for row in case.expect]
 
     outcomes = Bench(con, load_functions(ROOT)).outcomes(
-        rule, analytic.query, [replace(case, expect=tuple(told))]
+        replace(rule, sources=rule.sources[:1]), analytic.query, [replace(case, expect=tuple(told))]
     )
 
     assert {outcome.verdict: outcome.problems for outcome in outcomes} == {"pass": ()}
@@ -71,7 +80,7 @@ def test_a_row_of_too_little_history_becomes_an_alert(
     )
 
     outcomes = Bench(con, load_functions(ROOT)).outcomes(
-        rule, analytic.query, [replace(case, expect=())]
+        replace(rule, sources=rule.sources[:1]), analytic.query, [replace(case, expect=())]
     )
 
     assert {outcome.verdict: outcome.problems for outcome in outcomes} == {"pass": ()}

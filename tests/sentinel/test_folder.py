@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,8 +14,8 @@ import pytest
 
 from mailvigil.errors import InputError
 from mailvigil.sentinel.folder import present, write_folder
-from mailvigil.sentinel.layout import MARKER, files
-from mailvigil.sentinel.pack import Pack, load_pack
+from mailvigil.sentinel.layout import MARKER
+from mailvigil.sentinel.pack import Pack
 from mailvigil.sentinel.packaged import folder_problems
 
 
@@ -26,8 +30,22 @@ def test_the_packaged_content_has_a_problem(packaged: Mapping[str, bytes], tmp_p
     assert content(tmp_path / "out") == packaged
 
 
-def test_the_same_content_gives_other_bytes(checkout: Path, packaged: Mapping[str, bytes]) -> None:
-    assert files(load_pack(checkout)) == packaged
+IN_ANOTHER_PROCESS = """
+import pickle, sys
+from mailvigil.content import content_root
+from mailvigil.sentinel.layout import files
+from mailvigil.sentinel.pack import load_pack
+sys.stdout.buffer.write(pickle.dumps(dict(files(load_pack(content_root())))))
+"""
+
+
+def test_another_process_gives_other_bytes(packaged: Mapping[str, bytes]) -> None:
+    command = [sys.executable, "-P", "-c", IN_ANOTHER_PROCESS]
+    other = {**os.environ, "PYTHONHASHSEED": "42", "TZ": "Asia/Kolkata", "LC_ALL": "C"}
+
+    done = subprocess.run(command, env=other, capture_output=True, check=True)
+
+    assert pickle.loads(done.stdout) == packaged  # noqa: S301 - it is the test's own
 
 
 def test_a_file_names_this_machine_or_the_time(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import yaml
 
 from mailvigil.sentinel.folder import write_folder
+from mailvigil.sentinel.layout import files
 from mailvigil.sentinel.limits import RULE_CHECKS
+from mailvigil.sentinel.pack import Pack
 from mailvigil.sentinel.packaged import folder_problems
 
 RULE = "caller_new_to_tenant"
@@ -217,10 +219,11 @@ IN_PLACE = (
 
 
 @pytest.fixture(scope="module")
-def problems(packaged: Mapping[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Return what is said of a packaged folder that holds every fault at once."""
+def problems(pack: Pack, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Return what is said of a packaged folder, of few rules, that holds every fault at once."""
     place = tmp_path_factory.mktemp("packaged")
-    write_folder(place, packaged)
+    few = tuple(one for one in pack.analytics if one.name == RULE)
+    write_folder(place, files(replace(pack, analytics=few, hunting=pack.hunting[:1])))
     good = yaml.safe_load((place / f"solution/Analytic Rules/{RULE}.yaml").read_text("utf-8"))
     for fault in IN_YAML:
         path = place / f"solution/Analytic Rules/{fault.name}.yaml"

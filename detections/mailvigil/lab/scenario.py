@@ -55,6 +55,10 @@ OTHER_OPERATIONS = 0.4
 """Other records of a person, for each record of mail read."""
 
 
+LONG_BEFORE = timedelta(days=151)
+"""Since when, before the first day, the archive has been accepted: for the demo since New Year."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovedApp:
     """One row of the list of callers the tenant accepts, column by column.
@@ -123,8 +127,14 @@ _PLAIN_FIELDS = ("Id", "CreationTime", "RecordType", "Operation", "UserId")
 def approved_apps(scenario: Scenario) -> tuple[ApprovedApp, ...]:
     """Return the apps that the tenant accepts as readers of mail."""
     rollout = traffic.midnight(scenario, scenario.rollout_day)
+    long_ago = scenario.start - LONG_BEFORE
     return (
-        _approved(VAULT, "it@contoso.example", "archives all mail by law", "2026-01-01T00:00:00Z"),
+        _approved(
+            VAULT,
+            "it@contoso.example",
+            "archives all mail by law",
+            f"{long_ago:%Y-%m-%dT%H:%M:%SZ}",
+        ),
         _approved(
             CRM, "sales@contoso.example", "customer database", f"{rollout:%Y-%m-%dT%H:%M:%SZ}"
         ),

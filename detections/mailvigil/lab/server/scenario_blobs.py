@@ -1,0 +1,74 @@
+"""A scenario as the feed of a lab: its tenant, its dates, and its records as content blobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+
+from mailvigil.lab.scenario import Scenario, records, tenant_of
+from mailvigil.lab.server.options import TenantOptions
+from mailvigil.lab.server.publishing import Cut, Publication, Record, cut, happened
+
+OLDEST = timedelta(days=6, hours=12)
+"""What happened longer ago is published as if it were that old: the feed keeps 7 days."""
+
+RECENT = timedelta(minutes=5)
+"""What is younger is left out: nothing new appears while a collector works."""
+
+WEEK = timedelta(weeks=1)
+
+
+def lab_tenant(scenario: Scenario | None) -> TenantOptions:
+    """Return the tenant that the scenario's records name, or a lab's own for None."""
+    tenant = TenantOptions()
+    return replace(tenant, id=tenant_of(scenario).organization_id) if scenario else tenant
+
+
+def until_today(scenario: Scenario, now: datetime) -> Scenario:
+    """Return *scenario* with today (of *now*, aware) as its last day."""
+    midnight = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
+    return replace(scenario, start=midnight - timedelta(days=scenario.days - 1))
+
+
+def in_the_past(scenario: Scenario, now: datetime) -> Scenario:
+    """Return *scenario* by whole weeks earlier if it would end after *now* (aware).
+
+    So its weekdays stay, and with them what is found. One that is over stays as it is.
+    """
+    ahead = scenario.start + timedelta(days=scenario.days) - now
+    weeks = max(-(-ahead // WEEK), 0)
+    return replace(scenario, start=scenario.start - weeks * WEEK)
+
+
+def blobs(scenario: Scenario, now: datetime, chaos: int | None = None) -> list[Publication]:
+    """Return what has happened by *now* (aware) as blobs.
+
+    With *chaos*, the seed, some are late, some are mixed and some hold repeats.
+    """
+    part = 0.0 if chaos is None else 0.05
+    how = Cut(
+        seed=chaos or 0,
+        records_per_blob=500,
+        span=timedelta(hours=2),
+        repeated=part,
+        straggling=part,
+        late=part,
+        earliest=now - OLDEST,
+        latest=now - RECENT,
+    )
+    return list(cut(_until(scenario, now - RECENT), how))
+
+
+def spread(blobs: Sequence[Publication], now: datetime) -> list[Publication]:
+    """Return *blobs* as if they had been created evenly over what the feed keeps at *now*.
+
+    A scenario that was long over would else come within one hour.
+    """
+    first, step = now - OLDEST, (OLDEST - RECENT) / max(len(blobs), 1)
+    times = [first + number * step for number in range(len(blobs))]
+    return [replace(blob, created=at, available=at) for blob, at in zip(blobs, times, strict=True)]
+
+
+def _until(scenario: Scenario, end: datetime) -> Iterator[Record]:
+    return (record for record in records(scenario) if happened(record) < end)

@@ -1,0 +1,266 @@
+"""The Function app in the real language worker, with real queues and tables, against the lab."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from audit_feed.ledger import BlobRow, State
+from audit_feed.windows import Window
+from collect.conftest import publish
+from functions.conftest import BLOBS, HINTS, POISON, TYPES, Deployed
+from functions.host import MOST_DEQUEUES, WorkerEndedError, asked
+from mailvigil.lab.server.faults import Fault, Scripted
+
+pytestmark = pytest.mark.slow
+
+
+def rows(there: Deployed) -> list[BlobRow]:
+    now = there.lab.clock.now()
+    window = Window(now - timedelta(days=8), now + timedelta(hours=1))
+    return [row for stream in there.store.streams() for row in there.store.rows(stream, window)]
+
+
+def states(there: Deployed) -> Counter[State]:
+    return Counter(row.state for row in rows(there))
+
+
+def heartbeats(there: Deployed) -> list[tuple[object, ...]]:
+    return list(
+        there.lab.rows(
+            "SELECT ContentType, Delivered, Pending, HoursMissing FROM M365FeedHealth_CL "
+            "WHERE Hour IS NULL ORDER BY ContentType"
+        )
+    )
+
+
+def test_the_host_is_told_of_other_triggers_than_there_are(deployed: Deployed) -> None:
+    bindings = deployed.start(AUDIT_FEED_SWEEP_SCHEDULE="0 0 * * * *").bindings
+
+    told = {name: found[0] for name, found in bindings.items()}
+    queues = {name: one["queueName"] for name, one in told.items() if "queueName" in one}
+    assert queues == {"deliver": BLOBS, "poison": POISON, "hint": HINTS}
+    assert told["discover"]["schedule"] == "0 * * * * *"
+    assert told["sweep"]["schedule"] == "0 0 * * * *"
+    assert (told["notify"]["authLevel"], told["notify"]["methods"]) == ("ANONYMOUS", ["POST"])
+    assert (told["health"]["authLevel"], told["health"]["methods"]) == ("FUNCTION", ["GET"])
+    assert len(told) == 7
+
+
+def test_a_published_record_is_lost_between_the_timer_and_the_workspace(
+    deployed: Deployed,
+) -> None:
+    records = publish(deployed.lab, blobs=24)
+    running = deployed.start()
+
+    assert running.timer("discover").ok
+    orders = deployed.deliver(running)
+    assert running.timer("sweep").ok
+
+    assert orders < 24
+    assert deployed.ids() == sorted(f"record-{n}" for n in range(records))
+    assert states(deployed) == {State.DELIVERED: 24}
+    assert heartbeats(deployed) == [(kind, 12, 0, 0) for kind in TYPES]
+    health = running.http("health", "GET")
+    assert health.status == 200
+    assert {one["complete"] for one in json.loads(health.body)["streams"]} == {True}
+    runs = {event["run"] for event in running.events()}
+    assert len(runs) >= 3
+
+
+def test_a_second_pass_delivers_again_or_states_again_what_it_closed(deployed: Deployed) -> None:
+    records = publish(deployed.lab)
+    running = deployed.start()
+    for _ in range(2):
+        assert running.timer("discover").ok
+        deployed.deliver(running)
+        assert running.timer("sweep").ok
+    again = deployed.start()
+    assert again.timer("discover").ok
+    assert deployed.deliver(again) == 0
+    assert again.timer("sweep").ok
+
+    assert len(deployed.ids()) == records
+    stated = deployed.lab.rows(
+        "SELECT count(*) FROM M365FeedHealth_CL WHERE Complete AND Listed > 0 AND Hour IS NOT NULL"
+    )
+    assert stated == [(2,)]
+
+
+def test_two_that_discover_at_once_order_a_blob_twice(deployed: Deployed) -> None:
+    publish(deployed.lab, blobs=30)
+    first, second = deployed.start(), deployed.start()
+
+    for running in (first, second):
+        running.begin("discover", {"timer": {"json": "{}"}})
+    answers = [first.ended(), second.ended()]
+
+    assert [answer.error for answer in answers] == ["", ""]
+    names = [name for text in deployed.queues.texts(BLOBS) for name in json.loads(text)["names"]]
+    assert len(names) == len(set(names)) == 30
+
+
+def test_two_that_deliver_the_same_order_lose_or_spoil_it(deployed: Deployed) -> None:
+    records = publish(deployed.lab)
+    first, second = deployed.start(), deployed.start()
+    assert first.timer("discover").ok
+    while message := deployed.queues.take(BLOBS):
+        for running in (first, second):
+            running.begin("deliver", **asked("order", message))
+        answers = [first.ended(), second.ended()]
+        assert [answer.error for answer in answers] == ["", ""]
+        deployed.queues.of(BLOBS).delete_message(message)
+
+    assert sorted(set(deployed.ids())) == sorted(f"record-{n}" for n in range(records))
+    assert states(deployed) == {State.DELIVERED: 6}
+    assert deployed.queues.texts(POISON) == []
+
+
+def test_a_worker_killed_in_mid_delivery_loses_its_blobs(deployed: Deployed) -> None:
+    records = publish(deployed.lab)
+    killed = deployed.start()
+    assert killed.timer("discover").ok
+    slow = Fault(kind="slow", seconds=5)
+    deployed.lab.faults.script([Scripted(fault=slow, kind="blob", nth=(3,))])
+    message = deployed.queues.take(BLOBS, seconds=1)
+    assert message
+    killed.begin("deliver", **asked("order", message))
+    while sum(deployed.lab.counts.asked("blob").values()) < 3:
+        time.sleep(0.01)
+    killed.kill()
+    with pytest.raises(WorkerEndedError):
+        killed.ended()
+
+    running = deployed.start()
+    while sum(states(deployed).values()) != states(deployed)[State.DELIVERED]:
+        deployed.deliver(running)
+
+    assert set(deployed.ids()) == {f"record-{n}" for n in range(records)}
+
+
+def test_a_throttled_blob_spends_an_attempt_or_comes_back_at_once(deployed: Deployed) -> None:
+    publish(deployed.lab, blobs=2)
+    running = deployed.start()
+    assert running.timer("discover").ok
+    throttled = Fault(kind="throttle", retry_after=1)
+    deployed.lab.faults.script([Scripted(fault=throttled, kind="blob", nth=(1,))])
+
+    while sum(states(deployed).values()) != states(deployed)[State.DELIVERED]:
+        deployed.deliver(running)
+
+    told = [event for event in running.events() if event["event"] == "delivered"]
+    assert told[0]["throttled"] == 1
+    assert {event["failed"] for event in told} == {0}
+    assert {row.attempts for row in rows(deployed)} == {0}
+
+
+def test_an_order_that_no_worker_gets_done_is_forgotten(deployed: Deployed) -> None:
+    records = publish(deployed.lab, blobs=4)
+    running = deployed.start()
+    assert running.timer("discover").ok
+    broken = deployed.start(AUDIT_FEED_SINK_DCR=" ")
+    handed = 0
+    while not deployed.queues.texts(POISON):
+        answer = deployed.queues.hand_out(broken, "deliver", "order", BLOBS)
+        assert answer
+        assert "sink.dcr: missing" in answer.error
+        handed += 1
+    assert handed >= MOST_DEQUEUES
+
+    spoiled = deployed.queues.hand_out(running, "poison", "order", POISON)
+    assert spoiled
+    assert spoiled.ok
+    failed = [row for row in rows(deployed) if row.attempts]
+    assert {row.attempts for row in failed} == {1}
+    assert all("the worker ended" in row.last_error for row in failed)
+
+    while sum(states(deployed).values()) != states(deployed)[State.DELIVERED]:
+        deployed.deliver(running)
+    assert deployed.ids() == sorted(f"record-{n}" for n in range(records))
+
+
+def test_a_message_that_is_no_order_stops_the_queue(deployed: Deployed) -> None:
+    running = deployed.start()
+    assert running.timer("discover").ok
+
+    for text in ("", "{}", '{"version": 2}', '{"version": 1, "partition": "a", "names": ["b"]}'):
+        deployed.queues.put(BLOBS, text)
+
+    assert deployed.deliver(running) == 4
+    dropped = [event for event in running.events() if "dropped" in str(event["event"])]
+    assert len(dropped) == 4
+
+
+def test_lost_orders_are_never_given_again(deployed: Deployed) -> None:
+    records = publish(deployed.lab)
+    running = deployed.start()
+    assert running.timer("discover").ok
+    deployed.queues.of(BLOBS).clear_messages()
+    early = deployed.lab.clock.now() - timedelta(hours=1)
+    deployed.store.put_all([replace(row, due=early) for row in rows(deployed)])
+
+    assert running.timer("sweep").ok
+    assert running.timer("sweep").ok
+
+    names = [name for text in deployed.queues.texts(BLOBS) for name in json.loads(text)["names"]]
+    assert len(names) == len(set(names)) == 6
+    deployed.deliver(running)
+    assert len(deployed.ids()) == records
+
+
+def test_callers_are_not_remembered_or_written_twice_a_day(deployed: Deployed) -> None:
+    records = publish(deployed.lab, blobs=8)
+    running = deployed.start()
+    assert running.timer("discover").ok
+    deployed.deliver(running)
+    for _ in range(2):
+        assert running.timer("sweep").ok
+
+    found = deployed.lab.rows(
+        "SELECT OrganizationId, Caller, Protocol, MailboxId, FirstSeen::VARCHAR, "
+        "LastSeen::VARCHAR, MailboxCount, OperationCount FROM M365CallerBaseline_CL"
+    )
+    caller = "00000002-0000-0ff1-ce00-000000000000"
+    times = [f"{datetime(2026, 3, 2, 9) + timedelta(minutes=n)}" for n in (0, records - 1)]  # noqa: DTZ001 - as DuckDB shows it
+    assert found == [
+        ("11111111-aaaa-4bbb-8ccc-000000000001", caller, "OWA", "", *times, 1, records)
+    ]
+
+
+def test_a_notification_lists_sooner_or_a_stranger_is_heard(deployed: Deployed) -> None:
+    publish(deployed.lab, blobs=2)
+    tenant = deployed.lab.tenants[0].id
+    running = deployed.start(AUDIT_FEED_WEBHOOK_AUTH_ID="lab-auth-id")
+    told = json.dumps([{"tenantId": tenant, "contentType": TYPES[0], "contentId": "x"}])
+    mine = {"Webhook-AuthID": "lab-auth-id"}
+    handshake = {**mine, "Webhook-ValidationCode": "code"}
+
+    def status(body: str, headers: dict[str, str]) -> int:
+        return running.http("notify", "POST", body, headers).status
+
+    assert status(told, {"Webhook-AuthID": "other"}) == status(told, {}) == 401
+    assert status('{"validationCode": "code"}', handshake) == 200
+    assert status('{"validationCode": "other"}', handshake) == 400
+    assert status(f'["{"x" * 2**20}"]', mine) == 413
+    assert deployed.queues.texts(HINTS) == []
+    assert status(told, mine) == 200
+    hinted = deployed.queues.hand_out(running, "hint", "hint", HINTS)
+
+    assert hinted
+    assert hinted.ok
+    assert [row.blob.stream.content_type for row in rows(deployed)] == [TYPES[0]]
+    assert "lab-auth-id" not in running.printed()
+
+
+def test_health_is_good_before_anything_was_stated(deployed: Deployed) -> None:
+    running = deployed.start()
+
+    answer = running.http("health", "GET")
+
+    assert answer.status == 503
+    assert json.loads(answer.body)["healthy"] is False
