@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "collect": ("collect_commands", "move audit records to where you want them"),
     "doctor": ("collect_commands", "look for what keeps a collector from working"),
     "ledger": ("ledger_commands", "say for any hour whether it is complete"),
-    "function": ("function_package", "package the Function app"),
+    "function": ("function_package", "deploy the collector as an Azure Function app"),
     "completion": ("completion_command", "print what makes a shell complete this command"),
 }
 """Each command with the module that adds it, and its line of help.

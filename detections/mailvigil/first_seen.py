@@ -102,12 +102,16 @@ def _spread(rule: Rule, first: FirstSeen) -> list[str]:
         return []
     count = first.rare.count
     name = _COUNTED.get(count, f"{count}CountBefore")
+    most = first.rare.at_most
+    # A caller that many get within one window is not rare, though few of them had it before.
     return let(
         "spread",
         [
-            "known",
-            f"| summarize {name} = dcount({count}) by {_others(rule, first)}",
-            f"| where {name} <= {first.rare.at_most}",
+            "seen",
+            f"| summarize {name} = dcountif({count}, FirstSeen <= ago(recent)),",
+            f"    CountNow = dcount({count}) by {_others(rule, first)}",
+            f"| where {name} between (1 .. {most}) and CountNow <= {2 * most}",
+            "| project-away CountNow",
         ],
     )
 

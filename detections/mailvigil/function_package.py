@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
+from mailvigil.arguments import examples
 from mailvigil.content import PACKAGE
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_OK
@@ -27,14 +28,14 @@ _UNIX, _READABLE = 3, 0o100644 << 16
 _EXAMPLES = """
 examples:
   mailvigil function package
-  az functionapp deployment source config-zip --build-remote true -g GROUP -n APP \\
-      --src mailvigil-function.zip
+  mailvigil function package --out dist/mailvigil-function.zip
 """
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command ``function`` and what is below it."""
     function = commands.add_parser("function", help="deploy the collector as an Azure Function app")
+    examples(function, "mailvigil function package")
     below = function.add_subparsers(required=True, metavar="COMMAND")
     package = below.add_parser(
         "package",
@@ -43,7 +44,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     package.set_defaults(run=_package)
-    package.add_argument("--out", type=Path, default=Path(NAME), metavar="FILE.zip")
+    package.add_argument("--out", type=Path, default=Path(NAME), metavar="FILE.zip",
+        help=f"where to (default: {NAME})")  # fmt: skip
 
 
 def _package(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:

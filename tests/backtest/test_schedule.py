@@ -117,7 +117,7 @@ def test_a_broken_budget_holds(high: int, low: int, *, broken: bool) -> None:
 
 
 def test_a_cause_counts_every_hour_or_for_ever() -> None:
-    month = Month(start=days(0), mailboxes=20, days=14)
+    month = Month(start=days(0), mailboxes=100, days=14)
     one = replace(
         RULE, text="MailItemsAccessed() | where EventTime > ago(1d) | summarize by Caller"
     )

@@ -16,7 +16,7 @@ from mailvigil.lab import uses
 from mailvigil.lab.clients import BILLING, CRM, MIGRATION, OWA, VAULT
 from mailvigil.lab.month import Month, live
 
-MONTH = Month(mailboxes=60, days=30)
+MONTH = Month(mailboxes=100, days=30)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_another_seed_gives_the_same_month(
     month: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     with workspace() as con:
-        live(con, Month(mailboxes=60, days=30, seed=2), tmp_path)
+        live(con, Month(mailboxes=100, days=30, seed=2), tmp_path)
         other = digest(con)
 
     assert digest(month) != other
@@ -63,7 +63,7 @@ def test_a_record_repeats_or_lies_outside_of_the_month(month: duckdb.DuckDBPyCon
 
     assert rows == ids
     assert isinstance(rows, int)
-    assert rows > 60 * 20 * 4
+    assert rows > 100 * 20 * 4
     start, end = MONTH.midnight(0).replace(tzinfo=None), MONTH.midnight(30).replace(tzinfo=None)
     assert start <= first < last < end  # type: ignore[operator]  # datetimes
 
@@ -82,7 +82,7 @@ def test_an_address_is_somebody_elses(month: duckdb.DuckDBPyConnection) -> None:
     for (address,) in found:
         check_address(address)
 
-    assert len(found) > 60
+    assert len(found) > 100
 
 
 def test_a_column_does_not_fit_the_kind_of_record(month: duckdb.DuckDBPyConnection) -> None:
@@ -136,7 +136,7 @@ def test_a_session_of_a_browser_has_no_sign_in(month: duckdb.DuckDBPyConnection)
     assert without == (0,)
 
 
-@pytest.mark.parametrize("wrong", [{"mailboxes": 19}, {"days": 13}], ids=str)
+@pytest.mark.parametrize("wrong", [{"mailboxes": 99}, {"days": 13}], ids=str)
 def test_a_month_that_shows_nothing_is_made(wrong: dict[str, int]) -> None:
     with pytest.raises(InputError, match="backtest: "):
         Month(**wrong)  # type: ignore[arg-type]  # mailboxes and days are numbers

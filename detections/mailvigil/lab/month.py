@@ -21,11 +21,11 @@ from mailvigil.errors import InputError
 from mailvigil.exports.shape_sql import ARRIVED, TYPES, select_rows
 from mailvigil.lab import uses
 from mailvigil.lab.people import Tenant, tenant
-from mailvigil.lab.plan import MIN_MAILBOXES
 from mailvigil.lab.uses import Approval, Use
 from mailvigil.workspace import schemas
 
-LEAST_DAYS = 14
+LEAST_MAILBOXES, LEAST_DAYS = 100, 14
+"""Fewer mailboxes have not enough people for every attack; fewer days teach less than a week."""
 TABLE = "M365Activity_CL"
 
 
@@ -46,8 +46,10 @@ class Month:
     start: datetime = datetime(2026, 6, 15, tzinfo=UTC)
 
     def __post_init__(self) -> None:
-        if self.mailboxes < MIN_MAILBOXES:
-            raise InputError("backtest", f"{self.mailboxes} mailboxes", f"{MIN_MAILBOXES} or more")
+        if self.mailboxes < LEAST_MAILBOXES:
+            raise InputError(
+                "backtest", f"{self.mailboxes} mailboxes", f"{LEAST_MAILBOXES} or more"
+            )
         if self.days < LEAST_DAYS:
             raise InputError("backtest", f"{self.days} days", f"{LEAST_DAYS} or more")
 
