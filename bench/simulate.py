@@ -52,7 +52,7 @@ MINUTE = timedelta(minutes=1)
 GIANT = "00000000-0000-4000-8000-000000000000"
 SWEEP_MINUTES = 5
 PRICE_TABLE, PRICE_QUEUE = 0.00036, 0.0004
-"""US dollars for 10,000 operations, locally redundant, West Europe list prices as of 2025."""
+"""Assumed US dollars for 10,000 operations; the price list of the region decides."""
 
 BODY = b'[{"Id":"1","CreationTime":"2026-03-02T00:00:00","Operation":"MailItemsAccessed"}]'
 
@@ -226,7 +226,7 @@ class Plan:
 
     ``backlog`` is how old the first blobs are. With ``giant`` the first tenant alone has one, and
     so many blobs an hour.
-    ``capacity`` is how many orders all workers together get done in a minute.
+    ``capacity`` is how many orders of each queue all workers together get done in a minute.
     """
 
     tenants: int
@@ -358,10 +358,10 @@ class App:
         ).list_pass()
 
     def deliver(self) -> None:
-        """Get done what all workers together can in a minute."""
+        """Get done what all workers together can in a minute; the queues scale apart."""
         ways = {source.streams[0].tenant: source.way for source in self.sources}
         for lane in (self.world.live, self.world.backlog):  # the host takes from both at once
-            for _ in range(self.world.plan.capacity // 2):
+            for _ in range(self.world.plan.capacity):
                 order = lane.take()
                 if order is None:
                     break
