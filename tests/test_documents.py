@@ -24,8 +24,22 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 KINDS = {"console", "csv", "http", "json", "kql", "kusto", "powershell", "sql", "text", "yaml"}
 """What a block may be: a command in one of another kind would never be tried."""
 
-PARSED = ("collect", "doctor", "ledger", "lab", "rules check", "rules compile", "rules mutate",
-          "rules test")  # fmt: skip
+PARSED = (
+    "backtest",
+    "collect",
+    "doctor",
+    "function",
+    "lab",
+    "ledger",
+    "rules check",
+    "rules compile",
+    "rules diff",
+    "rules docs",
+    "rules lock",
+    "rules mutate",
+    "rules package",
+    "rules test",
+)
 CONVERTED = "sigma convert "
 
 

@@ -99,7 +99,8 @@ def _count(carried: Carried, settled: Settled, now: datetime) -> None:
             carried.problems.append(str(outcome))
         case ThrottledError():
             carried.throttled += 1
-            wait = min(max(outcome.wait or FIRST_WAIT, timedelta(seconds=1)), LONGEST_WAIT)
+            asked = FIRST_WAIT if outcome.wait is None else outcome.wait
+            wait = min(max(asked, timedelta(seconds=1)), LONGEST_WAIT)
             carried.waits.setdefault(wait, []).append(name)
         case AuditFeedError():
             if not isinstance(outcome, AccessError):

@@ -32,7 +32,7 @@ from audit_feed.ledger import BlobRow, HourStatement
 from audit_feed.ledger_entities import blob_key
 from audit_feed.ledger_table import TableLedger
 from audit_feed.notify import Notified, notified
-from audit_feed.orders import Order, orders, parsed
+from audit_feed.orders import Order, Spread, orders, parsed
 from audit_feed.queue_storage import BLOBS, HINTS, StorageQueue
 from audit_feed.telemetry import Metrics, Run, metrics
 from audit_feed.windows import HOUR, hour_of
@@ -62,6 +62,7 @@ class Shop:
     store: TableLedger
     callers: TableCallers
     queue: StorageQueue
+    spread: Spread
     hints: StorageQueue
     sources: Mapping[str, Source]
     sinks: Mapping[str, Sink]
@@ -84,10 +85,11 @@ def shop() -> Shop:
     settings = FunctionSettings.load(os.environ)
     tables, queues = _clients(settings.storage)
     queue = StorageQueue(queues, BLOBS)
+    spread = Spread(queue, app.now)
 
     def order(blobs: Sequence[ContentBlob]) -> None:
         for one in orders(blobs):
-            queue.send(one)
+            spread.send(one)
 
     store = TableLedger(tables, told=order)
     never = Event()
@@ -103,6 +105,7 @@ def shop() -> Shop:
         store=store,
         callers=TableCallers(tables),
         queue=queue,
+        spread=spread,
         hints=StorageQueue(queues, HINTS),
         sources=_sources(settings, store, sinks[app.TABLE]),
         sinks=sinks,
@@ -311,7 +314,7 @@ def sweep_all(run: Run) -> None:
 def _sweep(stream: Stream, now: datetime, run: Run) -> sweep.Stated | None:
     """Sweep one stream; what is wrong with one keeps no other from being swept."""
     try:
-        again = sweep.order_again(shop().store, stream, shop().queue, now)
+        again = sweep.order_again(shop().store, stream, shop().spread, now)
         found = sweep.state(shop().store, stream, now)
     except AuditFeedError as error:
         run.warn("not swept", stream=stream, problem=str(error))

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from threading import Lock
 from typing import Protocol
 
 import orjson
 
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.ledger_entities import blob_key, stream_of
+from audit_feed.pace import REQUESTS_PER_MINUTE
 
 VERSION = 1
 MOST_TOGETHER = 10
 """Blobs of one order: they are read from the ledger in one query, which may compare 15 values."""
 
 AT_ONCE = timedelta()
+LONGEST_TURN = timedelta(days=1)
+"""The queue keeps an order for seven days, as the feed its blob."""
+
+_MINUTE = timedelta(minutes=1)
+_SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,36 @@ class Orders(Protocol):
         """Return about how many there are; raises ``RetryError``."""
 
 
+class Spread:
+    """Orders of one tenant no faster than the feed lets it be asked. Safe for threads.
+
+    A backlog of days waits in the queue behind its own tenant alone: there is always room
+    between its orders for those of others. What a process does not remember is only the pace.
+    """
+
+    def __init__(self, queue: Orders, clock: Callable[[], datetime]) -> None:
+        self._queue = queue
+        self._clock = clock
+        self._lock = Lock()
+        self._next: dict[str, datetime] = {}
+
+    def send(self, order: Order, after: timedelta = AT_ONCE) -> None:
+        """Send *order*; see ``Orders.send``. It is seen later if its tenant has many."""
+        self._queue.send(order, max(after, self._turn(order)))
+
+    def waiting(self) -> int:
+        """Return about how many there are; see ``Orders.waiting``."""
+        return self._queue.waiting()
+
+    def _turn(self, order: Order) -> timedelta:
+        """Return whole seconds until it is this order's turn, at most ``LONGEST_TURN``."""
+        with self._lock:
+            now, tenant = self._clock(), order.stream.tenant
+            turn = max(self._next.get(tenant, now), now)
+            self._next[tenant] = turn + len(order.names) * _MINUTE / REQUESTS_PER_MINUTE
+        return min(timedelta(seconds=(turn - now) // _SECOND), LONGEST_TURN)
+
+
 def parsed(text: str) -> Order:
     """Return the order that a message is.
 
@@ -58,7 +95,10 @@ def parsed(text: str) -> Order:
         ValueError: It is none, or of another version.
 
     """
-    told = orjson.loads(text)
+    try:
+        told = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise ValueError("no JSON") from None
     if not isinstance(told, dict) or told.get("version") != VERSION:
         raise ValueError("no order of this version")
     partition, names = told.get("partition"), told.get("names")

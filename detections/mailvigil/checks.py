@@ -9,10 +9,10 @@ from pathlib import Path
 from string import Template
 from typing import Protocol
 
-from sigma.rule import SigmaRule
 from sigma.validation import SigmaValidator
 from sigma.validators.core import validators
 
+from mailvigil import defender_fit
 from mailvigil.compile import (
     SOURCE_PIPELINES,
     generated_path,
@@ -20,11 +20,12 @@ from mailvigil.compile import (
     to_kql,
 )
 from mailvigil.content import Function
-from mailvigil.convert import record_level
+from mailvigil.convert import bases, record_levels
 from mailvigil.errors import RuleError
 from mailvigil.hunting import HuntingQuery
 from mailvigil.rules import Entity, Rule, duration
 from mailvigil.ruletest import Tested, load_cases, test_path
+from mailvigil.sources import DEFENDER
 from mailvigil.validate import Diagnostic, Validator
 from mailvigil.workspace import schemas
 
@@ -96,7 +97,23 @@ def check_all(
         problems.extend(_compiled(rule, root, validator))
     for query in hunting:
         problems.extend(_hunting(query, validator))
+    validator.declare((), defender_fit.tables())
+    for rule in rules:
+        problems.extend(_for_defender(rule, root, validator))
+    validator.declare(functions, schemas())
     return problems
+
+
+def _for_defender(rule: Rule, root: Path, validator: Validator) -> Iterator[str]:
+    """Look at what Defender would refuse; a rule that is not for it at all is none of its."""
+    try:
+        analysis = validator.analyse(to_kql(rule, root, DEFENDER))
+    except RuleError:  # what is wrong with it is said for Sentinel
+        return
+    where = generated_path(root, rule, DEFENDER)
+    yield from (_line(where, d) for d in analysis.diagnostics)
+    for name in defender_fit.lacking(frozenset(analysis.columns)):
+        yield f"{where}: no column {name}, which a custom detection must return"
 
 
 def _hunting(query: HuntingQuery, validator: Validator) -> Iterator[str]:
@@ -119,8 +136,9 @@ def _compiled(rule: Rule, root: Path, validator: Validator) -> Iterator[str]:
     where = generated_path(root, rule)
     yield from (_line(where, d) for d in analysis.diagnostics)
     for source in (s for s in rule.sources if s in SOURCE_PIPELINES and not rule.query):
-        plain = validator.analyse(record_level(rule, root, SOURCE_PIPELINES[source]))
-        yield from (_line(f"{rule.path} (for {source})", d) for d in plain.diagnostics)
+        for text in record_levels(rule, root, SOURCE_PIPELINES[source]).values():
+            plain = validator.analyse(text)
+            yield from (_line(f"{rule.path} (for {source})", d) for d in plain.diagnostics)
     checked = CheckedRule(rule, frozenset(analysis.columns), rule, records)
     for check in CHECKS:
         yield from (f"{rule.path}: {problem}" for problem in check(checked))
@@ -154,7 +172,7 @@ def _sigma(rules: Sequence[Rule]) -> Iterator[str]:
     chosen = {check for name, check in validators.items() if name not in _NEED_NETWORK}
     validator = SigmaValidator(chosen)
     for rule in (rule for rule in rules if not rule.query):
-        for issue in validator.validate_rules(iter([SigmaRule.from_yaml(rule.text)])):
+        for issue in validator.validate_rules(iter(bases(rule).values())):
             yield f"{rule.path}: {issue.severity.name.lower()}: {issue.description}"
 
 
@@ -234,6 +252,8 @@ def _windows_fit(checked: CheckedRule) -> Iterator[str]:
             "within and minimum_history do not fit into baseline, or baseline is over 14d "
             "(the longest period of a scheduled rule)"
         )
+    if rule.correlation and rule.correlation.length + duration(rule.within) > duration("14d"):
+        yield "within and timespan are over 14d (the longest period of a scheduled rule)"
 
 
 def _fits_the_service(checked: CheckedRule) -> Iterator[str]:

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from mailvigil.convert import Selection, select
 from mailvigil.correlate import correlate, matches
-from mailvigil.errors import RuleError
+from mailvigil.defender_fit import LEFT_OUT, check_fit
+from mailvigil.errors import RuleError, UnfitError
 from mailvigil.exports.shape_sql import ARRIVED
 from mailvigil.first_seen import first_seen
 from mailvigil.pipes import summarize
 from mailvigil.rules import Rule
-from mailvigil.sources import SENTINEL, Target
+from mailvigil.sources import DEFENDER, SENTINEL, Target
 
 PIPELINE = SENTINEL.mail.pipeline
 SOURCE_PIPELINES = {
@@ -56,6 +57,26 @@ def generated_path(root: Path, rule: Rule, target: Target = SENTINEL) -> Path:
     return root / "kql" / "generated" / target.folder / f"{rule.name}.kql"
 
 
+def compiled(
+    rules: Sequence[Rule], root: Path, targets: Sequence[Target]
+) -> tuple[Mapping[tuple[Target, str], str], tuple[str, ...]]:
+    """Return the text of each rule by target and name, and the reasons for those left out.
+
+    Raises:
+        RuleError: A rule does not compile for Sentinel, which all rules must.
+
+    """
+    texts: dict[tuple[Target, str], str] = {}
+    refused: list[str] = []
+    for target in targets:
+        for rule in rules:
+            try:
+                texts[target, rule.name] = to_kql(rule, root, target)
+            except UnfitError as error:
+                refused += error.problems
+    return texts, tuple(refused)
+
+
 def to_kql(rule: Rule, root: Path, target: Target = SENTINEL) -> str:
     """Return *rule* as KQL, its windows as ``let`` at the top. The same input, the same bytes.
 
@@ -65,15 +86,21 @@ def to_kql(rule: Rule, root: Path, target: Target = SENTINEL) -> str:
         target: Where the query will run.
 
     Raises:
-        RuleError: pySigma refuses the rule, it says what the compiler does not know, or the
-            target cannot have it.
+        UnfitError: The target cannot have the rule.
+        RuleError: pySigma refuses the rule, or it says what the compiler does not know.
 
     """
+    if target is DEFENDER:
+        check_fit(rule)
     if rule.query:
         return f"// {rule.title}\n// {rule.name} {rule.version}\n{rule.query}"
     head = [f"// {rule.title}", f"// {rule.name} {rule.version}, compiled from its Sigma rule"]
     filtered = [f"// filter: {' '.join(one.title.split())}" for one in rule.filters]
-    return "\n".join([*head, *filtered, *_body(rule, select(rule, root, target), target)]) + "\n"
+    left_out = LEFT_OUT if target is DEFENDER and rule.first_seen else ()
+    return (
+        "\n".join([*head, *left_out, *filtered, *_body(rule, select(rule, root, target), target)])
+        + "\n"
+    )
 
 
 def _body(rule: Rule, selections: Sequence[Selection], target: Target) -> list[str]:

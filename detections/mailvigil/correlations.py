@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 TYPES = {
     "event_count": "EventCount",
@@ -28,6 +29,12 @@ WHOLE_TENANT = ("OrganizationId",)
 """The group of a correlation without ``group-by``."""
 
 _TIMESPAN = re.compile(r"([1-9]\d*)([smhdw])", re.ASCII)
+_LENGTHS = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
 _NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 _KEYS = {"type", "rules", "group-by", "timespan", "condition", "aliases", "generate"}
 _NUMERIC = {"value_sum", "value_avg", "value_percentile"}
@@ -56,6 +63,11 @@ class Correlation:
     percentile: str
     limits: tuple[tuple[str, str], ...]
     aliases: Mapping[str, Mapping[str, str]]
+
+    @property
+    def length(self) -> timedelta:
+        """How long the window is."""
+        return int(self.window[:-1]) * _LENGTHS[self.window[-1]]
 
     @property
     def keys(self) -> tuple[str, ...]:

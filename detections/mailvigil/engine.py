@@ -99,10 +99,12 @@ class Engine:
         What else they hold makes no difference to :meth:`keep_functions` and to those queries.
         """
         found = set(read)
-        for definition in self._functions.values():
+        for name, definition in self._functions.items():
             body = kept.before_drop(_body(definition))
-            if body is None:
+            if body is None and name in read:
                 found.update(_WORD.findall(definition))
+            elif body is None:
+                continue
             else:
                 found |= scanned(self._con, kept.chosen(self.prepare(body).sql, read))
         return frozenset(found)

@@ -31,3 +31,7 @@ class RuleError(MailvigilError):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(self.problems))
+
+
+class UnfitError(RuleError):
+    """A rule is right, and cannot run at the target asked for. Leave it out there."""

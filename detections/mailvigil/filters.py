@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from sigma.exceptions import SigmaError
 from sigma.filters import SigmaFilter
 from sigma.rule import SigmaRule
 
@@ -50,7 +49,7 @@ def _filters(path: Path) -> list[Filter]:
     try:
         documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
         return [_filter(path, document) for document in documents if document is not None]
-    except (SigmaError, yaml.YAMLError, UnicodeDecodeError, TypeError, AttributeError) as error:
+    except (ValueError, yaml.YAMLError, TypeError, AttributeError) as error:  # SigmaError too
         raise InputError(
             str(path), f"no Sigma filter: {error}", "mend it or take it out"
         ) from error
@@ -58,6 +57,9 @@ def _filters(path: Path) -> list[Filter]:
 
 def _filter(path: Path, document: Mapping[str, object]) -> Filter:
     sigma = SigmaFilter.from_dict(dict(document))
+    if not sigma.filter.condition[0].strip():
+        msg = "its condition is empty"
+        raise ValueError(msg)
     named = sigma.filter.rules
     rules = () if isinstance(named, str) else tuple(ref.reference for ref in named)
     sigma.filter.rules = ANY  # which rules it is for is decided here

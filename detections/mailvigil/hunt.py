@@ -28,6 +28,7 @@ from mailvigil.errors import InputError
 from mailvigil.exports.digests import digest
 from mailvigil.exports.load import Limits, LoadReport, load
 from mailvigil.exports.watch import Watch
+from mailvigil.filters import load_filters
 from mailvigil.findings import (
     INSUFFICIENT,
     Finding,
@@ -42,7 +43,7 @@ from mailvigil.findings import (
 from mailvigil.replay import Alert, Plan, Replayed, absent, replay, span, ticks, whole_span, windows
 from mailvigil.reports import evidence
 from mailvigil.reports.evidence import Evidence
-from mailvigil.rules import Rule, load_rules
+from mailvigil.rules import Rule, load_rules, with_filters
 from mailvigil.sources import FUNCTION
 from mailvigil.workspace import END_OF_TIME, open_workspace, schemas
 
@@ -81,6 +82,7 @@ class Request:
     baseline: Path | None = None
     save_baseline: Path | None = None
     approved: Path | None = None
+    filters: Path | None = None
     strict: bool = False
     limits: Limits = field(default_factory=Limits)
     evidence: int = 0
@@ -138,7 +140,7 @@ def hunt(request: Request, *, stdin: BinaryIO, name_of: NameOf, progress: Progre
         RuleError: A rule of the content is broken.
 
     """
-    rules = _rules(content_root(), request.rules)
+    rules = _rules(content_root(), request.rules, request.filters)
     with (
         tempfile.TemporaryDirectory(prefix="mailvigil") as scratch,
         _workspace(request, Path(scratch)) as con,
@@ -206,8 +208,11 @@ def _workspace(request: Request, scratch: Path) -> Iterator[duckdb.DuckDBPyConne
         unfinished.replace(request.save)
 
 
-def _rules(root: Path, names: Sequence[str]) -> _Rules:
-    chosen = _selected(load_rules(root), names)
+def _rules(root: Path, names: Sequence[str], filters: Path | None) -> _Rules:
+    rules = load_rules(root)
+    if filters:
+        rules = with_filters(rules, load_filters(filters))
+    chosen = _selected(rules, names)
     texts = {rule.name: to_kql(rule, root) for rule in chosen}
     return _Rules(root, load_functions(root), chosen, texts)
 

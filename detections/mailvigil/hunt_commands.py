@@ -54,6 +54,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     add("--timeline", type=Path, metavar="FILE.csv", help="write a timeline for Timesketch")
     add("--rules", action="append", default=[], metavar="ID,…", help="only these rules")
     add("--approved", type=Path, metavar="FILE.csv", help="callers that the tenant accepts")
+    add("--filters", type=Path, metavar="DIR", help="Sigma filters: a tenant's own exceptions")
     add("--strict", action="store_true", help="refuse a file with anything unreadable")
     add("--max-unpacked", type=positive, default=64, metavar="GIB",
         help="refuse archives that unpack to more (default: 64)")  # fmt: skip
@@ -122,6 +123,7 @@ def _request(args: argparse.Namespace) -> Request:
         baseline=args.baseline,
         save_baseline=args.save_baseline,
         approved=args.approved,
+        filters=args.filters,
         strict=args.strict,
         limits=Limits(max_unpacked_bytes=args.max_unpacked * 2**30),
         evidence=reports.samples(args.report, args.timeline),

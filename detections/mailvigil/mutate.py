@@ -41,7 +41,7 @@ SWAPS = (
 )
 """Pattern and replacement of each change within a line."""
 
-_BLOCKS = ("detection:", "first_seen:")
+_BLOCKS = ("correlation:", "detection:", "first_seen:")
 
 
 @dataclass(frozen=True, slots=True)

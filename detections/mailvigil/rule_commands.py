@@ -14,16 +14,18 @@ from typing import BinaryIO, TextIO, TypeVar
 
 from mailvigil import package_commands
 from mailvigil.arguments import examples
-from mailvigil.compile import generated_path, to_kql
+from mailvigil.compile import compiled, to_kql
 from mailvigil.content import content_root, load_functions
 from mailvigil.content_checks import check_content
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
+from mailvigil.filters import load_filters
 from mailvigil.hunting import HuntingQuery, load_hunting
 from mailvigil.mutate import Score, mutants, score
 from mailvigil.progress import add_talk, shown
-from mailvigil.rules import Rule, load_rules
+from mailvigil.rules import Rule, load_rules, with_filters
 from mailvigil.ruletest import Bench, Outcome, Tested, load_cases, test_path
+from mailvigil.sources import TARGETS
 from mailvigil.workspace import open_workspace
 
 T = TypeVar("T", bound=Tested)
@@ -46,6 +48,13 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     examples(check, "mailvigil rules check", "mailvigil rules check sentinel")
     compiling = below.add_parser("compile", help="write kql/generated/")
     compiling.add_argument("--check", action="store_true", help="only tell if files are stale")
+    compiling.add_argument(
+        "--target", choices=list(TARGETS), help="only for this one (default: for each)"
+    )
+    compiling.add_argument(
+        "--filters", type=Path, metavar="DIR", help="Sigma filters: a tenant's own exceptions"
+    )
+    compiling.add_argument("--out", type=Path, metavar="DIR", help="write there instead")
     compiling.set_defaults(run=_compile)
     examples(compiling, "mailvigil rules compile", "mailvigil rules compile --check")
     test = below.add_parser("test", help="run the tests beside each rule on its compiled query")
@@ -86,18 +95,32 @@ def _check(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO
     return EXIT_FAILED if found.problems else EXIT_OK
 
 
-def _compile(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+def _compile(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     root = content_root()
-    wanted = {generated_path(root, rule): to_kql(rule, root) for rule in load_rules(root)}
-    there = {path: _text(path) for path in (root / "kql" / "generated").glob("*.kql")}
+    if args.filters and not args.out:
+        what = "the pack's own files are those without filters"
+        raise InputError("--filters", what, "name another folder with --out")
+    rules = load_rules(root)
+    if args.filters:
+        rules = with_filters(rules, load_filters(args.filters))
+    targets = [TARGETS[args.target]] if args.target else list(TARGETS.values())
+    texts, refused = compiled(rules, root, targets)
+    folder = args.out or root / "kql" / "generated"
+    wanted = {
+        folder / target.folder / f"{name}.kql": text for (target, name), text in texts.items()
+    }
+    found = (path for target in targets for path in (folder / target.folder).glob("*.kql"))
+    there = {path: _text(path) for path in found if path in wanted or not args.out}
     stale = sorted(path for path in wanted | there if wanted.get(path) != there.get(path))
     for path in stale:
         done = "written" if path in wanted else "removed"
         print(f"{path}: {'out of date' if args.check else done}", file=out)
         if not args.check:
             _write(path, wanted.get(path))
+    for reason in refused if args.target else ():
+        print(reason, file=err)
     print(
-        f"{len(wanted)} rules, {len(stale)} files {'stale' if args.check else 'changed'}", file=out
+        f"{len(rules)} rules, {len(stale)} files {'stale' if args.check else 'changed'}", file=out
     )
     return EXIT_STALE if args.check and stale else EXIT_OK
 

@@ -266,6 +266,9 @@ def _correlation(
 ) -> Correlation | None:
     if outer is None:
         return None
+    if sum("correlation" in document for document in documents) > 1:
+        read.problem("more than one correlation (one file has one, and none of correlations)")
+        return None
     correlation, problems = read_correlation(outer)
     for problem in problems:
         read.problem(problem)

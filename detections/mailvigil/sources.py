@@ -33,11 +33,12 @@ _AUDIT = (
     "Objects = make_set(ObjectId, 100)",
     *_MAIL[4:],
 )
-_DEFENDER = ("arg_max(Timestamp, ReportId, AccountObjectId)",)
-"""What a custom detection must return, each from one and the same event.
+DEFENDER_DEMANDS = ("Timestamp", "ReportId", "AccountObjectId")
+"""What a custom detection must return, all from one and the same event.
 
 Source: "Create custom detection rules", required columns in the query results.
 """
+_DEFENDER = (f"arg_max({', '.join(DEFENDER_DEMANDS)})",)
 
 _MAIL_COLUMNS = frozenset(
     {
@@ -107,7 +108,7 @@ SENTINEL = Target(
     memory=True,
     watchlists=True,
 )
-_XDR = _AUDIT_COLUMNS | {"Timestamp", "ReportId", "AccountObjectId"}
+_XDR = _AUDIT_COLUMNS | {*DEFENDER_DEMANDS}
 DEFENDER = Target(
     name="defender",
     folder="defender",

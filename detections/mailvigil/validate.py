@@ -70,14 +70,21 @@ class Validator:
         for script in _SCRIPTS:
             self._v8.eval((_parser_folder() / script).read_text(encoding="utf-8"))
         self._v8.eval((files("mailvigil") / "kusto_check.js").read_text(encoding="utf-8"))
-        self._v8.call("declareWorkspace", json.dumps(_workspace(functions)))
         self._answers: dict[str, Analysis] = {}
+        self.declare(functions, schemas())
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._v8.close()
+
+    def declare(
+        self, functions: Sequence[Function], tables: Mapping[str, Mapping[str, str]]
+    ) -> None:
+        """Have the queries after this one be those of another workspace."""
+        self._v8.call("declareWorkspace", json.dumps(_workspace(functions, tables)))
+        self._answers.clear()
 
     def analyse(self, kql: str) -> Analysis:
         """Return what the parser says of *kql*; warnings are kept like errors.
@@ -115,9 +122,11 @@ def _units(text: str) -> int:
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-def _workspace(functions: Sequence[Function]) -> dict[str, object]:
+def _workspace(
+    functions: Sequence[Function], tables: Mapping[str, Mapping[str, str]]
+) -> dict[str, object]:
     return {
-        "tables": {t: c for t, c in schemas().items() if not t.startswith("_")},
+        "tables": {t: c for t, c in tables.items() if not t.startswith("_")},
         "functions": [{"name": f.name, "parameters": "()", "body": f.body} for f in functions],
         "watchlists": WATCHLIST_COLUMNS,
     }

@@ -102,7 +102,7 @@ FAULTS = (
 OTHERS = (
     Fault("", "tagged_twice", PLAIN, "- attack.collection",
           "- attack.collection\n    - attack.collection", ""),
-    Fault("", "odd_operation", PLAIN, "Operation: MailItemsAccessed", "Operation: Send", ""),
+    Fault("", "odd_log", PLAIN, "service: audit", "service: exchange", ""),
     Fault("", "odd_field", PLAIN, "IsThrottled: 'True'", "MailboxId: x", ""),
     Fault("", "odd_group", PLAIN, "MailboxId]", "Nowhere]", ""),
 )  # fmt: skip
@@ -226,11 +226,12 @@ def test_what_pysigma_finds_is_dropped(problems: list[str]) -> None:
     )
 
 
-def test_a_rule_about_another_operation_reads_the_function_of_mail(problems: list[str]) -> None:
-    # Rows of AuditRecords have no OperationCount, those of MailItemsAccessed have it.
+def test_a_rule_about_another_log_reads_the_audit_log(
+    problems: list[str],
+) -> None:
     assert (
-        "sigma/rules/mail_access/odd_operation.yml: custom detail Operations is OperationCount, "
-        "which the query does not return" in problems
+        "sigma/rules/mail_access/odd_log.yml: log source m365/exchange is not the unified "
+        "audit log (only product: m365, service: audit has the fields of its records)" in problems
     )
 
 

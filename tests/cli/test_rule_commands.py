@@ -123,17 +123,23 @@ def test_a_stale_missing_or_extra_query_is_not_named(content: Path) -> None:
     crlf = (generated / "foreign_token_tenant.kql").read_bytes().replace(b"\n", b"\r\n")
     (generated / "foreign_token_tenant.kql").write_bytes(crlf)
     change(rule_file(content, "caller_new_to_tenant.yml"), "within: 1d", "within: 2d")
-    before = {path.name: path.read_bytes() for path in generated.iterdir()}
+    before = {path.name: path.read_bytes() for path in generated.glob("*.kql")}
 
     ran = run("rules", "compile", "--check")
 
-    stale = ("caller_new_to_tenant", "foreign_token_tenant", "gone", "mailbox_throttled")
+    stale = (
+        "caller_new_to_tenant",
+        "defender/caller_new_to_tenant",
+        "foreign_token_tenant",
+        "gone",
+        "mailbox_throttled",
+    )
     assert ran.code == EXIT_STALE
     assert ran.out.splitlines() == [
         *(f"{generated / name}.kql: out of date" for name in stale),
-        f"{len(NAMES)} rules, 4 files stale",
+        f"{len(NAMES)} rules, 5 files stale",
     ]
-    assert {path.name: path.read_bytes() for path in generated.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in generated.glob("*.kql")} == before
 
 
 def test_compile_leaves_something_stale(content: Path, checkout: Path) -> None:
@@ -147,9 +153,44 @@ def test_compile_leaves_something_stale(content: Path, checkout: Path) -> None:
     assert "gone.kql: written" not in ran.out
     assert f"{generated / 'gone.kql'}: removed" in ran.out
     assert f"{generated / 'mailbox_throttled.kql'}: written" in ran.out
-    assert {path.name: path.read_bytes() for path in generated.iterdir()} == {
-        path.name: path.read_bytes() for path in (checkout / "kql" / "generated").iterdir()
+    assert {path.name: path.read_bytes() for path in generated.glob("*.kql")} == {
+        path.name: path.read_bytes() for path in (checkout / "kql" / "generated").glob("*.kql")
     }
+
+
+def test_one_target_is_compiled_for_the_other(content: Path) -> None:
+    generated = content / "kql" / "generated"
+    (generated / "gone.kql").write_text("T\n", encoding="utf-8")
+    (generated / "defender" / "mailbox_throttled.kql").unlink()
+
+    ran = run("rules", "compile", "--check", "--target", "defender")
+
+    place = generated / "defender" / "mailbox_throttled.kql"
+    assert ran.code == EXIT_STALE
+    assert ran.out.splitlines()[0] == f"{place}: out of date"
+    assert ran.out.splitlines()[1] == f"{len(NAMES)} rules, 1 files stale"
+    assert "mailbox_audit_bypass.yaml: not for Defender XDR: KQL over tables" in ran.err
+
+
+def test_filters_change_the_packs_own_files(content: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "filters"
+    folder.mkdir()
+    text = (
+        "title: Backup\nlogsource: {product: m365, service: audit}\n"
+        "filter: {rules: any, a: {UserId: backup@contoso.example}, condition: not a}\n"
+    )
+    (folder / "backup.yml").write_text(text, encoding="utf-8")
+    out = tmp_path / "out"
+
+    refused = run("rules", "compile", "--filters", str(folder))
+    done = run("rules", "compile", "--filters", str(folder), "--out", str(out))
+
+    assert "name another folder with --out" in refused.err
+    assert done.code == EXIT_OK
+    assert "backup@" in (out / "mailbox_throttled.kql").read_text(encoding="utf-8")
+    assert "backup@" in (out / "defender" / "mailbox_throttled.kql").read_text(encoding="utf-8")
+    own = content / "kql" / "generated" / "mailbox_throttled.kql"
+    assert "backup@" not in own.read_text(encoding="utf-8")
 
 
 def test_the_tests_of_one_rule_run_those_of_another() -> None:

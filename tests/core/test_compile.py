@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
+from core.correlated import Event, bench
 from core.small_tenant import ROOT, RULES, SIGMA
 from mailvigil.compile import (
     PIPELINE,
@@ -19,7 +20,7 @@ from mailvigil.compile import (
 )
 from mailvigil.convert import record_level
 from mailvigil.errors import RuleError
-from mailvigil.rules import Rule, load_rules
+from mailvigil.rules import FirstSeen, Rare, Rule, load_rules
 
 NEW = RULES["caller_new_to_tenant"]
 PLAIN = RULES["mailbox_throttled"]
@@ -195,3 +196,67 @@ def test_the_parts_of_a_hunt_match_other_records(rule: Rule) -> None:
 
     assert arrivals(rule, ROOT, "1d", first_only=False).startswith(records)
     assert whole_causes(rule, ROOT, "_Fired").startswith(records)
+
+
+def keyed(by: tuple[str, ...], **detection: object) -> Rule:
+    """Return a rule of what is new by these keys."""
+    asked: dict[str, object] = {"asked": detection, "condition": "asked"}
+    return replace(with_detection(NEW, asked), by=by)
+
+
+def test_what_is_new_is_told_by_mail_keys_alone() -> None:
+    rule = keyed(("UserId", "ObjectId"), Operation="New-InboxRule")
+    known = [
+        Event(n, 86_400 * day, "New-InboxRule", more={"ObjectId": thing})
+        for n, (day, thing) in enumerate([(10, "old"), (9, "other")])
+    ]
+    new = Event(7, 3600, "New-InboxRule", more={"ObjectId": "new"})
+    again = Event(8, 3600, "New-InboxRule", more={"ObjectId": "old"})
+    with bench() as made:
+        made.put([*known, new, again], "OfficeActivity")
+
+        (row,) = made.ask(rule)
+
+        assert (row["UserId"], row["ObjectId"], row["Verdict"]) == ("adele", "new", "new")
+        assert row["Operations"] == ["New-InboxRule"]
+        made.put([new, again])
+        assert {r["Verdict"] for r in made.ask(rule)} == {"insufficient baseline"}
+
+
+@pytest.mark.parametrize(
+    ("by", "remembered"),
+    [
+        (("OrganizationId", "Caller"), True),
+        (("Caller", "MailboxId"), True),
+        (("OrganizationId", "Caller", "ClientAddress"), False),
+        (("SessionId",), False),
+    ],
+)
+def test_the_baseline_is_read_for_other_keys(by: tuple[str, ...], remembered: object) -> None:
+    text = to_kql(keyed(by, Operation="MailItemsAccessed"), ROOT)
+
+    assert ("M365CallerBaseline_CL" in text) is remembered
+
+
+def test_the_baseline_stands_for_more_than_the_operation() -> None:
+    rule = keyed(NEW.by, Operation="MailItemsAccessed", IsThrottled="True")
+
+    assert "M365CallerBaseline_CL" not in to_kql(rule, ROOT)
+
+
+def test_rare_counts_mailboxes_alone() -> None:
+    first = FirstSeen("14d", "7d", Rare("ClientAddress", 3))
+    rule = replace(keyed(("UserId", "ClientAddress"), Operation="UserLoggedIn"), first_seen=first)
+
+    text = to_kql(rule, ROOT)
+
+    assert "summarize ClientAddressCountBefore = dcount(ClientAddress) by UserId" in text
+    assert "lookup kind=inner spread on UserId" in text
+
+
+@pytest.mark.parametrize("by", [("UserId",), ("ClientAddress",)])
+def test_rare_counts_what_is_no_key(by: tuple[str, ...]) -> None:
+    first = FirstSeen("14d", "7d", Rare("ClientAddress", 3))
+
+    with pytest.raises(RuleError, match=r"first_seen\.rare\.count is not one of two"):
+        to_kql(replace(keyed(by, Operation="UserLoggedIn"), first_seen=first), ROOT)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 from azure.data.tables import TableServiceClient
 
+from audit_feed.ledger import BlobRow
 from audit_feed.ledger_table import PREFIX, TableLedger
+from audit_feed.windows import Window
 from connector.azurite import Azurite
 from functions.host import CONNECTOR, Queues, Worker, worker
 from mailvigil.lab.server.lab import Lab
@@ -24,9 +27,13 @@ POISON = f"{BLOBS}-poison"
 HINTS = "mailvigil-hints"
 
 
-@pytest.fixture(autouse=True)
-def _real_worker() -> None:
-    if sys.version_info < (3, 13):
+OLDEST = (3, 13)
+
+
+@pytest.fixture(scope="session")
+def real_worker() -> None:
+    """Leave a test out where the language worker cannot run."""
+    if sys.version_info < OLDEST:
         pytest.skip("the Functions language worker needs Python 3.13, on which the app is deployed")
 
 
@@ -66,6 +73,12 @@ class Deployed:
             done += 1
         return done
 
+    def rows(self) -> list[BlobRow]:
+        """Return every row of the ledger."""
+        now = self.lab.clock.now()
+        window = Window(now - timedelta(days=8), now + timedelta(hours=1))
+        return [row for stream in self.store.streams() for row in self.store.rows(stream, window)]
+
     def ids(self) -> list[str]:
         """Return the id of every row in the workspace, in order."""
         found = self.lab.rows("SELECT RecordId FROM M365Activity_CL ORDER BY 1")
@@ -78,7 +91,19 @@ def options() -> LabOptions:
 
 
 @pytest.fixture
-def deployed(tmp_path: Path, options: LabOptions, storage: Azurite) -> Iterator[Deployed]:
+def deployed(
+    real_worker: None,  # noqa: ARG001 - asked for first
+    tmp_path: Path,
+    options: LabOptions,
+    storage: Azurite,
+) -> Iterator[Deployed]:
+    with deployment(tmp_path, options, storage) as there:
+        yield there
+
+
+@contextmanager
+def deployment(folder: Path, options: LabOptions, storage: Azurite) -> Iterator[Deployed]:
+    """Run a lab for the length of the ``with`` block, and workers that are started in it."""
     with ExitStack() as stack:
         lab = stack.enter_context(Lab(options))
         queues = Queues(storage, (POISON,))
@@ -92,6 +117,6 @@ def deployed(tmp_path: Path, options: LabOptions, storage: Azurite) -> Iterator[
 
         def start(app: Path = CONNECTOR, **more: str) -> Worker:
             given: Mapping[str, str] = {**settings, **more}
-            return stack.enter_context(worker(tmp_path, given, app))
+            return stack.enter_context(worker(folder, given, app))
 
         yield Deployed(lab, queues, TableLedger(service), partial(start))

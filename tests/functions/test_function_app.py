@@ -10,24 +10,23 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from audit_feed.ledger import BlobRow, State
-from audit_feed.windows import Window
-from collect.conftest import publish
+from audit_feed.ledger import State
+from collect.conftest import publish, record
 from functions.conftest import BLOBS, HINTS, POISON, TYPES, Deployed
 from functions.host import MOST_DEQUEUES, WorkerEndedError, asked
 from mailvigil.lab.server.faults import Fault, Scripted
+from mailvigil.lab.server.lab import tenants_of
+from mailvigil.lab.server.options import LabOptions
 
+ONE, OTHER = tenants_of(2)
+SHARED = LabOptions(
+    tenants=(ONE, replace(OTHER, client_id=ONE.client_id, secret=ONE.secret)),
+)
 pytestmark = pytest.mark.slow
 
 
-def rows(there: Deployed) -> list[BlobRow]:
-    now = there.lab.clock.now()
-    window = Window(now - timedelta(days=8), now + timedelta(hours=1))
-    return [row for stream in there.store.streams() for row in there.store.rows(stream, window)]
-
-
 def states(there: Deployed) -> Counter[State]:
-    return Counter(row.state for row in rows(there))
+    return Counter(row.state for row in there.rows())
 
 
 def heartbeats(there: Deployed) -> list[tuple[object, ...]]:
@@ -156,7 +155,7 @@ def test_a_throttled_blob_spends_an_attempt_or_comes_back_at_once(deployed: Depl
     told = [event for event in running.events() if event["event"] == "delivered"]
     assert told[0]["throttled"] == 1
     assert {event["failed"] for event in told} == {0}
-    assert {row.attempts for row in rows(deployed)} == {0}
+    assert {row.attempts for row in deployed.rows()} == {0}
 
 
 def test_an_order_that_no_worker_gets_done_is_forgotten(deployed: Deployed) -> None:
@@ -175,7 +174,7 @@ def test_an_order_that_no_worker_gets_done_is_forgotten(deployed: Deployed) -> N
     spoiled = deployed.queues.hand_out(running, "poison", "order", POISON)
     assert spoiled
     assert spoiled.ok
-    failed = [row for row in rows(deployed) if row.attempts]
+    failed = [row for row in deployed.rows() if row.attempts]
     assert {row.attempts for row in failed} == {1}
     assert all("the worker ended" in row.last_error for row in failed)
 
@@ -202,7 +201,7 @@ def test_lost_orders_are_never_given_again(deployed: Deployed) -> None:
     assert running.timer("discover").ok
     deployed.queues.of(BLOBS).clear_messages()
     early = deployed.lab.clock.now() - timedelta(hours=1)
-    deployed.store.put_all([replace(row, due=early) for row in rows(deployed)])
+    deployed.store.put_all([replace(row, due=early) for row in deployed.rows()])
 
     assert running.timer("sweep").ok
     assert running.timer("sweep").ok
@@ -253,8 +252,32 @@ def test_a_notification_lists_sooner_or_a_stranger_is_heard(deployed: Deployed) 
 
     assert hinted
     assert hinted.ok
-    assert [row.blob.stream.content_type for row in rows(deployed)] == [TYPES[0]]
+    assert [row.blob.stream.content_type for row in deployed.rows()] == [TYPES[0]]
     assert "lab-auth-id" not in running.printed()
+
+
+@pytest.mark.parametrize("options", [SHARED])
+def test_one_of_two_tenants_is_left_out_or_waits_for_a_throttled_one(deployed: Deployed) -> None:
+    lab = deployed.lab
+    first, second = lab.tenants
+    now = lab.clock.now() - timedelta(hours=3)
+    lab.publish(TYPES[0], now, [record(1)], tenant=first.id)
+    lab.publish(TYPES[0], now, [record(2)], tenant=second.id)
+    running = deployed.start(
+        AUDIT_FEED_CREDENTIAL_KIND="secret",
+        AUDIT_FEED_CREDENTIAL_CLIENT_ID=first.client_id,
+        AUDIT_FEED_CREDENTIAL_SECRET=first.secret,
+    )
+    assert running.timer("discover").ok
+    throttled = Fault(kind="throttle", retry_after=600)
+    lab.faults.script([Scripted(fault=throttled, kind="blob", path=f"*/{first.id}/*")])
+
+    deployed.deliver(running)
+
+    assert deployed.ids() == ["record-2"]
+    assert {row.attempts for row in deployed.rows()} == {0}
+    assert running.timer("sweep").ok
+    assert first.secret not in running.printed()
 
 
 def test_health_is_good_before_anything_was_stated(deployed: Deployed) -> None:
