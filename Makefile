@@ -22,7 +22,7 @@ PROJECT := pyproject.toml uv.lock hatch_build.py .python-version
 set_up_here = $(shell test "$$(cat $(1)/.ready 2>/dev/null)" = "$$(pwd)" \
 	&& $(1)/bin/python -I -c '' 2>/dev/null || echo FORCE)
 
-.PHONY: help demo test test-fast test-oldest proof check format bench wheel package clean FORCE
+.PHONY: help demo test test-fast test-oldest proof check format bench simulate wheel package clean FORCE
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,9 @@ format: .venv/.ready ## Put the code into its form
 
 bench: .venv/.bench ## Measure speed and memory; writes bench/results.md
 	$(PYTHON) bench/run.py
+
+simulate: .venv/.ready ## Simulate many tenants and a huge one; takes up to half an hour
+	$(PYTHON) bench/simulate.py
 
 wheel: .venv/.ready node_modules/.ready ## Build the wheel into dist/
 	$(PYTHON) -m hatchling build --target wheel --directory dist

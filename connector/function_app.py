@@ -15,7 +15,7 @@ from audit_feed.function_settings import (
     SWEEP_SCHEDULE,
     schedule,
 )
-from audit_feed.queue_storage import BLOBS, HINTS, POISON
+from audit_feed.queue_storage import BACKLOG, BACKLOG_POISON, BLOBS, HINTS, POISON
 from audit_feed.telemetry import Run
 
 app = func.FunctionApp()
@@ -34,13 +34,25 @@ def discover(timer: func.TimerRequest, context: func.Context) -> None:  # noqa: 
 @app.queue_trigger("order", BLOBS, STORAGE)
 def deliver(order: func.QueueMessage, context: func.Context) -> None:
     """Deliver the blobs of an order."""
-    steps.deliver(order.get_body().decode(), _run(context))
+    steps.deliver(order.get_body().decode(), BLOBS, _run(context))
+
+
+@app.queue_trigger("order", BACKLOG, STORAGE)
+def catch_up(order: func.QueueMessage, context: func.Context) -> None:
+    """Deliver the blobs of an order that waits behind many of its tenant."""
+    steps.deliver(order.get_body().decode(), BACKLOG, _run(context))
 
 
 @app.queue_trigger("order", POISON, STORAGE)
 def poison(order: func.QueueMessage, context: func.Context) -> None:
     """Put on record what no worker got done."""
-    steps.poison(order.get_body().decode(), _run(context))
+    steps.poison(order.get_body().decode(), BLOBS, _run(context))
+
+
+@app.queue_trigger("order", BACKLOG_POISON, STORAGE)
+def poison_backlog(order: func.QueueMessage, context: func.Context) -> None:
+    """Do the same for what waited behind many."""
+    steps.poison(order.get_body().decode(), BACKLOG, _run(context))
 
 
 @app.timer_trigger("timer", schedule(os.environ, SWEEP, SWEEP_SCHEDULE), use_monitor=True)

@@ -30,10 +30,10 @@ from audit_feed.function_settings import FunctionSettings, Storage
 from audit_feed.lean import Saving
 from audit_feed.ledger import BlobRow, HourStatement
 from audit_feed.ledger_entities import blob_key
-from audit_feed.ledger_table import TableLedger
+from audit_feed.ledger_table import Looked, TableLedger
 from audit_feed.notify import Notified, notified
 from audit_feed.orders import Order, Spread, orders, parsed
-from audit_feed.queue_storage import BLOBS, HINTS, StorageQueue
+from audit_feed.queue_storage import BACKLOG, BLOBS, HINTS, StorageQueue
 from audit_feed.telemetry import Metrics, Run, metrics
 from audit_feed.windows import HOUR, hour_of
 
@@ -61,7 +61,7 @@ class Shop:
     settings: FunctionSettings
     store: TableLedger
     callers: TableCallers
-    queue: StorageQueue
+    queues: Mapping[str, StorageQueue]
     spread: Spread
     hints: StorageQueue
     sources: Mapping[str, Source]
@@ -84,8 +84,8 @@ def shop() -> Shop:
     """
     settings = FunctionSettings.load(os.environ)
     tables, queues = _clients(settings.storage)
-    queue = StorageQueue(queues, BLOBS)
-    spread = Spread(queue, app.now)
+    lanes = {name: StorageQueue(queues, name) for name in (BLOBS, BACKLOG)}
+    spread = Spread(lanes[BLOBS], lanes[BACKLOG], app.now)
 
     def order(blobs: Sequence[ContentBlob]) -> None:
         for one in orders(blobs):
@@ -104,7 +104,7 @@ def shop() -> Shop:
         settings=settings,
         store=store,
         callers=TableCallers(tables),
-        queue=queue,
+        queues=lanes,
         spread=spread,
         hints=StorageQueue(queues, HINTS),
         sources=_sources(settings, store, sinks[app.TABLE]),
@@ -196,8 +196,8 @@ def _list(run: Run, sources: Sequence[Source]) -> None:
         run.warn("not listed", problem=problem)
 
 
-def deliver(text: str, run: Run) -> None:
-    """Bring the blobs of one order to the workspace; what has to wait goes back.
+def deliver(text: str, queue: str, run: Run) -> None:
+    """Bring the blobs of one order to the workspace; what has to wait goes back to *queue*.
 
     Raises:
         LedgerError, RetryError: Ledger or queue do not work; the host hands the order out again.
@@ -217,7 +217,7 @@ def deliver(text: str, run: Run) -> None:
         if isinstance(outcome, BlobRow) and outcome.finished and outcome.records:
             done.append(outcome.blob)
 
-    carried = carry(order, way, shop().store, shop().queue, heed)
+    carried = carry(order, way, shop().store, shop().queues[queue], heed)
     _remember(order, notes, done, run)
     _tell(carried, order, run)
 
@@ -277,14 +277,14 @@ def _tell(carried: Carried, order: Order, run: Run) -> None:
         run.warn("not delivered", partition=order.partition, problem=problem)
 
 
-def poison(text: str, run: Run) -> None:
+def poison(text: str, queue: str, run: Run) -> None:
     """Put on record what workers failed at again and again; it is tried until it expires."""
     order = _order(text, run)
     source = shop().sources.get(order.stream.tenant) if order else None
     if order is None or source is None:
         run.warn("poison dropped: unreadable, or of a tenant that is not collected")
         return
-    failed = spoiled(order, shop().store, source.way, shop().queue)
+    failed = spoiled(order, shop().store, source.way, shop().queues[queue])
     shop().metrics.count("failed", failed, order.stream.tenant)
     run.warn("poison", partition=order.partition, failed=failed)
 
@@ -300,22 +300,23 @@ def _order(text: str, run: Run) -> Order | None:
 def sweep_all(run: Run) -> None:
     """Order again what got lost, state every hour, close those that are over, write callers."""
     now, streams = app.now(), shop().streams()
+    late = sweep.grace(shop().spread)
     with ThreadPoolExecutor(app.MOST_TENANTS) as pool:
-        found = list(pool.map(lambda stream: _sweep(stream, now, run), streams))
-    stated = [one for one in found if one]
-    rows = sweep.tell(stated, shop().sinks[app.HEALTH_TABLE], now, f"function:{_site()}")
-    shop().store.tell(_last(stated, now))
+        found = list(pool.map(lambda stream: _sweep(stream, now, late, run), streams))
+    looked = [one for one in found if one]
+    rows = sweep.tell(looked, shop().sinks[app.HEALTH_TABLE], now, f"function:{_site()}")
+    shop().store.tell(_last(looked, now))
     with ThreadPoolExecutor(app.MOST_TENANTS) as pool:
-        closed = sum(pool.map(lambda stream: shop().store.close_hours(stream, now), streams))
-    run.tell("swept", rows=rows, closed=closed, pending=sweep.pending(stated))
+        closed = sum(pool.map(lambda one: shop().store.close_hours(one, now), looked))
+    run.tell("swept", rows=rows, closed=closed, pending=sweep.pending(looked))
     _write_callers(now, run)
 
 
-def _sweep(stream: Stream, now: datetime, run: Run) -> sweep.Stated | None:
+def _sweep(stream: Stream, now: datetime, late: timedelta, run: Run) -> Looked | None:
     """Sweep one stream; what is wrong with one keeps no other from being swept."""
     try:
-        again = sweep.order_again(shop().store, stream, shop().spread, now)
-        found = sweep.state(shop().store, stream, now)
+        found = shop().store.look(stream, sweep.week(now))
+        again = sweep.order_again(shop().store, found, shop().spread, now, late)
     except AuditFeedError as error:
         run.warn("not swept", stream=stream, problem=str(error))
         return None
@@ -326,11 +327,11 @@ def _sweep(stream: Stream, now: datetime, run: Run) -> sweep.Stated | None:
     return found
 
 
-def _last(stated: Sequence[sweep.Stated], now: datetime) -> Mapping[Stream, str]:
+def _last(looked: Sequence[Looked], now: datetime) -> Mapping[Stream, str]:
     """Return what ``health`` says of each stream."""
     return {
-        one.statements[0].stream: orjson.dumps(_summary(one.statements, now)).decode()
-        for one in stated
+        one.stream: orjson.dumps(_summary(one.statements, now)).decode()
+        for one in looked
         if one.statements
     }
 

@@ -11,7 +11,8 @@ import gzip
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from threading import Lock
 
 from azure.core import MatchConditions
@@ -69,12 +70,47 @@ KEPT = 200_000
 _META, _LEASE, _STREAMS = "meta", "lease", "streams"
 _FORMAT_KEY = {"PartitionKey": _META, "RowKey": "format"}
 _LEASE_KEY = {"PartitionKey": _LEASE, "RowKey": "lease"}
+_OPEN = "closed eq false"
+_SKEW = timedelta(minutes=5)
+"""Nobody's clock is thought to be further off than this."""
+
+_FRESH = 10
+"""So often what is known of listings is answered from memory: an hour that another process has
+listed meanwhile is listed once more."""
+
 _ROUNDS = 10
 """Tries of a step that somebody else may be at too; each round one of them gets on."""
 
 
 def _unheard(_blobs: Sequence[ContentBlob]) -> None:
     """Hear of new blobs, and do nothing."""
+
+
+@dataclass(slots=True)
+class _Listings:
+    """What is known of a stream's listings since a time, and how often that may be used."""
+
+    since: datetime
+    at: dict[datetime, datetime]
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenHour:
+    """An hour that may still change, and its blobs."""
+
+    hour: HourRow
+    rows: Sequence[BlobRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What was found of a stream. ``open`` are also hours that are older than the statements."""
+
+    stream: Stream
+    statements: Sequence[HourStatement]
+    closed: frozenset[datetime]
+    open: Sequence[OpenHour]
 
 
 class TableLedger:
@@ -106,6 +142,8 @@ class TableLedger:
         self._held = ""
         self._known = _Known(KEPT)
         self._seen: set[Key] = set()
+        self._begun: dict[Stream, datetime] = {}
+        self._listings: dict[Stream, _Listings] = {}
         with translated("open"):
             made = [service.create_table_if_not_exists(prefix + part) for part in
                     ("hours", "blobs", "parked")]  # fmt: skip
@@ -164,11 +202,13 @@ class TableLedger:
         new: list[ContentBlob] = []
         for where in sorted({where for where, _ in fresh}):
             of = [row for key, row in fresh.items() if key[0] == where]
-            new += self._add(stream, where, of)
+            new += self._add(stream, where, of, now)
         if new:
             self._told(new)
         with translated("note"):
             _upserted(self._hours, [self._listed(stream, hour, now) for hour in hours])
+        if stream in self._listings:
+            self._listings[stream].at.update(dict.fromkeys(hours, now))
         return len(new)
 
     def _listed(self, stream: Stream, hour: datetime, now: datetime) -> Entity:
@@ -186,22 +226,30 @@ class TableLedger:
             self._seen.clear()
         self._seen.update(keys)
 
-    def _add(self, stream: Stream, where: str, rows: Sequence[BlobRow]) -> list[ContentBlob]:
+    def _add(
+        self, stream: Stream, where: str, rows: Sequence[BlobRow], now: datetime
+    ) -> list[ContentBlob]:
         """Add rows of one hour; return those that were new.
 
         The hour is opened before, so that no blob is ever in a closed one, and after, because
-        it may have been closed in between by somebody who did not see them yet.
+        it may have been closed in between by somebody who did not see them yet. An hour that
+        is not over is never closed.
         """
+        hour = hour_of(rows[0].blob.created)
+        runs = now < hour + HOUR - _SKEW
         with translated("note"):
-            self._open(stream, rows[0].blob.created)
+            if not (runs and (stream_key(stream), hour_key(hour)) in self._seen):
+                self._open(stream, hour)
             new = self._create(where, rows)
-            self._open(stream, rows[0].blob.created)
+            if not runs:
+                self._open(stream, hour)
         self._known.add((blob_key(row.blob), "") for row in rows)
         return [row.blob for row in new]
 
-    def _open(self, stream: Stream, created: datetime) -> None:
-        key = {"PartitionKey": stream_key(stream), "RowKey": hour_key(hour_of(created))}
+    def _open(self, stream: Stream, hour: datetime) -> None:
+        key = {"PartitionKey": stream_key(stream), "RowKey": hour_key(hour)}
         self._hours.upsert_entity({**key, "closed": False}, mode=UpdateMode.MERGE)
+        self._saw([(key["PartitionKey"], key["RowKey"])])
 
     def _create(self, where: str, rows: Sequence[BlobRow]) -> list[BlobRow]:
         """Create the rows that are not there; somebody else may be doing the same."""
@@ -222,10 +270,17 @@ class TableLedger:
         raise LedgerError(f"ledger: {where}: others write there all the time (try again)")
 
     def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, datetime]:
-        """Return hours and when they were listed; see ``LedgerStore.listings``."""
-        # The hour that since lies in began before it.
-        found = self._hour_rows(stream, since)
-        return {h.hour: h.listed_at for h in found if h.listed_at and h.hour >= since}
+        """Return hours and when they were listed; see ``LedgerStore.listings``.
+
+        What other processes have noted is seen a few calls later.
+        """
+        kept = self._listings.get(stream)
+        if kept is None or kept.left <= 0 or since < kept.since:
+            found = self._hour_rows(stream, since)
+            at = {h.hour: h.listed_at for h in found if h.listed_at}
+            kept = self._listings[stream] = _Listings(since, at, _FRESH)
+        kept.left -= 1
+        return {hour: at for hour, at in kept.at.items() if hour >= since}
 
     def _hour_rows(
         self, stream: Stream, since: datetime | None = None, *, only_open: bool = False
@@ -234,14 +289,23 @@ class TableLedger:
         if since:
             asked, values = f"{asked} and RowKey ge @h", {**values, "h": hour_key(hour_of(since))}
         if only_open:
-            asked += " and closed eq false"
+            asked += f" and {_OPEN}"
+        return self._hours_asked(stream, asked, values)
+
+    def _hours_asked(self, stream: Stream, asked: str, values: Mapping[str, str]) -> list[HourRow]:
         with translated("hours"):
-            found = list(self._hours.query_entities(asked, parameters=values))
+            found = list(self._hours.query_entities(asked, parameters=dict(values)))
         self._saw((str(entity["PartitionKey"]), str(entity["RowKey"])) for entity in found)
         return [hour_row(stream, entity, _etag(entity)) for entity in found]
 
     def begin(self, stream: Stream, first: datetime) -> datetime:
         """Note from when on *stream* is of interest; see ``LedgerStore.begin``."""
+        begun = self._begun.get(stream)
+        if begun is None or begun > first:
+            begun = self._begun[stream] = self._begin(stream, first)
+        return begun
+
+    def _begin(self, stream: Stream, first: datetime) -> datetime:
         key = {"PartitionKey": _STREAMS, "RowKey": stream_key(stream)}
         entity = {**key, "first": text(first)}
         with translated("begin"):
@@ -260,6 +324,8 @@ class TableLedger:
 
     def first_hour(self, stream: Stream) -> datetime | None:
         """Return the earliest hour of interest; see ``LedgerStore.first_hour``."""
+        if stream in self._begun:
+            return self._begun[stream]
         with translated("begin"):
             found = _get(self._hours, {"PartitionKey": _STREAMS, "RowKey": stream_key(stream)})
             return time(found["first"]) if found else None
@@ -413,46 +479,48 @@ class TableLedger:
         heads = {name: of for name, of in by_name.items() if of[0]["RowKey"] == f"{name}|{0:06}"}
         return [_unparked(name, of) for name, of in heads.items()]
 
-    def statements(self, stream: Stream, window: Window) -> list[HourStatement]:
-        """Return the statement of every hour in *window*; blobs are read of open hours only."""
+    def look(self, stream: Stream, window: Window) -> Looked:
+        """Return what there is to say of *stream*: one query, and one for each open hour.
+
+        Raises:
+            LedgerError: The tables do not work, or hold what cannot be read.
+
+        """
         first = self.first_hour(stream)
         if first is None:
-            return []
+            return Looked(stream, (), frozenset(), ())
         known = Window(max(hour_of(window.start), hour_of(first)), window.end)
-        kept = {h.hour: h for h in self._hour_rows(stream, known.start)}
+        asked = f"PartitionKey eq @p and ( RowKey ge @h or {_OPEN} )"
+        values = {"p": stream_key(stream), "h": hour_key(known.start)}
+        rows = {row.hour: row for row in self._hours_asked(stream, asked, values)}
+        found = [
+            OpenHour(row, tuple(self._rows(partition(stream, hour))))
+            for hour, row in rows.items()
+            if row.summary is None
+        ]
+        by_hour = {one.hour.hour: one for one in found}
         hours = [s.hour for s in state_hours(stream, (), {}, known)]
-        return [self._statement(stream, hour, kept.get(hour)) for hour in hours]
+        statements = [_statement(stream, h, rows.get(h), by_hour.get(h)) for h in hours]
+        closed = frozenset(hour for hour, row in rows.items() if row.summary)
+        return Looked(stream, statements, closed, found)
 
-    def _statement(self, stream: Stream, hour: datetime, kept: HourRow | None) -> HourStatement:
-        if kept and kept.summary:
-            return kept.summary
-        rows = self._rows(partition(stream, hour)) if kept else []
-        listings = {hour: kept.listed_at} if kept and kept.listed_at else {}
-        return state_hours(stream, rows, listings, Window(hour, hour + HOUR))[0]
-
-    def closed_hours(self, stream: Stream, window: Window) -> frozenset[datetime]:
-        """Return the hours in *window* of which the statement is final, as far as one can know."""
-        found = self._hour_rows(stream, window.start)
-        return frozenset(h.hour for h in found if h.summary and h.hour < window.end)
-
-    def close_hours(self, stream: Stream, now: datetime) -> int:
+    def close_hours(self, looked: Looked, now: datetime) -> int:
         """Close the hours that are over and of which no blob can change; return how many.
 
-        An hour that somebody opens or lists meanwhile stays open until the next time.
+        An hour that somebody opened or listed since it was looked at stays open until the next
+        time: its ETag is another one.
         """
         return sum(
-            self._close_hour(stream, hour, now)
-            for hour in self._hour_rows(stream, only_open=True)
-            if _is_over(hour, now)
+            self._close(looked.stream, one)
+            for one in looked.open
+            if _is_over(one.hour, now) and all(_is_final(row, now) for row in one.rows)
         )
 
-    def _close_hour(self, stream: Stream, hour: HourRow, now: datetime) -> bool:
-        rows = self._rows(partition(stream, hour.hour))
-        if not all(_is_final(row, now) for row in rows):
-            return False
-        [statement] = state_hours(stream, rows, {}, Window(hour.hour, hour.hour + HOUR))
+    def _close(self, stream: Stream, one: OpenHour) -> bool:
+        hour = one.hour.hour
+        [statement] = state_hours(stream, one.rows, {}, Window(hour, hour + HOUR))
         with translated("close"):
-            return _replaced(self._hours, closed(statement), hour.etag, UpdateMode.MERGE)
+            return _replaced(self._hours, closed(statement), one.hour.etag, UpdateMode.MERGE)
 
     def tell(self, told: Mapping[Stream, str]) -> None:
         """Keep a short text about each stream, at most 32,000 characters each."""
@@ -479,6 +547,16 @@ class TableLedger:
         """Keep a text under *name*."""
         with translated("mark"):
             self._hours.upsert_entity({"PartitionKey": _META, "RowKey": name, "mark": value})
+
+
+def _statement(
+    stream: Stream, hour: datetime, kept: HourRow | None, found: OpenHour | None
+) -> HourStatement:
+    if kept and kept.summary:
+        return kept.summary
+    listings = {hour: kept.listed_at} if kept and kept.listed_at else {}
+    rows = found.rows if found else ()
+    return state_hours(stream, rows, listings, Window(hour, hour + HOUR))[0]
 
 
 class _Known:

@@ -19,6 +19,7 @@ MOST_TOGETHER = 10
 """Blobs of one order: they are read from the ledger in one query, which may compare 15 values."""
 
 AT_ONCE = timedelta()
+LONGEST_LIVE = timedelta(seconds=10)
 LONGEST_TURN = timedelta(days=1)
 """The queue keeps an order for seven days, as the feed its blob."""
 
@@ -61,23 +62,27 @@ class Orders(Protocol):
 class Spread:
     """Orders of one tenant no faster than the feed lets it be asked. Safe for threads.
 
-    A backlog of days waits in the queue behind its own tenant alone: there is always room
-    between its orders for those of others. What a process does not remember is only the pace.
+    What has to wait for longer than ``LONGEST_LIVE`` is a backlog and goes into a queue of its
+    own, so that nothing new waits behind it, of whatever tenant. What a process does not
+    remember is only the pace.
     """
 
-    def __init__(self, queue: Orders, clock: Callable[[], datetime]) -> None:
+    def __init__(self, queue: Orders, backlog: Orders, clock: Callable[[], datetime]) -> None:
         self._queue = queue
+        self._backlog = backlog
         self._clock = clock
         self._lock = Lock()
         self._next: dict[str, datetime] = {}
 
     def send(self, order: Order, after: timedelta = AT_ONCE) -> None:
         """Send *order*; see ``Orders.send``. It is seen later if its tenant has many."""
-        self._queue.send(order, max(after, self._turn(order)))
+        turn = self._turn(order)
+        queue = self._backlog if turn > LONGEST_LIVE else self._queue
+        queue.send(order, max(after, turn))
 
     def waiting(self) -> int:
         """Return about how many there are; see ``Orders.waiting``."""
-        return self._queue.waiting()
+        return self._queue.waiting() + self._backlog.waiting()
 
     def _turn(self, order: Order) -> timedelta:
         """Return whole seconds until it is this order's turn, at most ``LONGEST_TURN``."""

@@ -16,6 +16,10 @@ BLOBS = "mailvigil-blobs"
 POISON = f"{BLOBS}-poison"
 """Where the Functions host puts an order that failed ``maxDequeueCount`` times (host.json)."""
 
+BACKLOG = "mailvigil-backlog"
+BACKLOG_POISON = f"{BACKLOG}-poison"
+"""The same for orders of a tenant that has very many."""
+
 HINTS = "mailvigil-hints"
 
 

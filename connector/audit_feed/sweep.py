@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from audit_feed import health
-from audit_feed.blobs import Stream
 from audit_feed.chunk import Parked, bodies
 from audit_feed.deliver import Sink
-from audit_feed.ledger import BlobRow, HourStatement, LedgerStore, postponed
+from audit_feed.ledger import BlobRow, HourStatement, LedgerStore, State, postponed
 from audit_feed.orders import Orders, orders
 from audit_feed.shape import Row
 from audit_feed.windows import RETENTION, Window, hour_of
@@ -27,29 +25,44 @@ MOST_AT_ONCE = 5_000
 """Blobs of one stream that a sweep orders again."""
 
 
-class HourStore(LedgerStore, Protocol):
-    """A ledger that closes hours."""
+class Hour(Protocol):
+    """An hour that may still change; see ``ledger_table.OpenHour``."""
 
-    def statements(self, stream: Stream, window: Window) -> list[HourStatement]:
-        """Return the statement of every hour; see ``TableLedger.statements``."""
-
-    def closed_hours(self, stream: Stream, window: Window) -> frozenset[datetime]:
-        """Return the hours that are closed; see ``TableLedger.closed_hours``."""
-
-    def close_hours(self, stream: Stream, now: datetime) -> int:
-        """Close hours; see ``TableLedger.close_hours``."""
+    @property
+    def rows(self) -> Sequence[BlobRow]:
+        """Its blobs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stated:
-    """What was found of one stream: each hour's statement, and those said before for good."""
+class Looked(Protocol):
+    """What was found of a stream; see ``ledger_table.Looked``."""
 
-    statements: Sequence[HourStatement]
-    before: health.Stated
+    @property
+    def statements(self) -> Sequence[HourStatement]:
+        """Of every hour of the last 7 days."""
+
+    @property
+    def closed(self) -> frozenset[datetime]:
+        """The hours of which nothing more is said."""
+
+    @property
+    def open(self) -> Sequence[Hour]:
+        """Those that may change, older ones too."""
 
 
-def order_again(store: LedgerStore, stream: Stream, queue: Orders, now: datetime) -> int:
-    """Order blobs again whose order got lost; return how many.
+def week(now: datetime) -> Window:
+    """Return the span that is stated: the last 7 days."""
+    return Window(now - RETENTION, now)
+
+
+def grace(queue: Orders) -> timedelta:
+    """Return for how long a blob must have been due to have lost its order."""
+    return LONG_GRACE if queue.waiting() > LONG_QUEUE else GRACE
+
+
+def order_again(
+    store: LedgerStore, looked: Looked, queue: Orders, now: datetime, late: timedelta
+) -> int:
+    """Order blobs again that are due for *late* and longer; return how many.
 
     The ledger is told first: what is ordered twice is not ordered a third time soon.
 
@@ -57,24 +70,16 @@ def order_again(store: LedgerStore, stream: Stream, queue: Orders, now: datetime
         LedgerError, RetryError: The ledger or the queue does not work.
 
     """
-    grace = LONG_GRACE if queue.waiting() > LONG_QUEUE else GRACE
-    stuck = store.due(stream, now - grace, MOST_AT_ONCE)
-    put = store.put_all([postponed(row, now) for row in stuck])
+    rows = [row for hour in looked.open for row in hour.rows if row.state is State.LISTED]
+    stuck = sorted((r for r in rows if r.due <= now - late), key=lambda r: (r.due, r.blob.id))
+    put = store.put_all([postponed(row, now) for row in stuck[:MOST_AT_ONCE]])
     ours = [row.blob for row in put if isinstance(row, BlobRow)]
     for order in orders(ours):
         queue.send(order)
     return len(ours)
 
 
-def state(store: HourStore, stream: Stream, now: datetime) -> Stated:
-    """Return what the ledger says of the last 7 days; raises ``LedgerError``."""
-    window = Window(now - RETENTION, now)
-    closed = store.closed_hours(stream, window)
-    found = store.statements(stream, window)
-    return Stated(found, health.stated([s for s in found if s.hour in closed]))
-
-
-def tell(found: Sequence[Stated], sink: Sink, now: datetime, who: str) -> int:
+def tell(found: Sequence[Looked], sink: Sink, now: datetime, who: str) -> int:
     """Write heartbeats and the statement of every hour that is not closed; return the rows.
 
     Hours are closed only after this: what was not written is written the next time.
@@ -83,8 +88,8 @@ def tell(found: Sequence[Stated], sink: Sink, now: datetime, who: str) -> int:
         RetryError, AccessError: As the sink's.
 
     """
-    before = {key: value for stated in found for key, value in stated.before.items()}
-    statements = [s for stated in found for s in stated.statements]
+    before = health.stated([s for one in found for s in one.statements if s.hour in one.closed])
+    statements = [s for one in found for s in one.statements]
     return send(health.rows(statements, before, now, who), sink)
 
 
@@ -96,14 +101,14 @@ def send(rows: Sequence[Row], sink: Sink) -> int:
     return len(rows)
 
 
-def pending(found: Sequence[Stated]) -> int:
+def pending(found: Sequence[Looked]) -> int:
     """Return how many blobs are listed and not delivered."""
-    return sum(s.pending for stated in found for s in stated.statements)
+    return sum(s.pending for one in found for s in one.statements)
 
 
-def lag(found: Sequence[Stated], now: datetime) -> timedelta:
+def lag(found: Sequence[Looked], now: datetime) -> timedelta:
     """Return how old the oldest hour is that has blobs left, nothing where none has."""
-    open_ = [now - s.hour for stated in found for s in stated.statements if s.pending]
+    open_ = [now - s.hour for one in found for s in one.statements if s.pending]
     return max(open_, default=timedelta())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -17,7 +17,7 @@ from azure.data.tables import TableServiceClient
 from audit_feed.blobs import ContentBlob
 from audit_feed.chunk import Parked
 from audit_feed.errors import LedgerConflictError, LedgerError
-from audit_feed.ledger import BlobRow, delivered, rejected
+from audit_feed.ledger import BlobRow, HourStatement, delivered, rejected
 from audit_feed.ledger_entities import blob_key
 from audit_feed.ledger_table import PIECE_BYTES, TableLedger
 from audit_feed.statement import statement
@@ -76,6 +76,14 @@ def noted(store: TableLedger, *blobs: ContentBlob) -> Sequence[BlobRow]:
 
 def done(row: BlobRow) -> BlobRow:
     return delivered(row, row.blob.created + SOON, records=3, sent=2**33, parked=1)
+
+
+def close(store: TableLedger, now: datetime = NOW) -> int:
+    return store.close_hours(store.look(STREAM, WEEK), now)
+
+
+def stated(store: TableLedger) -> Sequence[HourStatement]:
+    return store.look(STREAM, WEEK).statements
 
 
 def test_a_ledger_of_another_version_is_taken_for_ours(
@@ -183,36 +191,36 @@ def test_a_statement_changes_when_its_hour_is_closed(store: TableLedger) -> None
     a, b = noted(store, blob("a"), blob("b", START - HOUR))
     store.note(STREAM, [], [hour_of(START), hour_of(START) - HOUR], NOW)
     store.put(done(a))
-    before = store.statements(STREAM, WEEK)
+    before = stated(store)
 
-    assert store.close_hours(STREAM, NOW) == 1
+    assert close(store) == 1
 
-    assert store.statements(STREAM, WEEK) == before == statement(store, STREAM, WEEK)
+    assert stated(store) == before == statement(store, STREAM, WEEK)
     assert [row.blob for row in store.due(STREAM, NOW, 9)] == [b.blob]
     assert sum(s.complete for s in before) == 1
 
 
 def test_an_hour_is_closed_while_a_blob_may_still_change(store: TableLedger) -> None:
     [row] = noted(store, blob("a"))
-    assert store.close_hours(STREAM, NOW) == 0
+    assert close(store) == 0
     store.put(rejected(row, START, "unknown"))
 
-    assert store.close_hours(STREAM, NOW) == 0
-    assert store.close_hours(STREAM, row.blob.expires) == 1
+    assert close(store) == 0
+    assert close(store, row.blob.expires) == 1
 
-    [stated] = [s for s in store.statements(STREAM, WEEK) if s.listed]
-    assert (stated.rejected, stated.pending) == (1, 0)
+    [said] = [s for s in stated(store) if s.listed]
+    assert (said.rejected, said.pending) == (1, 0)
 
 
 def test_a_late_blob_is_not_due_because_its_hour_was_closed(store: TableLedger) -> None:
     [row] = noted(store, blob("a"))
     store.put(done(row))
-    store.close_hours(STREAM, NOW)
+    close(store)
 
     store.note(STREAM, [blob("late")], [], NOW)
 
     assert [row.blob.id for row in store.due(STREAM, NOW, 9)] == ["late"]
-    assert sum(s.pending for s in store.statements(STREAM, WEEK)) == 1
+    assert sum(s.pending for s in stated(store)) == 1
 
 
 def test_an_hour_that_was_opened_meanwhile_is_closed(
@@ -231,7 +239,7 @@ def test_an_hour_that_was_opened_meanwhile_is_closed(
     [row] = noted(late, blob("a"))
     late.put(done(row))
 
-    assert Slow(service, prefix).close_hours(STREAM, NOW) == 0
+    assert close(Slow(service, prefix)) == 0
 
     assert [row.blob.id for row in late.due(STREAM, NOW, 9)] == ["late"]
 
@@ -246,8 +254,8 @@ def test_a_pass_costs_more_the_more_the_ledger_holds(
         fresh.listings(STREAM, WEEK.start)
         fresh.note(STREAM, [blob("now", NOW)], [NOW], NOW)
         fresh.due(STREAM, NOW, 9)
-        fresh.close_hours(STREAM, NOW)
-        fresh.statements(STREAM, WEEK)
+        close(fresh)
+        stated(fresh)
         return len(counted.requests) - before
 
     noted(store, blob("now", NOW))
@@ -256,7 +264,7 @@ def test_a_pass_costs_more_the_more_the_ledger_holds(
         hour = NOW - hours * HOUR
         store.note(STREAM, [blob(f"b{hours}", hour)], [hour], NOW)
     store.put_all([done(row) for row in store.rows(STREAM, WEEK)])
-    store.close_hours(STREAM, NOW)
+    close(store)
 
     assert requests() == empty
 

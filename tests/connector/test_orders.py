@@ -35,33 +35,35 @@ def test_a_blob_is_in_no_order_or_in_two(blobs: list) -> None:  # type: ignore[t
 
 def test_the_backlog_of_one_tenant_delays_another() -> None:
     clock = Clock()
-    queue = MemoryQueue(clock)
-    spread = Spread(queue, clock)
+    live, backlog = MemoryQueue(clock), MemoryQueue(clock)
+    spread = Spread(live, backlog, clock)
     other = Stream(TENANT.replace("1", "9"), STREAM.content_type)
 
-    for order in [
-        *orders(blob(f"b{n}") for n in range(16_000)),
-        *orders([blob("a", START, other)]),
-    ]:
+    many = orders(blob(f"b{n}") for n in range(16_000))
+    for order in [*many, *orders([blob("a", START, other)])]:
         spread.send(order)
 
-    waits = [wait for order, wait in queue.sent if order.stream == STREAM]
+    waits = [wait for _, wait in (*live.sent[:-1], *backlog.sent)]
     assert waits == sorted(waits)
     assert timedelta(minutes=9, seconds=50) < waits[-1] < timedelta(minutes=10)
-    assert queue.sent[-1][1] == AT_ONCE
+    assert live.sent[-1] == (*orders([blob("a", START, other)]), AT_ONCE)
+    assert {order.stream for order, _ in backlog.sent} == {STREAM}
+    assert len(live.sent) < 50
+    assert spread.waiting() == len(many) + 1
 
 
 def test_an_idle_tenant_waits_or_a_pause_is_forgotten() -> None:
     clock = Clock()
-    queue = MemoryQueue(clock)
-    spread = Spread(queue, clock)
+    live, backlog = MemoryQueue(clock), MemoryQueue(clock)
+    spread = Spread(live, backlog, clock)
     [order] = orders([blob("a")])
 
     for _ in range(3):
         spread.send(order, timedelta(seconds=7))
         clock.sleep(timedelta(minutes=1))
 
-    assert [wait for _, wait in queue.sent] == [timedelta(seconds=7)] * 3
+    assert [wait for _, wait in live.sent] == [timedelta(seconds=7)] * 3
+    assert backlog.sent == []
 
 
 def test_an_order_is_of_another_stream() -> None:

@@ -24,6 +24,7 @@ from mailvigil.lab.server.options import LabOptions
 TYPES = ("Audit.Exchange", "Audit.General")
 BLOBS = "mailvigil-blobs"
 POISON = f"{BLOBS}-poison"
+BACKLOG = "mailvigil-backlog"
 HINTS = "mailvigil-hints"
 
 

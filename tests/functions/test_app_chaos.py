@@ -15,7 +15,7 @@ import pytest
 from audit_feed.ledger import State
 from connector.azurite import Azurite
 from crash.tenants import Audited, dice
-from functions.conftest import BLOBS, POISON, Deployed, deployment
+from functions.conftest import BACKLOG, BLOBS, POISON, Deployed, deployment
 from functions.host import Worker, WorkerEndedError
 from mailvigil.lab.server.options import FeedOptions, LabOptions
 
@@ -47,6 +47,7 @@ def turn(there: Deployed, running: Worker, luck: Random) -> None:
     for _ in range(luck.randint(1, 6)):
         if not there.queues.hand_out(running, "deliver", "order", BLOBS, SEEN_AGAIN_SECONDS):
             time.sleep(0.2)
+    there.queues.hand_out(running, "catch_up", "order", BACKLOG, SEEN_AGAIN_SECONDS)
     there.queues.hand_out(running, "poison", "order", POISON, SEEN_AGAIN_SECONDS)
     if luck.random() < 0.3:
         running.timer("sweep")

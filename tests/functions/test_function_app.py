@@ -12,7 +12,7 @@ import pytest
 
 from audit_feed.ledger import State
 from collect.conftest import publish, record
-from functions.conftest import BLOBS, HINTS, POISON, TYPES, Deployed
+from functions.conftest import BACKLOG, BLOBS, HINTS, POISON, TYPES, Deployed
 from functions.host import MOST_DEQUEUES, WorkerEndedError, asked
 from mailvigil.lab.server.faults import Fault, Scripted
 from mailvigil.lab.server.lab import tenants_of
@@ -43,12 +43,18 @@ def test_the_host_is_told_of_other_triggers_than_there_are(deployed: Deployed) -
 
     told = {name: found[0] for name, found in bindings.items()}
     queues = {name: one["queueName"] for name, one in told.items() if "queueName" in one}
-    assert queues == {"deliver": BLOBS, "poison": POISON, "hint": HINTS}
+    assert queues == {
+        "deliver": BLOBS,
+        "poison": POISON,
+        "catch_up": BACKLOG,
+        "poison_backlog": f"{BACKLOG}-poison",
+        "hint": HINTS,
+    }
     assert told["discover"]["schedule"] == "0 * * * * *"
     assert told["sweep"]["schedule"] == "0 0 * * * *"
     assert (told["notify"]["authLevel"], told["notify"]["methods"]) == ("ANONYMOUS", ["POST"])
     assert (told["health"]["authLevel"], told["health"]["methods"]) == ("FUNCTION", ["GET"])
-    assert len(told) == 7
+    assert len(told) == 9
 
 
 def test_a_published_record_is_lost_between_the_timer_and_the_workspace(
@@ -254,6 +260,23 @@ def test_a_notification_lists_sooner_or_a_stranger_is_heard(deployed: Deployed) 
     assert hinted.ok
     assert [row.blob.stream.content_type for row in deployed.rows()] == [TYPES[0]]
     assert "lab-auth-id" not in running.printed()
+
+
+def test_a_backlog_stays_in_its_queue_or_holds_up_what_is_new(deployed: Deployed) -> None:
+    records = publish(deployed.lab, blobs=320, each=1)
+    running = deployed.start()
+    assert running.timer("discover").ok
+
+    live = len(deployed.ids()) + deployed.deliver(running)
+    late = deployed.queues.of(BACKLOG).get_queue_properties().approximate_message_count
+    assert live
+    assert late
+    while sum(states(deployed).values()) != states(deployed)[State.DELIVERED]:
+        if not deployed.queues.hand_out(running, "catch_up", "order", BACKLOG):
+            time.sleep(0.2)
+        deployed.deliver(running)
+
+    assert len(deployed.ids()) == records
 
 
 @pytest.mark.parametrize("options", [SHARED])
