@@ -151,7 +151,7 @@ def test_a_pipe_does_not_get_the_lines_that_were_asked_for(export: Path) -> None
     assert ran.out == run("hunt", export, "--format", "json").out
     lines = re.sub(r"[\d.]+ (?=kB|s\b)", "", ran.err).splitlines()
     assert lines[0] == "mailvigil: loading export.csv, kB: s; 15 records"
-    assert lines[3] == "mailvigil: caller_new_to_tenant, 2 ticks: s"
+    assert "mailvigil: caller_new_to_tenant, 2 ticks: s" in lines
 
 
 def test_colours_come_although_none_are_wanted(
