@@ -67,8 +67,11 @@ WITH seen AS (
 known AS (SELECT * FROM seen WHERE FirstSeen <= $now - INTERVAL 1 DAY),
 history AS (SELECT OrganizationId, min(FirstSeen) AS HistoryStart FROM seen GROUP BY ALL),
 spread AS (
-    SELECT OrganizationId, Caller, Protocol, count(DISTINCT MailboxId) AS MailboxesBefore
-    FROM known GROUP BY ALL HAVING MailboxesBefore <= 5
+    SELECT
+        OrganizationId, Caller, Protocol,
+        count(DISTINCT MailboxId) FILTER (FirstSeen <= $now - INTERVAL 1 DAY) AS MailboxesBefore
+    FROM seen GROUP BY ALL
+    HAVING MailboxesBefore BETWEEN 1 AND 5 AND count(DISTINCT MailboxId) <= 10
 ),
 approved AS (
     SELECT lower(Caller) AS Caller FROM "_Watchlists"

@@ -108,7 +108,7 @@ class Settings:
             include=_filters(read, top.get("include"), "include"),
             exclude=_filters(read, top.get("exclude"), "exclude"),
             profile=_profile(read, top.get("profile", "full")),
-            workers=read.number(top.get("workers", 4), "workers", 64),
+            workers=read.number(top.get("workers", 8), "workers", 64),
         )
         if read.problems:
             raise ConfigError(read.problems)

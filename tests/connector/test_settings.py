@@ -59,7 +59,7 @@ def test_what_is_not_said_has_a_default() -> None:
     assert settings.since == timedelta(hours=24)
     assert settings.cloud is CLOUDS["worldwide"]
     assert settings.ledger == FOLDER / "ledger.sqlite"
-    assert settings.workers == 4
+    assert settings.workers == 8
     assert settings.profile == "full"
 
 

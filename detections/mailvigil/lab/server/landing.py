@@ -28,7 +28,8 @@ FULL_BYTES: Final = 64 * 2**20
 BUSY_SECONDS: Final = 10.0
 """How long the end waits for a workspace that another process holds."""
 
-MAX_LINE_BYTES: Final = 2**28
+LINE_BYTES: Final = 2**24
+"""DuckDB takes twice the longest line for each of its threads, and no less than this is asked."""
 
 
 class Landing:
@@ -162,6 +163,12 @@ def _open(workspace: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
         raise InputError(str(workspace), "cannot be opened now", "end the hunt") from error
 
 
+def _longest(path: Path) -> int:
+    """Return a size, in bytes, that no line of *path* is longer than."""
+    with path.open("rb") as file:
+        return max(LINE_BYTES, *map(len, file), 0)
+
+
 def _insert(path: Path) -> str:
     """Return the statement that brings the rows of *path* into the table it is named for."""
     table = path.name.split(".")[0]
@@ -173,7 +180,7 @@ def _insert(path: Path) -> str:
     return (
         f"INSERT INTO {_named(table)} BY NAME SELECT {values}, {_time(ARRIVED)} AS {ARRIVED} "
         f"FROM read_json('{source}', format='newline_delimited', columns={{{struct}}}, "
-        f"maximum_object_size={MAX_LINE_BYTES})"
+        f"maximum_object_size={_longest(path)})"
     )
 
 
