@@ -28,7 +28,7 @@ OPERATIONS = {"first": "UserLoggedIn", "second": "New-InboxRule", "third": "Send
 
 _OURS: Mapping[str, object] = {
     "version": "1.0.0",
-    "sources": ["M365Activity_CL"],
+    "sources": ["M365Activity_CL", "CloudAppEvents"],
     "within": "1d",
     "why": "made",
     "misses": ["made"],

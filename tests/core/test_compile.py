@@ -250,7 +250,9 @@ def test_rare_counts_mailboxes_alone() -> None:
 
     text = to_kql(rule, ROOT)
 
-    assert "summarize ClientAddressCountBefore = dcount(ClientAddress) by UserId" in text
+    before = "dcountif(ClientAddress, FirstSeen <= ago(recent))"
+    assert f"summarize ClientAddressCountBefore = {before}" in text
+    assert "CountNow = dcount(ClientAddress) by UserId" in text
     assert "lookup kind=inner spread on UserId" in text
 
 

@@ -173,7 +173,8 @@ def test_a_tick_is_left_out_at_which_something_new_came(name: str) -> None:
         for n, item in enumerate(folders)
     ]
     with empty() as con:
-        put(con, [*first, *others, *new])
+        people = [{**record, "Id": f"{record['Id']}-person", "UserType": 0} for record in new]
+        put(con, [*first, *others, *new, *people])
         on = engine(con)
 
         few, all_ = chosen(on, rule, DAILY), everywhen(on, rule, DAILY)
