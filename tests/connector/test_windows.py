@@ -114,7 +114,8 @@ def test_every_hour_that_lies_whole_in_a_window_is_claimed(
     whole = [
         hour
         for n in range(170)
-        if (hour := hour_of(now) - HOUR * n) >= max(first, now - RETENTION + EDGE + SECOND)
+        if (hour := hour_of(now) - HOUR * n)
+        >= max(whole_second(first), now - RETENTION + EDGE + SECOND)
         and is_due(hour, listed.get(hour), now)
         and hour < whole_second(now)
     ]
