@@ -149,7 +149,8 @@ def worker(folder: Path, environ: Mapping[str, str], app: Path = CONNECTOR) -> I
             running.kill()
             for pipe in (process.stdin, process.stdout):
                 if pipe:
-                    pipe.close()
+                    with suppress(BrokenPipeError):  # what a killed worker never read
+                        pipe.close()
 
 
 class Queues:
