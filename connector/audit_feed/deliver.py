@@ -79,29 +79,11 @@ class Way:
     body_limit: int = MAX_BODY_BYTES
 
 
-def deliver(row: BlobRow, way: Way) -> BlobRow:
-    """Bring one blob to the sink and return its row as stored.
-
-    A crash at any step leaves the blob listed: it is sent again, and none is lost. Readers
-    drop repeats by the record's Id; the feed itself repeats records, so they must anyway.
-
-    Raises:
-        ThrottledError: The feed asks for less. The row was postponed, no attempt is spent.
-        AccessError: The sink or the feed refuses us. The row is as it was.
-        LedgerConflictError: Another run changed the row meanwhile.
-        StoppedError: We were told to stop. The row is as it was.
-
-    """
-    [(_, outcome)] = deliver_all([row], way)
-    if isinstance(outcome, AuditFeedError):
-        raise outcome
-    if outcome is None:
-        raise StoppedError(f"blob {row.blob.id}: handed back")
-    return outcome
-
-
 def deliver_all(rows: Iterable[BlobRow], way: Way) -> Iterator[Settled]:
     """Bring blobs to the sink, several in one request, and yield what became of each.
+
+    A crash at any step leaves a blob listed: it is sent again, and none is lost. Readers drop
+    repeats by the record's Id; the feed itself repeats records, so they must anyway.
 
     A row is taken when there is room for it. One bad blob does not hold back the others: where
     a request with several is refused for what is in it, each is sent alone.

@@ -12,9 +12,9 @@ import pytest
 from audit_feed.blobs import ContentBlob
 from audit_feed.choose import chooser
 from audit_feed.chunk import Body
-from audit_feed.deliver import Way, deliver
-from audit_feed.errors import AccessError, RetryError, ThrottledError
-from audit_feed.ledger import State, listed
+from audit_feed.deliver import Way, deliver_all
+from audit_feed.errors import AccessError, AuditFeedError, RetryError, ThrottledError
+from audit_feed.ledger import BlobRow, State, listed
 from connector.made import START, STREAM, Clock, blob, body, record, shaped
 from connector.memory_ledger import Disk, MemoryLedger
 
@@ -58,6 +58,15 @@ def store() -> MemoryLedger:
 
 
 ROW = listed(blob("a"), START)
+
+
+def deliver(row: BlobRow, there: Way) -> BlobRow:
+    """Deliver one blob alone; return its row as stored, or raise what kept it as it was."""
+    [(_, outcome)] = deliver_all([row], there)
+    if isinstance(outcome, AuditFeedError):
+        raise outcome
+    assert outcome
+    return outcome
 
 
 def test_records_and_bytes_are_counted(store: MemoryLedger) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from mailvigil.errors import InputError
 from mailvigil.sentinel.layout import FORMAT, MARKER
 
-_TODO = "name a folder that is empty, absent, or packaged by mailvigil"
+_WHAT_TO_DO = "name a folder that is empty, absent, or packaged by mailvigil"
 
 
 def write_folder(place: Path, files: Mapping[str, bytes]) -> None:
@@ -32,7 +32,7 @@ def write_folder(place: Path, files: Mapping[str, bytes]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(files[name])
     except OSError as error:
-        raise InputError(str(place), f"cannot be written: {error}", _TODO) from error
+        raise InputError(str(place), f"cannot be written: {error}", _WHAT_TO_DO) from error
 
 
 def read_marker(place: Path) -> Mapping[str, Any]:
@@ -67,15 +67,15 @@ def _own_files(place: Path) -> set[str]:
     if not place.exists():
         return set()
     if not place.is_dir():
-        raise InputError(str(place), "is no folder", _TODO)
+        raise InputError(str(place), "is no folder", _WHAT_TO_DO)
     there = present(place)
     if not there:
         return set()
     if MARKER not in there:
-        raise InputError(str(place), "is not empty, and no packaged folder", _TODO)
+        raise InputError(str(place), "is not empty, and no packaged folder", _WHAT_TO_DO)
     strange = sorted(there - {*read_marker(place)["files"], MARKER})
     if strange:
-        raise InputError(str(place), f"holds {strange[0]}, which no package wrote", _TODO)
+        raise InputError(str(place), f"holds {strange[0]}, which no package wrote", _WHAT_TO_DO)
     return there - {MARKER}
 
 
