@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -24,6 +24,7 @@ from mailvigil.arguments import examples, short_length
 from mailvigil.collect_settings import add_config
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
+from mailvigil.ledger_report import print_statement, stamp
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -102,9 +103,7 @@ def _show(
     if as_json:
         print(json.dumps([_as_json(hour, lost) for hour in hours], indent=2), file=to.out)
     else:
-        _print_hours(hours, to.out)
-        for row in lost:
-            print(f"  {row.state}: {row.blob.id} ({row.last_error})", file=to.out)
+        print_statement(hours, lost, to.out)
     open_hour = hour_of(window.end)
     complete = not never and all(hour.complete for hour in hours if hour.hour < open_hour)
     return EXIT_OK if complete else EXIT_FAILED
@@ -171,9 +170,9 @@ def _as_json(hour: HourStatement, lost: Sequence[BlobRow]) -> dict[str, object]:
     return {
         "tenant": hour.stream.tenant,
         "content_type": hour.stream.content_type,
-        "hour": _stamp(hour.hour),
+        "hour": stamp(hour.hour),
         "complete": hour.complete,
-        "listed_at": _stamp(hour.listed_at) if hour.listed_at else None,
+        "listed_at": stamp(hour.listed_at) if hour.listed_at else None,
         "listed": hour.listed,
         "delivered": hour.delivered,
         "pending": hour.pending,
@@ -189,31 +188,3 @@ def _as_json(hour: HourStatement, lost: Sequence[BlobRow]) -> dict[str, object]:
             if row.blob.stream == hour.stream and hour_of(row.blob.created) == hour.hour
         ],
     }
-
-
-def _print_hours(hours: Sequence[HourStatement], out: TextIO) -> None:
-    """Print every hour that is not complete or holds anything, and one line for each stream."""
-    by_stream: dict[Stream, list[HourStatement]] = {}
-    for hour in hours:
-        by_stream.setdefault(hour.stream, []).append(hour)
-    for stream, stated in by_stream.items():
-        now_open, closed = stated[-1], stated[:-1]
-        missing = [hour for hour in closed if not hour.complete]
-        word = "complete" if not missing else f"NOT complete: {len(missing)} hours"
-        print(
-            f"{stream.tenant} {stream.content_type} {_stamp(stated[0].hour)} to "
-            f"{_stamp(now_open.hour)}: {word}; {sum(h.delivered for h in stated)} of "
-            f"{sum(h.listed for h in stated)} blobs, {sum(h.records for h in stated):,} records",
-            file=out,
-        )
-        for hour in missing:
-            print(
-                f"  {_stamp(hour.hour)} listed {hour.listed}, pending {hour.pending}, "
-                f"expired {hour.expired}, rejected {hour.rejected}"
-                f"{'' if hour.listed_at else ', never listed'}",
-                file=out,
-            )
-
-
-def _stamp(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

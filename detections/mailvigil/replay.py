@@ -98,7 +98,8 @@ def ticks(engine: Engine, rule: Rule, root: Path, plan: Plan) -> list[datetime]:
     alert on a key only at the first tick that sees it, so only those ticks are left. Where
     the windows overlap, the guards of a new key may come out otherwise at a later tick: then
     every tick stays whose window a new row can lie in. For a rule that looks for what did not
-    come, every tick stays from the first to the last row of the data.
+    come, every tick stays from the first row of the data, and the last one is the minute of the
+    last row: what comes after it, nobody knows.
     """
     if plan.as_of is not None:
         return [plan.as_of]
@@ -117,8 +118,11 @@ def ticks(engine: Engine, rule: Rule, root: Path, plan: Plan) -> list[datetime]:
 def _every(covered: tuple[datetime, datetime] | None, step: timedelta) -> list[datetime]:
     if covered is None:
         return []
-    first, last = ((time - _EPOCH) // step for time in covered)
-    return [_EPOCH + step * number for number in range(first + 1, last + 2)]
+    minute = timedelta(minutes=1)
+    first, last = covered
+    end = _EPOCH - (_EPOCH - last) // minute * minute
+    whole = range((first - _EPOCH) // step + 1, -((_EPOCH - end) // step))
+    return [*(_EPOCH + step * number for number in whole), end]
 
 
 def windows(rule: Rule, plan: Plan, covered: timedelta) -> Mapping[str, str]:

@@ -21,6 +21,7 @@ from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
 from mailvigil.filters import load_filters
 from mailvigil.hunting import HuntingQuery, load_hunting
+from mailvigil.listing import print_list
 from mailvigil.mutate import Score, mutants, score
 from mailvigil.progress import add_talk, shown
 from mailvigil.rules import Rule, load_rules, with_filters
@@ -72,13 +73,18 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     package_commands.add_below(below)
 
 
+_HEADINGS = ("name", "form", "version", "severity", "title")
+
+
 def _list(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
-    for rule in load_rules(content_root()):
-        kind = "NRT" if rule.schedule and rule.schedule.kind == "NRT" else rule.kind
-        print(f"{rule.name:32} {kind:8} {rule.version:8} {rule.severity:14} {rule.title}", file=out)
-    for query in load_hunting(content_root()):
-        print(f"{query.name:32} {'hunting':8} {query.version:8} {'':14} {query.title}", file=out)
+    rules = [(r.name, _form(r), r.version, r.severity, r.title) for r in load_rules(content_root())]
+    hunting = [(q.name, "hunting", q.version, "", q.title) for q in load_hunting(content_root())]
+    print_list(_HEADINGS, [*rules, *hunting], out)
     return EXIT_OK
+
+
+def _form(rule: Rule) -> str:
+    return "NRT" if rule.schedule and rule.schedule.kind == "NRT" else rule.kind
 
 
 def _check(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:

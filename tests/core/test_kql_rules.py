@@ -50,6 +50,12 @@ def granted(number: int, days: float) -> Record:
     return read(number, days, Operation="Add-MailboxPermission", Workload="Exchange", RecordType=1)
 
 
+def heartbeat(days: float) -> Record:
+    """Return a row that says nothing but that the feed lives, *days* after the start."""
+    feed = {"OrganizationId": TENANT, "ContentType": "Audit.Exchange"}
+    return {**feed, "TimeGenerated": at(days), "HoursMissing": 0, "Expired": 0, "Rejected": 0}
+
+
 def bypass(number: int, days: float) -> Record:
     parameters = [{"Name": "AuditBypassEnabled", "Value": "True"}]
     record = read(number, days, Operation="Set-MailboxAuditBypassAssociation", ObjectId="adele")
@@ -136,7 +142,19 @@ def test_a_rule_about_silence_is_judged_only_when_something_came() -> None:
         assert ticks(engine(con), always, ROOT, DAILY) == []
         put(con, [granted(1, 0.5), granted(3, 3.5)])
 
-        assert ticks(engine(con), always, ROOT, DAILY) == [at(day) for day in (1, 2, 3, 4)]
+        assert ticks(engine(con), always, ROOT, DAILY) == [at(day) for day in (1, 2, 3, 3.5)]
+
+
+def test_a_feed_is_called_silent_because_the_data_ends() -> None:
+    unhealthy = RULES["audit_feed_unhealthy"]
+    with empty() as con:
+        put(con, [read(1, 0.5)])
+        insert(con, "M365FeedHealth_CL", [heartbeat(1), heartbeat(1.9)])
+        assert not chosen(engine(con), unhealthy, DAILY)
+
+        put(con, [granted(1, 2.5)])
+        silent = chosen(engine(con), unhealthy, DAILY)
+        assert [(alert.tick, alert.row["Problem"]) for alert in silent] == [(at(2.5), "silent")]
 
 
 def test_a_rule_runs_without_a_table_that_it_needs() -> None:
