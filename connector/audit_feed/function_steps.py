@@ -13,7 +13,6 @@ from threading import Event, Timer
 
 import orjson
 from azure.data.tables import TableServiceClient
-from azure.identity import ManagedIdentityCredential
 from azure.storage.queue import QueueServiceClient
 
 from audit_feed import app, callers, sweep
@@ -24,6 +23,7 @@ from audit_feed.carry import Carried, carry, spoiled
 from audit_feed.choose import chooser
 from audit_feed.chunk import MAX_FIELD_BYTES
 from audit_feed.collector import Collector, Gate, Source, side_by_side, threads
+from audit_feed.credentials import identity
 from audit_feed.deliver import Outcome, Sink, Way
 from audit_feed.errors import AuditFeedError, LedgerError, ThrottledError
 from audit_feed.function_settings import FunctionSettings, Storage
@@ -120,7 +120,7 @@ def _clients(storage: Storage) -> tuple[TableServiceClient, QueueServiceClient]:
             TableServiceClient.from_connection_string(storage.connection),
             QueueServiceClient.from_connection_string(storage.connection),
         )
-    who = ManagedIdentityCredential(client_id=storage.client_id or None)
+    who = identity(storage.client_id)
     return (
         TableServiceClient(storage.tables, credential=who),
         QueueServiceClient(storage.queues, credential=who),
