@@ -228,7 +228,7 @@ def test_a_stop_ends_the_waiting_at_once() -> None:
     ("message", "kind", "said"),
     [
         ("AADSTS700016: Application with identifier adele@contoso.example", AccessError,
-         "sign-in: refused: AADSTS700016 (check client, secret and consent)"),
+         "sign-in: refused: AADSTS700016 (the tenant does not know the client: check client_id"),
         ("AADSTS90033: A transient error has occurred", RetryError, "no token: AADSTS90033"),
         ("Authentication failed: HTTPSConnectionPool(private-subject)", RetryError, "no answer"),
         ("", RetryError, "no answer"),
