@@ -65,8 +65,8 @@ def wrong(text: str, tenant: str) -> list[str]:
                     "Office 365 Management APIs, with admin consent"
                 ),
                 (
-                    "subscriptions: list subscriptions: the token lacks ActivityFeed.Read (AF10001) "
-                    "(grant that application permission)"
+                    "subscriptions: list subscriptions: the token lacks ActivityFeed.Read "
+                    "(AF10001) (grant that application permission)"
                 ),
             ],
         ),
@@ -110,8 +110,8 @@ def test_a_content_type_that_is_empty_for_want_of_a_role_is_called_healthy(tmp_p
     assert done.code == EXIT_FAILED
     assert wrong(done.out, tenant.id) == [
         (
-            "role ActivityFeed.ReadDlp: the token has ActivityFeed.Read; grant ActivityFeed.ReadDlp "
-            "of Office 365 Management APIs, with admin consent"
+            "role ActivityFeed.ReadDlp: the token has ActivityFeed.Read; grant "
+            "ActivityFeed.ReadDlp of Office 365 Management APIs, with admin consent"
         )
     ]
 
