@@ -44,6 +44,8 @@ class Azure:
             "api": True,
             "principals": {IDENTITY: "mailvigil-collector"},
             "assignments": [],
+            "groups": {},
+            "deleted": [],
             "calls": [],
         }
         self.file.write_text(json.dumps({**fresh, **changed}), encoding="utf-8")
