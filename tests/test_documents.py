@@ -119,3 +119,17 @@ def test_a_link_or_picture_of_the_documents_leads_nowhere() -> None:
     for path in DOCUMENTS:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text("utf-8")):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_a_test_that_the_list_of_faults_names_is_not_there() -> None:
+    text = (CHECKOUT / "docs" / "field-faults.md").read_text("utf-8")
+    named = re.findall(r"`([a-z_/]+\.py)`: ((?:`test_\w+`(?:, )?)+)", text)
+
+    absent = [
+        f"{file}::{name}"
+        for file, names in named
+        for name in re.findall(r"test_\w+", names)
+        if f"\ndef {name}(" not in (CHECKOUT / "tests" / file).read_text("utf-8")
+    ]
+    assert len(named) > 40
+    assert absent == []

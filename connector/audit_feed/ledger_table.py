@@ -78,6 +78,10 @@ _FRESH = 10
 """So often what is known of listings is answered from memory: an hour that another process has
 listed meanwhile is listed once more."""
 
+LOOKS = 12
+"""Open hours of a stream whose blobs one look reads again though nothing was listed in them: what
+was found of the others is told again. Nothing but their deliveries can be missing from that."""
+
 _ROUNDS = 10
 """Tries of a step that somebody else may be at too; each round one of them gets on."""
 
@@ -104,8 +108,16 @@ class OpenHour:
 
 
 @dataclass(frozen=True, slots=True)
+class _Told:
+    """What was said of an open hour, and the ETag of its row by then."""
+
+    etag: str
+    statement: HourStatement
+
+
+@dataclass(frozen=True, slots=True)
 class Looked:
-    """What was found of a stream. ``open`` are also hours that are older than the statements."""
+    """What was found of a stream. ``open`` are hours whose blobs were read, older ones too."""
 
     stream: Stream
     statements: Sequence[HourStatement]
@@ -144,6 +156,7 @@ class TableLedger:
         self._seen: set[Key] = set()
         self._begun: dict[Stream, datetime] = {}
         self._listings: dict[Stream, _Listings] = {}
+        self._last: dict[Stream, dict[datetime, _Told]] = {}
         with translated("open"):
             made = [service.create_table_if_not_exists(prefix + part) for part in
                     ("hours", "blobs", "parked")]  # fmt: skip
@@ -197,8 +210,8 @@ class TableLedger:
         Not one step here: hours are noted last, and a blob that is on record already is not
         new the next time.
         """
-        rows = {blob_key(blob): listed(blob, now) for blob in blobs}
-        fresh = {key: row for key, row in rows.items() if key not in self._known}
+        keyed = {blob_key(blob): blob for blob in blobs}
+        fresh = {key: listed(keyed[key], now) for key in self._known.without(keyed)}
         new: list[ContentBlob] = []
         for where in sorted({where for where, _ in fresh}):
             of = [row for key, row in fresh.items() if key[0] == where]
@@ -295,7 +308,7 @@ class TableLedger:
     def _hours_asked(self, stream: Stream, asked: str, values: Mapping[str, str]) -> list[HourRow]:
         with translated("hours"):
             found = list(self._hours.query_entities(asked, parameters=dict(values)))
-        self._saw((str(entity["PartitionKey"]), str(entity["RowKey"])) for entity in found)
+        self._saw(_key(entity) for entity in found)
         return [hour_row(stream, entity, _etag(entity)) for entity in found]
 
     def begin(self, stream: Stream, first: datetime) -> datetime:
@@ -379,7 +392,7 @@ class TableLedger:
             )
         rows = [row_of(entity) for entity in found]
         self._known.add(
-            (blob_key(row.blob), f"{row.version} {_etag(entity)}")
+            (_key(entity), f"{row.version} {_etag(entity)}")
             for row, entity in zip(rows, found, strict=True)
         )
         return rows
@@ -480,7 +493,10 @@ class TableLedger:
         return [_unparked(name, of) for name, of in heads.items()]
 
     def look(self, stream: Stream, window: Window) -> Looked:
-        """Return what there is to say of *stream*: one query, and one for each open hour.
+        """Return what there is to say of *stream*: one query, and one for each hour it reads.
+
+        Those are the open hours that changed, and ``LOOKS`` others: with a backlog of many
+        hours, each of them is read again every few looks.
 
         Raises:
             LedgerError: The tables do not work, or hold what cannot be read.
@@ -494,15 +510,26 @@ class TableLedger:
         values = {"p": stream_key(stream), "h": hour_key(known.start)}
         rows = {row.hour: row for row in self._hours_asked(stream, asked, values)}
         found = [
-            OpenHour(row, tuple(self._rows(partition(stream, hour))))
-            for hour, row in rows.items()
-            if row.summary is None
+            OpenHour(row, tuple(self._rows(partition(stream, row.hour))))
+            for row in self._to_read(stream, rows)
         ]
-        by_hour = {one.hour.hour: one for one in found}
+        told = self._last.setdefault(stream, {})
+        for one in found:
+            statement = _open_statement(stream, one)
+            told[one.hour.hour] = _Told(one.hour.etag, statement)
         hours = [s.hour for s in state_hours(stream, (), {}, known)]
-        statements = [_statement(stream, h, rows.get(h), by_hour.get(h)) for h in hours]
+        statements = [_statement(stream, h, rows.get(h), told.get(h)) for h in hours]
         closed = frozenset(hour for hour, row in rows.items() if row.summary)
         return Looked(stream, statements, closed, found)
+
+    def _to_read(self, stream: Stream, rows: Mapping[datetime, HourRow]) -> list[HourRow]:
+        """Return the open hours whose blobs to read; what was said of the others still stands."""
+        open_ = {hour: row for hour, row in rows.items() if row.summary is None}
+        before = self._last.get(stream, {})
+        kept = {h: told for h, told in before.items() if h in open_ and told.etag == open_[h].etag}
+        again = list(kept)[:LOOKS]  # in the order in which they were read
+        self._last[stream] = {h: told for h, told in kept.items() if h not in again}
+        return [row for hour, row in open_.items() if hour not in self._last[stream]]
 
     def close_hours(self, looked: Looked, now: datetime) -> int:
         """Close the hours that are over and of which no blob can change; return how many.
@@ -550,13 +577,18 @@ class TableLedger:
 
 
 def _statement(
-    stream: Stream, hour: datetime, kept: HourRow | None, found: OpenHour | None
+    stream: Stream, hour: datetime, kept: HourRow | None, told: _Told | None
 ) -> HourStatement:
     if kept and kept.summary:
         return kept.summary
-    listings = {hour: kept.listed_at} if kept and kept.listed_at else {}
-    rows = found.rows if found else ()
-    return state_hours(stream, rows, listings, Window(hour, hour + HOUR))[0]
+    if told:
+        return told.statement
+    return state_hours(stream, (), {}, Window(hour, hour + HOUR))[0]
+
+
+def _open_statement(stream: Stream, one: OpenHour) -> HourStatement:
+    hour, at = one.hour.hour, one.hour.listed_at
+    return state_hours(stream, one.rows, {hour: at} if at else {}, Window(hour, hour + HOUR))[0]
 
 
 class _Known:
@@ -567,9 +599,10 @@ class _Known:
         self._lock = Lock()
         self._values: OrderedDict[Key, str] = OrderedDict()
 
-    def __contains__(self, key: Key) -> bool:
+    def without(self, keys: Iterable[Key]) -> list[Key]:
+        """Return those of *keys* that are not known."""
         with self._lock:
-            return key in self._values
+            return [key for key in keys if key not in self._values]
 
     def get(self, key: Key) -> str:
         """Return version and ETag, or ``""``."""
@@ -686,6 +719,10 @@ def _replaced(
     except (ResourceModifiedError, ResourceNotFoundError):
         return False
     return True
+
+
+def _key(entity: Entity) -> Key:
+    return str(entity["PartitionKey"]), str(entity["RowKey"])
 
 
 def _etag(entity: Entity) -> str:

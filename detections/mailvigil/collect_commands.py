@@ -29,7 +29,7 @@ from mailvigil.doctor import examine
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 from mailvigil.signals import heard
-from mailvigil.sinks import DuckdbSink, JsonlSink
+from mailvigil.sinks import DuckdbSink, JsonlSink, alone_in
 from mailvigil.workspace import open_workspace
 
 _TABLES = (app.TABLE, app.HEALTH_TABLE)
@@ -160,7 +160,8 @@ def _sinks(settings: Settings, folder: Path, stop: Event) -> Iterator[_Sinks]:
                     con.close()
         case "jsonl":
             where = folder / values["folder"]
-            yield _Sinks(*(JsonlSink(where, table, app.now) for table in _TABLES))
+            with alone_in(where):
+                yield _Sinks(*(JsonlSink(where, table, app.now) for table in _TABLES))
         case _:
             health = app.log_analytics(settings, stop, app.HEALTH_STREAM)
             yield _Sinks(app.log_analytics(settings, stop), health)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -23,6 +24,7 @@ from audit_feed.windows import HOUR, Window, hour_of
 from connector.azurite import Azurite
 from connector.made import OTHER_STREAM, SOON, START, STREAM, TENANT, blob
 from connector.memory_ledger import Disk, MemoryLedger
+from connector.memory_tables import MemoryTables
 
 HOURS = [hour_of(START) - HOUR * n for n in range(3)]
 EVER = Window(START - timedelta(days=30), START + timedelta(days=30))
@@ -40,7 +42,7 @@ class Store(LedgerStore, Protocol):
 Opens = Callable[[], Store]
 
 
-@pytest.fixture(params=["sqlite", "memory", "table"])
+@pytest.fixture(params=["sqlite", "memory", "table", "table in memory"])
 def opens(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opens]:
     """Return what opens the same ledger again and again."""
     make: Callable[[], object]
@@ -49,6 +51,8 @@ def opens(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opens]:
             make = partial(SqliteLedger, tmp_path / "ledger.sqlite")
         case "memory":
             make = partial(MemoryLedger, Disk())
+        case "table in memory":
+            make = partial(TableLedger, cast("TableServiceClient", MemoryTables(Counter())))
         case _:
             there: Azurite = request.getfixturevalue("storage")
             service = TableServiceClient.from_connection_string(there.connection_string)

@@ -26,6 +26,7 @@ from mailvigil.reports.html import as_html
 from mailvigil.reports.markdown import as_markdown
 from mailvigil.reports.stix import as_stix
 from mailvigil.reports.timeline import COLUMNS
+from mailvigil.reports.wording import caller_name
 from mailvigil.rules import load_rules
 from report.made import CONTEXT, HOSTILE, hostile_records, many
 
@@ -258,6 +259,12 @@ def test_a_page_without_its_charts_says_nothing() -> None:
     assert page.count("<figure>") == page.count("<details open=") == 3
     assert "mailbox-1@contoso.example" in page
     assert as_markdown(hunted, hunted.evidence, CONTEXT).count("### ") == 3
+
+
+def test_a_caller_without_a_finding_loses_its_name() -> None:
+    teams = "1fec8e78-bce4-4aaf-ab1b-5451cc387264"
+
+    assert caller_name(teams) == f"Microsoft Teams ({teams})"
 
 
 def test_the_page_holds_what_ends_a_script(tmp_path: Path) -> None:

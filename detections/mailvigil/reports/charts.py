@@ -33,7 +33,7 @@ def charts(hunted: Hunted, evidence: Evidence) -> Mapping[str, Spec]:
     """Return the specifications by the id of the page's element that they go into."""
     if hunted.span is None:
         return {}
-    names = _labels([_short_name(hunted, a.caller) for a in evidence.callers])
+    names = _labels([_short_name(a.caller) for a in evidence.callers])
     shown = dict(zip([a.caller for a in evidence.callers], names, strict=True))
     made: dict[str, alt.TopLevelMixin] = {
         "chart-activity": _activity(hunted, evidence, shown, hunted.span),
@@ -240,9 +240,9 @@ def _on_callers(hunted: Hunted) -> Sequence[Finding]:
     return [f for f in hunted.findings if "Caller" in f.key]
 
 
-def _short_name(hunted: Hunted, caller: str) -> str:
+def _short_name(caller: str) -> str:
     """Return a caller's name with the begin of its id, or its id alone."""
-    return caller_name(hunted, caller).replace(f"({caller})", f"({caller[:8]}…)")
+    return caller_name(caller).replace(f"({caller})", f"({caller[:8]}…)")
 
 
 def _labels(names: Sequence[str]) -> list[str]:

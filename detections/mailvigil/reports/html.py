@@ -155,7 +155,7 @@ def _pictures(hunted: Hunted, evidence: Evidence, specs: Iterable[str]) -> Seque
                 "chart-activity",
                 "Mail read, by caller",
                 drawn,
-                _caller_rows(hunted, evidence),
+                _caller_rows(evidence),
             ),
             legend,
             element("p", _shown_of(evidence), class_="note"),
@@ -164,7 +164,7 @@ def _pictures(hunted: Hunted, evidence: Evidence, specs: Iterable[str]) -> Seque
         element(
             "section",
             element("h2", "Who read which mailbox"),
-            _figure("chart-matrix", "Callers and mailboxes", drawn, _pair_rows(hunted, evidence)),
+            _figure("chart-matrix", "Callers and mailboxes", drawn, _pair_rows(evidence)),
             id="who",
         ),
     ]
@@ -202,22 +202,22 @@ def _finding_rows(hunted: Hunted) -> Markup:
     return _table("Findings by first access", ("First access", "Severity", "Rule", "Caller"), rows)
 
 
-def _caller_rows(hunted: Hunted, evidence: Evidence) -> Markup:
-    rows = [_access_row(hunted, access) for access in evidence.callers]
+def _caller_rows(evidence: Evidence) -> Markup:
+    rows = [_access_row(access) for access in evidence.callers]
     head = ("Caller", "First seen", "Last seen", "Operations", "Records")
     return _table("Mail read by caller", head, rows)
 
 
-def _pair_rows(hunted: Hunted, evidence: Evidence) -> Markup:
-    rows = [(p.mailbox, *_access_row(hunted, p)) for p in evidence.pairs]
+def _pair_rows(evidence: Evidence) -> Markup:
+    rows = [(p.mailbox, *_access_row(p)) for p in evidence.pairs]
     head = ("Mailbox", "Caller", "First seen", "Last seen", "Operations", "Records")
     return _table("Mail read by caller and mailbox", head, rows)
 
 
-def _access_row(hunted: Hunted, access: Access) -> Sequence[str]:
+def _access_row(access: Access) -> Sequence[str]:
     times = minute(access.first), minute(access.last)
     counts = f"{access.operations:,}", f"{access.records:,}"
-    return caller_name(hunted, access.caller), *times, *counts
+    return caller_name(access.caller), *times, *counts
 
 
 def _callers(found: Finding) -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
+from mailvigil.apps import name_of
 from mailvigil.findings import Finding, display_name
 from mailvigil.hunt import Hunted
 from mailvigil.reports.evidence import Coverage
@@ -74,10 +75,9 @@ def _severities(findings: Sequence[Finding]) -> str:
     return ", ".join(listed)
 
 
-def caller_name(hunted: Hunted, caller: str) -> str:
-    """Return a caller as people read it, with the name that a finding gives it."""
-    names = (f.callers.get(caller, "") for f in hunted.findings)
-    return display_name(caller, next((name for name in names if name), ""))
+def caller_name(caller: str) -> str:
+    """Return a caller as people read it, with the catalogue's name, found in or not."""
+    return display_name(caller, name_of(caller) or "")
 
 
 def not_run(hunted: Hunted) -> list[str]:
