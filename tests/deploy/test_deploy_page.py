@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -20,23 +22,13 @@ from audit_feed.function_settings import START
 from audit_feed.subscribe import STOPPED
 from collect.conftest import TYPES, config, publish, run
 from deploy.conftest import CHECKOUT, Azure
+from deploy.page import BLOCKS, PAGE, STEPS
 from mailvigil.function_package import app_sources
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import LabOptions, TenantOptions
 
-PAGE = (CHECKOUT / "docs" / "deploy.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-ELSEWHERE = ("make ", "docker ")
-"""What needs a daemon or minutes; ``test_container.py`` runs what these would."""
-
-STEPS = [
-    line[2:]
-    for kind, text in BLOCKS
-    if kind == "console"
-    for line in text.splitlines()
-    if not line[2:].startswith(ELSEWHERE)
-]
 QUERIES = [text for kind, text in BLOCKS if kind == "kusto"]
+TEMPLATE = ("azuredeploy.json", "azuredeploy.parameters.example.json")
 HEALTHY = TenantOptions()
 OTHER = "0ce50a11-7ab5-4f00-8000-00000000dead"
 
@@ -62,8 +54,14 @@ def follow(azure: Azure) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def checkout(folder: Path) -> Iterator[Lab]:
-    """Make a folder as a user has it: the checkout's infra/, and collect.yaml of a lab."""
-    (folder / "infra").symlink_to(CHECKOUT / "infra")
+    """Make a folder as a user has it: the checkout's infra/, and collect.yaml of a lab.
+
+    Without a template in the checkout, the made-up Azure gets an empty one.
+    """
+    shutil.copytree(CHECKOUT / "infra", folder / "infra")
+    for name in TEMPLATE:
+        if not (file := folder / "infra" / name).exists():
+            file.write_text('{"parameters": {}}', encoding="utf-8")
     with Lab() as lab:
         publish(lab)
         config(lab, folder)
@@ -97,6 +95,17 @@ def test_a_query_of_the_page_says_nothing(tmp_path: Path, query: str) -> None:
 
     assert ran.code == 0, ran.err
     assert all(kind in ran.out for kind in TYPES)
+
+
+def test_the_button_leads_to_another_file() -> None:
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    [link] = re.findall(
+        r"\(https://portal\.azure\.com/#create/Microsoft\.Template/([^)]+)\)", readme
+    )
+    _, template, _, form = (unquote(part) for part in link.split("/"))
+
+    assert template.endswith("/main/infra/azuredeploy.json")
+    assert form == template.replace("azuredeploy", "createUiDefinition")
 
 
 def test_the_page_knows_other_clouds_than_the_collector() -> None:
