@@ -144,7 +144,7 @@ def test_a_permission_of_another_api_is_taken_for_ours(azure: Azure) -> None:
     ("state", "words", "told", "code"),
     [
         ({"api": False}, GRANT, "az ad sp create", 1),
-        ({"principals": {}}, GRANT, "no service principal has this object id", 1),
+        ({"principals": {}}, GRANT, "no service principal with this object id", 1),
         ({}, ("grant", "--identity", "mailvigil-collector"), "needs an object id", 2),
         ({}, ("grant",), "needs an object id", 2),
         ({}, (*GRANT, "--cloud", "mars"), "unknown 'mars'", 2),
