@@ -44,6 +44,8 @@ class Azure:
             "api": True,
             "principals": {IDENTITY: "mailvigil-collector"},
             "assignments": [],
+            "groups": {},
+            "deleted": [],
             "calls": [],
         }
         self.file.write_text(json.dumps({**fresh, **changed}), encoding="utf-8")
@@ -68,8 +70,8 @@ class Azure:
 
     @property
     def changes(self) -> list[list[str]]:
-        """Return the calls that were meant to change something."""
-        return [call for call in self.state["calls"] if CHANGES & set(call)]
+        """Return the requests that were meant to change something in Graph or the feed."""
+        return [call for call in self.state["calls"] if call[0] == "rest" and CHANGES & {*call}]
 
     def environment(self) -> dict[str, str]:
         """Return the environment in which ``az`` is ours."""

@@ -14,13 +14,19 @@ from azure.identity import ClientSecretCredential
 
 from audit_feed.blobs import CONTENT_TYPES
 from audit_feed.clouds import CLOUDS
-from deploy.conftest import IDENTITY, SCRIPTS, Azure
+from deploy.conftest import CHECKOUT, IDENTITY, SCRIPTS, Azure
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import LabOptions, TenantOptions
 
 SCRIPT = SCRIPTS / "tenant.sh"
 GRANT = ("grant", "--identity", IDENTITY)
 SUBSCRIBED = "Audit.General"
+SHELL = [
+    path
+    for folder in (SCRIPTS, CHECKOUT / ".ci")
+    for path in sorted(folder.iterdir())
+    if path.is_file() and path.read_bytes()[:32].split(b"\n")[0].endswith((b"/sh", b" bash"))
+]
 
 
 def token_of(lab: Lab) -> str:
@@ -57,10 +63,11 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
         yield running
 
 
-@pytest.mark.parametrize("script", sorted(SCRIPTS.glob("*.sh")), ids=lambda path: path.name)
+@pytest.mark.parametrize("script", SHELL, ids=lambda path: path.name)
 def test_a_script_does_not_parse_or_has_a_known_flaw(script: Path) -> None:
     bash = shutil.which("bash")
     assert bash
+    assert SCRIPT in SHELL
     subprocess.run([bash, "-n", script], check=True)
     checked = subprocess.run(
         [Path(sys.executable).parent / "shellcheck", "--enable=deprecate-which", script],
@@ -137,7 +144,7 @@ def test_a_permission_of_another_api_is_taken_for_ours(azure: Azure) -> None:
     ("state", "words", "told", "code"),
     [
         ({"api": False}, GRANT, "az ad sp create", 1),
-        ({"principals": {}}, GRANT, "no service principal has this object id", 1),
+        ({"principals": {}}, GRANT, "no service principal with this object id", 1),
         ({}, ("grant", "--identity", "mailvigil-collector"), "needs an object id", 2),
         ({}, ("grant",), "needs an object id", 2),
         ({}, (*GRANT, "--cloud", "mars"), "unknown 'mars'", 2),
