@@ -39,6 +39,7 @@ from audit_feed.lean import Saving
 from audit_feed.ledger_table import TableLedger
 from audit_feed.orders import AT_ONCE, Order, Spread, orders
 from audit_feed.queue_storage import BACKLOG, BLOBS, StorageQueue
+from audit_feed.subscribe import Starter
 from audit_feed.telemetry import Run
 from audit_feed.windows import HOUR, RETENTION, Window
 
@@ -267,6 +268,7 @@ def shop_of(world: World) -> steps.Shop:
             for tenant in settings.collector.tenants
         },
         sinks={n: OtherTable(world) for n in (app.HEALTH_TABLE, steps.BASELINE_TABLE)},
+        starter=Starter({}, {}, world.clock),
         metrics=world,
     )  # fmt: skip
 

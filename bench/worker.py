@@ -54,7 +54,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure the whole worker.")
     parser.add_argument("--json", action="store_true", help="print what was measured as JSON")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side (default: 5)")
-    parser.add_argument("--blobs", type=int, default=600, help="blobs a turn (default: 600)")
+    parser.add_argument("--blobs", type=int, default=3_000, help="blobs a turn (default: 3000)")
     parser.add_argument("--workers", type=int, default=8, help="blobs in hand (default: 8)")
     return parser.parse_args(argv)
 

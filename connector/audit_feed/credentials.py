@@ -96,6 +96,17 @@ PASSING = frozenset({"AADSTS90033", "AADSTS90055"})
 codes"."""
 
 
+REMEDIES: Mapping[str, str] = {
+    "AADSTS90002": "there is no such tenant: check its id, and the cloud",
+    "AADSTS700016": "the tenant does not know the client: check client_id, and consent",
+    "AADSTS7000215": "the secret is wrong: take its value, not its id",
+    "AADSTS7000222": "the secret has expired: make a new one",
+    "AADSTS700027": "the certificate or the clock is wrong: check both",
+    "AADSTS500011": "the tenant does not know the API: grant the permission, with admin consent",
+}
+"""Refusal to how to mend it. Source: as of ``PASSING``."""
+
+
 class FeedTokens:
     """Bearer tokens for the feed; the library keeps and renews them."""
 
@@ -125,6 +136,7 @@ def sign_in_error(error: ClientAuthenticationError) -> AccessError | RetryError:
         return AccessError("sign-in", "this credential does not work here", "check its kind")
     code = _REFUSAL.search(str(error.message))
     if code and code[0] not in PASSING:
-        return AccessError("sign-in", f"refused: {code[0]}", "check client, secret and consent")
+        todo = REMEDIES.get(code[0], "check tenant, client, secret and consent")
+        return AccessError("sign-in", f"refused: {code[0]}", todo)
     why = code[0] if code else f"HTTP {error.status_code}" if error.status_code else "no answer"
     return RetryError("sign-in", f"no token: {why}")

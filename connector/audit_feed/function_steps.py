@@ -34,6 +34,7 @@ from audit_feed.ledger_table import Looked, TableLedger
 from audit_feed.notify import Notified, notified
 from audit_feed.orders import Order, Spread, orders, parsed
 from audit_feed.queue_storage import BACKLOG, BLOBS, HINTS, StorageQueue
+from audit_feed.subscribe import Starter
 from audit_feed.telemetry import Metrics, Run, metrics
 from audit_feed.windows import HOUR, hour_of
 
@@ -67,6 +68,7 @@ class Shop:
     hints: StorageQueue
     sources: Mapping[str, Source]
     sinks: Mapping[str, Sink]
+    starter: Starter
     metrics: Metrics
 
     def streams(self) -> list[Stream]:
@@ -110,6 +112,7 @@ def shop() -> Shop:
         hints=StorageQueue(queues, HINTS),
         sources=_sources(settings, store, sinks[app.TABLE]),
         sinks=sinks,
+        starter=_starter(settings),
         metrics=metrics(settings.telemetry),
     )
 
@@ -147,6 +150,17 @@ def _sources(settings: FunctionSettings, store: TableLedger, sink: Sink) -> Mapp
     return found
 
 
+def _starter(settings: FunctionSettings) -> Starter:
+    """Return what starts subscriptions; without the setting it has no feeds to ask."""
+    collector = settings.collector
+    tenants = collector.tenants if settings.start else ()
+    return Starter(
+        {t.id: app.feed_of(t, collector, Gate(app.now, _short_sleep)) for t in tenants},
+        {t.id: t.content_types for t in tenants},
+        app.now,
+    )
+
+
 def _short_sleep(length: timedelta) -> None:
     """Wait for a short while; what must wait for longer is better off in the queue."""
     if length > LONGEST_PAUSE:
@@ -156,6 +170,12 @@ def _short_sleep(length: timedelta) -> None:
 
 def discover(run: Run) -> None:
     """List what is due of every tenant; new blobs go on record and into the queue."""
+    for told in shop().starter.start_missing():
+        about = Stream(told.tenant, told.content_type)
+        if told.problem:
+            run.warn("subscription not started", stream=about, problem=told.problem)
+        else:
+            run.tell("subscription started", stream=about)
     _list(run, list(shop().sources.values()))
 
 

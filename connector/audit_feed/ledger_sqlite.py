@@ -318,6 +318,7 @@ def _make(path: Path) -> None:
         if path.exists():
             return
         draft = Path(folder) / "ledger"
+        draft.touch(mode=0o600)  # parked remainders are personal data; SQLite's own files follow
         with closing(sqlite3.connect(draft)) as con:
             con.executescript(_SCHEMA)
             con.execute("INSERT INTO format VALUES (?)", (FORMAT,))

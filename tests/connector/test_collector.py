@@ -29,6 +29,7 @@ from audit_feed.errors import (
     RetryError,
     StoppedError,
     ThrottledError,
+    WindowError,
 )
 from audit_feed.ledger import BlobRow, State, listed
 from audit_feed.windows import HOUR, Window, hour_of
@@ -220,7 +221,6 @@ def page(*blobs: str, following: str = "", flaw: str = "") -> Page:
 @pytest.mark.parametrize(
     "last",
     [
-        RetryError("list", "HTTP 500"),
         ThrottledError("list", timedelta(seconds=1)),
         BlobRejectedError("list: an address elsewhere"),
         BlobExpiredError("list: expired (AF20051)"),
@@ -228,13 +228,13 @@ def page(*blobs: str, following: str = "", flaw: str = "") -> Page:
         page("c", flaw="1 elements are no blobs"),
         page("c", following="two"),
     ],
-    ids=["fault", "throttle", "elsewhere", "expired", "refused", "flaw", "circle"],
+    ids=["throttle", "elsewhere", "expired", "refused", "flaw", "circle"],
 )
 def test_a_listing_that_does_not_get_to_its_end_keeps_its_blobs_and_claims_nothing(
     last: Page | AuditFeedError,
 ) -> None:
     there = world(*(published(name, RECENT) for name in "abc"))
-    again = 3 if isinstance(last, RetryError | ThrottledError) else 1
+    again = 3 if isinstance(last, ThrottledError) else 1
     at_work, _ = listing(
         there, page("a", following="one"), page("b", following="two"), *[last] * again
     )
@@ -245,6 +245,25 @@ def test_a_listing_that_does_not_get_to_its_end_keeps_its_blobs_and_claims_nothi
     assert names(there, State.DELIVERED)[:2] == ["a", "b"]
     assert report.unlisted == 1
     assert report.problems
+    assert not there.disk.hours[STREAM]
+
+
+@pytest.mark.parametrize(
+    "fault", [RetryError("list", "HTTP 500"), WindowError("list: the page is refused")], ids=repr
+)
+def test_a_feed_that_breaks_in_the_middle_of_a_listing_claims_nothing(
+    fault: AuditFeedError,
+) -> None:
+    there = world(published("a", RECENT))
+    at_work, played = listing(there, page("a", following="one"), *[fault] * 100)
+
+    report = replace(at_work, since=timedelta(minutes=30)).run_pass()
+
+    whole, *_, newer, older = dict.fromkeys(window for window, _ in played.asked)
+    assert (older.start, newer.end) == (whole.start, whole.end)
+    assert older.end == newer.start
+    assert names(there, State.DELIVERED) == ["a"]
+    assert report.unlisted == 2
     assert not there.disk.hours[STREAM]
 
 

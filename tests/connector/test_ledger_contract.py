@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Protocol, cast
 from uuid import uuid4
 
@@ -223,6 +224,18 @@ def test_remainders_without_an_id_do_not_replace_each_other(opens: Opens) -> Non
     opens().park(blob("b"), Parked("", b'{"a":1}'))
 
     assert sorted(p.data for p in opens().parked(STREAM)) == [b'{"a":1}', b'{"a":1}', b'{"b":2}']
+
+
+@pytest.mark.parametrize("size", [0, 1, 70_000, 3_000_001])
+def test_a_remainder_of_any_size_comes_back_whole_and_from_its_own_stream(
+    opens: Opens, size: int
+) -> None:
+    parked = Parked("sha256:ü/\\#?%", Random(size).randbytes(size))  # noqa: S311 - no secret
+    opens().park(blob("a"), parked)
+    opens().park(blob("a", stream=OTHER_STREAM), Parked("other", b"{}"))
+
+    assert list(opens().parked(STREAM)) == [parked]
+    assert [p.record_id for p in opens().parked(OTHER_STREAM)] == ["other"]
 
 
 def test_all_is_there_after_reopening(opens: Opens) -> None:

@@ -332,3 +332,19 @@ def test_health_is_good_before_anything_was_stated(deployed: Deployed) -> None:
 
     assert answer.status == 503
     assert json.loads(answer.body)["healthy"] is False
+
+
+@pytest.mark.parametrize("options", [LabOptions(tenants=(replace(ONE, subscribed=()),))])
+def test_subscriptions_are_started_unasked_or_not_when_asked(deployed: Deployed) -> None:
+    tenant = deployed.lab.tenants[0].id
+
+    assert deployed.start().timer("discover").ok
+    assert deployed.lab.subscriptions.begun(tenant) == []
+    asked = deployed.start(AUDIT_FEED_START_SUBSCRIPTIONS="true")
+    for _ in range(2):
+        assert asked.timer("discover").ok
+
+    started = deployed.lab.subscriptions.begun(tenant)
+    assert sorted(s.content_type for s in started if s.enabled) == sorted(TYPES)
+    told = [e["event"] for e in asked.events() if "subscription" in str(e["event"])]
+    assert told == ["subscription started"] * len(TYPES)
