@@ -330,8 +330,8 @@ def sweep_all(run: Run) -> None:
     with ThreadPoolExecutor(app.MOST_TENANTS) as pool:
         closed = sum(pool.map(lambda one: shop().store.close_hours(one, now), looked))
     run.tell("swept", rows=rows, closed=closed, pending=sweep.pending(looked))
-    _write_callers(now, run)
     _prune(now, run)
+    _write_callers(now, run)
 
 
 def _sweep(stream: Stream, now: datetime, late: timedelta, run: Run) -> Looked | None:
