@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from http import HTTPStatus
 from threading import Event, Timer
+from typing import Any
 
 import orjson
 from azure.data.tables import TableServiceClient
@@ -50,6 +51,13 @@ HINT_AGE = timedelta(seconds=30)
 
 SILENT = timedelta(minutes=30)
 """A stream of which nothing was stated for so long is not healthy."""
+
+_BOUNDED: Mapping[str, Any] = {  # keyword arguments of azure-core, which are untyped
+    "retry_total": 3,
+    "connection_timeout": 10,
+    "read_timeout": 60,
+}
+"""The libraries would go on for minutes where storage does not answer, past a step's deadline."""
 
 BASELINE_TABLE = "M365CallerBaseline_CL"
 _DAY, _PRUNED = "baseline", "pruned"
@@ -120,13 +128,13 @@ def shop() -> Shop:
 def _clients(storage: Storage) -> tuple[TableServiceClient, QueueServiceClient]:
     if storage.connection:
         return (
-            TableServiceClient.from_connection_string(storage.connection),
-            QueueServiceClient.from_connection_string(storage.connection),
+            TableServiceClient.from_connection_string(storage.connection, **_BOUNDED),
+            QueueServiceClient.from_connection_string(storage.connection, **_BOUNDED),
         )
     who = identity(storage.client_id)
     return (
-        TableServiceClient(storage.tables, credential=who),
-        QueueServiceClient(storage.queues, credential=who),
+        TableServiceClient(storage.tables, credential=who, **_BOUNDED),
+        QueueServiceClient(storage.queues, credential=who, **_BOUNDED),
     )
 
 
