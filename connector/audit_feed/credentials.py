@@ -19,7 +19,7 @@ from azure.identity import (
 
 from audit_feed.clouds import Cloud
 from audit_feed.errors import AccessError, ConfigError, RetryError
-from audit_feed.settings import Credential, Tenant
+from audit_feed.settings import PEM, Credential, Tenant
 
 
 def credential(tenant: Tenant, cloud: Cloud) -> TokenCredential:
@@ -41,8 +41,9 @@ def _made(tenant: str, given: Credential, options: Mapping[str, Any]) -> TokenCr
         case "secret":
             return ClientSecretCredential(tenant, values["client_id"], values["secret"], **options)
         case "certificate":
-            path = values["certificate"]
-            return CertificateCredential(tenant, values["client_id"], path, **options)
+            return CertificateCredential(
+                tenant, values["client_id"], **_certificate(values["certificate"]), **options
+            )
         case "federated":
             return WorkloadIdentityCredential(
                 tenant_id=tenant,
@@ -52,6 +53,13 @@ def _made(tenant: str, given: Credential, options: Mapping[str, Any]) -> TokenCr
             )
         case _:
             return ManagedIdentityCredential(client_id=values.get("client_id"))
+
+
+def _certificate(given: str) -> Mapping[str, Any]:
+    """Return a certificate as the library's argument: the PEM itself, or its file."""
+    if given.startswith(PEM):
+        return {"certificate_data": given.encode()}
+    return {"certificate_path": given}
 
 
 def _options(cloud: Cloud) -> dict[str, Any]:  # keyword arguments of azure-core, which are untyped

@@ -26,6 +26,8 @@ _CREDENTIALS: Mapping[str, tuple[str, ...]] = {
     "managed_identity": (),
 }
 _FILES = frozenset({"certificate", "token_file"})
+PEM = "-----BEGIN "
+"""How a certificate begins that is given itself, and not by its file: from a Key Vault."""
 _SINKS: Mapping[str, tuple[str, ...]] = {
     "loganalytics": ("endpoint", "dcr", "stream"),
     "duckdb": ("file",),
@@ -200,7 +202,8 @@ def _credential(read: _Reader, tenant: Mapping[str, object], where: str) -> Cred
         read.wrong(f"{where}.kind", f"unknown {kind!r} (there are {', '.join(_CREDENTIALS)})")
         return Credential(kind, {})
     found = read.needed(values, _CREDENTIALS[kind], where)
-    found.update({key: read.path(found[key]) for key in _FILES & found.keys()})
+    files = {key for key in _FILES & found.keys() if not found[key].startswith(PEM)}
+    found.update({key: read.path(found[key]) for key in files})
     optional = read.text(values, "client_id", f"{where}.client_id")
     return Credential(kind, {**({"client_id": optional} if optional else {}), **found})
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from mailvigil.arguments import examples
 from mailvigil.content import content_root
-from mailvigil.errors import InputError
+from mailvigil.errors import InputError, RuleError
 from mailvigil.exit_codes import EXIT_OK, EXIT_STALE
-from mailvigil.infra.files import files
+from mailvigil.infra.files import TEMPLATE, files
+from mailvigil.infra.problems import template_problems
 from mailvigil.sentinel.pack import load_pack
 
 FOLDER = Path("infra")
@@ -31,6 +33,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def _build(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
     wanted = files(load_pack(content_root()))
+    problems = list(template_problems(json.loads(wanted[TEMPLATE])))
+    if problems:
+        raise RuleError([f"{TEMPLATE}: {problem}" for problem in problems])
     stale = [name for name, data in wanted.items() if _bytes(args.out / name) != data]
     for name in stale:
         print(f"{args.out / name}: {'out of date' if args.check else 'written'}", file=out)

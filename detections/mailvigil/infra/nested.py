@@ -41,25 +41,25 @@ def nested(
     Args:
         word: What the part is named by.
         resources: They read parameters of their own: ``workspace``, and those of *given*.
-        given: Parameter to its declaration; the outer parameter or variable *in it* under
-            ``from`` is passed on.
+        given: Parameter to its declaration, and under ``from`` the outer expression passed on.
         after: Ids, without brackets, of what must be there before.
         condition: Without brackets; empty for always.
 
     """
     declared = {name: {k: v for k, v in one.items() if k != "from"} for name, one in given.items()}
     passed = {name: {"value": formula(one["from"])} for name, one in given.items()}
+    conditional: Json = {"condition": formula(condition)} if condition else {}
     return resource(
         DEPLOYMENT,
         formula(deployment_name(word)),
-        **({"condition": formula(condition)} if condition else {}),
+        **conditional,
         subscriptionId=formula(variable("workspaceSubscription")),
         resourceGroup=formula(variable("workspaceGroup")),
         dependsOn=[formula(one) for one in after],
         properties={
             "mode": "Incremental",
             "expressionEvaluationOptions": {"scope": "inner"},
-            "parameters": {"workspace": {"value": formula(variable("workspaceName"))}, **passed},
+            "parameters": {"workspace": {"value": formula(variable("workspaceName"))}} | passed,
             "template": {
                 "$schema": SCHEMA,
                 "contentVersion": "1.0.0.0",
