@@ -6,6 +6,7 @@ The packages are made by two generators. Both are read into one form: key to kin
 from __future__ import annotations
 
 import enum
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ def _object(value: Mapping[str, Any], fields: Mapping[str, Any], where: str) -> 
             yield f"{where}.{key}: missing"
 
 
-def _value(value: object, kind: Any, where: str) -> Iterator[str]:  # noqa: ANN401, C901, PLR0911, PLR0912 - one branch for each kind of kind
+def _value(value: object, kind: Any, where: str) -> Iterator[str]:  # noqa: ANN401 - a kind
     if value is None or kind is None:
         return
     if isinstance(kind, Many):
@@ -126,7 +127,7 @@ def _many(value: object, kind: Many, where: str) -> Iterator[str]:
     if not isinstance(value, dict if kind.named else list):
         yield f"{where}: {'object' if kind.named else 'array'} expected"
         return
-    items = value.items() if isinstance(value, dict) else enumerate(value)  # type: ignore[call-overload] # a list
+    items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, item in items:
         yield from _value(item, kind.item, f"{where}[{key}]")
 
@@ -145,7 +146,7 @@ def _newer(model: Any, module: ModuleType) -> Mapping[str, Field]:  # noqa: ANN4
     model.__new__(model)
     hints: dict[str, object] = {}
     for base in reversed(model.__mro__):
-        hints.update(base.__dict__.get("__annotations__", {}))
+        hints.update(inspect.get_annotations(base))
     found = {}
     for name, field in model._attr_to_rest_field.items():  # noqa: SLF001 - the model's own table
         kind, optional = _hinted(hints.get(name), module)
@@ -157,7 +158,9 @@ def _newer(model: Any, module: ModuleType) -> Mapping[str, Field]:  # noqa: ANN4
 def _hinted(hint: Any, module: ModuleType) -> tuple[Any, bool]:  # noqa: ANN401 - annotations
     """Return the kind that an annotation says, and whether it may be left out."""
     if isinstance(hint, ForwardRef | str):
-        return _named(re.split(r"\W", str(getattr(hint, "__forward_arg__", hint)))[-1], module), False
+        return _named(
+            re.split(r"\W", str(getattr(hint, "__forward_arg__", hint)))[-1], module
+        ), False
     parts = get_args(hint)
     if get_origin(hint) is Union:
         kinds = [_hinted(one, module)[0] for one in parts if one not in (type(None), str)]

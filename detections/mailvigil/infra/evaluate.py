@@ -37,9 +37,7 @@ STATES: Mapping[str, State] = {
     INSIGHTS: lambda _: {
         "ConnectionString": "InstrumentationKey=00000000-0000-4000-8000-000000000006"
     },
-    STORAGE: lambda name: {
-        "primaryEndpoints": {"blob": f"https://{name}.blob.core.windows.net/"}
-    },
+    STORAGE: lambda name: {"primaryEndpoints": {"blob": f"https://{name}.blob.core.windows.net/"}},
 }
 """Type of a resource to what ``reference`` gives of it."""
 
@@ -333,9 +331,9 @@ def _out_of_bounds(declared: Mapping[str, Any], value: object) -> Iterator[str]:
 def _circles(resources: Sequence[Resource]) -> Iterator[str]:
     """Yield each resource that waits for itself, by dependsOn or by what it reads."""
     waits = {one.id: {*one.after, *one.reads} for one in resources}
-    for start in waits:
+    for start, first in waits.items():
         seen: set[str] = set()
-        todo = list(waits[start])
+        todo = list(first)
         while todo:
             one = todo.pop()
             if one not in seen:
@@ -343,5 +341,3 @@ def _circles(resources: Sequence[Resource]) -> Iterator[str]:
                 todo.extend(waits.get(one, ()))
         if start in seen:
             yield start
-
-

@@ -47,7 +47,7 @@ def nested(
 
     """
     declared = {name: {k: v for k, v in one.items() if k != "from"} for name, one in given.items()}
-    passed = {name: {"value": formula(one["from"])} for name, one in given.items()}
+    passed: Json = {name: {"value": formula(one["from"])} for name, one in given.items()}
     conditional: Json = {"condition": formula(condition)} if condition else {}
     return resource(
         DEPLOYMENT,
@@ -59,7 +59,10 @@ def nested(
         properties={
             "mode": "Incremental",
             "expressionEvaluationOptions": {"scope": "inner"},
-            "parameters": {"workspace": {"value": formula(variable("workspaceName"))}} | passed,
+            "parameters": {
+                "workspace": {"value": formula(variable("workspaceName"))},
+                **passed,
+            },
             "template": {
                 "$schema": SCHEMA,
                 "contentVersion": "1.0.0.0",

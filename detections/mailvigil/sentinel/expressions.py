@@ -176,12 +176,15 @@ class _Reader:
         condition = self.value()
         if not isinstance(condition, bool):
             self._fail("if: its condition is neither true nor false")
-        self._expect(",")
-        first = self.value() if condition else self._skip()
-        self._expect(",")
-        second = self._skip() if condition else self.value()
+        chosen: Any = None
+        for branch in (True, False):
+            self._expect(",")
+            if branch is condition:
+                chosen = self.value()
+            else:
+                self._skip()
         self._expect(")")
-        return first if condition else second
+        return chosen
 
     def _skip(self) -> None:
         depth = 0
