@@ -52,7 +52,8 @@ SILENT = timedelta(minutes=30)
 """A stream of which nothing was stated for so long is not healthy."""
 
 BASELINE_TABLE = "M365CallerBaseline_CL"
-_DAY = "baseline"
+_DAY, _PRUNED = "baseline", "pruned"
+"""Marks in the ledger: the day of the last baseline, the hour of the last pruning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +331,7 @@ def sweep_all(run: Run) -> None:
         closed = sum(pool.map(lambda one: shop().store.close_hours(one, now), looked))
     run.tell("swept", rows=rows, closed=closed, pending=sweep.pending(looked))
     _write_callers(now, run)
+    _prune(now, run)
 
 
 def _sweep(stream: Stream, now: datetime, late: timedelta, run: Run) -> Looked | None:
@@ -384,6 +386,18 @@ def _write_callers(now: datetime, run: Run) -> None:
     sweep.send(rows, shop().sinks[BASELINE_TABLE])
     store.mark(_DAY, today)
     run.tell("callers written", rows=len(rows))
+
+
+def _prune(now: datetime, run: Run) -> None:
+    """Drop what is done and old, once an hour."""
+    store, hour = shop().store, hour_of(now).isoformat()
+    if store.marked(_PRUNED) == hour:
+        return
+    before = now - shop().settings.collector.keep
+    with ThreadPoolExecutor(app.MOST_TENANTS) as pool:
+        gone = sum(pool.map(lambda stream: store.prune(stream, before), shop().streams()))
+    store.mark(_PRUNED, hour)
+    run.tell("pruned", blobs=gone)
 
 
 def notify(headers: Mapping[str, str], body: bytes, run: Run) -> HTTPStatus:
