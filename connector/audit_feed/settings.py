@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 from pathlib import Path
 
+from audit_feed import certificate
 from audit_feed.blobs import CONTENT_TYPES
 from audit_feed.clouds import CLOUDS, Cloud
 from audit_feed.errors import ConfigError
@@ -208,7 +209,8 @@ def _credential(read: _Reader, tenant: Mapping[str, object], where: str) -> Cred
         read.wrong(f"{where}.kind", f"unknown {kind!r} (there are {', '.join(_CREDENTIALS)})")
         return Credential(kind, {})
     found = read.needed(values, _CREDENTIALS[kind], where)
-    found.update({key: read.path(found[key]) for key in _FILES & found.keys()})
+    paths = {key for key in _FILES & found.keys() if certificate.content(found[key]) is None}
+    found.update({key: read.path(found[key]) for key in paths})
     optional = read.text(values, "client_id", f"{where}.client_id")
     return Credential(kind, {**({"client_id": optional} if optional else {}), **found})
 

@@ -114,7 +114,8 @@ class MemoryLedger:
         for blob in gone:
             del self.disk.blobs[stream, blob.id]
         hours = self.disk.hours.get(stream, {})
-        self.disk.hours[stream] = {h: at for h, at in hours.items() if h >= end or h in kept}
+        for hour in [hour for hour in hours if hour < end and hour not in kept]:
+            del hours[hour]
         if stream in self.disk.begun:
             self.disk.begun[stream] = max(self.disk.begun[stream], min({end} | kept))
         return len(gone)
