@@ -7,7 +7,7 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
@@ -90,7 +90,7 @@ def _collect(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextI
 class Job:
     """What to collect. Sinks in files start from *folder*; without *poll* it ends when done.
 
-    *progress* is told of every blob.
+    *progress* is told of every blob; *stop* is set when we are told to stop.
     """
 
     settings: Settings
@@ -98,6 +98,7 @@ class Job:
     poll: timedelta | None = None
     start: bool = False
     progress: Shown | None = None
+    stop: Event = field(default_factory=Event)
 
 
 def collect(job: Job, out: TextIO, err: TextIO) -> int:
@@ -107,7 +108,7 @@ def collect(job: Job, out: TextIO, err: TextIO) -> int:
         AuditFeedError: The ledger or a credential cannot be used.
 
     """
-    settings, stop = job.settings, Event()
+    settings, stop = job.settings, job.stop
     check_room(settings.sink.kind)
     with ExitStack() as stack:
         store = _store(job)

@@ -37,7 +37,10 @@ class Azure:
     folder: Path
 
     def begin(self, **changed: object) -> None:
-        """Write the state: a tenant with the API and one identity that was given nothing."""
+        """Write the state: a tenant with the API and one identity that was given nothing.
+
+        A *stale* feed lists no subscription, whatever there is.
+        """
         fresh = {
             "tenant": "11111111-aaaa-4bbb-8ccc-000000000001",
             "audience": "https://manage.office.com",
@@ -46,6 +49,7 @@ class Azure:
             "assignments": [],
             "groups": {},
             "deleted": [],
+            "stale": False,
             "calls": [],
         }
         self.file.write_text(json.dumps({**fresh, **changed}), encoding="utf-8")

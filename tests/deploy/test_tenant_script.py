@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -42,8 +43,8 @@ def token_of(lab: Lab) -> str:
         return who.get_token(f"{lab.options.feed.audience}/.default").token
 
 
-def signed_in(azure: Azure, lab: Lab) -> None:
-    azure.begin(tenant=lab.tenants[0].id, token=token_of(lab), ca=str(lab.ca))
+def signed_in(azure: Azure, lab: Lab, **state: object) -> None:
+    azure.begin(tenant=lab.tenants[0].id, token=token_of(lab), ca=str(lab.ca), **state)
 
 
 def subscribe(lab: Lab, *more: str) -> Sequence[str]:
@@ -210,6 +211,15 @@ def test_subscribing_again_or_with_what_if_changes_something(azure: Azure, lab: 
     assert enabled(lab) == ["Audit.Exchange", SUBSCRIBED]
 
 
+def test_what_another_started_a_moment_ago_is_an_error(azure: Azure, lab: Lab) -> None:
+    signed_in(azure, lab, stale=True)
+
+    ran = azure.run(*subscribe(lab, "--types", SUBSCRIBED))
+
+    assert (ran.code, ran.err) == (0, "")
+    assert len(azure.changes) == 1
+
+
 def test_undo_stops_other_subscriptions_than_those_named(azure: Azure, lab: Lab) -> None:
     signed_in(azure, lab)
     azure.run(*subscribe(lab))
@@ -242,5 +252,5 @@ def test_a_refusal_is_hidden_or_shows_the_token(azure: Azure) -> None:
         ran = azure.run(*subscribe(lab))
 
     assert ran.code == 1
-    assert "AF10001" in ran.err
+    assert re.fullmatch(r"tenant\.sh: list subscriptions: refused, AF10001 \([^)]+\)\n", ran.err)
     assert token not in ran.out + ran.err
