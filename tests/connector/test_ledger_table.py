@@ -309,6 +309,23 @@ def test_a_late_blob_is_not_seen_because_its_hour_was_not_read(
     assert sum(s.pending for s in looked.statements) == len(rows) + 1
 
 
+def test_an_hour_is_opened_again_because_a_process_has_forgotten_its_blobs(
+    opens: Callable[[], TableLedger],
+) -> None:
+    store = opens()
+    rows = noted(store, blob("a"), blob("b"))
+    store.put_all([done(row) for row in rows])
+    store.note(STREAM, [], [hour_of(START)], NOW)
+    assert close(store) == 1
+
+    other = opens()
+    other.listings(STREAM, WEEK.start)  # as each pass does first
+    new = other.note(STREAM, [row.blob for row in rows], [hour_of(START)], NOW)
+
+    assert new == 0
+    assert opens().look(STREAM, WEEK).open == []
+
+
 def test_rows_of_one_partition_are_read_by_name(store: TableLedger) -> None:
     rows = noted(store, *(blob(f"b{n}") for n in range(20)))
     where, _ = blob_key(rows[0].blob)
