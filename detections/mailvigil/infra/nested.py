@@ -46,9 +46,8 @@ def nested(
         condition: Without brackets; empty for always.
 
     """
-    declared: Json = {
-        name: {k: v for k, v in one.items() if k != "from"} for name, one in given.items()
-    }
+    own = {name: {k: v for k, v in one.items() if k != "from"} for name, one in given.items()}
+    declared: Json = {"workspace": WORKSPACE_PARAMETER, **own}
     passed: Json = {name: {"value": formula(one["from"])} for name, one in given.items()}
     conditional: Json = {"condition": formula(condition)} if condition else {}
     return resource(
@@ -68,7 +67,7 @@ def nested(
             "template": {
                 "$schema": SCHEMA,
                 "contentVersion": "1.0.0.0",
-                "parameters": {"workspace": WORKSPACE_PARAMETER, **declared},
+                "parameters": declared,
                 "resources": list(resources),
             },
         },
