@@ -46,8 +46,9 @@ def nested(
         condition: Without brackets; empty for always.
 
     """
-    declared = {name: {k: v for k, v in one.items() if k != "from"} for name, one in given.items()}
-    passed: Json = {name: {"value": formula(one["from"])} for name, one in given.items()}
+    outer = {"workspace": {**WORKSPACE_PARAMETER, "from": variable("workspaceName")}, **given}
+    declared = {name: {k: v for k, v in one.items() if k != "from"} for name, one in outer.items()}
+    passed = {name: {"value": formula(one["from"])} for name, one in outer.items()}
     conditional: Json = {"condition": formula(condition)} if condition else {}
     return resource(
         DEPLOYMENT,
@@ -59,14 +60,11 @@ def nested(
         properties={
             "mode": "Incremental",
             "expressionEvaluationOptions": {"scope": "inner"},
-            "parameters": {
-                "workspace": {"value": formula(variable("workspaceName"))},
-                **passed,
-            },
+            "parameters": passed,
             "template": {
                 "$schema": SCHEMA,
                 "contentVersion": "1.0.0.0",
-                "parameters": {"workspace": WORKSPACE_PARAMETER, **declared},
+                "parameters": declared,
                 "resources": list(resources),
             },
         },
