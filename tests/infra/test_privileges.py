@@ -116,6 +116,13 @@ def test_the_settings_that_are_told_are_not_those_of_the_app(cases: dict[str, Ev
         assert len(given) == len(found.outputs["environment"])
 
 
+def test_a_setting_is_there_that_flex_consumption_refuses(cases: dict[str, Evaluation]) -> None:
+    refused = re.compile("FUNCTIONS_(WORKER|EXTENSION)|WEBSITE_|SCM_|ENABLE_ORYX|TZ$")
+
+    names = {name for found in cases.values() for name in found.outputs["environment"]}
+    assert not [name for name in names if refused.match(name)]
+
+
 def test_storage_takes_a_key_an_old_protocol_or_an_unknown_reader(
     cases: dict[str, Evaluation],
 ) -> None:

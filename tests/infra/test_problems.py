@@ -184,6 +184,11 @@ def read_what_is_left_out(template: Template) -> None:
     of(template, kinds.INSIGHTS)["condition"] = "[parameters('deployWorkbook')]"
 
 
+def lose_the_inner_scope(template: Template) -> None:
+    nested = next(one for one in template["resources"] if "'-rules')" in one["name"])
+    del nested["properties"]["expressionEvaluationOptions"]
+
+
 def unknown_function(template: Template) -> None:
     template["variables"]["suffix"] = "[newGuid()]"
 
@@ -214,6 +219,7 @@ def unknown_function(template: Template) -> None:
         (unknown_key, "unknown key depends"),
         (read_what_is_left_out, "which is not deployed"),
         (unknown_function, "unknown function newGuid"),
+        (lose_the_inner_scope, "its names are not its own"),
     ],
 )
 def test_a_fault_in_the_template_is_not_found(
