@@ -59,6 +59,7 @@ def collector(
         store=store,
         owner=f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}",
         since=settings.since,
+        keep=settings.keep,
         hands=threads(settings.workers),
         crew=side_by_side(MOST_TENANTS),
         clock=now,

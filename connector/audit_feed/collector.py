@@ -49,6 +49,8 @@ TURN = timedelta(minutes=1)
 """How long one tenant's backlog is worked on before everything is listed again."""
 
 PAGE_TRIES = 3
+KEPT = timedelta(days=30)
+"""How long the ledger keeps what is done, if nobody says."""
 
 SLOW_PAGE = timedelta(seconds=20)
 """A late page that takes so long to fail is not tried again: a smaller window has fewer."""
@@ -237,7 +239,7 @@ class Collector:
     """Lists and delivers for all tenants. ``stop`` ends it after the blobs in hand.
 
     ``since`` is how far back a stream is listed that is new here; one that is known goes on
-    where it was, however long ago that is.
+    where it was, however long ago that is. ``keep`` is how long what is done stays in the ledger.
     """
 
     sources: tuple[Source, ...]
@@ -248,6 +250,7 @@ class Collector:
     clock: Callable[[], datetime]
     stop: Event
     crew: Crew = one_by_one
+    keep: timedelta = KEPT
 
     def run_pass(self) -> PassReport:
         """List every due window and try the due blobs once, each tenant for ``TURN`` at most.
@@ -268,6 +271,7 @@ class Collector:
         whole = PassReport()
         for report in self.crew(work, self.sources):
             whole.add(report)
+        self._prune()
         return whole
 
     def list_pass(self) -> PassReport:
@@ -302,6 +306,13 @@ class Collector:
         now = self.clock()
         if self.owner:
             self.store.hold(self.owner, now, now + LEASE)
+
+    def _prune(self) -> None:
+        """Drop what is done and old."""
+        before = self.clock() - self.keep
+        for source in self.sources:
+            for stream in source.streams:
+                self.store.prune(stream, before)
 
     def next_due(self) -> datetime | None:
         """Return when the next listed blob may be tried, or None if none is left."""

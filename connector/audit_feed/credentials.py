@@ -17,9 +17,19 @@ from azure.identity import (
     WorkloadIdentityCredential,
 )
 
+from audit_feed import certificate
 from audit_feed.clouds import Cloud
 from audit_feed.errors import AccessError, ConfigError, RetryError
-from audit_feed.settings import PEM, Credential, Tenant
+from audit_feed.settings import Credential, Tenant
+
+_BOUNDED: Mapping[str, Any] = {  # keyword arguments of azure-core, which are untyped
+    "retry_total": 1,
+    "retry_status": 0,
+    "connection_timeout": 10,
+    "read_timeout": 20,
+}
+"""The library would sleep for as long as a Retry-After says, in the middle of a delivery that has
+a deadline. A lost connection is tried once more; an answer is an answer."""
 
 
 def credential(tenant: Tenant, cloud: Cloud) -> TokenCredential:
@@ -52,23 +62,35 @@ def _made(tenant: str, given: Credential, options: Mapping[str, Any]) -> TokenCr
                 **options,
             )
         case _:
-            return ManagedIdentityCredential(client_id=values.get("client_id"))
+            return identity(values.get("client_id", ""))
 
 
-def _certificate(given: str) -> Mapping[str, Any]:
-    """Return a certificate as the library's argument: the PEM itself, or its file."""
-    if given.startswith(PEM):
-        return {"certificate_data": given.encode()}
-    return {"certificate_path": given}
+def identity(client_id: str) -> ManagedIdentityCredential:
+    """Return the app's own identity, or the user-assigned one that *client_id* names."""
+    return ManagedIdentityCredential(client_id=client_id or None, **_BOUNDED)
+
+
+def _certificate(given: str) -> dict[str, Any]:  # keyword arguments of azure-identity
+    data = certificate.content(given)
+    return {"certificate_data": data} if data else {"certificate_path": given}
 
 
 def _options(cloud: Cloud) -> dict[str, Any]:  # keyword arguments of azure-core, which are untyped
     known = cloud.login.endswith((".microsoftonline.com", ".microsoftonline.us"))
     verify: dict[str, Any] = {"connection_verify": cloud.ca} if cloud.ca else {}
-    return {"authority": cloud.login, "disable_instance_discovery": not known, **verify}
+    return {
+        "authority": cloud.login,
+        "disable_instance_discovery": not known,
+        **verify,
+        **_BOUNDED,
+    }
 
 
 _REFUSAL = re.compile(r"AADSTS\d{4,9}")
+_BUSY = re.compile(r"HTTP Error: (429|5\d\d)|^App Service managed identity .*\) (429|5\d\d), ")
+"""How the library tells of a passing fault of Entra, and of the app's identity endpoint, where it
+does not give the answer itself."""
+
 PASSING = frozenset({"AADSTS90033", "AADSTS90055"})
 """Refusals that say "try again". Source: Entra ID, "Authentication and authorization error
 codes"."""
@@ -108,6 +130,8 @@ def sign_in_error(error: ClientAuthenticationError) -> AccessError | RetryError:
     The library gives a lost connection the same type as a refusal. A refusal carries Entra's
     code; its text is not kept, because it can hold ids.
     """
+    if busy := _BUSY.search(str(error.message)):
+        return RetryError("sign-in", f"no token: HTTP {busy[1] or busy[2]}")
     if isinstance(error, CredentialUnavailableError):
         return AccessError("sign-in", "this credential does not work here", "check its kind")
     code = _REFUSAL.search(str(error.message))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from audit_feed import environment
 from audit_feed.environment import PREFIX, Data, from_environment, over
 from audit_feed.errors import ConfigError
 from audit_feed.settings import Settings
@@ -19,6 +20,18 @@ SWEEP = f"{PREFIX}SWEEP_SCHEDULE"
 START = f"{PREFIX}START_SUBSCRIPTIONS"
 TELEMETRY = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 _OWN = (WEBHOOK, DISCOVER, SWEEP, START)
+_PARTS = ("accountName", "queueServiceUri", "tableServiceUri", "clientId")
+_ELSEWHERE = frozenset(f"{PREFIX}{part}" for part in ("LEDGER", "SINK_KIND", "SINK_FILE",
+                       "SINK_FOLDER"))  # fmt: skip
+NAMES = (
+    *(name for name in environment.NAMES if name not in _ELSEWHERE),
+    *_OWN,
+    STORAGE,
+    *(f"{STORAGE}__{part}" for part in _PARTS),
+    TELEMETRY,
+)
+"""Every setting that changes something here."""
+
 _TRUTHS = {"": False, "false": False, "true": True}
 
 DISCOVER_SCHEDULE = "0 * * * * *"

@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from functools import cache
 from http import HTTPStatus
 from threading import Event, Timer
+from typing import Any
 
 import orjson
 from azure.data.tables import TableServiceClient
-from azure.identity import ManagedIdentityCredential
 from azure.storage.queue import QueueServiceClient
 
 from audit_feed import app, callers, sweep
@@ -24,6 +24,7 @@ from audit_feed.carry import Carried, carry, spoiled
 from audit_feed.choose import chooser
 from audit_feed.chunk import MAX_FIELD_BYTES
 from audit_feed.collector import Collector, Gate, Source, side_by_side, threads
+from audit_feed.credentials import identity
 from audit_feed.deliver import Outcome, Sink, Way
 from audit_feed.errors import AuditFeedError, LedgerError, ThrottledError
 from audit_feed.function_settings import FunctionSettings, Storage
@@ -51,8 +52,16 @@ HINT_AGE = timedelta(seconds=30)
 SILENT = timedelta(minutes=30)
 """A stream of which nothing was stated for so long is not healthy."""
 
+_BOUNDED: Mapping[str, Any] = {  # keyword arguments of azure-core, which are untyped
+    "retry_total": 3,
+    "connection_timeout": 10,
+    "read_timeout": 60,
+}
+"""The libraries would go on for minutes where storage does not answer, past a step's deadline."""
+
 BASELINE_TABLE = "M365CallerBaseline_CL"
-_DAY = "baseline"
+_DAY, _PRUNED = "baseline", "pruned"
+"""Marks in the ledger: the day of the last baseline, the hour of the last pruning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +128,13 @@ def shop() -> Shop:
 def _clients(storage: Storage) -> tuple[TableServiceClient, QueueServiceClient]:
     if storage.connection:
         return (
-            TableServiceClient.from_connection_string(storage.connection),
-            QueueServiceClient.from_connection_string(storage.connection),
+            TableServiceClient.from_connection_string(storage.connection, **_BOUNDED),
+            QueueServiceClient.from_connection_string(storage.connection, **_BOUNDED),
         )
-    who = ManagedIdentityCredential(client_id=storage.client_id or None)
+    who = identity(storage.client_id)
     return (
-        TableServiceClient(storage.tables, credential=who),
-        QueueServiceClient(storage.queues, credential=who),
+        TableServiceClient(storage.tables, credential=who, **_BOUNDED),
+        QueueServiceClient(storage.queues, credential=who, **_BOUNDED),
     )
 
 
@@ -329,6 +338,7 @@ def sweep_all(run: Run) -> None:
     with ThreadPoolExecutor(app.MOST_TENANTS) as pool:
         closed = sum(pool.map(lambda one: shop().store.close_hours(one, now), looked))
     run.tell("swept", rows=rows, closed=closed, pending=sweep.pending(looked))
+    _prune(now, run)
     _write_callers(now, run)
 
 
@@ -384,6 +394,18 @@ def _write_callers(now: datetime, run: Run) -> None:
     sweep.send(rows, shop().sinks[BASELINE_TABLE])
     store.mark(_DAY, today)
     run.tell("callers written", rows=len(rows))
+
+
+def _prune(now: datetime, run: Run) -> None:
+    """Drop what is done and old, once an hour."""
+    store, hour = shop().store, hour_of(now).isoformat()
+    if store.marked(_PRUNED) == hour:
+        return
+    before = now - shop().settings.collector.keep
+    with ThreadPoolExecutor(app.MOST_TENANTS) as pool:
+        gone = sum(pool.map(lambda stream: store.prune(stream, before), shop().streams()))
+    store.mark(_PRUNED, hour)
+    run.tell("pruned", blobs=gone)
 
 
 def notify(headers: Mapping[str, str], body: bytes, run: Run) -> HTTPStatus:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import accumulate
 from threading import Lock
 
 from azure.core import MatchConditions
@@ -34,7 +35,7 @@ from azure.data.tables import (
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.chunk import Parked
 from audit_feed.errors import LeaseHeldError, LedgerConflictError, LedgerError
-from audit_feed.ledger import BlobRow, HourStatement, State, listed, state_hours
+from audit_feed.ledger import BlobRow, HourStatement, is_final, listed, state_hours
 from audit_feed.ledger_entities import (
     Entity,
     HourRow,
@@ -78,9 +79,12 @@ _FRESH = 10
 """So often what is known of listings is answered from memory: an hour that another process has
 listed meanwhile is listed once more."""
 
-LOOKS = 12
-"""Open hours of a stream whose blobs one look reads again though nothing was listed in them: what
-was found of the others is told again. Nothing but their deliveries can be missing from that."""
+READ_AGAIN = 60_000
+"""Blobs of a stream that one look reads again though nothing was listed in their hours: what was
+found of other hours is told again. Nothing but their deliveries can be missing from that."""
+
+PRUNED = 48
+"""Old hours of a stream that one call drops: there are 24 more each day."""
 
 _ROUNDS = 10
 """Tries of a step that somebody else may be at too; each round one of them gets on."""
@@ -495,8 +499,8 @@ class TableLedger:
     def look(self, stream: Stream, window: Window) -> Looked:
         """Return what there is to say of *stream*: one query, and one for each hour it reads.
 
-        Those are the open hours that changed, and ``LOOKS`` others: with a backlog of many
-        hours, each of them is read again every few looks.
+        Those are the open hours that changed, and others up to ``READ_AGAIN`` blobs: with a
+        backlog of more, each hour is read again every few looks.
 
         Raises:
             LedgerError: The tables do not work, or hold what cannot be read.
@@ -525,11 +529,12 @@ class TableLedger:
     def _to_read(self, stream: Stream, rows: Mapping[datetime, HourRow]) -> list[HourRow]:
         """Return the open hours whose blobs to read; what was said of the others still stands."""
         open_ = {hour: row for hour, row in rows.items() if row.summary is None}
-        before = self._last.get(stream, {})
-        kept = {h: told for h, told in before.items() if h in open_ and told.etag == open_[h].etag}
-        again = list(kept)[:LOOKS]  # in the order in which they were read
-        self._last[stream] = {h: told for h, told in kept.items() if h not in again}
-        return [row for hour, row in open_.items() if hour not in self._last[stream]]
+        last = self._last.get(stream, {})
+        kept = {h: told for h, told in last.items() if h in open_ and told.etag == open_[h].etag}
+        before = accumulate((told.statement.listed for told in kept.values()), initial=0)
+        later = {h: kept[h] for h, blobs in zip(kept, before, strict=False) if blobs >= READ_AGAIN}
+        self._last[stream] = later  # those that were read first are read again first
+        return [row for hour, row in open_.items() if hour not in later]
 
     def close_hours(self, looked: Looked, now: datetime) -> int:
         """Close the hours that are over and of which no blob can change; return how many.
@@ -540,7 +545,7 @@ class TableLedger:
         return sum(
             self._close(looked.stream, one)
             for one in looked.open
-            if _is_over(one.hour, now) and all(_is_final(row, now) for row in one.rows)
+            if _is_over(one.hour, now) and all(is_final(row, now) for row in one.rows)
         )
 
     def _close(self, stream: Stream, one: OpenHour) -> bool:
@@ -548,6 +553,53 @@ class TableLedger:
         [statement] = state_hours(stream, one.rows, {}, Window(hour, hour + HOUR))
         with translated("close"):
             return _replaced(self._hours, closed(statement), one.hour.etag, UpdateMode.MERGE)
+
+    def prune(self, stream: Stream, before: datetime) -> int:
+        """Drop old hours that are closed, ``PRUNED`` at most; see ``LedgerStore.prune``.
+
+        Those that are over and could be closed are, first.
+        """
+        end = hour_of(before)
+        values = {"p": stream_key(stream), "h": hour_key(end)}
+        asked = "PartitionKey eq @p and RowKey lt @h"
+        hours = self._hours_asked(stream, asked, values)
+        done = [h.hour for h in hours if h.summary or self._settle(stream, h, end)]
+        self._move_first(stream, min([end, *(h.hour for h in hours if h.hour not in done)]))
+        return sum(self._drop(stream, hour) for hour in done[:PRUNED])
+
+    def _settle(self, stream: Stream, row: HourRow, end: datetime) -> bool:
+        """Close an old hour if nothing can become of its blobs by *end*; tell whether it is."""
+        one = OpenHour(row, tuple(self._rows(partition(stream, row.hour))))
+        return all(is_final(each, end) for each in one.rows) and self._close(stream, one)
+
+    def _move_first(self, stream: Stream, first: datetime) -> None:
+        """Say nothing more of what was before *first*; a crash in between leaves rows, no lie."""
+        begun = self.first_hour(stream)
+        if begun is None or begun >= first:
+            return
+        key = {"PartitionKey": _STREAMS, "RowKey": stream_key(stream)}
+        with translated("prune"):
+            found = _get(self._hours, key)
+            if found is None or time(found["first"]) >= first:
+                return
+            entity = {**key, "first": text(first)}
+            if _replaced(self._hours, entity, _etag(found), UpdateMode.MERGE):
+                self._begun[stream] = first
+
+    def _drop(self, stream: Stream, hour: datetime) -> int:
+        """Drop an hour's blobs, and then the hour: a crash in between leaves it for next time."""
+        where = partition(stream, hour)
+        with translated("prune"):
+            found = list(
+                self._blobs.query_entities(
+                    "PartitionKey eq @p", parameters={"p": where}, select=["PartitionKey", "RowKey"]
+                )
+            )
+            for n in range(0, len(found), MOST_IN_BATCH):
+                batch = found[n : n + MOST_IN_BATCH]
+                self._blobs.submit_transaction([(TransactionOperation.DELETE, e) for e in batch])
+            self._hours.delete_entity(stream_key(stream), hour_key(hour))
+        return len(found)
 
     def tell(self, told: Mapping[Stream, str]) -> None:
         """Keep a short text about each stream, at most 32,000 characters each."""
@@ -629,13 +681,6 @@ def _is_over(hour: HourRow, now: datetime) -> bool:
     end = hour.hour + HOUR
     listed = hour.listed_at is not None and hour.listed_at >= end
     return end <= now and (listed or end <= now - RETENTION)
-
-
-def _is_final(row: BlobRow, now: datetime) -> bool:
-    """Tell whether nothing can become of a blob any more; a rejected one can until it expires."""
-    if row.state is State.REJECTED:
-        return row.blob.expires <= now
-    return row.state is not State.LISTED
 
 
 def _unparked(name: str, pieces: Sequence[Entity]) -> Parked:

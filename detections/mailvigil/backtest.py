@@ -149,7 +149,7 @@ class Backtest:
 
 @cache
 def expected() -> Mapping[str, tuple[str, ...]]:
-    """Return for every attack the rules that must fire on it; none where it is known as missed."""
+    """Return for every attack the rules that must fire on it."""
     text = (files("mailvigil.lab.attacks") / "expected.json").read_text(encoding="utf-8")
     return {name: tuple(rules) for name, rules in json.loads(text).items()}
 

@@ -40,9 +40,7 @@ HUNTED = ("FirstSeen", "LastSeen")
 """Columns of every rule's result that the hunt reads, beside those that make a cause."""
 
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
-_DETAIL = re.compile(r"[A-Za-z]\w{0,19}", re.ASCII)
 _CLOCK = re.compile(r"\b(now|ago)\s*\(")
-_MOST_DETAILS = 20
 _COMPUTED = {"CallerName"}
 """Words of a ``why`` sentence that the hunt fills in beside the result's columns."""
 
@@ -243,34 +241,10 @@ def _explains_with_real_columns(checked: CheckedRule) -> Iterator[str]:
 
 def _windows_fit(checked: CheckedRule) -> Iterator[str]:
     rule = checked.rule
-    if rule.first_seen and not (
-        duration(rule.within) + duration(rule.first_seen.minimum_history)
-        <= duration(rule.first_seen.baseline)
-        <= duration("14d")
-    ):
-        yield (
-            "within and minimum_history do not fit into baseline, or baseline is over 14d "
-            "(the longest period of a scheduled rule)"
-        )
-    if rule.correlation and rule.correlation.length + duration(rule.within) > duration("14d"):
-        yield "within and timespan are over 14d (the longest period of a scheduled rule)"
-
-
-def _fits_the_service(checked: CheckedRule) -> Iterator[str]:
-    """Check what Sentinel refuses; the limits are those of its template tests."""
-    rule = checked.rule
-    if len(rule.details) > _MOST_DETAILS:
-        yield f"more than {_MOST_DETAILS} custom details"
-    for key, _ in rule.details:
-        if not _DETAIL.fullmatch(key):
-            yield f"custom detail {key} is not of 1 to 20 letters and digits"
-    if rule.schedule is None or rule.schedule.kind == "NRT":
-        return
-    frequency, period = duration(rule.schedule.frequency), duration(rule.schedule.period)
-    if not duration("5m") <= frequency <= period <= duration("14d"):
-        yield "queryFrequency and queryPeriod are not 5m to 14d, the period the longer one"
-    if period >= duration("2d") and frequency < duration("1h"):
-        yield "queryFrequency is below 1h, with a queryPeriod of 2d or more"
+    if rule.first_seen and duration(rule.within) + duration(
+        rule.first_seen.minimum_history
+    ) > duration(rule.first_seen.baseline):
+        yield "within and minimum_history do not fit into baseline"
 
 
 def _knows_its_records_at_any_time(checked: CheckedRule) -> Iterator[str]:
@@ -304,7 +278,6 @@ CHECKS: tuple[Callable[[CheckedRule], Iterator[str]], ...] = (
     _names_its_alert,
     _explains_with_real_columns,
     _windows_fit,
-    _fits_the_service,
     _knows_its_records_at_any_time,
     *COMMON_CHECKS,
 )

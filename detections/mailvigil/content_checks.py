@@ -9,12 +9,13 @@ from pathlib import Path
 from mailvigil.checks import check_all
 from mailvigil.compile import to_kql
 from mailvigil.content import Function, load_functions
+from mailvigil.defender_fit import fits
 from mailvigil.errors import RuleError
 from mailvigil.hunting import HuntingQuery, load_hunting
 from mailvigil.lock import lock_path, lock_problems, locked, read_lock
 from mailvigil.rules import Rule, load_rules
 from mailvigil.sentinel.hunts import Hunt
-from mailvigil.sentinel.pack import Pack, analytic, detection, for_defender, load_pack_with
+from mailvigil.sentinel.pack import Pack, analytic, detection, load_pack_with
 from mailvigil.sentinel.packaged import detection_faults, hunting_faults, pack_problems, rule_faults
 from mailvigil.sentinel.sources import (
     Workbook,
@@ -75,7 +76,7 @@ def _rules(rules: Sequence[Rule], root: Path, validator: Validator) -> Iterator[
             continue  # told by the checks of the rule
         analytics.append(found)
         yield from (f"{rule.path}: {problem}" for problem in rule_faults(found, validator))
-        if for_defender(rule):
+        if fits(rule):
             yield from (f"{rule.path}: {problem}" for problem in _defender(rule, root, validator))
     yield from (f"{root}: {problem}" for problem in pack_problems(tuple(analytics), ()))
 

@@ -20,17 +20,30 @@ from sigma.conditions import (
     ConditionNOT,
     ConditionOR,
 )
+from sigma.conversion.state import ConversionState
 from sigma.exceptions import SigmaError
 from sigma.processing.pipeline import ProcessingItem, ProcessingPipeline
 from sigma.processing.transformations import FieldMappingTransformation
 from sigma.rule import SigmaDetection, SigmaDetectionItem, SigmaRule
-from sigma.types import SigmaString
+from sigma.types import SigmaNumber, SigmaString
 
 from mailvigil.correlations import column
 from mailvigil.errors import RuleError
 from mailvigil.filters import apply
 from mailvigil.rules import Rule, load_documents
 from mailvigil.sources import FUNCTION, Source, Target
+
+
+class _Backend(KustoBackend):
+    """Compares numbers one by one: ``in~`` takes texts alone."""
+
+    def decide_convert_condition_as_in_expression(
+        self, cond: ConditionOR | ConditionAND, state: ConversionState
+    ) -> bool:
+        """Tell whether the values of *cond* can stand in one list."""
+        numbers = any(isinstance(getattr(arg, "value", None), SigmaNumber) for arg in cond.args)
+        return not numbers and super().decide_convert_condition_as_in_expression(cond, state)
+
 
 DROP_REPEATS = "| summarize arg_min(SourceRank, *) by RecordId"
 _FIELD = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
@@ -167,7 +180,7 @@ def _converted(
         if dotted:
             mapping = ProcessingItem(FieldMappingTransformation(dotted))
             pipeline = ProcessingPipeline([mapping], priority=0) + pipeline
-        backend = KustoBackend(
+        backend = _Backend(
             processing_pipeline=pipeline  # type: ignore[arg-type]  # annotated dict, takes this
         )
         converted = backend.convert(SigmaCollection([deepcopy(base)]))

@@ -13,6 +13,8 @@ a key, or a value that is counted, is left out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import takewhile
 
 from mailvigil.convert import DROP_REPEATS, Selection
 from mailvigil.correlations import TYPES, Correlation, column
@@ -32,14 +34,30 @@ def correlate(rule: Rule, correlation: Correlation, selections: Sequence[Selecti
 
     """
     ordered = correlation.type == "temporal_ordered"
+    shared, selections = _shared(selections)
     found = matches(correlation, selections, [_LOOKED_BACK])
     return [
         f"let recent = {rule.within};",
         f"let window = {correlation.window};",
+        *shared,
         *let("matches", [f"materialize({found[0]}", *found[1:-1], f"{found[-1]})"]),
         *(_chains(correlation) if ordered else _windows(correlation)),
         *_alerts(rule, correlation, selections),
     ]
+
+
+def _shared(selections: Sequence[Selection]) -> tuple[list[str], list[Selection]]:
+    """Return a ``let`` of what all selections begin with, and the selections that read it.
+
+    What reads Defender's table is half of what a query there may have. A single line, such as
+    the name of a function, stays where it is.
+    """
+    together = zip(*(selection.lines for selection in selections), strict=False)
+    begin = [lines[0] for lines in takewhile(lambda lines: len(set(lines)) == 1, together)]
+    if len(selections) == 1 or len(begin) <= 1:
+        return [], list(selections)
+    rest = [replace(s, lines=("rows", *s.lines[len(begin) :])) for s in selections]
+    return let("rows", begin), rest
 
 
 def matches(

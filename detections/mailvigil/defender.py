@@ -11,20 +11,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from mailvigil.attack import tactics_of, technique, techniques_of
-from mailvigil.rules import SEVERITIES, Entity, Rule, duration
+from mailvigil.defender_fit import looks_back
+from mailvigil.rules import SEVERITIES, Entity, Rule, duration, kql_duration
 from mailvigil.sentinel.analytics import alerts_only, entity_mappings, service
 from mailvigil.sentinel.limits import MAX_DETAILS, query_problems
-
-CLOUD_APP_EVENTS = "CloudAppEvents"
-
-REQUIRED = ("Timestamp", "ReportId", "AccountObjectId")
-"""Columns that a custom detection over CloudAppEvents must return, of one event.
-
-Source: https://learn.microsoft.com/defender-xdr/custom-detection-rules, required columns.
-"""
+from mailvigil.sources import DEFENDER_DEMANDS
 
 LOOKBACK = (("PT1H", "4h"), ("PT3H", "12h"), ("PT12H", "48h"), ("P1D", "30d"))
-"""How often a detection can run, and how far back each run then sees. Same source."""
+"""How often a detection can run, and how far back each run then sees.
+
+Source: https://learn.microsoft.com/defender-xdr/custom-detection-rules.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +45,13 @@ class Detection:
 
         What the rule maps and Defender's query does not return is left out.
         """
-        windows = [rule.within, *([rule.first_seen.baseline] if rule.first_seen else [])]
         return cls(
             name=rule.name,
             title=rule.title,
             description=" ".join(rule.description.split()),
             severity=rule.severity,
             query=alerts_only(kql),
-            period=max(windows, key=duration),
+            period=kql_duration(looks_back(rule)),
             tags=rule.tags,
             entities=tuple(entity for entity in rule.entities if entity.column in columns),
             details=tuple((key, column) for key, column in rule.details if column in columns),
@@ -124,7 +120,7 @@ def detection_problems(graph: Mapping[str, Any], columns: Collection[str]) -> It
     mapped = [name for one in alert["entityMappings"].values() for m in one for name in m.values()]
     if not mapped:
         yield "no entity that an alert can be about"
-    for name in dict.fromkeys((*REQUIRED, *mapped, *alert["customDetails"].values())):
+    for name in dict.fromkeys((*DEFENDER_DEMANDS, *mapped, *alert["customDetails"].values())):
         if name not in columns:
             yield f"the query does not return {name}"
 

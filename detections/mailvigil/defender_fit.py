@@ -34,6 +34,11 @@ def check_fit(rule: Rule) -> None:
         raise UnfitError([f"{rule.path}: not for Defender XDR: {what}" for what in problems])
 
 
+def fits(rule: Rule) -> bool:
+    """Return whether Defender can have *rule*."""
+    return not any(_problems(rule))
+
+
 def _problems(rule: Rule) -> list[str]:
     if rule.query:
         return ["KQL over tables, functions or watchlists of Sentinel (write it for XDR by hand)"]
@@ -46,7 +51,7 @@ def _problems(rule: Rule) -> list[str]:
 
 
 def looks_back(rule: Rule) -> timedelta:
-    """Return how much time before it a run of the Sigma *rule* reads."""
+    """Return how much time before it a run of the Sigma *rule* reads, as Sentinel runs it too."""
     if rule.first_seen:
         return duration(rule.first_seen.baseline)
     window = rule.correlation.length if rule.correlation else timedelta(0)

@@ -110,14 +110,22 @@ def score(
     scratch: Path,
     on_mutant: Callable[[], None],
 ) -> Score:
-    """Run the tests of *rule* on each of its mutants, on the first of the rule's sources."""
+    """Run the tests of *rule* on each of its mutants, on the first of the rule's sources.
+
+    Raises:
+        RuleError: The tests fail on the rule itself, so they would notice any change.
+
+    """
     survivors: list[Mutant] = []
     total = 0
     with ExitStack() as stack:
         worlds = [(case, _world(rule, case, functions, scratch, stack)) for case in cases]
+        lacks = LACKS.get(rule.sources[0], frozenset())
+        if _noticed(Mutant(rule.name, "", to_kql(rule, root)), worlds, lacks):
+            raise RuleError([f"{rule.name}: its tests fail as it is (see `rules test`)"])
         for mutant in mutants(rule, root):
             total += 1
-            if not _noticed(mutant, worlds, LACKS.get(rule.sources[0], frozenset())):
+            if not _noticed(mutant, worlds, lacks):
                 survivors.append(mutant)
             on_mutant()
     return Score(rule.name, total, tuple(survivors))

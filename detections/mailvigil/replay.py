@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mailvigil.compile import arrivals
 from mailvigil.engine import Engine, NotRunError, QueryError, Row
-from mailvigil.rules import Rule, duration
+from mailvigil.rules import Rule, duration, kql_duration
 from mailvigil.workspace import END_OF_TIME, schemas
 
 
@@ -107,8 +107,8 @@ def ticks(engine: Engine, rule: Rule, root: Path, plan: Plan) -> list[datetime]:
         return _every(whole_span(engine), plan.step)
     is_new = rule.first_seen is not None or bool(rule.new)
     all_remembered = is_new and plan.memory is None
-    step, within = duration(kql(plan.step)), duration(rule.within)
-    text = arrivals(rule, root, kql(step), first_only=all_remembered and step >= within)
+    step, within = duration(kql_duration(plan.step)), duration(rule.within)
+    text = arrivals(rule, root, kql_duration(step), first_only=all_remembered and step >= within)
     rows = engine.run(engine.prepare(text), END_OF_TIME)
     later = range(-(-within // step) if is_new else 1)
     found = {row["Tick"] for row in rows}
@@ -135,28 +135,21 @@ def windows(rule: Rule, plan: Plan, covered: timedelta) -> Mapping[str, str]:
 
     """
     recent = max(duration(rule.within), plan.step)
-    found = {"recent": kql(recent)}
+    found = {"recent": kql_duration(recent)}
     if rule.first_seen or _declares(rule, "memory"):
-        found["memory"] = kql(plan.memory or covered + recent + timedelta(days=1))
+        found["memory"] = kql_duration(plan.memory or covered + recent + timedelta(days=1))
     history = plan.minimum_history
     if rule.first_seen:
-        found["minimumHistory"] = kql(history) if history else rule.first_seen.minimum_history
+        found["minimumHistory"] = (
+            kql_duration(history) if history else rule.first_seen.minimum_history
+        )
     elif history and _declares(rule, "minimumHistory"):
-        found["minimumHistory"] = kql(history)
+        found["minimumHistory"] = kql_duration(history)
     return found
 
 
 def _declares(rule: Rule, window: str) -> bool:
     return f"\nlet {window} = " in f"\n{rule.query}"
-
-
-def kql(length: timedelta) -> str:
-    """Return *length* as a KQL timespan, rounded up to whole minutes."""
-    minutes = -(-length // timedelta(minutes=1))
-    for unit, size in (("d", 1440), ("h", 60)):
-        if minutes % size == 0:
-            return f"{minutes // size}{unit}"
-    return f"{minutes}m"
 
 
 def absent(rule: Rule, there: Collection[str]) -> Replayed | None:

@@ -15,8 +15,9 @@ from rich.text import Text
 from mailvigil.findings import Finding, display_name
 from mailvigil.hunt import Hunted, insufficient
 from mailvigil.printable import counted, defused, visible
-from mailvigil.replay import Plan, Replayed, kql
+from mailvigil.replay import Plan, Replayed
 from mailvigil.reports.identity import finding_id
+from mailvigil.rules import kql_duration
 
 __all__ = ["as_csv", "as_json", "counted", "defused", "print_table", "summary_lines", "visible"]
 
@@ -63,7 +64,7 @@ def _summary(hunted: Hunted, plan: Plan) -> Mapping[str, object]:
         "span": {"first": _iso(hunted.span[0]), "last": _iso(hunted.span[1])}
         if hunted.span
         else None,
-        "step": kql(plan.step),
+        "step": kql_duration(plan.step),
         "as_of": _iso(plan.as_of) if plan.as_of else None,
         "ticks": max((r.ticks for r in hunted.replayed), default=0),
         "rules": [_ran(r, hunted.findings) for r in hunted.replayed],

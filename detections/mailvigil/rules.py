@@ -381,6 +381,15 @@ def duration(text: str) -> timedelta:
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
+def kql_duration(length: timedelta) -> str:
+    """Return *length* as a KQL timespan, rounded up to whole minutes."""
+    minutes = -(-length // timedelta(minutes=1))
+    for unit, size in (("d", 1440), ("h", 60)):
+        if minutes % size == 0:
+            return f"{minutes // size}{unit}"
+    return f"{minutes}m"
+
+
 def _first_seen(read: Attributes) -> FirstSeen | None:
     if not read.has("first_seen"):
         return None

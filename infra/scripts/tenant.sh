@@ -74,9 +74,9 @@ graph() { # METHOD PATH [ARGUMENTS OF az rest]
 
 find_both() {
     resource=$(graph get "servicePrincipals(appId='$FEED_APP')" --query id --output tsv) || fail \
-        "Office 365 Management APIs: not found in this tenant (az ad sp create --id $FEED_APP)"
+        "Office 365 Management APIs: cannot be read (az login; where the tenant lacks them, az ad sp create --id $FEED_APP)"
     who=$(graph get "servicePrincipals/$identity" --query displayName --output tsv) || fail \
-        "--identity $identity: no service principal has this object id (az identity show names it principalId)"
+        "--identity $identity: no service principal with this object id can be read (az identity show calls it principalId)"
 }
 
 role_id() { # NAME

@@ -10,8 +10,16 @@ import pytest
 from cli.command import Ran, run
 from mailvigil.exit_codes import EXIT_OK
 
-KNOWN_AS_MISSED = {"phished-session"}
-"""Attacks that no rule of the pack catches yet. A rule that does takes its attack off this list."""
+FACED_BY_OTHERS = {
+    "storm-0558": "forged token on Outlook on the web",
+    "slow-graph-app": "application through Graph, app-only",
+    "phished-session": "phished session, common client, new network",
+    "throttled-bulk-read": "throttled bulk read",
+    "sync-of-a-mailbox": "Sync of a whole mailbox",
+    "bypass-then-read": "a mailbox whose reading is not logged, by bypass",
+    "licence-removed-then-read": "a mailbox whose reading is not logged, for want of a licence",
+}
+"""The kinds of attack that public rules are judged by; the pack must catch each."""
 
 pytestmark = pytest.mark.slow
 
@@ -30,10 +38,11 @@ def test_an_attack_is_missed_that_the_pack_is_meant_to_catch(found: dict[str, An
     assert found["missed"] == {}
 
 
-def test_other_attacks_are_missed_than_those_known(found: dict[str, Any]) -> None:
-    missed = {one["attack"] for one in found["attacks"] if one["verdict"] == "missed"}
+def test_an_attack_is_caught_by_no_rule(found: dict[str, Any]) -> None:
+    caught = {one["attack"] for one in found["attacks"] if one["verdict"] == "caught"}
 
-    assert missed == KNOWN_AS_MISSED
+    assert caught == {one["attack"] for one in found["attacks"]}
+    assert caught >= FACED_BY_OTHERS.keys()
 
 
 def test_the_pack_bothers_more_than_its_budget_allows(found: dict[str, Any]) -> None:

@@ -58,6 +58,17 @@ def test_weak_tests_get_a_good_score(kept: str, content: Path) -> None:
     assert f"  not noticed: {WEAKENED}.kql:" in ran.out
 
 
+def test_tests_that_fail_anyway_notice_every_change(content: Path) -> None:
+    path = content / "sigma" / "rules" / "mail_access" / f"{WEAKENED}.test.yaml"
+    wrong = path.read_text(encoding="utf-8").replace("expect: []", "expect: [{Records: 99}]")
+    path.write_text(wrong, encoding="utf-8")
+
+    ran = run("rules", "mutate", WEAKENED)
+
+    assert (ran.code, ran.out) == (EXIT_FAILED, "")
+    assert "its tests fail as it is" in ran.err
+
+
 def test_a_line_of_a_rule_or_its_query_has_no_mutant(checkout: Path) -> None:
     for rule in (rule for rule in load_rules(checkout) if rule.kind == "sigma"):
         made = list(mutants(rule, checkout))

@@ -49,6 +49,9 @@ TENANT = "11111111-2222-4333-8444-555555555555"
 TYPES = ("Audit.Exchange", "Audit.General", "Audit.SharePoint")
 EVER = Window(START - timedelta(days=60), START + timedelta(days=90))
 _TICKS = [timedelta(milliseconds=n) for n in (1, 7, 90, 400)]
+KEPT = timedelta(days=365)
+"""Longer than any history, so that whatever is gone was forgotten."""
+
 LATEST = timedelta(days=4)
 """How late a blob can appear: an hour is listed for the last time when it is 5 days old."""
 
@@ -416,6 +419,7 @@ def collector(world: World, streams: Sequence[Stream], since: timedelta) -> Coll
         store=store,
         owner="simulation",
         since=since,
+        keep=KEPT,
         hands=shuffled_hands(world),
         clock=world.clock,
         stop=Event(),

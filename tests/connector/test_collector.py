@@ -509,3 +509,17 @@ def test_a_tenant_that_hangs_holds_back_another() -> None:
     with_another_tenant(started(there), Empty(hang), side_by_side(2)).run_pass()
 
     assert seen[0] == ["a"]
+
+
+def test_a_ledger_grows_for_ever_or_forgets_what_is_pending() -> None:
+    there = world(*(published(f"b{n}", START - n * HOUR) for n in (1, 2)))
+    month = timedelta(days=30)
+    replace(started(there), keep=month).run_pass()
+    there.now = START + month - 2 * HOUR
+    replace(started(there), keep=month).run_pass()
+    assert names(there, State.DELIVERED) == ["b1", "b2"]
+
+    there.now = START + month
+    replace(started(there), keep=month).run_pass()
+
+    assert list(there.disk.blobs) == []

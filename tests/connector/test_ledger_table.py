@@ -13,12 +13,13 @@ from uuid import uuid4
 import pytest
 from azure.data.tables import TableServiceClient
 
+from audit_feed import ledger_table
 from audit_feed.blobs import ContentBlob
 from audit_feed.chunk import Parked
 from audit_feed.errors import LedgerConflictError, LedgerError
 from audit_feed.ledger import BlobRow, HourStatement, delivered, rejected
 from audit_feed.ledger_entities import blob_key
-from audit_feed.ledger_table import LOOKS, PIECE_BYTES, TableLedger
+from audit_feed.ledger_table import PIECE_BYTES, TableLedger
 from audit_feed.statement import statement
 from audit_feed.windows import HOUR, Window, hour_of
 from connector.azurite import Azurite
@@ -257,6 +258,16 @@ def test_a_pass_costs_more_the_more_the_ledger_holds() -> None:
     assert requests() == empty > 0
 
 
+LOOKS = 12
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a look read only few blobs again."""
+    monkeypatch.setattr(ledger_table, "READ_AGAIN", LOOKS)
+
+
+@pytest.mark.usefixtures("few")
 def test_a_look_at_a_backlog_costs_the_more_the_longer_it_is() -> None:
     operations, opens = counted()
     store = opens()
@@ -270,6 +281,7 @@ def test_a_look_at_a_backlog_costs_the_more_the_longer_it_is() -> None:
     assert operations.total() - before == LOOKS + 1
 
 
+@pytest.mark.usefixtures("few")
 def test_an_hour_is_never_read_again_because_others_have_a_backlog(store: TableLedger) -> None:
     rows = noted(store, *(blob(f"b{n}", NOW - n * HOUR) for n in range(1, 3 * LOOKS)))
     store.look(STREAM, WEEK)
@@ -282,6 +294,7 @@ def test_an_hour_is_never_read_again_because_others_have_a_backlog(store: TableL
     assert len({one.hour.hour for looked in seen for one in looked.open}) == len(rows)
 
 
+@pytest.mark.usefixtures("few")
 def test_a_late_blob_is_not_seen_because_its_hour_was_not_read(
     opens: Callable[[], TableLedger],
 ) -> None:

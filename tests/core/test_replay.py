@@ -25,8 +25,8 @@ from core.small_tenant import (
 )
 from mailvigil.compile import to_kql
 from mailvigil.engine import Engine
-from mailvigil.replay import Plan, kql, replay, span, ticks, windows
-from mailvigil.rules import Rule
+from mailvigil.replay import Plan, replay, span, ticks, windows
+from mailvigil.rules import Rule, kql_duration
 
 chosen = cache(small_tenant.chosen)
 """The data does not change here, and most tests ask for the same alerts."""
@@ -265,4 +265,4 @@ def test_windows_are_others() -> None:
     ],
 )
 def test_a_length_is_cut_short(length: timedelta, text: str) -> None:
-    assert kql(length) == text
+    assert kql_duration(length) == text

@@ -39,16 +39,17 @@ FILES = frozenset({sinks.__file__, gzip_members.__file__, workspace.__file__})
 def kill_at(step: int) -> None:
     """Send SIGKILL to this process right before its *step*-th step from now on; 0 never.
 
+    A negative one is in the middle of the first write to a file of rows for -1, and so on.
     Counts the steps of the calling thread and of all threads that are started from now on.
     """
-    numbers = count(1)
+    numbers, writes = count(1), count(-1, -1)
 
     def look(frame: FrameType, event: str, called: object) -> None:
         if not _is_step(frame, event, called):
             return
         if next(numbers) == step:
             os.kill(os.getpid(), signal.SIGKILL)
-        if _is_write(frame, called) and next(numbers) == step:
+        if _is_write(frame, called) and step in {next(numbers), next(writes)}:
             rest = frame.f_locals["rest"]
             os.write(frame.f_locals["file"].fileno(), rest[: len(rest) // 2])
             os.kill(os.getpid(), signal.SIGKILL)

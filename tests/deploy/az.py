@@ -1,7 +1,7 @@
 """Azure CLI as the scripts use it: it notes each call and answers from a small state in a file.
 
-Microsoft Graph's part is made up; what is asked of a feed goes to the feed, with a token. Run by
-its path, as ``az`` on PATH would be; ``FAKE_AZ`` names the file.
+Microsoft Graph and Azure are made up; what is asked of a feed goes to the feed, with a token. Run
+by its path, as ``az`` on PATH would be; ``FAKE_AZ`` names the file.
 """
 
 from __future__ import annotations
@@ -14,12 +14,19 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import jmespath
 
 API = "c5393580-f805-4401-95e8-94b7a6ef2fc2"
 RESOURCE = "aaaaaaaa-0000-4000-8000-00000000feed"
 ROLES = {"ActivityFeed.Read": "role-read", "ActivityFeed.ReadDlp": "role-dlp"}
+
+TEXTS = (
+    "method", "url", "resource", "query", "output", "body", "headers", "name", "location",
+    "resource-group", "template-file", "parameters", "src", "build-remote",
+)  # fmt: skip
+APP = "mailvigil-made-up"
 
 State = dict[str, Any]  # JSON as it comes
 Answer = Mapping[str, object] | list[object] | str | None
@@ -32,9 +39,10 @@ class Refused(Exception):  # noqa: N818 - an answer of the service, no fault of 
 def options(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(allow_abbrev=False, exit_on_error=False)
     parser.add_argument("command", nargs="+")
-    for name in ("method", "url", "resource", "query", "output", "body", "headers"):
+    for name in TEXTS:
         parser.add_argument(f"--{name}", default="")
-    parser.add_argument("--only-show-errors", action="store_true")
+    for name in ("only-show-errors", "yes"):
+        parser.add_argument(f"--{name}", action="store_true")
     return parser.parse_args(words)
 
 
@@ -65,7 +73,7 @@ def feed(state: State, args: argparse.Namespace) -> Answer:
     if not answer.ok:
         raise Refused(f"{answer.reason}({answer.text})")
     found: Answer = answer.json() if answer.text else None
-    return found
+    return [] if state["stale"] and "subscriptions/list" in args.url else found
 
 
 def graph(state: State, args: argparse.Namespace) -> Answer:
@@ -93,6 +101,68 @@ def assignments(have: list[dict[str, str]], args: argparse.Namespace, id_: str) 
     return None
 
 
+def group(state: State, args: argparse.Namespace) -> Answer:
+    state["groups"].setdefault(args.name, {"deployed": {}, "code": []})
+    return {"name": args.name}
+
+
+def group_of(state: State, args: argparse.Namespace) -> State:
+    found = state["groups"].get(args.resource_group or args.name)
+    if found is None:
+        raise Refused("ResourceGroupNotFound")
+    assert isinstance(found, dict)
+    return found
+
+
+def template(state: State, args: argparse.Namespace) -> Answer:
+    """Refuse what Azure would refuse at once: parameters that are not known, or not given."""
+    group_of(state, args)
+    declared = json.loads(Path(args.template_file).read_text(encoding="utf-8"))["parameters"]
+    file = Path(args.parameters.removeprefix("@"))
+    given = json.loads(file.read_text(encoding="utf-8"))["parameters"]
+    missing = {name for name, one in declared.items() if "defaultValue" not in one} - {*given}
+    odd = {
+        name
+        for name, one in given.items()
+        if one["value"] not in declared.get(name, {}).get("allowedValues", [one["value"]])
+    }
+    if wrong := sorted(({*given} - {*declared}) | missing | odd):
+        raise Refused(f"InvalidTemplate: {', '.join(wrong)}")
+    return {"changes": sorted(given)}
+
+
+def deploy(state: State, args: argparse.Namespace) -> Answer:
+    planned = template(state, args)
+    outputs = json.loads(Path(args.template_file).read_text(encoding="utf-8"))["outputs"]
+    known = {"principalId": next(iter(state["principals"])), "appName": APP}
+    told = {name: {"value": known.get(name, "made up")} for name in outputs}
+    group_of(state, args)["deployed"] = told
+    return planned
+
+
+def deployed(state: State, args: argparse.Namespace) -> Answer:
+    return {"properties": {"outputs": group_of(state, args)["deployed"]}}
+
+
+def app_of(state: State, args: argparse.Namespace) -> State:
+    found = group_of(state, args)
+    if args.name != APP or not found["deployed"]:
+        raise Refused("ResourceNotFound")
+    return found
+
+
+def code(state: State, args: argparse.Namespace) -> Answer:
+    with ZipFile(args.src) as archive:
+        app_of(state, args)["code"] = sorted(archive.namelist())
+    return None
+
+
+def delete(state: State, args: argparse.Namespace) -> Answer:
+    group_of(state, args)
+    state["deleted"].append(state["groups"].pop(args.name))
+    return None
+
+
 def _role(name: str, id_: str) -> dict[str, object]:
     return {"id": id_, "value": name, "allowedMemberTypes": ["Application"]}
 
@@ -108,6 +178,12 @@ def show(answer: Answer, args: argparse.Namespace) -> None:
 COMMANDS: Mapping[str, Callable[[State, argparse.Namespace], Answer]] = {
     "account show": account,
     "rest": rest,
+    "group create": group,
+    "group delete": delete,
+    "deployment group what-if": template,
+    "deployment group create": deploy,
+    "deployment group show": deployed,
+    "functionapp deployment source config-zip": code,
 }
 
 

@@ -37,13 +37,19 @@ class Azure:
     folder: Path
 
     def begin(self, **changed: object) -> None:
-        """Write the state: a tenant with the API and one identity that was given nothing."""
+        """Write the state: a tenant with the API and one identity that was given nothing.
+
+        A *stale* feed lists no subscription, whatever there is.
+        """
         fresh = {
             "tenant": "11111111-aaaa-4bbb-8ccc-000000000001",
             "audience": "https://manage.office.com",
             "api": True,
             "principals": {IDENTITY: "mailvigil-collector"},
             "assignments": [],
+            "groups": {},
+            "deleted": [],
+            "stale": False,
             "calls": [],
         }
         self.file.write_text(json.dumps({**fresh, **changed}), encoding="utf-8")
@@ -68,8 +74,8 @@ class Azure:
 
     @property
     def changes(self) -> list[list[str]]:
-        """Return the calls that were meant to change something."""
-        return [call for call in self.state["calls"] if CHANGES & set(call)]
+        """Return the requests that were meant to change something in Graph or the feed."""
+        return [call for call in self.state["calls"] if call[0] == "rest" and CHANGES & {*call}]
 
     def environment(self) -> dict[str, str]:
         """Return the environment in which ``az`` is ours."""

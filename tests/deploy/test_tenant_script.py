@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -14,13 +15,19 @@ from azure.identity import ClientSecretCredential
 
 from audit_feed.blobs import CONTENT_TYPES
 from audit_feed.clouds import CLOUDS
-from deploy.conftest import IDENTITY, SCRIPTS, Azure
+from deploy.conftest import CHECKOUT, IDENTITY, SCRIPTS, Azure
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import LabOptions, TenantOptions
 
 SCRIPT = SCRIPTS / "tenant.sh"
 GRANT = ("grant", "--identity", IDENTITY)
 SUBSCRIBED = "Audit.General"
+SHELL = [
+    path
+    for folder in (SCRIPTS, CHECKOUT / ".ci")
+    for path in sorted(folder.iterdir())
+    if path.is_file() and path.read_bytes()[:32].split(b"\n")[0].endswith((b"/sh", b" bash"))
+]
 
 
 def token_of(lab: Lab) -> str:
@@ -36,8 +43,8 @@ def token_of(lab: Lab) -> str:
         return who.get_token(f"{lab.options.feed.audience}/.default").token
 
 
-def signed_in(azure: Azure, lab: Lab) -> None:
-    azure.begin(tenant=lab.tenants[0].id, token=token_of(lab), ca=str(lab.ca))
+def signed_in(azure: Azure, lab: Lab, **state: object) -> None:
+    azure.begin(tenant=lab.tenants[0].id, token=token_of(lab), ca=str(lab.ca), **state)
 
 
 def subscribe(lab: Lab, *more: str) -> Sequence[str]:
@@ -57,10 +64,11 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
         yield running
 
 
-@pytest.mark.parametrize("script", sorted(SCRIPTS.glob("*.sh")), ids=lambda path: path.name)
+@pytest.mark.parametrize("script", SHELL, ids=lambda path: path.name)
 def test_a_script_does_not_parse_or_has_a_known_flaw(script: Path) -> None:
     bash = shutil.which("bash")
     assert bash
+    assert SCRIPT in SHELL
     subprocess.run([bash, "-n", script], check=True)
     checked = subprocess.run(
         [Path(sys.executable).parent / "shellcheck", "--enable=deprecate-which", script],
@@ -137,7 +145,7 @@ def test_a_permission_of_another_api_is_taken_for_ours(azure: Azure) -> None:
     ("state", "words", "told", "code"),
     [
         ({"api": False}, GRANT, "az ad sp create", 1),
-        ({"principals": {}}, GRANT, "no service principal has this object id", 1),
+        ({"principals": {}}, GRANT, "no service principal with this object id", 1),
         ({}, ("grant", "--identity", "mailvigil-collector"), "needs an object id", 2),
         ({}, ("grant",), "needs an object id", 2),
         ({}, (*GRANT, "--cloud", "mars"), "unknown 'mars'", 2),
@@ -203,6 +211,15 @@ def test_subscribing_again_or_with_what_if_changes_something(azure: Azure, lab: 
     assert enabled(lab) == ["Audit.Exchange", SUBSCRIBED]
 
 
+def test_what_another_started_a_moment_ago_is_an_error(azure: Azure, lab: Lab) -> None:
+    signed_in(azure, lab, stale=True)
+
+    ran = azure.run(*subscribe(lab, "--types", SUBSCRIBED))
+
+    assert (ran.code, ran.err) == (0, "")
+    assert len(azure.changes) == 1
+
+
 def test_undo_stops_other_subscriptions_than_those_named(azure: Azure, lab: Lab) -> None:
     signed_in(azure, lab)
     azure.run(*subscribe(lab))
@@ -235,5 +252,5 @@ def test_a_refusal_is_hidden_or_shows_the_token(azure: Azure) -> None:
         ran = azure.run(*subscribe(lab))
 
     assert ran.code == 1
-    assert "AF10001" in ran.err
+    assert re.fullmatch(r"tenant\.sh: list subscriptions: refused, AF10001 \([^)]+\)\n", ran.err)
     assert token not in ran.out + ran.err

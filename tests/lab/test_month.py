@@ -136,6 +136,39 @@ def test_a_session_of_a_browser_has_no_sign_in(month: duckdb.DuckDBPyConnection)
     assert without == (0,)
 
 
+def test_nobody_travels_or_gets_another_network_at_home(month: duckdb.DuckDBPyConnection) -> None:
+    stays = [
+        stay
+        for person in range(MONTH.mailboxes)
+        for stay in uses.moves(MONTH.seed, person, MONTH.days, MONTH.learning)
+    ]
+    seen = dict(
+        month.execute(
+            "SELECT ClientAddress, date_diff('day', TIMESTAMP '2026-06-15', min(EventTime)) "
+            "FROM M365Activity_CL WHERE ClientAddress LIKE '2001:db8:f%' GROUP BY 1"
+        ).fetchall()
+    )
+
+    assert {stay.home for stay in stays} == {True, False}
+    assert len(seen) > 5
+    first = {stay.address: stay.first_day for stay in stays}
+    assert all(day >= first[address] >= MONTH.learning for address, day in seen.items())
+
+
+def test_a_traveller_is_at_two_places_within_the_hour(month: duckdb.DuckDBPyConnection) -> None:
+    found = one(
+        month,
+        "SELECT count(*) FROM M365Activity_CL a JOIN M365Activity_CL b USING (UserId, Caller, "
+        "Protocol) WHERE a.ClientAddress LIKE '2001:db8:f___:%' "
+        "AND a.ClientAddress < '2001:db8:f8' "
+        "AND b.ClientAddress <> a.ClientAddress AND a.UserId = a.MailboxOwnerUPN "
+        "AND b.UserId = b.MailboxOwnerUPN AND abs(date_diff('minute', a.EventTime, b.EventTime)) "
+        "<= 60",
+    )
+
+    assert found == (0,)
+
+
 @pytest.mark.parametrize("wrong", [{"mailboxes": 99}, {"days": 13}], ids=str)
 def test_a_month_that_shows_nothing_is_made(wrong: dict[str, int]) -> None:
     with pytest.raises(InputError, match="backtest: "):

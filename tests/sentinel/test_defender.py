@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 
 from mailvigil.content import content_root
-from mailvigil.defender import REQUIRED, Detection, detection_problems
+from mailvigil.defender import Detection, detection_problems
 from mailvigil.rules import Entity, load_rules
 from mailvigil.sentinel.pack import Pack
+from mailvigil.sources import DEFENDER_DEMANDS
 
 RULES = {rule.name: rule for rule in load_rules(content_root())}
 RULE = RULES["mailbox_throttled"]
-COLUMNS = frozenset({*REQUIRED, "Mailbox", "User", "Address", "Callers", "OperationCount"})
+COLUMNS = frozenset({*DEFENDER_DEMANDS, "Mailbox", "User", "Address", "Callers", "OperationCount"})
 DETECTION = Detection.of(RULE, "CloudAppEvents\n", COLUMNS)
 
 
@@ -39,7 +40,7 @@ def test_graph_is_given_something_else() -> None:
 
 
 def test_a_column_that_the_query_lacks_is_mapped() -> None:
-    found = Detection.of(RULE, "CloudAppEvents\n", {*REQUIRED, "User"})
+    found = Detection.of(RULE, "CloudAppEvents\n", {*DEFENDER_DEMANDS, "User"})
 
     assert [entity.column for entity in found.entities] == ["User"]
     assert found.details == ()
@@ -91,7 +92,7 @@ def test_a_frequency_of_no_detection_passes() -> None:
     assert problem == "frequency 'PT2H' (there are PT1H, PT3H, PT12H, P1D)"
 
 
-@pytest.mark.parametrize("name", REQUIRED)
+@pytest.mark.parametrize("name", DEFENDER_DEMANDS)
 def test_a_query_without_a_required_column_passes(name: str) -> None:
     [problem] = detection_problems(DETECTION.as_graph(), COLUMNS - {name})
 

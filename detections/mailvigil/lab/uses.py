@@ -31,6 +31,8 @@ RECORDS_A_DAY = 8.0
 """Records of mail read by a person on a working day, over all clients."""
 
 FOREVER = 10_000
+_CLOUD = "2001:db8:4d53::"
+"""The network of applications in a cloud, which stay where they are."""
 _NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _HOURS = {"desk": (6, 17), "phone": (5, 21), "anywhere": (6, 20), "cloud": (6, 20)}
 _OFFICE_OF = {
@@ -97,9 +99,14 @@ def approvals(learning: int) -> tuple[Approval, ...]:
 
 
 def of_month(tenant: Tenant, seed: int, days: int, learning: int) -> Iterator[Use]:
-    """Yield all that is done in a month; what drifts does so after the *learning* days."""
+    """Yield all that is done in a month; what drifts does so after the *learning* days.
+
+    People travel and get new networks at home.
+    """
     for mailbox in tenant.mailboxes[: -len(SHARED)]:
-        yield from _personal(tenant, mailbox, seed, learning)
+        own = _personal(tenant, mailbox, seed, learning)
+        stays = moves(seed, mailbox.number, days, learning)
+        yield from (part for use in own for part in _where(use, stays))
         yield _sends(tenant, mailbox, seed)
     yield from _delegated(tenant, seed, days, learning)
     yield from _by_programs(tenant, seed, days, learning)
@@ -122,7 +129,7 @@ def reads(
     if reader:
         places: tuple[str, ...] = (reader.office_ip, reader.home_ip)
         places = (reader.mobile_ip, reader.home_ip) if client.place == "phone" else places
-        places = (f"2001:db8:4d53::{1 + dice.below(250):x}",) if client.place == "cloud" else places
+        places = (f"{_CLOUD}{1 + dice.below(250):x}",) if client.place == "cloud" else places
     else:
         opens, closes = 0, 3
         places = (_OFFICE_OF.get(client.client_app_id or client.app_id, "198.51.100.243"),)
@@ -180,6 +187,70 @@ def _personal(tenant: Tenant, mailbox: Mailbox, seed: int, learning: int) -> Ite
             yield from _drifting(tenant, mailbox, use, learning, dice)
         else:
             yield use
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """Where a person is for some days instead of the usual place: at home, or away from it."""
+
+    first_day: int
+    last_day: int
+    address: str
+    home: bool
+
+
+def moves(seed: int, person: int, days: int, learning: int) -> tuple[Stay, ...]:
+    """Return the stays of one *person*, the first first.
+
+    One in ten travels after the *learning* days, for up to four days, to one of the networks
+    that 2,048 hotels have. One in ten gets another network at home, whose provider changed it.
+    """
+    dice = Dice(seed, "moves", person)
+    first = learning + dice.below(max(days - learning, 1))
+    if dice.chance(_TRAVELS):
+        hotel = f"2001:db8:{0xF000 + dice.below(0x800):x}::{1 + dice.below(0xFFFE):x}"
+        return (Stay(first, first + dice.below(4), hotel, home=False),)
+    if dice.chance(_RENUMBERED):
+        home = f"2001:db8:{0xF800 + dice.below(0x800):x}::{1 + dice.below(0xFFFE):x}"
+        return (Stay(first, FOREVER, home, home=True),)
+    return ()
+
+
+_TRAVELS, _RENUMBERED = 0.1, 0.1
+_LEAVES, _ARRIVES = 14 * 3600, 16 * 3600
+"""Seconds of the day at which a traveller closes the laptop, and opens it again elsewhere."""
+
+
+def _where(use: Use, stays: Iterable[Stay]) -> Iterator[Use]:
+    """Yield *use* in parts: before, during and after each of *stays*, at the place of each."""
+    for stay in stays:
+        if use.last_day < stay.first_day or use.addresses[0].startswith(_CLOUD):
+            continue
+        yield from _dated(use, use.first_day, stay.first_day - 1)
+        for part in _dated(use, stay.first_day, stay.last_day):
+            yield from _during(part, stay)
+        use = replace(use, first_day=max(use.first_day, stay.last_day + 1))
+    yield from _dated(use, use.first_day, use.last_day)
+
+
+def _dated(use: Use, first: int, last: int) -> Iterator[Use]:
+    """Yield *use* as far as it lies within those days."""
+    first, last = max(use.first_day, first), min(use.last_day, last)
+    if first <= last:
+        yield replace(use, first_day=first, last_day=last)
+
+
+def _during(use: Use, stay: Stay) -> Iterator[Use]:
+    """Yield *use* during *stay*; a traveller leaves at noon of the first day, and signs in anew."""
+    if stay.home:
+        yield replace(use, addresses=(*use.addresses[:-1], stay.address))
+        return
+    away = replace(use, addresses=(stay.address,), session=f"{use.session}/away")
+    for part in _dated(use, stay.first_day, stay.first_day):
+        half = replace(away, mean=use.mean / 2, last_day=stay.first_day)
+        yield replace(part, mean=use.mean / 2, closes=min(use.closes, _LEAVES))
+        yield replace(half, opens=max(use.opens, _ARRIVES))
+    yield from _dated(away, stay.first_day + 1, stay.last_day)
 
 
 def _drifting(

@@ -12,7 +12,6 @@ from importlib.resources import files
 
 from mailvigil.findings import Finding, display_name
 from mailvigil.hunt import Hunted, insufficient
-from mailvigil.replay import kql
 from mailvigil.reports import charts
 from mailvigil.reports.context import Context
 from mailvigil.reports.evidence import MOST_COUNTED, Access, Evidence
@@ -27,7 +26,7 @@ from mailvigil.reports.wording import (
     minute,
     not_run,
 )
-from mailvigil.rules import SEVERITIES
+from mailvigil.rules import SEVERITIES, kql_duration
 
 _MOST_LISTED = 200
 _FEW = 10
@@ -177,7 +176,8 @@ def _shown_of(evidence: Evidence) -> str:
     return (
         f"Shown are {len(evidence.callers)} of {evidence.all_callers:,} callers and "
         f"{len(evidence.mailboxes)} of {mailboxes} mailboxes: those of most findings first, "
-        f"then those with the most reading. One column of time is {kql(evidence.bin)} (UTC)."
+        "then those with the most reading. One column of time is "
+        f"{kql_duration(evidence.bin)} (UTC)."
     )
 
 
@@ -366,8 +366,8 @@ def _facts(hunted: Hunted, context: Context) -> Markup:
         f"{hunted.unreadable:,} unreadable; {hunted.distinct:,} MailItemsAccessed judged",
         "Evaluated": f"once, as at {minute(plan.as_of)}"
         if plan.as_of
-        else f"every {kql(plan.step)}",
-        "Known callers from": kql(plan.memory) if plan.memory else whole,
+        else f"every {kql_duration(plan.step)}",
+        "Known callers from": kql_duration(plan.memory) if plan.memory else whole,
     }
     pairs = [joined([element("dt", k), element("dd", v)]) for k, v in facts.items()]
     return element("dl", *pairs, class_="facts")

@@ -18,8 +18,9 @@ from string import Template
 from typing import Any
 
 from mailvigil.attack import tactics_of, techniques_of
+from mailvigil.defender_fit import looks_back
 from mailvigil.findings import INSUFFICIENT
-from mailvigil.rules import Entity, Rule, duration
+from mailvigil.rules import Entity, Rule, duration, kql_duration
 
 RULE_COLUMN = "MailvigilRule"
 NAME_COLUMN, TEXT_COLUMN = "AlertTitle", "AlertText"
@@ -277,8 +278,7 @@ def _schedule(rule: Rule) -> tuple[str, str, str]:
     """Return kind, frequency and period; a rule that says none runs hourly over its windows."""
     if rule.schedule is not None:
         return rule.schedule.kind, rule.schedule.frequency, rule.schedule.period
-    windows = [rule.within, *([rule.first_seen.baseline] if rule.first_seen else [])]
-    return "Scheduled", FREQUENCY, max(windows, key=duration)
+    return "Scheduled", FREQUENCY, kql_duration(looks_back(rule))
 
 
 def _details(rule: Rule, columns: Collection[str]) -> tuple[tuple[str, str], ...]:

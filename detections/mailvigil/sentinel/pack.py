@@ -8,7 +8,8 @@ from pathlib import Path
 
 from mailvigil.compile import to_kql
 from mailvigil.content import load_functions
-from mailvigil.defender import CLOUD_APP_EVENTS, Detection
+from mailvigil.defender import Detection
+from mailvigil.defender_fit import fits
 from mailvigil.hunting import load_hunting
 from mailvigil.rules import Rule, load_rules
 from mailvigil.sentinel.analytics import Analytic
@@ -64,7 +65,7 @@ def load_pack_with(root: Path, validator: Validator) -> Pack:
     functions = load_functions(root)
     rules = load_rules(root)
     analytics = [analytic(rule, root, validator) for rule in rules]
-    detections = [detection(rule, root, validator) for rule in rules if for_defender(rule)]
+    detections = [detection(rule, root, validator) for rule in rules if fits(rule)]
     return Pack(
         version=version("mailvigil"),
         solution=solution,
@@ -86,11 +87,6 @@ def analytic(rule: Rule, root: Path, validator: Validator) -> Analytic:
     """
     kql = to_kql(rule, root)
     return Analytic.of(rule, kql, validator.analyse(kql).columns.keys())
-
-
-def for_defender(rule: Rule) -> bool:
-    """Return whether *rule* has a form for Defender: KQL rules read functions of the workspace."""
-    return rule.kind == "sigma" and CLOUD_APP_EVENTS in rule.sources
 
 
 def detection(rule: Rule, root: Path, validator: Validator) -> Detection:
