@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
+from azure.identity import ManagedIdentityCredential
+from azure.monitor.opentelemetry.exporter.export._base import _get_authentication_credential
 
 from mailvigil.infra import resources as kinds
 from mailvigil.infra.evaluate import STATES, Evaluation, Resource
@@ -101,6 +103,14 @@ def test_a_secret_stands_in_the_settings(case: str, cases: dict[str, Evaluation]
     assert only(cases[case], kinds.INSIGHTS).body["properties"]["DisableLocalAuth"] is True
     assert settings[AUTHENTICATION].endswith("Authorization=AAD")
     assert "AzureWebJobsStorage" not in settings
+
+
+def test_metrics_are_sent_without_a_sign_in(
+    cases: dict[str, Evaluation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(AUTHENTICATION, cases["defaults"].outputs["environment"][AUTHENTICATION])
+
+    assert isinstance(_get_authentication_credential(), ManagedIdentityCredential)
 
 
 def test_a_key_is_read_from_any_resource(template_text: str) -> None:

@@ -153,7 +153,7 @@ _ACCESS: Mapping[str, Json] = {
     "certificateName": _choice(
         "string",
         "mailvigil-feed",
-        "With a certificate: its name in the Key Vault. Put it there as PEM after the deployment,"
+        "With a certificate: its name in the Key Vault. Put it there after the deployment,"
         " with a private network from inside of that.",
         minLength=1,
         maxLength=127,
