@@ -174,7 +174,7 @@ def _drop_down(name: str, label: str, rest: Json) -> Json:
         name,
         "Microsoft.Common.DropDown",
         label,
-        defaultValue=[{"value": one} for one in default] if many else str(default),
+        defaultValue=list(default) if many else str(default),
         multiselect=many,
         constraints={"allowedValues": choice, "required": True},
         **rest,
