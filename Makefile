@@ -60,8 +60,8 @@ format: .venv/.ready ## Put the code into its form
 bench: .venv/.bench ## Measure speed and memory; writes bench/results.md
 	$(PYTHON) bench/run.py
 
-simulate: .venv/.ready ## Simulate many tenants and a huge one; takes up to half an hour
-	$(PYTHON) bench/simulate.py
+simulate: .venv/.ready ## Simulate many tenants and a huge one; writes bench/results.md
+	$(PYTHON) bench/run.py --part simulation
 
 wheel: .venv/.ready node_modules/.ready ## Build the wheel into dist/
 	$(PYTHON) -m hatchling build --target wheel --directory dist

@@ -2,7 +2,8 @@
 
 Each line after ``$`` in a block of kind ``console`` is either run in this process, in order and in
 one folder with made-up exports, or only parsed by the real parser (``PARSED``): those need the lab
-or minutes, and their own tests run them. PowerShell needs a tenant and is not looked at.
+or minutes, and their own tests run them, as ``deploy/test_deploy_page.py`` does with the page on
+deployment. PowerShell needs a tenant and is not looked at.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pytest
 
 from cli.command import Ran, intruded, quiet_days, run
 from cli.shell_lines import words_of
+from deploy.page import STEPS
 from exports.written import lines, purview
 from mailvigil.cli import parser
 
@@ -75,7 +77,7 @@ def is_parsed(line: str) -> bool:
     return words.startswith(PARSED) or "--config" in words
 
 
-OURS = [line for line in commands() if "mailvigil " in line]
+OURS = [line for line in commands() if re.search(r"(?:^|\| )mailvigil ", line)]
 
 
 def test_a_command_stands_where_no_test_finds_it() -> None:
@@ -110,7 +112,9 @@ def test_a_command_of_another_program_is_mistyped(line: str) -> None:
     if program == "make":
         targets = re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
         assert set(words) <= set(targets)
-    else:
+    elif program == "docker":
+        assert (CHECKOUT / words[words.index("--file") + 1]).is_file()
+    elif line not in STEPS:
         assert line.startswith(CONVERTED), "how is this one tried?"
         assert all((CHECKOUT / word).is_file() for word in words if word.endswith(".yml"))
 
@@ -119,3 +123,17 @@ def test_a_link_or_picture_of_the_documents_leads_nowhere() -> None:
     for path in DOCUMENTS:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text("utf-8")):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_a_test_that_the_list_of_faults_names_is_not_there() -> None:
+    text = (CHECKOUT / "docs" / "field-faults.md").read_text("utf-8")
+    named = re.findall(r"`([a-z_/]+\.py)`: ((?:`test_\w+`(?:, )?)+)", text)
+
+    absent = [
+        f"{file}::{name}"
+        for file, names in named
+        for name in re.findall(r"test_\w+", names)
+        if f"\ndef {name}(" not in (CHECKOUT / "tests" / file).read_text("utf-8")
+    ]
+    assert len(named) > 40
+    assert absent == []

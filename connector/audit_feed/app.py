@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import threading
@@ -23,6 +22,7 @@ from audit_feed.credentials import FeedTokens, credential
 from audit_feed.deliver import Sink, Way
 from audit_feed.errors import StoppedError
 from audit_feed.feed import TIMEOUT_SECONDS, Feed
+from audit_feed.guarded_logs import guard
 from audit_feed.ingest import LogAnalytics
 from audit_feed.lean import Saving, lean
 from audit_feed.ledger import LedgerStore
@@ -32,7 +32,6 @@ from audit_feed.shape import Record, Row, shaper
 MOST_TENANTS = 16
 """Tenants that are worked on at once, each with as many threads as the settings say."""
 
-LOUD = ("azure", "msal", "urllib3")
 TABLE = "M365Activity_CL"
 HEALTH_TABLE = "M365FeedHealth_CL"
 HEALTH_STREAM = f"Custom-{HEALTH_TABLE}"
@@ -60,6 +59,7 @@ def collector(
         store=store,
         owner=f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}",
         since=settings.since,
+        keep=settings.keep,
         hands=threads(settings.workers),
         crew=side_by_side(MOST_TENANTS),
         clock=now,
@@ -72,7 +72,7 @@ def log_analytics(settings: Settings, stop: Event, stream: str = "") -> LogAnaly
 
     The first tenant's credential signs in to the workspace, as its home is that tenant.
     """
-    _quieten()
+    guard()
     values, cloud = settings.sink.values, settings.cloud
     verify = {"connection_verify": cloud.ca} if cloud.ca else {}
     client = LogsIngestionClient(
@@ -121,17 +121,6 @@ def _source(
     return Source(streams, feed, way, gate)
 
 
-def _quieten() -> None:
-    """Keep the libraries' logs out, unless somebody asked for them by name.
-
-    They hold query strings, and what a sign-in was refused for.
-    """
-    for name in LOUD:
-        logger = logging.getLogger(name)
-        if logger.level == logging.NOTSET:
-            logger.setLevel(logging.CRITICAL)
-
-
 def shape_of(settings: Settings, saving: Saving) -> Callable[[Record], Row]:
     """Return what makes a row of a record in the profile that *settings* ask for."""
     shape = shaper(load_table(TABLE))
@@ -142,7 +131,7 @@ def shape_of(settings: Settings, saving: Saving) -> Callable[[Record], Row]:
 
 def feed_of(tenant: Tenant, settings: Settings, gate: Gate) -> Feed:
     """Return the feed of one tenant, with its own pool of connections."""
-    _quieten()
+    guard()
     cloud = settings.cloud
     tokens = FeedTokens(credential(tenant, cloud), cloud.feed_audience)
     session = requests.Session()

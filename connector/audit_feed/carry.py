@@ -124,7 +124,8 @@ def _count_row(carried: Carried, row: BlobRow, now: datetime) -> None:
             carried.failed += 1
             carried.waits.setdefault(_wait(row.due, now), []).append(blob_key(row.blob)[1])
     if row.last_error:
-        carried.problems.append(row.last_error)
+        name = f"blob {row.blob.id}: "
+        carried.problems.append(name + row.last_error.removeprefix(name))
 
 
 def _wait(due: datetime, now: datetime) -> timedelta:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import Enum
 from itertools import zip_longest
 from threading import Event, Lock
 from typing import Protocol
@@ -21,6 +22,7 @@ from audit_feed.errors import (
     StoppedError,
     ThrottledError,
     WindowError,
+    fault_of,
 )
 from audit_feed.ledger import BlobRow, LedgerStore, State
 from audit_feed.pace import Pace
@@ -30,6 +32,7 @@ from audit_feed.windows import (
     Window,
     due_windows,
     first_whole_hour,
+    halves,
     hour_of,
     hours_listed,
     still_kept,
@@ -47,6 +50,11 @@ TURN = timedelta(minutes=1)
 """How long one tenant's backlog is worked on before everything is listed again."""
 
 PAGE_TRIES = 3
+KEPT = timedelta(days=30)
+"""How long the ledger keeps what is done, if nobody says."""
+
+SLOW_PAGE = timedelta(seconds=20)
+"""A late page that takes so long to fail is not tried again: a smaller window has fewer."""
 
 
 class Listing(Protocol):
@@ -199,12 +207,40 @@ class PassReport:
         self.left = self.left or other.left
 
 
+class _End(Enum):
+    """How far a window was listed. After ``HALT`` no more of its stream is asked for now."""
+
+    WHOLE = "whole"
+    PART = "part"
+    HALT = "halt"
+
+
+class _LatePageError(AuditFeedError):
+    """A page after the first does not come, and the window can be cut into smaller ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """The listing of one stream in one pass, *made* at that time (aware UTC)."""
+
+    source: Source
+    stream: Stream
+    made: datetime
+    report: PassReport
+
+    def failed(self, problem: str, *, refused: bool = False) -> None:
+        """Count a window that was not listed to its end."""
+        self.report.unlisted += 1
+        self.report.refused = self.report.refused or refused
+        _problem(self.report, problem)
+
+
 @dataclass(frozen=True, slots=True)
 class Collector:
     """Lists and delivers for all tenants. ``stop`` ends it after the blobs in hand.
 
     ``since`` is how far back a stream is listed that is new here; one that is known goes on
-    where it was, however long ago that is.
+    where it was, however long ago that is. ``keep`` is how long what is done stays in the ledger.
     """
 
     sources: tuple[Source, ...]
@@ -215,6 +251,7 @@ class Collector:
     clock: Callable[[], datetime]
     stop: Event
     crew: Crew = one_by_one
+    keep: timedelta = KEPT
 
     def run_pass(self) -> PassReport:
         """List every due window and try the due blobs once, each tenant for ``TURN`` at most.
@@ -235,6 +272,7 @@ class Collector:
         whole = PassReport()
         for report in self.crew(work, self.sources):
             whole.add(report)
+        self._prune()
         return whole
 
     def list_pass(self) -> PassReport:
@@ -270,6 +308,13 @@ class Collector:
         if self.owner:
             self.store.hold(self.owner, now, now + LEASE)
 
+    def _prune(self) -> None:
+        """Drop what is done and old."""
+        before = self.clock() - self.keep
+        for source in self.sources:
+            for stream in source.streams:
+                self.store.prune(stream, before)
+
     def next_due(self) -> datetime | None:
         """Return when the next listed blob may be tried, or None if none is left."""
         found = [self.store.next_due(stream) for s in self.sources for stream in s.streams]
@@ -293,47 +338,62 @@ class Collector:
             for window in due_windows(listings, earliest, now):
                 if self.stop.is_set():
                     return
-                if not self._list_window(source, stream, window, now, report):
+                if self._list_window(_Listing(source, stream, now, report), window) is _End.HALT:
                     break
 
-    def _list_window(
-        self, source: Source, stream: Stream, window: Window, made: datetime, report: PassReport
-    ) -> bool:
-        """List a window *made* at that time to its end; tell whether to go on with the stream."""
+    def _list_window(self, listing: _Listing, window: Window) -> _End:
+        """List a window to its end, in halves where its late pages do not come."""
         try:
-            flaw = self._list_pages(source, stream, window, made, report)
+            flaw = self._list_pages(listing, window)
         except LedgerError:
             raise
         except StoppedError:
-            return False
+            return _End.HALT
+        except _LatePageError as late:
+            log.warning("%s; the window is listed in halves", late)
+            return self._list_halves(listing, window)
         except AuditFeedError as error:
-            report.unlisted += 1
-            report.refused = report.refused or isinstance(error, AccessError)
-            _problem(report, str(error))
-            return not isinstance(error, AccessError | ThrottledError)
+            listing.failed(str(error), refused=isinstance(error, AccessError))
+            return _End.HALT if isinstance(error, AccessError | ThrottledError) else _End.PART
+        except Exception as error:  # noqa: BLE001 - a listing that breaks us must not stop the others
+            flaw = f"list {listing.stream.content_type}: {fault_of(error)}"
         if flaw:
-            report.unlisted += 1
-            _problem(report, flaw)
-        return True
+            listing.failed(flaw)
+        return _End.PART if flaw else _End.WHOLE
 
-    def _list_pages(
-        self, source: Source, stream: Stream, window: Window, made: datetime, report: PassReport
-    ) -> str:
+    def _list_halves(self, listing: _Listing, window: Window) -> _End:
+        """List both halves; only when both got to their ends is an hour that was cut claimed."""
+        whole = True
+        for half in halves(window):
+            end = _End.HALT if self.stop.is_set() else self._list_window(listing, half)
+            if end is _End.HALT:
+                return end
+            whole = whole and end is _End.WHOLE
+        if whole:
+            self.store.note(listing.stream, [], self._hours(listing, window), listing.made)
+        return _End.WHOLE if whole else _End.PART
+
+    def _list_pages(self, listing: _Listing, window: Window) -> str:
         """Note page after page, with the last one the hours; return what was wrong with any."""
         address, flaw, seen = "", "", set[str]()
         while True:
-            page = self._page(source, stream, window, address)
+            page = self._page(listing.source, listing.stream, window, address)
             flaw = flaw or page.flaw
-            kept = still_kept(window, self.clock())  # at most what was asked for
-            hours = [] if page.next or flaw or not kept else hours_listed(kept, made)
-            report.new += self.store.note(stream, page.blobs, hours, made)
+            hours = [] if page.next or flaw else self._hours(listing, window)
+            listing.report.new += self.store.note(listing.stream, page.blobs, hours, listing.made)
             self.renew()
             if not page.next:
                 return flaw
             if page.next in seen:
-                raise WindowError(f"list {stream.content_type}: the pages go round in a circle")
+                kind = listing.stream.content_type
+                raise WindowError(f"list {kind}: the pages go round in a circle")
             seen.add(page.next)
             address = page.next
+
+    def _hours(self, listing: _Listing, window: Window) -> list[datetime]:
+        """Return the hours that are listed once *window* is: of it, what the feed still keeps."""
+        kept = still_kept(window, self.clock())
+        return hours_listed(kept, listing.made) if kept else []
 
     def _page(self, source: Source, stream: Stream, window: Window, address: str) -> Page:
         """Return one page; a passing fault in the middle of many pages does not lose them all."""
@@ -341,7 +401,8 @@ class Collector:
         while True:
             tries_left -= 1
             source.gate.wait_until_free()
-            kept = still_kept(window, self.clock())
+            asked = self.clock()
+            kept = still_kept(window, asked)
             if kept is None:
                 return Page((), "")
             try:
@@ -350,8 +411,12 @@ class Collector:
                 source.gate.throttled(error.wait)
                 if not tries_left:
                     raise
-            except RetryError:
-                if not tries_left:
+            except (RetryError, WindowError) as error:
+                again = tries_left and not isinstance(error, WindowError)
+                slow = self.clock() - asked > SLOW_PAGE
+                if address and halves(window) and (slow or not again):
+                    raise _LatePageError(str(error)) from None
+                if not again:
                     raise
             else:
                 source.gate.answered()

@@ -17,9 +17,19 @@ from azure.identity import (
     WorkloadIdentityCredential,
 )
 
+from audit_feed import certificate
 from audit_feed.clouds import Cloud
 from audit_feed.errors import AccessError, ConfigError, RetryError
 from audit_feed.settings import Credential, Tenant
+
+_BOUNDED: Mapping[str, Any] = {  # keyword arguments of azure-core, which are untyped
+    "retry_total": 1,
+    "retry_status": 0,
+    "connection_timeout": 10,
+    "read_timeout": 20,
+}
+"""The library would sleep for as long as a Retry-After says, in the middle of a delivery that has
+a deadline. A lost connection is tried once more; an answer is an answer."""
 
 
 def credential(tenant: Tenant, cloud: Cloud) -> TokenCredential:
@@ -41,8 +51,9 @@ def _made(tenant: str, given: Credential, options: Mapping[str, Any]) -> TokenCr
         case "secret":
             return ClientSecretCredential(tenant, values["client_id"], values["secret"], **options)
         case "certificate":
-            path = values["certificate"]
-            return CertificateCredential(tenant, values["client_id"], path, **options)
+            return CertificateCredential(
+                tenant, values["client_id"], **_certificate(values["certificate"]), **options
+            )
         case "federated":
             return WorkloadIdentityCredential(
                 tenant_id=tenant,
@@ -51,19 +62,49 @@ def _made(tenant: str, given: Credential, options: Mapping[str, Any]) -> TokenCr
                 **options,
             )
         case _:
-            return ManagedIdentityCredential(client_id=values.get("client_id"))
+            return identity(values.get("client_id", ""))
+
+
+def identity(client_id: str) -> ManagedIdentityCredential:
+    """Return the app's own identity, or the user-assigned one that *client_id* names."""
+    return ManagedIdentityCredential(client_id=client_id or None, **_BOUNDED)
+
+
+def _certificate(given: str) -> dict[str, Any]:  # keyword arguments of azure-identity
+    data = certificate.content(given)
+    return {"certificate_data": data} if data else {"certificate_path": given}
 
 
 def _options(cloud: Cloud) -> dict[str, Any]:  # keyword arguments of azure-core, which are untyped
     known = cloud.login.endswith((".microsoftonline.com", ".microsoftonline.us"))
     verify: dict[str, Any] = {"connection_verify": cloud.ca} if cloud.ca else {}
-    return {"authority": cloud.login, "disable_instance_discovery": not known, **verify}
+    return {
+        "authority": cloud.login,
+        "disable_instance_discovery": not known,
+        **verify,
+        **_BOUNDED,
+    }
 
 
 _REFUSAL = re.compile(r"AADSTS\d{4,9}")
+_BUSY = re.compile(r"HTTP Error: (429|5\d\d)|^App Service managed identity .*\) (429|5\d\d), ")
+"""How the library tells of a passing fault of Entra, and of the app's identity endpoint, where it
+does not give the answer itself."""
+
 PASSING = frozenset({"AADSTS90033", "AADSTS90055"})
 """Refusals that say "try again". Source: Entra ID, "Authentication and authorization error
 codes"."""
+
+
+REMEDIES: Mapping[str, str] = {
+    "AADSTS90002": "there is no such tenant: check its id, and the cloud",
+    "AADSTS700016": "the tenant does not know the client: check client_id, and consent",
+    "AADSTS7000215": "the secret is wrong: take its value, not its id",
+    "AADSTS7000222": "the secret has expired: make a new one",
+    "AADSTS700027": "the certificate or the clock is wrong: check both",
+    "AADSTS500011": "the tenant does not know the API: grant the permission, with admin consent",
+}
+"""Refusal to how to mend it. Source: as of ``PASSING``."""
 
 
 class FeedTokens:
@@ -89,10 +130,13 @@ def sign_in_error(error: ClientAuthenticationError) -> AccessError | RetryError:
     The library gives a lost connection the same type as a refusal. A refusal carries Entra's
     code; its text is not kept, because it can hold ids.
     """
+    if busy := _BUSY.search(str(error.message)):
+        return RetryError("sign-in", f"no token: HTTP {busy[1] or busy[2]}")
     if isinstance(error, CredentialUnavailableError):
         return AccessError("sign-in", "this credential does not work here", "check its kind")
     code = _REFUSAL.search(str(error.message))
     if code and code[0] not in PASSING:
-        return AccessError("sign-in", f"refused: {code[0]}", "check client, secret and consent")
+        todo = REMEDIES.get(code[0], "check tenant, client, secret and consent")
+        return AccessError("sign-in", f"refused: {code[0]}", todo)
     why = code[0] if code else f"HTTP {error.status_code}" if error.status_code else "no answer"
     return RetryError("sign-in", f"no token: {why}")

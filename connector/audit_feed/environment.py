@@ -12,7 +12,7 @@ PREFIX = "AUDIT_FEED_"
 Data = Mapping[str, object]
 """Settings as YAML would give them; ``audit_feed.settings`` checks them."""
 
-_TEXTS = ("cloud", "ledger", "since", "profile")
+_TEXTS = ("cloud", "ledger", "since", "keep", "profile")
 _CREDENTIAL = ("kind", "client_id", "secret", "certificate", "token_file")
 _SINK = ("kind", "endpoint", "dcr", "stream", "file", "folder")
 _FILTER = ("workload", "operation", "record_type")

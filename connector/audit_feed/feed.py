@@ -63,8 +63,10 @@ STOP = {
     "AF20020": ("the content type is not valid", "check its spelling"),
     "AF20022": ("there is no subscription", "start one; mailvigil doctor tells how"),
     "AF20023": ("the subscription was disabled by an administrator", "start it again if you may"),
+    "StartSubscription": ("the service cannot start it", "turn unified auditing on"),
 }
-"""Error code to what is wrong and how to mend it. Source: the API's reference, "Errors"."""
+"""Error code to what is wrong and how to mend it. Source: the API's reference, "Errors"; the last
+is the first word of the sentence that a tenant without auditing is answered with."""
 
 EXPIRED = frozenset({"AF20051"})
 REJECTED = frozenset({"AF20050", "AF20052"})

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from audit_feed import environment
 from audit_feed.environment import PREFIX, Data, from_environment, over
 from audit_feed.errors import ConfigError
 from audit_feed.settings import Settings
@@ -16,8 +17,22 @@ STORAGE = "AzureWebJobsStorage"
 WEBHOOK = f"{PREFIX}WEBHOOK_AUTH_ID"
 DISCOVER = f"{PREFIX}DISCOVER_SCHEDULE"
 SWEEP = f"{PREFIX}SWEEP_SCHEDULE"
+START = f"{PREFIX}START_SUBSCRIPTIONS"
 TELEMETRY = "APPLICATIONINSIGHTS_CONNECTION_STRING"
-_OWN = (WEBHOOK, DISCOVER, SWEEP)
+_OWN = (WEBHOOK, DISCOVER, SWEEP, START)
+_PARTS = ("accountName", "queueServiceUri", "tableServiceUri", "clientId")
+_ELSEWHERE = frozenset(f"{PREFIX}{part}" for part in ("LEDGER", "SINK_KIND", "SINK_FILE",
+                       "SINK_FOLDER"))  # fmt: skip
+NAMES = (
+    *(name for name in environment.NAMES if name not in _ELSEWHERE),
+    *_OWN,
+    STORAGE,
+    *(f"{STORAGE}__{part}" for part in _PARTS),
+    TELEMETRY,
+)
+"""Every setting that changes something here."""
+
+_TRUTHS = {"": False, "false": False, "true": True}
 
 DISCOVER_SCHEDULE = "0 * * * * *"
 SWEEP_SCHEDULE = "30 */5 * * * *"
@@ -43,10 +58,14 @@ class Storage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionSettings:
-    """All settings of the app. ``auth_id`` is the webhook's secret, ``""`` for no webhook."""
+    """All settings of the app. ``auth_id`` is the webhook's secret, ``""`` for no webhook.
+
+    ``start`` lets the app start subscriptions that are missing.
+    """
 
     collector: Settings
     storage: Storage
+    start: bool = False
     auth_id: str = field(default="", repr=False)
     telemetry: str = field(default="", repr=False)
 
@@ -73,6 +92,7 @@ class FunctionSettings:
         return cls(
             collector=settings,
             storage=_storage(environ, settings.cloud.login),
+            start=_truth(environ, START),
             auth_id=environ.get(WEBHOOK, "").strip(),
             telemetry=environ.get(TELEMETRY, "").strip(),
         )
@@ -84,6 +104,13 @@ _DEFAULTS: Data = {"sink": {"kind": "loganalytics", "stream": "Custom-M365Activi
 def schedule(environ: Mapping[str, str], name: str, otherwise: str) -> str:
     """Return a timer's schedule (NCRONTAB, UTC)."""
     return environ.get(name, "").strip() or otherwise
+
+
+def _truth(environ: Mapping[str, str], name: str) -> bool:
+    found = _TRUTHS.get(environ.get(name, "").strip().lower())
+    if found is None:
+        raise ConfigError([f"{name}: neither true nor false"])
+    return found
 
 
 def _storage(environ: Mapping[str, str], login: str) -> Storage:

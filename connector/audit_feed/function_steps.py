@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from functools import cache
 from http import HTTPStatus
 from threading import Event, Timer
+from typing import Any
 
 import orjson
 from azure.data.tables import TableServiceClient
-from azure.identity import ManagedIdentityCredential
 from azure.storage.queue import QueueServiceClient
 
 from audit_feed import app, callers, sweep
@@ -24,6 +24,7 @@ from audit_feed.carry import Carried, carry, spoiled
 from audit_feed.choose import chooser
 from audit_feed.chunk import MAX_FIELD_BYTES
 from audit_feed.collector import Collector, Gate, Source, side_by_side, threads
+from audit_feed.credentials import identity
 from audit_feed.deliver import Outcome, Sink, Way
 from audit_feed.errors import AuditFeedError, LedgerError, ThrottledError
 from audit_feed.function_settings import FunctionSettings, Storage
@@ -34,6 +35,7 @@ from audit_feed.ledger_table import Looked, TableLedger
 from audit_feed.notify import Notified, notified
 from audit_feed.orders import Order, Spread, orders, parsed
 from audit_feed.queue_storage import BACKLOG, BLOBS, HINTS, StorageQueue
+from audit_feed.subscribe import Starter
 from audit_feed.telemetry import Metrics, Run, metrics
 from audit_feed.windows import HOUR, hour_of
 
@@ -50,8 +52,16 @@ HINT_AGE = timedelta(seconds=30)
 SILENT = timedelta(minutes=30)
 """A stream of which nothing was stated for so long is not healthy."""
 
+_BOUNDED: Mapping[str, Any] = {  # keyword arguments of azure-core, which are untyped
+    "retry_total": 3,
+    "connection_timeout": 10,
+    "read_timeout": 60,
+}
+"""The libraries would go on for minutes where storage does not answer, past a step's deadline."""
+
 BASELINE_TABLE = "M365CallerBaseline_CL"
-_DAY = "baseline"
+_DAY, _PRUNED = "baseline", "pruned"
+"""Marks in the ledger: the day of the last baseline, the hour of the last pruning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,7 @@ class Shop:
     hints: StorageQueue
     sources: Mapping[str, Source]
     sinks: Mapping[str, Sink]
+    starter: Starter
     metrics: Metrics
 
     def streams(self) -> list[Stream]:
@@ -109,6 +120,7 @@ def shop() -> Shop:
         hints=StorageQueue(queues, HINTS),
         sources=_sources(settings, store, sinks[app.TABLE]),
         sinks=sinks,
+        starter=_starter(settings),
         metrics=metrics(settings.telemetry),
     )
 
@@ -116,13 +128,13 @@ def shop() -> Shop:
 def _clients(storage: Storage) -> tuple[TableServiceClient, QueueServiceClient]:
     if storage.connection:
         return (
-            TableServiceClient.from_connection_string(storage.connection),
-            QueueServiceClient.from_connection_string(storage.connection),
+            TableServiceClient.from_connection_string(storage.connection, **_BOUNDED),
+            QueueServiceClient.from_connection_string(storage.connection, **_BOUNDED),
         )
-    who = ManagedIdentityCredential(client_id=storage.client_id or None)
+    who = identity(storage.client_id)
     return (
-        TableServiceClient(storage.tables, credential=who),
-        QueueServiceClient(storage.queues, credential=who),
+        TableServiceClient(storage.tables, credential=who, **_BOUNDED),
+        QueueServiceClient(storage.queues, credential=who, **_BOUNDED),
     )
 
 
@@ -146,6 +158,17 @@ def _sources(settings: FunctionSettings, store: TableLedger, sink: Sink) -> Mapp
     return found
 
 
+def _starter(settings: FunctionSettings) -> Starter:
+    """Return what starts subscriptions; without the setting it has no feeds to ask."""
+    collector = settings.collector
+    tenants = collector.tenants if settings.start else ()
+    return Starter(
+        {t.id: app.feed_of(t, collector, Gate(app.now, _short_sleep)) for t in tenants},
+        {t.id: t.content_types for t in tenants},
+        app.now,
+    )
+
+
 def _short_sleep(length: timedelta) -> None:
     """Wait for a short while; what must wait for longer is better off in the queue."""
     if length > LONGEST_PAUSE:
@@ -155,6 +178,12 @@ def _short_sleep(length: timedelta) -> None:
 
 def discover(run: Run) -> None:
     """List what is due of every tenant; new blobs go on record and into the queue."""
+    for told in shop().starter.start_missing():
+        about = Stream(told.tenant, told.content_type)
+        if told.problem:
+            run.warn("subscription not started", stream=about, problem=told.problem)
+        else:
+            run.tell("subscription started", stream=about)
     _list(run, list(shop().sources.values()))
 
 
@@ -309,6 +338,7 @@ def sweep_all(run: Run) -> None:
     with ThreadPoolExecutor(app.MOST_TENANTS) as pool:
         closed = sum(pool.map(lambda one: shop().store.close_hours(one, now), looked))
     run.tell("swept", rows=rows, closed=closed, pending=sweep.pending(looked))
+    _prune(now, run)
     _write_callers(now, run)
 
 
@@ -364,6 +394,18 @@ def _write_callers(now: datetime, run: Run) -> None:
     sweep.send(rows, shop().sinks[BASELINE_TABLE])
     store.mark(_DAY, today)
     run.tell("callers written", rows=len(rows))
+
+
+def _prune(now: datetime, run: Run) -> None:
+    """Drop what is done and old, once an hour."""
+    store, hour = shop().store, hour_of(now).isoformat()
+    if store.marked(_PRUNED) == hour:
+        return
+    before = now - shop().settings.collector.keep
+    with ThreadPoolExecutor(app.MOST_TENANTS) as pool:
+        gone = sum(pool.map(lambda stream: store.prune(stream, before), shop().streams()))
+    store.mark(_PRUNED, hour)
+    run.tell("pruned", blobs=gone)
 
 
 def notify(headers: Mapping[str, str], body: bytes, run: Run) -> HTTPStatus:

@@ -103,7 +103,9 @@ def _refusal(error: HttpResponseError) -> _Refusal:
     status = error.status_code or 0
     if status == _FORBIDDEN:
         raise RetryError(
-            "ingestion", "HTTP 403 (Monitoring Metrics Publisher missing on the rule?)"
+            "ingestion",
+            "HTTP 403 (Monitoring Metrics Publisher missing on the rule? assign it to the "
+            "identity; a new role takes up to 30 minutes)",
         ) from None
     if status not in REPEAT:
         raise BodyRefusedError(RetryError("ingestion", f"HTTP {status}")) from None

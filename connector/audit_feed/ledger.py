@@ -97,6 +97,13 @@ def retried(row: BlobRow, now: datetime) -> BlobRow:
     return replace(_moved(row, State.LISTED, now), finished=None, due=now)
 
 
+def is_final(row: BlobRow, now: datetime) -> bool:
+    """Tell whether nothing can become of a blob any more; a rejected one can until it expires."""
+    if row.state is State.REJECTED:
+        return row.blob.expires <= now
+    return row.state is not State.LISTED
+
+
 def _open(row: BlobRow) -> BlobRow:
     if row.state is not State.LISTED:
         raise LedgerError(f"blob {row.blob.id}: is {row.state} and cannot be put off")
@@ -170,6 +177,15 @@ class LedgerStore(Protocol):
 
     def streams(self) -> Sequence[Stream]:
         """Return every stream that was begun."""
+
+    def prune(self, stream: Stream, before: datetime) -> int:
+        """Drop what is known of hours before *before* (its hour); return how many blobs.
+
+        An hour stays whole while a blob in it is listed, or rejected and not expired by *before*.
+        From then on nothing is said of what was dropped: :meth:`first_hour` moves up to
+        *before*, or to the earliest hour that stays. Remainders are kept. A store may leave some
+        of it to the next call.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

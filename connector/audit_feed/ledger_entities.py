@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 
 from audit_feed.blobs import ContentBlob, Stream
@@ -64,6 +65,7 @@ def hour_from(key: object) -> datetime:
     return datetime.fromisoformat(f"{key}:00Z")
 
 
+@lru_cache(maxsize=10_000)
 def partition(stream: Stream, hour: datetime) -> str:
     """Return the partition of all blobs that were created in *hour*."""
     return f"{stream_key(stream)}|{hour_key(hour)}"
@@ -71,8 +73,13 @@ def partition(stream: Stream, hour: datetime) -> str:
 
 def blob_key(blob: ContentBlob) -> Key:
     """Return where *blob* lies. Its id may hold what a key may not, so that is hashed."""
-    name = sha256(blob.id.encode("utf-8", "surrogatepass")).hexdigest()
-    return partition(blob.stream, hour_of(blob.created)), name
+    return partition(blob.stream, hour_of(blob.created)), _name(blob.id)
+
+
+@lru_cache(maxsize=50_000)
+def _name(id_: str) -> str:
+    """Return an id's hash. An open hour is listed every minute, always with the same ids."""
+    return sha256(id_.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def entity_of(row: BlobRow) -> dict[str, object]:

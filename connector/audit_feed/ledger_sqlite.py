@@ -18,7 +18,7 @@ from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.chunk import Parked
 from audit_feed.errors import LeaseHeldError, LedgerConflictError, LedgerError
 from audit_feed.ledger import BlobRow, State, listed
-from audit_feed.windows import Window
+from audit_feed.windows import Window, hour_of
 
 FORMAT = 1
 """Version of the file. Another one is refused."""
@@ -57,6 +57,14 @@ _UPDATE = (
     "WHERE tenant = ? AND content_type = ? AND id = ? AND version = ?"
 )
 """What a blob is stays as it was listed; only what became of it changes."""
+
+_AN_HOUR = len("2026-01-10T09")
+_OLD = "tenant = :tenant AND content_type = :kind"
+_LEFT = (
+    f"FROM blobs WHERE {_OLD} AND created < :end "
+    "AND (state = 'listed' OR state = 'rejected' AND expires > :end)"
+)
+"""Old blobs that something can still become of."""
 
 
 class SqliteLedger:
@@ -243,6 +251,30 @@ class SqliteLedger:
         found = self._all("SELECT tenant, content_type FROM streams ORDER BY 1, 2", ())
         return [Stream(str(tenant), str(kind)) for tenant, kind in found]
 
+    def prune(self, stream: Stream, before: datetime) -> int:
+        """Drop what is known of old hours; see ``LedgerStore.prune``."""
+        end = _text(hour_of(before))
+        known = {"tenant": stream.tenant, "kind": stream.content_type, "end": end}
+        with self._step() as con:
+            [(first,)] = con.execute(f"SELECT min(created) {_LEFT}", known).fetchall()
+            blobs = con.execute(
+                f"DELETE FROM blobs WHERE {_OLD} AND created < :end "
+                f"AND substr(created, 1, {_AN_HOUR}) NOT IN "
+                f"(SELECT substr(created, 1, {_AN_HOUR}) {_LEFT})",
+                known,
+            ).rowcount
+            con.execute(
+                f"DELETE FROM hours WHERE {_OLD} AND hour < :end "
+                f"AND substr(hour, 1, {_AN_HOUR}) NOT IN "
+                f"(SELECT substr(created, 1, {_AN_HOUR}) {_LEFT})",
+                known,
+            )
+            con.execute(
+                f"UPDATE streams SET first = max(first, :first) WHERE {_OLD}",
+                {**known, "first": _text(hour_of(_time(first))) if first else end},
+            )
+        return blobs
+
     def _rows(self, found: Sequence[Sequence[Any]]) -> list[BlobRow]:
         try:
             return [_row(values) for values in found]
@@ -286,6 +318,7 @@ def _make(path: Path) -> None:
         if path.exists():
             return
         draft = Path(folder) / "ledger"
+        draft.touch(mode=0o600)  # parked remainders are personal data; SQLite's own files follow
         with closing(sqlite3.connect(draft)) as con:
             con.executescript(_SCHEMA)
             con.execute("INSERT INTO format VALUES (?)", (FORMAT,))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import accumulate
 from threading import Lock
 
 from azure.core import MatchConditions
@@ -34,7 +35,7 @@ from azure.data.tables import (
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.chunk import Parked
 from audit_feed.errors import LeaseHeldError, LedgerConflictError, LedgerError
-from audit_feed.ledger import BlobRow, HourStatement, State, listed, state_hours
+from audit_feed.ledger import BlobRow, HourStatement, is_final, listed, state_hours
 from audit_feed.ledger_entities import (
     Entity,
     HourRow,
@@ -78,6 +79,13 @@ _FRESH = 10
 """So often what is known of listings is answered from memory: an hour that another process has
 listed meanwhile is listed once more."""
 
+READ_AGAIN = 60_000
+"""Blobs of a stream that one look reads again though nothing was listed in their hours: what was
+found of other hours is told again. Nothing but their deliveries can be missing from that."""
+
+PRUNED = 48
+"""Old hours of a stream that one call drops: there are 24 more each day."""
+
 _ROUNDS = 10
 """Tries of a step that somebody else may be at too; each round one of them gets on."""
 
@@ -104,8 +112,16 @@ class OpenHour:
 
 
 @dataclass(frozen=True, slots=True)
+class _Told:
+    """What was said of an open hour, and the ETag of its row by then."""
+
+    etag: str
+    statement: HourStatement
+
+
+@dataclass(frozen=True, slots=True)
 class Looked:
-    """What was found of a stream. ``open`` are also hours that are older than the statements."""
+    """What was found of a stream. ``open`` are hours whose blobs were read, older ones too."""
 
     stream: Stream
     statements: Sequence[HourStatement]
@@ -144,6 +160,7 @@ class TableLedger:
         self._seen: set[Key] = set()
         self._begun: dict[Stream, datetime] = {}
         self._listings: dict[Stream, _Listings] = {}
+        self._last: dict[Stream, dict[datetime, _Told]] = {}
         with translated("open"):
             made = [service.create_table_if_not_exists(prefix + part) for part in
                     ("hours", "blobs", "parked")]  # fmt: skip
@@ -197,8 +214,8 @@ class TableLedger:
         Not one step here: hours are noted last, and a blob that is on record already is not
         new the next time.
         """
-        rows = {blob_key(blob): listed(blob, now) for blob in blobs}
-        fresh = {key: row for key, row in rows.items() if key not in self._known}
+        keyed = {blob_key(blob): blob for blob in blobs}
+        fresh = {key: listed(keyed[key], now) for key in self._known.without(keyed)}
         new: list[ContentBlob] = []
         for where in sorted({where for where, _ in fresh}):
             of = [row for key, row in fresh.items() if key[0] == where]
@@ -295,7 +312,7 @@ class TableLedger:
     def _hours_asked(self, stream: Stream, asked: str, values: Mapping[str, str]) -> list[HourRow]:
         with translated("hours"):
             found = list(self._hours.query_entities(asked, parameters=dict(values)))
-        self._saw((str(entity["PartitionKey"]), str(entity["RowKey"])) for entity in found)
+        self._saw(_key(entity) for entity in found)
         return [hour_row(stream, entity, _etag(entity)) for entity in found]
 
     def begin(self, stream: Stream, first: datetime) -> datetime:
@@ -379,7 +396,7 @@ class TableLedger:
             )
         rows = [row_of(entity) for entity in found]
         self._known.add(
-            (blob_key(row.blob), f"{row.version} {_etag(entity)}")
+            (_key(entity), f"{row.version} {_etag(entity)}")
             for row, entity in zip(rows, found, strict=True)
         )
         return rows
@@ -480,7 +497,10 @@ class TableLedger:
         return [_unparked(name, of) for name, of in heads.items()]
 
     def look(self, stream: Stream, window: Window) -> Looked:
-        """Return what there is to say of *stream*: one query, and one for each open hour.
+        """Return what there is to say of *stream*: one query, and one for each hour it reads.
+
+        Those are the open hours that changed, and others up to ``READ_AGAIN`` blobs: with a
+        backlog of more, each hour is read again every few looks.
 
         Raises:
             LedgerError: The tables do not work, or hold what cannot be read.
@@ -494,15 +514,27 @@ class TableLedger:
         values = {"p": stream_key(stream), "h": hour_key(known.start)}
         rows = {row.hour: row for row in self._hours_asked(stream, asked, values)}
         found = [
-            OpenHour(row, tuple(self._rows(partition(stream, hour))))
-            for hour, row in rows.items()
-            if row.summary is None
+            OpenHour(row, tuple(self._rows(partition(stream, row.hour))))
+            for row in self._to_read(stream, rows)
         ]
-        by_hour = {one.hour.hour: one for one in found}
+        told = self._last.setdefault(stream, {})
+        for one in found:
+            statement = _open_statement(stream, one)
+            told[one.hour.hour] = _Told(one.hour.etag, statement)
         hours = [s.hour for s in state_hours(stream, (), {}, known)]
-        statements = [_statement(stream, h, rows.get(h), by_hour.get(h)) for h in hours]
+        statements = [_statement(stream, h, rows.get(h), told.get(h)) for h in hours]
         closed = frozenset(hour for hour, row in rows.items() if row.summary)
         return Looked(stream, statements, closed, found)
+
+    def _to_read(self, stream: Stream, rows: Mapping[datetime, HourRow]) -> list[HourRow]:
+        """Return the open hours whose blobs to read; what was said of the others still stands."""
+        open_ = {hour: row for hour, row in rows.items() if row.summary is None}
+        last = self._last.get(stream, {})
+        kept = {h: told for h, told in last.items() if h in open_ and told.etag == open_[h].etag}
+        before = accumulate((told.statement.listed for told in kept.values()), initial=0)
+        later = {h: kept[h] for h, blobs in zip(kept, before, strict=False) if blobs >= READ_AGAIN}
+        self._last[stream] = later  # those that were read first are read again first
+        return [row for hour, row in open_.items() if hour not in later]
 
     def close_hours(self, looked: Looked, now: datetime) -> int:
         """Close the hours that are over and of which no blob can change; return how many.
@@ -513,7 +545,7 @@ class TableLedger:
         return sum(
             self._close(looked.stream, one)
             for one in looked.open
-            if _is_over(one.hour, now) and all(_is_final(row, now) for row in one.rows)
+            if _is_over(one.hour, now) and all(is_final(row, now) for row in one.rows)
         )
 
     def _close(self, stream: Stream, one: OpenHour) -> bool:
@@ -521,6 +553,53 @@ class TableLedger:
         [statement] = state_hours(stream, one.rows, {}, Window(hour, hour + HOUR))
         with translated("close"):
             return _replaced(self._hours, closed(statement), one.hour.etag, UpdateMode.MERGE)
+
+    def prune(self, stream: Stream, before: datetime) -> int:
+        """Drop old hours that are closed, ``PRUNED`` at most; see ``LedgerStore.prune``.
+
+        Those that are over and could be closed are, first.
+        """
+        end = hour_of(before)
+        values = {"p": stream_key(stream), "h": hour_key(end)}
+        asked = "PartitionKey eq @p and RowKey lt @h"
+        hours = self._hours_asked(stream, asked, values)
+        done = [h.hour for h in hours if h.summary or self._settle(stream, h, end)]
+        self._move_first(stream, min([end, *(h.hour for h in hours if h.hour not in done)]))
+        return sum(self._drop(stream, hour) for hour in done[:PRUNED])
+
+    def _settle(self, stream: Stream, row: HourRow, end: datetime) -> bool:
+        """Close an old hour if nothing can become of its blobs by *end*; tell whether it is."""
+        one = OpenHour(row, tuple(self._rows(partition(stream, row.hour))))
+        return all(is_final(each, end) for each in one.rows) and self._close(stream, one)
+
+    def _move_first(self, stream: Stream, first: datetime) -> None:
+        """Say nothing more of what was before *first*; a crash in between leaves rows, no lie."""
+        begun = self.first_hour(stream)
+        if begun is None or begun >= first:
+            return
+        key = {"PartitionKey": _STREAMS, "RowKey": stream_key(stream)}
+        with translated("prune"):
+            found = _get(self._hours, key)
+            if found is None or time(found["first"]) >= first:
+                return
+            entity = {**key, "first": text(first)}
+            if _replaced(self._hours, entity, _etag(found), UpdateMode.MERGE):
+                self._begun[stream] = first
+
+    def _drop(self, stream: Stream, hour: datetime) -> int:
+        """Drop an hour's blobs, and then the hour: a crash in between leaves it for next time."""
+        where = partition(stream, hour)
+        with translated("prune"):
+            found = list(
+                self._blobs.query_entities(
+                    "PartitionKey eq @p", parameters={"p": where}, select=["PartitionKey", "RowKey"]
+                )
+            )
+            for n in range(0, len(found), MOST_IN_BATCH):
+                batch = found[n : n + MOST_IN_BATCH]
+                self._blobs.submit_transaction([(TransactionOperation.DELETE, e) for e in batch])
+            self._hours.delete_entity(stream_key(stream), hour_key(hour))
+        return len(found)
 
     def tell(self, told: Mapping[Stream, str]) -> None:
         """Keep a short text about each stream, at most 32,000 characters each."""
@@ -550,13 +629,18 @@ class TableLedger:
 
 
 def _statement(
-    stream: Stream, hour: datetime, kept: HourRow | None, found: OpenHour | None
+    stream: Stream, hour: datetime, kept: HourRow | None, told: _Told | None
 ) -> HourStatement:
     if kept and kept.summary:
         return kept.summary
-    listings = {hour: kept.listed_at} if kept and kept.listed_at else {}
-    rows = found.rows if found else ()
-    return state_hours(stream, rows, listings, Window(hour, hour + HOUR))[0]
+    if told:
+        return told.statement
+    return state_hours(stream, (), {}, Window(hour, hour + HOUR))[0]
+
+
+def _open_statement(stream: Stream, one: OpenHour) -> HourStatement:
+    hour, at = one.hour.hour, one.hour.listed_at
+    return state_hours(stream, one.rows, {hour: at} if at else {}, Window(hour, hour + HOUR))[0]
 
 
 class _Known:
@@ -567,9 +651,10 @@ class _Known:
         self._lock = Lock()
         self._values: OrderedDict[Key, str] = OrderedDict()
 
-    def __contains__(self, key: Key) -> bool:
+    def without(self, keys: Iterable[Key]) -> list[Key]:
+        """Return those of *keys* that are not known."""
         with self._lock:
-            return key in self._values
+            return [key for key in keys if key not in self._values]
 
     def get(self, key: Key) -> str:
         """Return version and ETag, or ``""``."""
@@ -596,13 +681,6 @@ def _is_over(hour: HourRow, now: datetime) -> bool:
     end = hour.hour + HOUR
     listed = hour.listed_at is not None and hour.listed_at >= end
     return end <= now and (listed or end <= now - RETENTION)
-
-
-def _is_final(row: BlobRow, now: datetime) -> bool:
-    """Tell whether nothing can become of a blob any more; a rejected one can until it expires."""
-    if row.state is State.REJECTED:
-        return row.blob.expires <= now
-    return row.state is not State.LISTED
 
 
 def _unparked(name: str, pieces: Sequence[Entity]) -> Parked:
@@ -686,6 +764,10 @@ def _replaced(
     except (ResourceModifiedError, ResourceNotFoundError):
         return False
     return True
+
+
+def _key(entity: Entity) -> Key:
+    return str(entity["PartitionKey"]), str(entity["RowKey"])
 
 
 def _etag(entity: Entity) -> str:

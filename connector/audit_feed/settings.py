@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 from pathlib import Path
 
+from audit_feed import certificate
 from audit_feed.blobs import CONTENT_TYPES
 from audit_feed.clouds import CLOUDS, Cloud
 from audit_feed.errors import ConfigError
@@ -17,7 +18,11 @@ GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 FILTERS = ("workload", "operation", "record_type")
 """What records can be chosen by: fields Workload, Operation and RecordType."""
 
-_SINCE = re.compile(r"(\d{1,6})([dhm])")
+_LENGTH = re.compile(r"(\d{1,6})([dhm])")
+LEAST_KEPT = RETENTION + timedelta(days=1)
+"""What the feed still lists, and what a statement is made of, is never dropped."""
+
+MOST_KEPT = timedelta(days=3650)
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 _CREDENTIALS: Mapping[str, tuple[str, ...]] = {
     "secret": ("client_id", "secret"),
@@ -35,7 +40,8 @@ PROFILES = ("full", "lean")
 """``lean`` leaves out what no rule reads; see ``audit_feed.lean``."""
 
 _TOP = (
-    "tenants", "cloud", "sink", "ledger", "since", "include", "exclude", "profile", "workers",
+    "tenants", "cloud", "sink", "ledger", "since", "keep", "include", "exclude", "profile",
+    "workers",
 )  # fmt: skip
 
 
@@ -72,6 +78,7 @@ class SinkSettings:
 class Settings:
     """All settings. ``since`` is how far back the first pass lists, at most 7 days.
 
+    ``keep`` is how long the ledger keeps what is done, ``LEAST_KEPT`` to ``MOST_KEPT``.
     ``include`` and ``exclude`` map a field of ``FILTERS`` to values, as text.
     """
 
@@ -80,6 +87,7 @@ class Settings:
     sink: SinkSettings
     ledger: Path
     since: timedelta
+    keep: timedelta
     include: Mapping[str, frozenset[str]]
     exclude: Mapping[str, frozenset[str]]
     profile: str
@@ -105,6 +113,7 @@ class Settings:
             sink=_sink(read, top.get("sink")),
             ledger=folder / (read.text(top, "ledger", "ledger") or "ledger.sqlite"),
             since=_since(read, str(top.get("since", "24h"))),
+            keep=_keep(read, str(top.get("keep", "30d"))),
             include=_filters(read, top.get("include"), "include"),
             exclude=_filters(read, top.get("exclude"), "exclude"),
             profile=_profile(read, top.get("profile", "full")),
@@ -200,7 +209,8 @@ def _credential(read: _Reader, tenant: Mapping[str, object], where: str) -> Cred
         read.wrong(f"{where}.kind", f"unknown {kind!r} (there are {', '.join(_CREDENTIALS)})")
         return Credential(kind, {})
     found = read.needed(values, _CREDENTIALS[kind], where)
-    found.update({key: read.path(found[key]) for key in _FILES & found.keys()})
+    paths = {key for key in _FILES & found.keys() if certificate.content(found[key]) is None}
+    found.update({key: read.path(found[key]) for key in paths})
     optional = read.text(values, "client_id", f"{where}.client_id")
     return Credential(kind, {**({"client_id": optional} if optional else {}), **found})
 
@@ -234,9 +244,21 @@ def _sink(read: _Reader, value: object) -> SinkSettings:
     return SinkSettings(kind, found)
 
 
+def _length(text: str) -> timedelta:
+    """Return the length that *text* says, such as ``24h``, or none at all."""
+    found = _LENGTH.fullmatch(text)
+    return timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta()
+
+
+def _keep(read: _Reader, text: str) -> timedelta:
+    length = _length(text)
+    if not LEAST_KEPT <= length <= MOST_KEPT:
+        read.wrong("keep", f"{text!r} is no time such as 30d, at least 8d and at most 3650d")
+    return length
+
+
 def _since(read: _Reader, text: str) -> timedelta:
-    found = _SINCE.fullmatch(text)
-    length = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta()
+    length = _length(text)
     if not timedelta() < length <= RETENTION:
         read.wrong("since", f"{text!r} is no time such as 24h or 7d, at most 7d")
     return length

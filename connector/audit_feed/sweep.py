@@ -10,16 +10,16 @@ from audit_feed import health
 from audit_feed.chunk import Parked, bodies
 from audit_feed.deliver import Sink
 from audit_feed.ledger import BlobRow, HourStatement, LedgerStore, State, postponed
-from audit_feed.orders import Orders, orders
+from audit_feed.orders import LONGEST_TURN, Orders, orders
 from audit_feed.shape import Row
 from audit_feed.windows import RETENTION, Window, hour_of
 
 GRACE = timedelta(minutes=30)
 """A blob that is due for so long has no order any more: its worker ended, or discover did."""
 
-LONG_GRACE = timedelta(hours=6)
+LONG_GRACE = LONGEST_TURN + GRACE
 LONG_QUEUE = 1_000
-"""With so many orders waiting, one that was not worked on is not lost: it waits for longer."""
+"""With so many orders waiting, one that was not worked on is not lost: it waits for its turn."""
 
 MOST_AT_ONCE = 5_000
 """Blobs of one stream that a sweep orders again."""

@@ -84,6 +84,18 @@ def still_kept(window: Window, now: datetime) -> Window | None:
     return Window(start, window.end) if start < window.end else None
 
 
+def halves(window: Window) -> list[Window]:
+    """Return both halves, the newer first, cut at a whole hour where one is near the middle.
+
+    One second cannot be cut: then there are none.
+    """
+    middle = whole_second(window.start + (window.end - window.start) / 2)
+    cut = hour_of(middle) if hour_of(middle) > window.start else middle
+    if not window.start < cut < window.end:
+        return []
+    return [Window(cut, window.end), Window(window.start, cut)]
+
+
 def first_whole_hour(now: datetime) -> datetime:
     """Return the earliest hour that the feed still keeps from its beginning on."""
     oldest = _oldest(now)

@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "doctor": ("collect_commands", "look for what keeps a collector from working"),
     "ledger": ("ledger_commands", "say for any hour whether it is complete"),
     "function": ("function_package", "deploy the collector as an Azure Function app"),
+    "infra": ("infra_commands", "write the templates that deploy it to Azure"),
     "completion": ("completion_command", "print what makes a shell complete this command"),
 }
 """Each command with the module that adds it, and its line of help.

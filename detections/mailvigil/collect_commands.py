@@ -6,9 +6,9 @@ import argparse
 import logging
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
 from typing import BinaryIO, TextIO
@@ -28,8 +28,10 @@ from mailvigil.collect_settings import add_config, add_overrides
 from mailvigil.doctor import examine
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
+from mailvigil.progress import Shown, add_talk, shown
 from mailvigil.signals import heard
-from mailvigil.sinks import DuckdbSink, JsonlSink
+from mailvigil.sinks import DuckdbSink, JsonlSink, alone_in
+from mailvigil.watched_ledger import WatchedLedger
 from mailvigil.workspace import open_workspace
 
 _TABLES = (app.TABLE, app.HEALTH_TABLE)
@@ -67,6 +69,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     how.add_argument("--follow", action="store_true", help="go on until told to stop (default)")
     collect.add_argument("--poll", type=short_length, default=timedelta(minutes=1), metavar="1m",
         help="time between two passes")  # fmt: skip
+    add_talk(collect)
     doctor = commands.add_parser("doctor", help="look for what keeps a collector from working")
     doctor.set_defaults(run=_doctor)
     examples(doctor, "mailvigil doctor --config lab/collect.yaml")
@@ -76,18 +79,26 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _collect(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     settings = collect_settings.settings(args, err)
     logging.basicConfig(stream=err, level=logging.ERROR, format="%(levelname)s %(message)s")
-    poll = None if args.once else args.poll
-    return collect(Job(settings, collect_settings.folder(args), poll, start=args.start), out, err)
+    job = Job(settings, collect_settings.folder(args), start=args.start)
+    if not args.once:
+        return collect(replace(job, poll=args.poll), out, err)
+    with shown(args, err) as progress, progress.aside():
+        return collect(replace(job, progress=progress), out, err)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to collect. Sinks in files start from *folder*; without *poll* it ends when done."""
+    """What to collect. Sinks in files start from *folder*; without *poll* it ends when done.
+
+    *progress* is told of every blob; *stop* is set when we are told to stop.
+    """
 
     settings: Settings
     folder: Path
     poll: timedelta | None = None
     start: bool = False
+    progress: Shown | None = None
+    stop: Event = field(default_factory=Event)
 
 
 def collect(job: Job, out: TextIO, err: TextIO) -> int:
@@ -97,10 +108,10 @@ def collect(job: Job, out: TextIO, err: TextIO) -> int:
         AuditFeedError: The ledger or a credential cannot be used.
 
     """
-    settings, stop = job.settings, Event()
+    settings, stop = job.settings, job.stop
     check_room(settings.sink.kind)
     with ExitStack() as stack:
-        store = SqliteLedger(settings.ledger)
+        store = _store(job)
         stack.callback(store.close)
         sinks = stack.enter_context(_sinks(settings, job.folder, stop))
         saving = Saving()
@@ -109,11 +120,19 @@ def collect(job: Job, out: TextIO, err: TextIO) -> int:
             _start(settings, err)
         stack.enter_context(heard(stop, GRACE_SECONDS))
         stack.enter_context(_renewing(collector, err))
-        tell = _Tell(sinks.health, out, err)
+        tell = _Tell(sinks.health, out, err, job.progress)
         code = _follow(collector, tell, job.poll) if job.poll else _once(_run(collector, tell))
         if settings.profile == "lean":
             print(f"the lean profile left out {saving.left_out:,} bytes", file=out)
         return code
+
+
+def _store(job: Job) -> SqliteLedger:
+    progress = job.progress
+    if progress is None or not progress.watched:
+        return SqliteLedger(job.settings.ledger)
+    progress.phase("collecting", 0, "blob")
+    return WatchedLedger(job.settings.ledger, progress.so_far)
 
 
 def check_room(sink: str) -> None:
@@ -160,7 +179,8 @@ def _sinks(settings: Settings, folder: Path, stop: Event) -> Iterator[_Sinks]:
                     con.close()
         case "jsonl":
             where = folder / values["folder"]
-            yield _Sinks(*(JsonlSink(where, table, app.now) for table in _TABLES))
+            with alone_in(where):
+                yield _Sinks(*(JsonlSink(where, table, app.now) for table in _TABLES))
         case _:
             health = app.log_analytics(settings, stop, app.HEALTH_STREAM)
             yield _Sinks(app.log_analytics(settings, stop), health)
@@ -193,17 +213,21 @@ def _renewing(collector: Collector, err: TextIO) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _Tell:
-    """Where is told what was done."""
+    """Where is told what was done, and what shows progress meanwhile."""
 
     health: Sink
     out: TextIO
     err: TextIO
+    progress: Shown | None
+
+    def watched(self) -> AbstractContextManager[None]:
+        """Show progress as long as the context lasts; nothing may be printed in it."""
+        return self.progress.back() if self.progress else nullcontext()
 
 
 def _run(collector: Collector, tell: _Tell) -> _Run:
     streams = [stream for source in collector.sources for stream in source.streams]
-    reporter = Reporter(collector.store, tell.health, collector.owner, streams)
-    return _Run(collector, reporter, tell.out, tell.err)
+    return _Run(collector, Reporter(collector.store, tell.health, collector.owner, streams), tell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,18 +236,23 @@ class _Run:
 
     collector: Collector
     reporter: Reporter
-    out: TextIO
-    err: TextIO
+    tell: _Tell
 
     def run_pass(self) -> PassReport:
         """Run one pass, print what it did and state what is known now."""
-        report = self.collector.run_pass()
-        try:
-            self.reporter.state(self.collector.clock())
-        except AuditFeedError as error:
-            report.problems.append(f"statement not written: {error}")
-        _print(report, self.out, self.err)
+        with self.tell.watched():
+            report = self.collector.run_pass()
+            try:
+                self.reporter.state(self.collector.clock())
+            except AuditFeedError as error:
+                report.problems.append(f"statement not written: {error}")
+        _print(report, self.tell)
         return report
+
+    def rest(self, until: datetime) -> None:
+        """Wait until that time, or until we are told to stop."""
+        with self.tell.watched():
+            self.collector.stop.wait(max((until - self.collector.clock()).total_seconds(), 0))
 
 
 def _once(run: _Run) -> int:
@@ -238,12 +267,13 @@ def _once(run: _Run) -> int:
         due = collector.next_due()
         if refused or collector.stop.is_set() or (due is None and not report.unlisted):
             break
-        wake = due or collector.clock() + RELIST
+        again = collector.clock() + RELIST if report.unlisted else None
+        wake = min(time for time in (due, again) if time)
         if wake > end:
-            print("mailvigil: what is left goes to the next run", file=run.err)
+            print("mailvigil: what is left goes to the next run", file=run.tell.err)
             break
-        collector.stop.wait(max((wake - collector.clock()).total_seconds(), 0))
-    print(f"{delivered} blobs delivered, {records:,} records", file=run.out)
+        run.rest(wake)
+    print(f"{delivered} blobs delivered, {records:,} records", file=run.tell.out)
     if collector.stop.is_set():
         return EXIT_OK
     left = collector.next_due() is not None or report.unlisted
@@ -265,15 +295,15 @@ def _start(settings: Settings, err: TextIO) -> None:
             print(f"mailvigil: subscription {kind} of {tenant.id} is started", file=err)
 
 
-def _print(report: PassReport, out: TextIO, err: TextIO) -> None:
+def _print(report: PassReport, tell: _Tell) -> None:
     print(
         f"new {report.new}, delivered {report.delivered} ({report.records:,} records), "
         f"failed {report.failed}, expired {report.expired}, rejected {report.rejected}",
-        file=out,
+        file=tell.out,
         flush=True,
     )
     for problem in report.problems[:10]:
-        print(f"mailvigil: {problem}", file=err)
+        print(f"mailvigil: {problem}", file=tell.err)
 
 
 def _doctor(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:

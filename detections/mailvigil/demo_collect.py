@@ -43,6 +43,10 @@ def collect_from_a_lab(scenario: Scenario, folder: Path) -> Collected:
     The collector signs in with azure-identity and sends with azure-monitor-ingestion, over
     TLS on loopback, as it would to Microsoft. Rows arrive at their event's time, so that the
     hunt sees the month as it went by.
+
+    Raises:
+        KeyboardInterrupt: We were told to stop; the collector has ended as it would.
+
     """
     options = LabOptions(
         tenants=(lab_tenant(scenario),),
@@ -62,7 +66,11 @@ def collect_from_a_lab(scenario: Scenario, folder: Path) -> Collected:
 def _collected(config: Path) -> tuple[bool, str]:
     settings = Settings.load(yaml.safe_load(config.read_text(encoding="utf-8")), config.parent)
     out, told = io.StringIO(), io.StringIO()
-    if collect(Job(settings, config.parent), out, told) != EXIT_OK:
+    job = Job(settings, config.parent)
+    code = collect(job, out, told)
+    if job.stop.is_set():
+        raise KeyboardInterrupt
+    if code != EXIT_OK:
         return False, told.getvalue().rstrip()
     code = ledger_commands.show(settings, told, told)
     return code == EXIT_OK, told.getvalue().rstrip()

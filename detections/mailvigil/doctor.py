@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -31,6 +31,11 @@ MAX_SKEW = timedelta(minutes=5)
 """Entra refuses signed assertions of a clock that is further off."""
 
 ROLE = "ActivityFeed.Read"
+DLP_ROLE = "ActivityFeed.ReadDlp"
+DLP = "DLP.All"
+"""Without its own role this content type is answered with an empty list, and no error."""
+
+_ENABLED = "enabled"
 _DAY = timedelta(hours=23, minutes=55)
 
 
@@ -79,10 +84,11 @@ def _tenant(
         return
     yield Examined(f"{name}: token", well=True)
     yield _same_tenant(name, tenant, claims)
-    yield _role(name, claims)
+    yield _role(name, ROLE, claims)
+    if DLP in tenant.content_types:
+        yield _role(name, DLP_ROLE, claims)
     feed = app.feed_of(tenant, settings, Gate(clock, app.sleeper(stop)))
-    yield from _subscriptions(name, tenant, feed)
-    yield from _content(name, tenant, feed, clock)
+    yield from _subscriptions(name, tenant, feed, clock)
 
 
 def claims_of(token: str) -> Mapping[str, object]:
@@ -102,16 +108,19 @@ def _same_tenant(name: str, tenant: Tenant, claims: Mapping[str, object]) -> Exa
     return Examined(f"{name}: tenant of the token", well, todo)
 
 
-def _role(name: str, claims: Mapping[str, object]) -> Examined:
+def _role(name: str, role: str, claims: Mapping[str, object]) -> Examined:
     roles = claims.get("roles")
     found = [str(role) for role in roles] if isinstance(roles, list) else []
-    well = ROLE in found
-    grant = f"grant {ROLE} of Office 365 Management APIs, with admin consent"
+    well = role in found
+    grant = f"grant {role} of Office 365 Management APIs, with admin consent"
     todo = "" if well else f"the token has {', '.join(found) or 'no roles'}; {grant}"
-    return Examined(f"{name}: role {ROLE}", well, todo)
+    return Examined(f"{name}: role {role}", well, todo)
 
 
-def _subscriptions(name: str, tenant: Tenant, feed: Feed) -> Iterator[Examined]:
+def _subscriptions(
+    name: str, tenant: Tenant, feed: Feed, clock: Callable[[], datetime]
+) -> Iterator[Examined]:
+    """Yield how each subscription stands, and what those that are on have brought."""
     try:
         found = feed.subscriptions()
     except AuditFeedError as error:
@@ -119,28 +128,31 @@ def _subscriptions(name: str, tenant: Tenant, feed: Feed) -> Iterator[Examined]:
         return
     for kind in tenant.content_types:
         status = found.get(kind, "missing")
-        well = status == "enabled"
+        well = status == _ENABLED
         todo = "" if well else f"it is {status}; start it with mailvigil collect --start"
         yield Examined(f"{name}: subscription {kind}", well, todo)
+    on = [kind for kind in tenant.content_types if found.get(kind) == _ENABLED]
+    yield from _content(name, [Stream(tenant.id, kind) for kind in on], feed, clock)
 
 
 def _content(
-    name: str, tenant: Tenant, feed: Feed, clock: Callable[[], datetime]
+    name: str, streams: Sequence[Stream], feed: Feed, clock: Callable[[], datetime]
 ) -> Iterator[Examined]:
     """Yield what each content type brought in the last day; none at all is wrong."""
-    seen = 0
-    for kind in tenant.content_types:
-        now = clock()
+    listed, seen = 0, 0
+    for stream in streams:
+        now, kind = clock(), stream.content_type
         try:
-            page = feed.page(Stream(tenant.id, kind), Window(now - _DAY, now))
+            page = feed.page(stream, Window(now - _DAY, now))
         except AuditFeedError as error:
             yield Examined(f"{name}: {kind}", well=False, todo=str(error))
             continue
-        seen += len(page.blobs)
+        listed, seen = listed + 1, seen + len(page.blobs)
         word = "content" if page.blobs else "nothing"
         yield Examined(f"{name}: {kind}: {word} in the last day", well=True)
-    todo = "" if seen else "nothing at all; turn unified auditing on (a new start takes up to 12 h)"
-    yield Examined(f"{name}: auditing", not todo, todo)
+    if listed:
+        todo = "nothing at all; turn unified auditing on (a new start takes up to 12 h)"
+        yield Examined(f"{name}: auditing", bool(seen), "" if seen else todo)
 
 
 def _probe(settings: Settings, stop: Event) -> str:

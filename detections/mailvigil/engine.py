@@ -11,6 +11,7 @@ from functools import lru_cache
 import duckdb
 import duckdb_kql
 import orjson
+from duckdb_kql.stored_functions import ResolvedFunctions, StoredFunction, parse_functions
 
 from mailvigil import kept
 from mailvigil.content import Function
@@ -181,14 +182,22 @@ def _translated(
     kql: str, schema: tuple[tuple[str, tuple[str, ...]], ...], functions: tuple[str, ...]
 ) -> Query:
     """Translate once what many engines ask for: parsing takes longer than most queries run."""
+    known = {name: it for text in functions for name, it in _parsed(text).items()}
+    of_database: ResolvedFunctions = {None: known}
     translated = duckdb_kql.to_sql(
         kql,
         schema={table: list(columns) for table, columns in schema},
-        functions=list(functions),
+        functions=of_database,
         query_now=datetime.now(UTC),
         allow_write=False,
     )
     return Query(_scan_again(str(translated)), dict(translated.parameters))
+
+
+@lru_cache(maxsize=64)
+def _parsed(definition: str) -> Mapping[str, StoredFunction]:
+    """Parse a function's definition once: that takes longer than the queries that call it."""
+    return (parse_functions([definition]) or {})[None]
 
 
 def _scan_again(sql: str) -> str:

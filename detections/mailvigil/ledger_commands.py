@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -18,13 +18,16 @@ from audit_feed.ledger import BlobRow, HourStatement, State, retried
 from audit_feed.ledger_sqlite import SqliteLedger
 from audit_feed.settings import Settings
 from audit_feed.statement import statement
-from audit_feed.windows import RETENTION, Window, hour_of
+from audit_feed.windows import HOUR, RETENTION, Window, hour_of
 from mailvigil import collect_settings
 from mailvigil.arguments import examples, short_length
 from mailvigil.collect_settings import add_config
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 from mailvigil.ledger_report import print_statement, stamp
+
+WITHIN = timedelta(minutes=30)
+"""How long ago a collector at work may have listed a stream; the Function app says the same."""
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,14 +38,18 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         ledger,
         "mailvigil ledger --config lab/collect.yaml",
         "mailvigil ledger --config lab/collect.yaml --since 24h --format json",
+        "mailvigil ledger health --config lab/collect.yaml",
         "mailvigil ledger retry --config lab/collect.yaml",
     )
-    ledger.add_argument("action", nargs="?", choices=["show", "retry", "parked"], default="show",
-        help="show the statement, try rejected blobs again, or print as JSON lines what of a "
-        "record was too large for the workspace")  # fmt: skip
+    actions = ["show", "health", "retry", "parked"]
+    ledger.add_argument("action", nargs="?", choices=actions, default="show",
+        help="show the statement; say whether a collector is at work; try rejected blobs again; "
+        "or print as JSON lines what of a record was too large for the workspace")  # fmt: skip
     add_config(ledger)
     ledger.add_argument("--since", type=short_length, default=RETENTION, metavar="7d", dest="span",
         help="how far back the statement goes, at most 7d (default: 7d)")  # fmt: skip
+    ledger.add_argument("--within", type=short_length, default=WITHIN, metavar="30m",
+        help="health: how long ago every feed may have been listed (default: 30m)")  # fmt: skip
     ledger.add_argument("--format", choices=["table", "json"], default="table")
     ledger.add_argument("--blob", action="append", default=[], metavar="ID",
         help="retry: this rejected blob alone (again for more)")  # fmt: skip
@@ -58,6 +65,8 @@ def _ledger(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO
     window = Window(hour_of(now - args.span), now)
     with closing(SqliteLedger(settings.ledger)) as store:
         match args.action:
+            case "health":
+                return _health(store, _wanted(settings), now, args.within, out)
             case "retry":
                 return _retry(store, _rejected(store, window, args.blob), now, out)
             case "parked" if args.export:
@@ -96,8 +105,7 @@ def _show(
     known = store.streams()
     hours = [hour for stream in known for hour in statement(store, stream, window)]
     lost = _lost(store, window)
-    wanted = [Stream(t.id, kind) for t in settings.tenants for kind in t.content_types]
-    never = [stream for stream in wanted if stream not in known]
+    never = [stream for stream in _wanted(settings) if stream not in known]
     for stream in never:
         print(f"mailvigil: {stream.tenant} {stream.content_type}: never listed", file=to.err)
     if as_json:
@@ -107,6 +115,27 @@ def _show(
     open_hour = hour_of(window.end)
     complete = not never and all(hour.complete for hour in hours if hour.hour < open_hour)
     return EXIT_OK if complete else EXIT_FAILED
+
+
+def _wanted(settings: Settings) -> list[Stream]:
+    return [Stream(t.id, kind) for t in settings.tenants for kind in t.content_types]
+
+
+def _health(
+    store: SqliteLedger, wanted: Sequence[Stream], now: datetime, within: timedelta, out: TextIO
+) -> int:
+    """Print when each feed was listed last; a feed that was not *within* that time is ill."""
+    ill = 0
+    for stream in wanted:
+        listed = store.listings(stream, hour_of(now - within) - HOUR).values()
+        last = max((at for at in listed if at <= now), default=None)  # no clock that was wrong
+        well = last is not None and now - last <= within
+        word = f"listed {stamp(last)}" if last else "not listed of late"
+        todo = "" if well else "; mailvigil doctor says why, unless no collector is running"
+        print(f"{'ok   ' if well else 'WRONG'} {stream.tenant} {stream.content_type}: {word}{todo}",
+            file=out)  # fmt: skip
+        ill += not well
+    return EXIT_FAILED if ill else EXIT_OK
 
 
 def _parked(store: SqliteLedger, out: TextIO) -> int:

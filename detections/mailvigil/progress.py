@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from types import TracebackType
 from typing import Self, TextIO
@@ -100,9 +102,31 @@ class Shown:
         """So many bytes of the step are done."""
         self._bars.update(self._task, completed=done)
 
-    def phase(self, name: str, ticks: int) -> None:
-        """Begin a step of *ticks* parts; 0 stands for unknown."""
-        self._start(name, ticks, "")
+    def phase(self, name: str, ticks: int, unit: str = "") -> None:
+        """Begin a step of *ticks* parts, each a *unit*; 0 stands for unknown."""
+        self._start(name, ticks, unit)
+
+    def so_far(self, done: int, known: int) -> None:
+        """So many parts of the step are done, of those that are known by now."""
+        self._bars.update(self._task, completed=done, total=known or None)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Take progress away, so that something else can be printed."""
+        self._bars.stop()
+        try:
+            yield
+        finally:
+            self._bars.start()
+
+    @contextmanager
+    def back(self) -> Iterator[None]:
+        """Show it again for a while, inside of :meth:`aside`."""
+        self._bars.start()
+        try:
+            yield
+        finally:
+            self._bars.stop()
 
     def tick(self) -> None:
         """One part is done."""
@@ -128,8 +152,8 @@ class Shown:
 def _total(task: Task) -> str:
     if not task.total:
         return ""
-    of_bytes = task.fields["unit"] == _BYTES
-    return f", {decimal(int(task.total)) if of_bytes else counted(int(task.total), 'tick')}"
+    total, unit = int(task.total), task.fields["unit"]
+    return f", {decimal(total) if unit == _BYTES else counted(total, unit or 'tick')}"
 
 
 class _Amount(ProgressColumn):

@@ -5,18 +5,22 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 from threading import Lock
 
 import duckdb
+from filelock import FileLock, Timeout
 
 from audit_feed.chunk import Body
 from audit_feed.columns import load_table
 from audit_feed.errors import RetryError
+from mailvigil.errors import InputError
 from mailvigil.exports.shape_sql import ARRIVED, TYPES
+from mailvigil.gzip_members import mend
 
 
 class DuckdbSink:
@@ -46,46 +50,100 @@ class DuckdbSink:
             raise RetryError("workspace file", type(error).__name__) from None
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep every other collector out of *folder*, which is made when it is missing.
+
+    Raises:
+        InputError: Another one writes there, or nothing can be written.
+
+    """
+    lock = FileLock(folder / ".mailvigil.lock", blocking=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        what = "another collector writes into this folder"
+        raise InputError(str(folder), what, "stop it, or name another folder") from None
+    except OSError as error:
+        raise InputError(str(folder), f"cannot be written to: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class JsonlSink:
     """Rows as gzip JSON lines, a new file every hour, each row on the disk before it counts.
 
-    Each body is a gzip member of its own, and nothing is ever appended to what another run
-    left or where a write failed: a file that a crash cut off stays readable up to the cut.
+    Each body is a gzip member of its own. A member that a crash or a full disk cut off is taken
+    away before anything else is written: its rows were not acknowledged, and come again.
     """
 
     def __init__(self, folder: Path, table: str, clock: Callable[[], datetime]) -> None:
-        """Write into *folder*, which is made when it is missing, files named after *table*."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write into *folder*, where nobody else writes, files named after *table*.
+
+        Raises:
+            InputError: What a crash left there cannot be mended.
+
+        """
         self._folder = folder
         self._table = table
         self._clock = clock
         self._lock = Lock()
         self._hour = ""
         self._file = folder
+        self._cut: Path | None = None
+        try:
+            for file in _written_last(sorted(folder.glob(f"{table}-*.jsonl.gz"))):
+                mend(file)
+        except OSError as error:
+            raise InputError(str(folder), f"cannot be mended: {error.strerror}") from None
 
     def send(self, body: Body) -> None:
         """Append the body's rows and wait until they are on the disk."""
         lines = b"".join(json.dumps(row).encode() + b"\n" for row in json.loads(body.data))
         with self._lock:
             try:
-                with self._current().open("ab") as file:
-                    file.write(gzip.compress(lines, 1, mtime=0))
-                    file.flush()
-                    os.fsync(file.fileno())
+                self._append(gzip.compress(lines, 1, mtime=0))
             except OSError as error:
-                self._hour = ""
                 raise RetryError("JSON lines file", type(error).__name__) from None
 
-    def _current(self) -> Path:
-        """Return the file of this hour; its first use makes one that nobody has written to."""
+    def _append(self, member: bytes) -> None:
+        """Write *member* behind others of its hour, or as the first of a new file."""
+        if self._cut:
+            mend(self._cut)
         hour = f"{self._clock():%Y%m%dT%H}"
-        if hour != self._hour:
-            names = (f"{self._table}-{hour}-{n:03}.jsonl.gz" for n in count(1))
-            self._file = next(self._folder / n for n in names if not (self._folder / n).exists())
-            self._file.touch(exist_ok=False)
+        new = hour != self._hour
+        self._cut = file = self._unused(hour) if new else self._file
+        _write(file, member, new=new)
+        if new:
             _sync(self._folder)
-            self._hour = hour
-        return self._file
+        self._cut, self._file, self._hour = None, file, hour
+
+    def _unused(self, hour: str) -> Path:
+        """Return a file of that hour that nobody has written to."""
+        names = (f"{self._table}-{hour}-{n:03}.jsonl.gz" for n in count(1))
+        return next(self._folder / n for n in names if not (self._folder / n).exists())
+
+
+def _written_last(files: Sequence[Path]) -> set[Path]:
+    """Return which of *files*, in order of their names, a crash may have cut off.
+
+    That is the one written last; a clock that was set back names or dates it wrongly, not both.
+    """
+    if not files:
+        return set()
+    return {files[-1], max(files, key=lambda file: file.stat().st_mtime_ns)}
+
+
+def _write(path: Path, data: bytes, *, new: bool) -> None:
+    """Write *data* at the end of *path* and wait until it is on the disk."""
+    with path.open("xb" if new else "ab", buffering=0) as file:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[file.write(rest) :]
+        os.fsync(file.fileno())
 
 
 def _sync(folder: Path) -> None:

@@ -49,14 +49,18 @@ def test_each_target_is_judged_for_itself(
     assert [line["met"] for line in lines if line["target"]] == met
 
 
-@pytest.mark.parametrize("text", ["", "# Speed and memory\n\n| hunt |\n"])
-def test_a_part_that_is_not_measured_stays_as_it_was(bench: Module, text: str) -> None:
-    worker = f"{bench['WORKER_HEADING']}\n\n| worker |\n"
-    whole = f"{text}\n{worker}" if text else worker
+@pytest.mark.parametrize("left_out", ["hunt", "worker", "report", "simulation"])
+def test_a_part_that_is_not_measured_stays_as_it_was(bench: Module, left_out: str) -> None:
+    headings = {"hunt": "# Speed and memory", **bench["HEADINGS"]}
+    parts = {name: f"{heading}\n\n| {name} |\n" for name, heading in headings.items()}
+    parts[left_out] = ""
 
-    report = f"{bench['REPORT_HEADING']}\n\nfast\n"
+    whole = "\n".join(part for part in parts.values() if part)
 
-    assert bench["parts"](whole) == (text, worker, "")
-    assert bench["parts"](text) == (text, "", "")
-    assert bench["parts"](f"{whole}\n{report}") == (text, worker, report)
-    assert bench["parts"](report) == ("", "", report)
+    assert bench["parts"](whole) == parts
+    assert bench["parts"]("") == dict.fromkeys(parts, "")
+
+
+def test_the_simulation_is_measured_with_the_rest(bench: Module) -> None:
+    assert set(bench["chosen"]("all")) == set(bench["PARTS"]) - {"simulation"}
+    assert bench["chosen"]("simulation") == ("simulation",)

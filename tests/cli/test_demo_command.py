@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from mailvigil.demo import run_demo
+from mailvigil.exit_codes import EXIT_INTERRUPTED
 from mailvigil.lab.scenario import DEMO, Scenario, intrusion_facts
 from mailvigil.lab.server.scenario_blobs import in_the_past
 from mailvigil.progress import Shown
@@ -92,3 +95,37 @@ def test_the_demo_is_of_the_future_or_of_other_weekdays(now: datetime, start: da
     assert found.start == start
     assert found.start.weekday() == DEMO.start.weekday()
     assert found.start + timedelta(days=found.days) <= now
+
+
+def wait_for(pattern: str, folder: Path, process: subprocess.Popen[str]) -> None:
+    """Return when a file that matches *pattern* is in *folder*."""
+    while process.poll() is None and not list(folder.glob(pattern)):
+        time.sleep(0.02)
+    assert process.poll() is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_collecting_goes_on_to_the_hunt_or_leaves_something(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "mailvigil", "demo"],
+        env={**os.environ, "TMPDIR": str(scratch)},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        wait_for("mailvigil-demo*/ledger.sqlite-wal", scratch, process)
+        os.killpg(process.pid, number)
+        out, err = process.communicate()
+
+    assert (process.returncode, out, err) == (EXIT_INTERRUPTED, "", "")
+    assert list(scratch.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["scratch"]
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)

@@ -59,7 +59,8 @@ def test_a_rule_is_not_listed_with_version_and_severity() -> None:
     ran = run("rules", "list")
 
     assert (ran.code, ran.err) == (EXIT_OK, "")
-    lines = ran.out.splitlines()
+    head, *lines = ran.out.splitlines()
+    assert head.split() == ["name", "form", "version", "severity", "title"]
     assert [line.split(maxsplit=3)[:3] for line in lines[len(NAMES) :]] == [
         [name, "hunting", "1.0.0"] for name in HUNTING
     ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from urllib.parse import parse_qs, urlsplit
 
 import requests
@@ -20,12 +20,16 @@ TOKEN = "token-that-nobody-may-see"  # noqa: S105 - made up
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the server says: status, body, headers; *cut* leaves out the body's end."""
+    """What the server says: status, body, headers; *cut* leaves out the body's end.
+
+    With ``stalls_at`` it says nothing more after so many bytes, until the server is closed.
+    """
 
     status: int = 200
     body: bytes = b"[]"
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: int = 0
+    stalls_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class Loopback:
     address: str = ""
     answers: list[Answer] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
+    closed: Event = field(default_factory=Event)
 
     def feed(self) -> Feed:
         """Return a feed that asks this server, with a session of its own."""
@@ -73,6 +78,7 @@ def loopback() -> Iterator[Loopback]:
     try:
         yield state
     finally:
+        state.closed.set()
         server.shutdown()
         thread.join()
         server.server_close()
@@ -94,6 +100,10 @@ def _handler(state: Loopback) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(given.body)))
             self.send_header("Connection", "close")
             self.end_headers()
+            if given.stalls_at is not None:
+                self.wfile.write(given.body[: given.stalls_at])
+                state.closed.wait()
+                return
             self.wfile.write(given.body[: len(given.body) - given.cut])
             self.close_connection = True
 

@@ -9,8 +9,8 @@ from datetime import datetime
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.chunk import Parked
 from audit_feed.errors import LeaseHeldError, LedgerConflictError
-from audit_feed.ledger import BlobRow, State, listed
-from audit_feed.windows import Window
+from audit_feed.ledger import BlobRow, State, is_final, listed
+from audit_feed.windows import Window, hour_of
 
 Key = tuple[Stream, str]
 
@@ -104,6 +104,21 @@ class MemoryLedger:
 
     def streams(self) -> Sequence[Stream]:
         return sorted(self.disk.begun, key=lambda s: (s.tenant, s.content_type))
+
+    def prune(self, stream: Stream, before: datetime) -> int:
+        end = hour_of(before)
+        rows = [r for r in self.disk.blobs.values() if r.blob.stream == stream]
+        old = [row for row in rows if row.blob.created < end]
+        kept = {hour_of(row.blob.created) for row in old if not is_final(row, end)}
+        gone = [row.blob for row in old if hour_of(row.blob.created) not in kept]
+        for blob in gone:
+            del self.disk.blobs[stream, blob.id]
+        hours = self.disk.hours.get(stream, {})
+        for hour in [hour for hour in hours if hour < end and hour not in kept]:
+            del hours[hour]
+        if stream in self.disk.begun:
+            self.disk.begun[stream] = max(self.disk.begun[stream], min({end} | kept))
+        return len(gone)
 
     def _listed(self, stream: Stream) -> list[BlobRow]:
         rows = self.disk.blobs.values()

@@ -18,7 +18,7 @@ from threading import Event
 import orjson
 
 from audit_feed.blobs import ContentBlob, Page, Stream
-from audit_feed.chunk import Body, Parked
+from audit_feed.chunk import PARKED, Body, Parked
 from audit_feed.collector import Bring, Collector, Gate, Hands, Source
 from audit_feed.deliver import Way
 from audit_feed.errors import (
@@ -41,11 +41,17 @@ AGAIN = "PYTHONPATH=tests .venv/bin/python -P -m connector.simulation"
 
 CALM_PAUSE = timedelta(hours=11)
 HANDS = 4
+BODY_LIMIT, SMALL, LARGE = 20_000, 3_000, 25_000
+"""Bytes of the largest body, of a record's content, and of one that does not fit into a body."""
+
 START = datetime(2026, 3, 2, 10, 41, 7, 600_000, tzinfo=UTC)
 TENANT = "11111111-2222-4333-8444-555555555555"
 TYPES = ("Audit.Exchange", "Audit.General", "Audit.SharePoint")
 EVER = Window(START - timedelta(days=60), START + timedelta(days=90))
 _TICKS = [timedelta(milliseconds=n) for n in (1, 7, 90, 400)]
+KEPT = timedelta(days=365)
+"""Longer than any history, so that whatever is gone was forgotten."""
+
 LATEST = timedelta(days=4)
 """How late a blob can appear: an hour is listed for the last time when it is 5 days old."""
 
@@ -76,12 +82,13 @@ class Weather:
     crash: float = 0
     conflict: float = 0
     flaw: float = 0
+    late_page: float = 0
 
     @classmethod
     def drawn(cls, dice: random.Random) -> Weather:
         """Return a weather in which each fault is absent, rare or frequent."""
         names = ("throttle", "fault", "truncate", "reject", "lost_ack", "refuse", "crash",
-                 "conflict", "flaw")  # fmt: skip
+                 "conflict", "flaw", "late_page")  # fmt: skip
         return cls(**{name: dice.choice((0, 0, 0.02, 0.1, 0.25)) for name in names})
 
 
@@ -151,6 +158,7 @@ class FakeFeed:
     world: World
     gate: Gate
     pages: dict[str, tuple[list[ContentBlob], str]] = field(default_factory=dict)
+    stuck: set[str] = field(default_factory=set)
 
     def page(self, stream: Stream, window: Window, address: str = "") -> Page:
         world = self.world
@@ -160,6 +168,8 @@ class FakeFeed:
         self._fault("list")
         if world.happens(world.weather.fault / 4):
             raise WindowError("list: the page is refused")
+        if address in self.stuck:
+            raise RetryError("list", "no answer: ReadTimeoutError")
         if not address:
             address = self._listed(stream, window)
         blobs, following = self.pages[address]
@@ -191,6 +201,8 @@ class FakeFeed:
         names = [f"{len(self.pages)}:{n}" for n in range(len(cuts))]
         for cut, name, following in zip(cuts, names, [*names[1:], ""], strict=True):
             self.pages[name] = (cut, following)
+        if world.happens(world.weather.late_page):
+            self.stuck |= set(names[world.dice.randrange(1, 4) :])
         return names[0]
 
     def fetch(self, blob: ContentBlob) -> Iterator[bytes]:
@@ -203,7 +215,7 @@ class FakeFeed:
         if world.happens(world.weather.reject):
             raise BlobRejectedError(f"blob {blob.id}: does not exist")
         published = world.published[(blob.stream, blob.id)]
-        body = orjson.dumps([{"Id": r, "Pad": "x" * 3_000} for r in published.records])
+        body = orjson.dumps([{"Id": r, "Pad": pad_of(r)} for r in published.records])
         end = len(body)
         if world.happens(world.weather.truncate):
             end = world.dice.randrange(len(body))
@@ -239,10 +251,24 @@ class FakeSink:
             raise RetryError("ingestion", "HTTP 503")
         if world.happens(world.weather.fault / 4):
             raise BodyRefusedError(RetryError("ingestion", "HTTP 400"))
-        world.sunk |= {row["RecordId"] for row in orjson.loads(body.data)}
+        demand(len(body.data) <= BODY_LIMIT, f"a body of {len(body.data)} bytes")
+        for row in orjson.loads(body.data):
+            self._check_row(row)
+            world.sunk.add(row["RecordId"])
         world.step("kept")
         if world.happens(world.weather.lost_ack):
             raise RetryError("ingestion", "no answer")
+
+    def _check_row(self, row: Mapping[str, Mapping[str, object]]) -> None:
+        """Demand a whole record, or a head whose remainder is on the disk already."""
+        name, kept = str(row["RecordId"]), row["Record"]
+        if kept.get("Pad") == pad_of(name):
+            return
+        mark = kept.get(PARKED)
+        demand(isinstance(mark, dict), f"{name} is cut and does not say so")
+        parked = [p for p in self.world.disk.parked.values() if p.record_id == name]
+        whole = [p.digest for p in parked if orjson.loads(p.data) == remainder_of(name)]
+        demand(isinstance(mark, dict) and mark["sha256"] in whole, f"{name} is cut, but not parked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +306,8 @@ class CheckedLedger(MemoryLedger):
         if row.state is State.DELIVERED:
             missing = set(world.published[key].records) - world.sunk
             demand(not missing, f"{row.blob.id} is called delivered, but {missing} is not there")
+            large = sum(map(is_large, world.published[key].records))
+            demand(row.parked == large, f"{row.blob.id} has {large} to park, and {row.parked} are")
         if row.state is State.EXPIRED:
             demand(world.now >= row.blob.expires, f"{row.blob.id} is called lost too early")
         before = self.disk.blobs[key]
@@ -293,7 +321,10 @@ class CheckedLedger(MemoryLedger):
         return stored
 
     def park(self, blob: ContentBlob, parked: Parked) -> None:
-        raise Broken(f"{blob.id}: nothing here is too large, but {len(parked.data)} were parked")
+        demand(is_large(parked.record_id), f"{parked.record_id} fits, but is parked")
+        self.world.step(f"park {parked.record_id} of {blob.id}")
+        MemoryLedger.park(self, blob, parked)
+        self.world.step("parked")
 
 
 def check(world: World) -> None:
@@ -319,6 +350,21 @@ def check_statements(world: World) -> None:
                 f"{hour} is called complete without {key[1]}",
             )
             demand(set(published.records) <= world.sunk, f"{key[1]} is not all there")
+
+
+def is_large(name: str) -> bool:
+    """Tell whether the record of that name does not fit into a body."""
+    return name.startswith("large")
+
+
+def pad_of(name: str) -> str:
+    """Return the content of the record of that name."""
+    return name[-1] * (LARGE if is_large(name) else SMALL)
+
+
+def remainder_of(name: str) -> Mapping[str, object]:
+    """Return what has to be parked of a large record."""
+    return {"Record": {"Pad": pad_of(name)}}
 
 
 def shape(record: Record) -> Row:
@@ -366,12 +412,14 @@ def collector(world: World, streams: Sequence[Stream], since: timedelta) -> Coll
         store=store,
         clock=world.clock,
         stopped=lambda: False,
+        body_limit=BODY_LIMIT,
     )
     return Collector(
         sources=(Source(tuple(streams), feed, way, gate),),
         store=store,
         owner="simulation",
         since=since,
+        keep=KEPT,
         hands=shuffled_hands(world),
         clock=world.clock,
         stop=Event(),
@@ -380,7 +428,7 @@ def collector(world: World, streams: Sequence[Stream], since: timedelta) -> Coll
 
 def publish(dice: random.Random, streams: Sequence[Stream]) -> dict[tuple[Stream, str], Published]:
     """Return blobs from before the start to days after it, late ones and repeated records too."""
-    found, records = {}, [f"r{n}" for n in range(60)]
+    found, records = {}, [f"r{n}" for n in range(60)] + [f"large{n}" for n in range(4)]
     for number in range(dice.randrange(1, 25)):
         stream = dice.choice(streams)
         earliest = dice.choice((-8, -1, -1, 0))

@@ -29,6 +29,7 @@ from audit_feed.errors import (
     RetryError,
     StoppedError,
     ThrottledError,
+    WindowError,
 )
 from audit_feed.ledger import BlobRow, State, listed
 from audit_feed.windows import HOUR, Window, hour_of
@@ -220,7 +221,6 @@ def page(*blobs: str, following: str = "", flaw: str = "") -> Page:
 @pytest.mark.parametrize(
     "last",
     [
-        RetryError("list", "HTTP 500"),
         ThrottledError("list", timedelta(seconds=1)),
         BlobRejectedError("list: an address elsewhere"),
         BlobExpiredError("list: expired (AF20051)"),
@@ -228,13 +228,13 @@ def page(*blobs: str, following: str = "", flaw: str = "") -> Page:
         page("c", flaw="1 elements are no blobs"),
         page("c", following="two"),
     ],
-    ids=["fault", "throttle", "elsewhere", "expired", "refused", "flaw", "circle"],
+    ids=["throttle", "elsewhere", "expired", "refused", "flaw", "circle"],
 )
 def test_a_listing_that_does_not_get_to_its_end_keeps_its_blobs_and_claims_nothing(
     last: Page | AuditFeedError,
 ) -> None:
     there = world(*(published(name, RECENT) for name in "abc"))
-    again = 3 if isinstance(last, RetryError | ThrottledError) else 1
+    again = 3 if isinstance(last, ThrottledError) else 1
     at_work, _ = listing(
         there, page("a", following="one"), page("b", following="two"), *[last] * again
     )
@@ -245,6 +245,25 @@ def test_a_listing_that_does_not_get_to_its_end_keeps_its_blobs_and_claims_nothi
     assert names(there, State.DELIVERED)[:2] == ["a", "b"]
     assert report.unlisted == 1
     assert report.problems
+    assert not there.disk.hours[STREAM]
+
+
+@pytest.mark.parametrize(
+    "fault", [RetryError("list", "HTTP 500"), WindowError("list: the page is refused")], ids=repr
+)
+def test_a_feed_that_breaks_in_the_middle_of_a_listing_claims_nothing(
+    fault: AuditFeedError,
+) -> None:
+    there = world(published("a", RECENT))
+    at_work, played = listing(there, page("a", following="one"), *[fault] * 100)
+
+    report = replace(at_work, since=timedelta(minutes=30)).run_pass()
+
+    whole, *_, newer, older = dict.fromkeys(window for window, _ in played.asked)
+    assert (older.start, newer.end) == (whole.start, whole.end)
+    assert older.end == newer.start
+    assert names(there, State.DELIVERED) == ["a"]
+    assert report.unlisted == 2
     assert not there.disk.hours[STREAM]
 
 
@@ -260,6 +279,27 @@ def test_a_page_that_fails_is_asked_for_again_and_not_the_whole_list() -> None:
     assert [address for _, address in played.asked] == ["", "one", "one", "one"]
     assert report.unlisted == 0
     assert list(there.disk.hours[STREAM]) == [hour_of(START)]
+
+
+def test_a_fault_of_ours_in_a_listing_ends_the_pass_or_shows_what_was_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = world(published("a", RECENT), published("o", RECENT, stream=OTHER))
+    real = simulation.FakeFeed.page
+
+    def broken(self: simulation.FakeFeed, stream: Stream, *rest: object) -> object:
+        if stream == STREAM:
+            raise KeyError("private")
+        return real(self, stream, *rest)  # type: ignore[arg-type]  # passed on
+
+    monkeypatch.setattr(simulation.FakeFeed, "page", broken)
+
+    report = started(there, [STREAM, OTHER]).run_pass()
+
+    assert names(there, State.DELIVERED) == ["o"]
+    [problem] = report.problems
+    assert problem.startswith("list Audit.Exchange: unexpected KeyError at test_collector.py:")
+    assert not there.disk.hours.get(STREAM)
 
 
 def test_a_window_that_fails_does_not_keep_the_older_ones_from_being_listed() -> None:
@@ -490,3 +530,17 @@ def test_a_tenant_that_hangs_holds_back_another() -> None:
     with_another_tenant(started(there), Empty(hang), side_by_side(2)).run_pass()
 
     assert seen[0] == ["a"]
+
+
+def test_a_ledger_grows_for_ever_or_forgets_what_is_pending() -> None:
+    there = world(*(published(f"b{n}", START - n * HOUR) for n in (1, 2)))
+    month = timedelta(days=30)
+    replace(started(there), keep=month).run_pass()
+    there.now = START + month - 2 * HOUR
+    replace(started(there), keep=month).run_pass()
+    assert names(there, State.DELIVERED) == ["b1", "b2"]
+
+    there.now = START + month
+    replace(started(there), keep=month).run_pass()
+
+    assert list(there.disk.blobs) == []

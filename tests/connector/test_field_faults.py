@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +10,9 @@ from pathlib import Path
 import orjson
 import pytest
 import requests
+from urllib3 import Timeout
 
+from audit_feed import health
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.chunk import Body, Parked, bodies
 from audit_feed.collector import Collector
@@ -138,7 +140,7 @@ def test_a_truncated_listing_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     collect(there)
     monkeypatch.undo()
 
-    assert not there.disk.hours
+    assert not any(there.disk.hours.values())
     collect(there, days=2)
     assert names(there, State.DELIVERED) == ["a"]
 
@@ -475,6 +477,16 @@ def test_records_of_every_type_are_kept_known_or_not() -> None:
     assert row["Record"]["NewField"] == {"deep": [1, None, "x"]}
 
 
+def test_a_content_type_that_brings_nothing_hides_behind_one_that_does() -> None:
+    there = collect(world(published("a", RECENT)), [STREAM, OTHER])
+    found = [*stated(there, RECENT), *stated(there, RECENT, OTHER)]
+
+    told = health.rows(found, {}, there.now, "collector")
+
+    beats = {row["ContentType"]: row["Delivered"] for row in told if row["Hour"] is None}
+    assert beats == {STREAM.content_type: 1, OTHER.content_type: 0}
+
+
 # Limits of time and memory
 
 
@@ -521,11 +533,20 @@ def test_one_bad_blob_does_not_send_its_windows_good_ones_again(
 
 
 def test_a_large_blob_is_neither_passed_over_nor_held_in_memory() -> None:
-    large = (body(*(record(f"r{n}", Pad="x" * 2_000) for n in range(3_000))),)
+    large, given = body(*(record(f"r{n}", Pad="x" * 2_000) for n in range(3_000))), list[int]()
 
-    found = sum(1 for _ in records("blob", large, Sizes(whole=1_000_000, piece=100_000)))
+    def chunks() -> Iterator[bytes]:
+        for start in range(0, len(large), 10_000):
+            given.append(start)
+            yield large[start : start + 10_000]
+
+    found, ahead = 0, 0
+    for _ in records("blob", chunks(), Sizes(whole=1_000_000, piece=100_000)):
+        found += 1
+        ahead = max(ahead, given[-1] - found * 2_000)
 
     assert found == 3_000
+    assert ahead < len(large) / 3
 
 
 def test_deep_paging_that_times_out_loses_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -544,6 +565,106 @@ def test_deep_paging_that_times_out_loses_no_page(monkeypatch: pytest.MonkeyPatc
     collect(there)
 
     assert len(names(there, State.DELIVERED)) == 30
+
+
+def one_blob_a_page(there: World, monkeypatch: pytest.MonkeyPatch, *, last: int) -> list[Window]:
+    """Let no page come after the *last* (from 0); return the windows of which a first one did."""
+    real, windows = FakeFeed.page, list[Window]()
+
+    def page(self: FakeFeed, stream: Stream, window: Window, address: str = "") -> object:
+        if address and int(address.rpartition(":")[2]) > last:
+            raise RetryError("list", "no answer: ReadTimeoutError")
+        found = real(self, stream, window, address)
+        if not address:
+            windows.append(window)
+        return found
+
+    monkeypatch.setattr(FakeFeed, "page", page)
+    monkeypatch.setattr(there.dice, "choice", lambda options: options[0])
+    monkeypatch.setattr(there.dice, "shuffle", lambda _: None)
+    return windows
+
+
+def test_late_pages_that_never_come_keep_nothing_from_being_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begin = START - 20 * HOUR
+    spread = [published(f"b{n:02}", begin + n * timedelta(minutes=29)) for n in range(40)]
+    together = [published(f"c{n}", begin + timedelta(seconds=90 + n)) for n in range(8)]
+    there = world(*spread, *together)
+    one_blob_a_page(there, monkeypatch, last=2)
+
+    report = started(there).run_pass()
+
+    assert len(names(there, State.DELIVERED)) == 48
+    assert (report.unlisted, report.problems) == (0, [])
+    assert all(hour.complete for hour in stated(there, begin)[:-1])
+
+
+def test_an_hour_whose_late_page_never_comes_is_not_called_complete(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    second = hour_of(RECENT) + timedelta(minutes=3)
+    crowd = [published(f"c{n}", second + timedelta(milliseconds=n)) for n in range(5)]
+    rest = [published(f"b{n:02}", START - n * HOUR) for n in range(1, 12)]
+    there = world(*crowd, *rest)
+    windows = one_blob_a_page(there, monkeypatch, last=2)
+
+    report = started(there).run_pass()
+
+    delivered = names(there, State.DELIVERED)
+    assert set(delivered) >= {p.blob.id for p in rest}
+    assert 0 < len([name for name in delivered if name.startswith("c")]) < len(crowd)
+    assert report.unlisted == 1
+    assert Window(second, second + timedelta(seconds=1)) in windows
+    claimed = {hour.hour: hour.complete for hour in stated(there, START - 12 * HOUR)[:-1]}
+    assert [hour for hour, complete in claimed.items() if not complete] == [hour_of(second)]
+
+    monkeypatch.undo()
+    collect(there)
+    assert {p.blob.id for p in crowd} <= set(names(there, State.DELIVERED))
+    assert all(hour.complete for hour in stated(there, START - 12 * HOUR)[:-1])
+
+
+def test_a_late_page_that_takes_long_to_fail_is_not_waited_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = world(*(published(f"b{n:02}", START - n * HOUR) for n in range(1, 20)))
+    real, asked = FakeFeed.page, list[str]()
+
+    def page(self: FakeFeed, stream: Stream, window: Window, address: str = "") -> object:
+        asked.append(address)
+        if address and int(address.rpartition(":")[2]) > 5:
+            there.now += timedelta(minutes=1)
+            raise RetryError("list", "no answer: ReadTimeoutError")
+        return real(self, stream, window, address)
+
+    monkeypatch.setattr(FakeFeed, "page", page)
+    monkeypatch.setattr(there.dice, "choice", lambda options: options[0])
+
+    collect(there)
+
+    late = [address for address in asked if address]
+    assert len(names(there, State.DELIVERED)) == 19
+    assert len(late) == len(set(late))
+
+
+@pytest.mark.parametrize("read", ["listing", "content"])
+@pytest.mark.parametrize("given", [0, 5])
+def test_an_answer_that_never_ends_is_not_waited_for_without_end(
+    read: str, given: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("audit_feed.feed._TIMEOUT", Timeout(0.2))
+    with loopback() as server:
+        server.answers = [Answer(200, b"[" + b" " * 99, stalls_at=given)]
+        feed, blob = server.feed(), server.blob()
+        reads: dict[str, Callable[[], object]] = {
+            "listing": lambda: feed.page(STREAM, ASKED),
+            "content": lambda: list(feed.fetch(blob)),
+        }
+
+        with pytest.raises(RetryError, match=r"(no answer|broken off): ReadTimeoutError"):
+            reads[read]()
 
 
 # What reaches the workspace
@@ -617,6 +738,24 @@ def test_one_record_over_the_limit_does_not_stop_the_rest() -> None:
     sent = [row["RecordId"] for p in parts if isinstance(p, Body) for row in orjson.loads(p.data)]
     assert sent == ["0", "1", "2"]
     assert all(len(p.data) <= 1_000_000 for p in parts if isinstance(p, Body))
+
+
+def test_a_role_that_takes_half_an_hour_to_work_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there, real = world(published("a", RECENT)), simulation.FakeSink.send
+
+    def send(self: simulation.FakeSink, body: Body) -> None:
+        if there.now < START + timedelta(minutes=30):
+            raise RetryError("ingestion", "HTTP 403 (Monitoring Metrics Publisher missing?)")
+        real(self, body)
+
+    monkeypatch.setattr(simulation.FakeSink, "send", send)
+
+    for _ in range(70):
+        collect(there, minutes=1)
+
+    assert names(there, State.DELIVERED) == ["a"]
 
 
 def test_an_hour_with_a_lost_blob_is_never_called_complete(

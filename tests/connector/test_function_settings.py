@@ -32,7 +32,7 @@ def test_the_least_that_must_be_said_is_not_enough() -> None:
         queues="https://contosomail.queue.core.windows.net",
         tables="https://contosomail.table.core.windows.net",
     )
-    assert (settings.auth_id, settings.telemetry) == ("", "")
+    assert (settings.auth_id, settings.telemetry, settings.start) == ("", "", False)
 
 
 def test_the_storage_of_another_cloud_is_looked_for_in_this_one() -> None:
@@ -104,3 +104,10 @@ def test_half_of_a_cloud_is_taken() -> None:
 def test_an_empty_schedule_stops_the_timer() -> None:
     assert schedule({DISCOVER: " "}, DISCOVER, "0 * * * * *") == "0 * * * * *"
     assert schedule({DISCOVER: "0 0 * * * *"}, DISCOVER, "x") == "0 0 * * * *"
+
+
+def test_subscriptions_are_started_unasked_or_a_slip_of_the_pen_is_taken_for_no() -> None:
+    asked = {"AUDIT_FEED_START_SUBSCRIPTIONS": "True"}
+
+    assert FunctionSettings.load({**GIVEN, **asked}).start
+    assert "neither true nor false" in problems(AUDIT_FEED_START_SUBSCRIPTIONS="yes")

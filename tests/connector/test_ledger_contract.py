@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Protocol, cast
 from uuid import uuid4
 
@@ -16,13 +18,14 @@ from azure.data.tables import TableServiceClient
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.chunk import Parked
 from audit_feed.errors import LeaseHeldError, LedgerConflictError
-from audit_feed.ledger import BlobRow, LedgerStore, State, delivered, failed, rejected
+from audit_feed.ledger import BlobRow, LedgerStore, State, delivered, expired, failed, rejected
 from audit_feed.ledger_sqlite import SqliteLedger
 from audit_feed.ledger_table import TableLedger
 from audit_feed.windows import HOUR, Window, hour_of
 from connector.azurite import Azurite
 from connector.made import OTHER_STREAM, SOON, START, STREAM, TENANT, blob
 from connector.memory_ledger import Disk, MemoryLedger
+from connector.memory_tables import MemoryTables
 
 HOURS = [hour_of(START) - HOUR * n for n in range(3)]
 EVER = Window(START - timedelta(days=30), START + timedelta(days=30))
@@ -40,7 +43,7 @@ class Store(LedgerStore, Protocol):
 Opens = Callable[[], Store]
 
 
-@pytest.fixture(params=["sqlite", "memory", "table"])
+@pytest.fixture(params=["sqlite", "memory", "table", "table in memory"])
 def opens(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opens]:
     """Return what opens the same ledger again and again."""
     make: Callable[[], object]
@@ -49,6 +52,8 @@ def opens(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opens]:
             make = partial(SqliteLedger, tmp_path / "ledger.sqlite")
         case "memory":
             make = partial(MemoryLedger, Disk())
+        case "table in memory":
+            make = partial(TableLedger, cast("TableServiceClient", MemoryTables(Counter())))
         case _:
             there: Azurite = request.getfixturevalue("storage")
             service = TableServiceClient.from_connection_string(there.connection_string)
@@ -221,6 +226,18 @@ def test_remainders_without_an_id_do_not_replace_each_other(opens: Opens) -> Non
     assert sorted(p.data for p in opens().parked(STREAM)) == [b'{"a":1}', b'{"a":1}', b'{"b":2}']
 
 
+@pytest.mark.parametrize("size", [0, 1, 70_000, 3_000_001])
+def test_a_remainder_of_any_size_comes_back_whole_and_from_its_own_stream(
+    opens: Opens, size: int
+) -> None:
+    parked = Parked("sha256:ü/\\#?%", Random(size).randbytes(size))  # noqa: S311 - no secret
+    opens().park(blob("a"), parked)
+    opens().park(blob("a", stream=OTHER_STREAM), Parked("other", b"{}"))
+
+    assert list(opens().parked(STREAM)) == [parked]
+    assert [p.record_id for p in opens().parked(OTHER_STREAM)] == ["other"]
+
+
 def test_all_is_there_after_reopening(opens: Opens) -> None:
     store = opens()
     store.begin(STREAM, HOURS[2])
@@ -257,6 +274,60 @@ def test_a_lease_given_back_is_free_and_can_be_taken_again(opens: Opens) -> None
     second.release("second")
 
     first.hold("first", START, LATER)
+
+
+def pruned(store: Store, before: datetime = START) -> tuple[int, set[str]]:
+    """Prune and return how many blobs went, and which ones are left."""
+    gone = store.prune(STREAM, before)
+    return gone, {row.blob.id for row in store.rows(STREAM, EVER)}
+
+
+def test_what_is_old_and_done_stays_or_what_is_not_goes(store: Store) -> None:
+    old, later = START - 2 * HOUR, START - 8 * timedelta(days=1)
+    store.begin(STREAM, later - HOUR)
+    hours = [hour_of(old), hour_of(later), hour_of(START)]
+    store.note(STREAM, [], hours, START)
+    rows = {r.blob.id: r for r in noted(store, blob("done", later), blob("late", old),
+            blob("pending", old), blob("gone", later), blob("new"))}  # fmt: skip
+    for name in ("done", "late", "new"):
+        store.put(delivered(rows[name], START, records=1, sent=1, parked=0))
+    store.put(expired(rows["gone"], START))
+
+    assert pruned(store) == (2, {"late", "pending", "new"})
+    assert store.first_hour(STREAM) == hour_of(old)
+    assert set(store.listings(STREAM, EVER.start)) == {hour_of(old), hour_of(START)}
+    assert pruned(store) == (0, {"late", "pending", "new"})
+
+
+def test_what_was_dropped_is_still_stated(store: Store) -> None:
+    store.begin(STREAM, START - 30 * HOUR)
+    store.note(STREAM, [], [hour_of(START) - n * HOUR for n in range(30)], START)
+
+    assert pruned(store) == (0, set())
+
+    assert store.first_hour(STREAM) == hour_of(START)
+    assert list(store.listings(STREAM, EVER.start)) == [hour_of(START)]
+    assert store.begin(STREAM, START) == hour_of(START)
+
+
+def test_a_rejected_blob_goes_before_it_expires(store: Store) -> None:
+    [row] = noted(store, blob("a", START - 2 * HOUR))
+    store.note(STREAM, [], [hour_of(START) - 2 * HOUR], START)
+    store.put(rejected(row, START, "unknown"))
+
+    assert pruned(store) == (0, {"a"})
+    assert pruned(store, row.blob.expires + HOUR) == (1, set())
+
+
+def test_pruning_of_one_stream_drops_another_ones_or_a_remainder(store: Store) -> None:
+    store.note(OTHER_STREAM, [blob("a", stream=OTHER_STREAM)], HOURS, START)
+    store.park(blob("a"), Parked("", b"{}"))
+
+    assert pruned(store, LATER + timedelta(days=30)) == (0, set())
+
+    assert len(list(store.rows(OTHER_STREAM, EVER))) == 1
+    assert len(store.listings(OTHER_STREAM, EVER.start)) == len(HOURS)
+    assert len(store.parked(STREAM)) == 1
 
 
 def test_streams_of_two_tenants_do_not_mix(store: Store) -> None:

@@ -192,3 +192,13 @@ def test_a_collector_killed_at_any_moment_leaves_whole_pages_and_nothing_forgott
         assert hours >= set(range(1, told + 1))
         assert {int(n) for n in numbers} >= set(range(told + 1))
         assert {numbers.count(n) for n in numbers} == {20}
+
+
+def test_others_on_the_machine_can_read_what_was_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with closing(SqliteLedger(path)) as store:
+        store.note(STREAM, [blob("one")], [], START)
+        kept = [path, *tmp_path.glob("ledger.sqlite-*")]
+
+        assert len(kept) > 1
+        assert {file.stat().st_mode & 0o077 for file in kept} == {0}

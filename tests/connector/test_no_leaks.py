@@ -31,6 +31,7 @@ from audit_feed.errors import (
     StoppedError,
 )
 from audit_feed.feed import Feed
+from audit_feed.guarded_logs import LOUD, guard, shown
 from audit_feed.ingest import DEADLINE, LogAnalytics
 from audit_feed.lean import Saving
 from audit_feed.ledger_sqlite import SqliteLedger
@@ -50,11 +51,13 @@ class Kept:
 
 @pytest.fixture
 def quiet_libraries() -> Iterator[None]:
-    """Give the libraries' loggers back the levels that they had."""
-    before = {name: logging.getLogger(name).level for name in app.LOUD}
-    for name in app.LOUD:
+    """Give the libraries' loggers back the levels that they had, and the log its records."""
+    before = {name: logging.getLogger(name).level for name in LOUD}
+    factory = logging.getLogRecordFactory()
+    for name in LOUD:
         logging.getLogger(name).setLevel(logging.NOTSET)
     yield
+    logging.setLogRecordFactory(factory)
     for name, level in before.items():
         logging.getLogger(name).setLevel(level)
 
@@ -228,7 +231,7 @@ def test_a_stop_ends_the_waiting_at_once() -> None:
     ("message", "kind", "said"),
     [
         ("AADSTS700016: Application with identifier adele@contoso.example", AccessError,
-         "sign-in: refused: AADSTS700016 (check client, secret and consent)"),
+         "sign-in: refused: AADSTS700016 (the tenant does not know the client: check client_id"),
         ("AADSTS90033: A transient error has occurred", RetryError, "no token: AADSTS90033"),
         ("Authentication failed: HTTPSConnectionPool(private-subject)", RetryError, "no answer"),
         ("", RetryError, "no answer"),
@@ -263,3 +266,45 @@ def test_a_logger_that_somebody_set_keeps_its_level(tmp_path: Path) -> None:
 
     assert logging.getLogger("urllib3").level == logging.INFO
     assert not logging.getLogger("azure.identity").isEnabledFor(logging.ERROR)
+
+
+@pytest.mark.parametrize(
+    ("line", "left"),
+    [
+        (
+            'https://127.0.0.1:8443 "GET /api/v1/feed?startTime=x&nextPage=private HTTP/1.1" 200 2',
+            'https://127.0.0.1:8443 "GET /api/v1/feed?… HTTP/1.1" 200 2',
+        ),
+        ("'Authorization': 'Bearer private.private'", "'Authorization': …"),
+        ("sent Bearer private.private on", "sent Bearer … on"),
+        ('{"client_secret": "private words", "scope": "x"}', '{"client_secret": …, "scope": "x"}'),
+        ("client_assertion=private&scope=x", "client_assertion=…&scope=x"),
+        ("refresh_token: private", "refresh_token: …"),
+        ("got eyJhbGciOi.private.private-_", "got …"),
+        ("Retry: 3 of 5, no token in sight", "Retry: 3 of 5, no token in sight"),
+    ],
+)
+def test_a_library_line_shows_more_or_less_than_it_may(line: str, left: str) -> None:
+    assert shown(line) == left
+
+
+@pytest.mark.usefixtures("quiet_libraries")
+def test_a_library_shows_what_is_private_in_arguments_or_a_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    guard()
+    guard()
+    logger = logging.getLogger("azure.made.after.the.guard")
+    logger.setLevel(logging.DEBUG)
+    ours = logging.getLogger("audit_feed.made")
+
+    try:
+        int("private-subject")
+    except ValueError:
+        logger.exception("GET %s", "/feed?private-subject", stack_info=True)
+    logger.debug("%d of what", "private-subject")
+    ours.warning("%s is ours", "this")
+
+    assert "private-subject" not in caplog.text
+    assert caplog.messages == ["GET /feed?… (ValueError)", "%d of what", "this is ours"]

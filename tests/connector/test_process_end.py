@@ -160,3 +160,23 @@ def test_a_signal_that_another_thread_takes_does_not_end_the_process(tmp_path: P
 
         assert process.returncode == EXIT_OK, err
         all_is_there_after_another_run(lab, path, records)
+
+
+@pytest.mark.slow
+def test_a_health_check_disturbs_the_collector_or_does_not_see_it(tmp_path: Path) -> None:
+    with Lab() as lab:
+        records = publish(lab)
+        path = config(lab, tmp_path)
+        with collecting(path, "--follow", "--poll", "1s") as process:
+            for _ in range(LOOKS):
+                asked = run("ledger", "health", "--config", path)
+                if asked.code == EXIT_OK:
+                    break
+                time.sleep(PAUSE_SECONDS)
+            looked = [run("ledger", "health", "--config", path).code for _ in range(20)]
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=BOUND_SECONDS)
+
+        assert looked == [EXIT_OK] * 20
+        assert (process.returncode, err) == (EXIT_OK, "")
+        all_is_there_after_another_run(lab, path, records)

@@ -57,6 +57,7 @@ def test_what_is_not_said_has_a_default() -> None:
     settings = Settings.load(GOOD, FOLDER)
 
     assert settings.since == timedelta(hours=24)
+    assert settings.keep == timedelta(days=30)
     assert settings.cloud is CLOUDS["worldwide"]
     assert settings.ledger == FOLDER / "ledger.sqlite"
     assert settings.workers == 8
@@ -98,6 +99,8 @@ def test_what_is_not_said_has_a_default() -> None:
         ("since", "99999999999d", "since: '99999999999d' is no time"),
         ("since", "-1d", "since: '-1d' is no time"),
         ("since", 24, "since: '24' is no time"),
+        ("keep", "7d", "keep: '7d' is no time"),
+        ("keep", "3651d", "keep: '3651d' is no time"),
         ("workers", 0, "workers: no whole number from 1 to 64"),
         ("workers", True, "workers: no whole number"),
         ("workers", "4", "workers: no whole number"),

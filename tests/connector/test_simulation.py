@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,11 +14,13 @@ import pytest
 
 from audit_feed import collector, deliver, ledger
 from audit_feed.blobs import Stream
-from audit_feed.chunk import Body
+from audit_feed.chunk import Body, Parked, bodies
 from audit_feed.errors import AuditFeedError
 from audit_feed.ledger import BlobRow, State
 from audit_feed.pieces import records
-from audit_feed.windows import HOUR, Window, due_windows, hours_listed
+from audit_feed.shape import Record, Row
+from audit_feed.windows import HOUR, Window, due_windows, halves, hours_listed
+from connector import simulation
 from connector.memory_ledger import MemoryLedger
 from connector.simulation import AGAIN, Broken, simulate
 
@@ -180,6 +182,37 @@ def a_flaw_passed_over(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(collector.Collector, "_page", page)
 
 
+def a_half_that_failed_passed_over(patch: pytest.MonkeyPatch) -> None:
+    real = collector.Collector._list_window  # noqa: SLF001 - the step that goes wrong
+
+    def passed_over(
+        self: collector.Collector, listing: collector._Listing, window: Window
+    ) -> object:
+        ends = [real(self, listing, half) for half in halves(window)]
+        self.store.note(listing.stream, [], hours_listed(window, listing.made), listing.made)
+        return ends[0]
+
+    patch.setattr(collector.Collector, "_list_halves", passed_over)
+
+
+def a_remainder_not_kept(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(MemoryLedger, "park", lambda *_: None)
+
+
+def what_is_too_large_left_out(patch: pytest.MonkeyPatch) -> None:
+    def small(rows: Iterable[Row], **limits: int) -> Iterator[Body | Parked]:
+        return bodies((row for row in rows if len(str(row)) < limits["limit"]), **limits)
+
+    patch.setattr(deliver, "bodies", small)
+
+
+def what_is_too_large_cut(patch: pytest.MonkeyPatch) -> None:
+    def cut(record: Record) -> Row:
+        return {"RecordId": record["Id"], "Record": {"Pad": str(record["Pad"])[:9_000]}}
+
+    patch.setattr(simulation, "shape", cut)
+
+
 MISTAKES: Sequence[Patch] = (
     delivered_before_it_was_sent,
     delivered_though_its_request_failed,
@@ -194,6 +227,10 @@ MISTAKES: Sequence[Patch] = (
     the_first_page_taken_for_all,
     a_blob_that_fails_left_behind,
     a_flaw_passed_over,
+    a_half_that_failed_passed_over,
+    a_remainder_not_kept,
+    what_is_too_large_left_out,
+    what_is_too_large_cut,
 )
 
 

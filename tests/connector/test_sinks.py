@@ -5,21 +5,31 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from io import FileIO
+from itertools import accumulate
 from pathlib import Path
+from typing import Self
 
 import duckdb
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from audit_feed.app import TABLE
 from audit_feed.chunk import Body, bodies
 from audit_feed.errors import RetryError
 from audit_feed.shape import Record, Row
+from audit_feed.windows import HOUR
 from connector.made import START, Clock, record, shaped
+from mailvigil import sinks
 from mailvigil.cli import main
-from mailvigil.sinks import DuckdbSink, JsonlSink
+from mailvigil.errors import InputError
+from mailvigil.gzip_members import whole_bytes
+from mailvigil.sinks import DuckdbSink, JsonlSink, alone_in
 from mailvigil.workspace import open_workspace
 
 RECORDS: list[Record] = [
@@ -106,15 +116,9 @@ def test_hunt_reads_the_workspace_that_collect_wrote(tmp_path: Path) -> None:
 
 
 def lines(path: Path) -> list[dict[str, object]]:
-    """Return what can be read of a file, up to where it is cut off."""
-    found = []
-    try:
-        with gzip.open(path) as file:
-            for line in file:
-                found.append(json.loads(line))  # noqa: PERF401 - what came before a fault counts
-    except (EOFError, gzip.BadGzipFile):
-        pass
-    return found
+    """Return the rows of a file, which must be readable to its end."""
+    with gzip.open(path) as file:
+        return [json.loads(line) for line in file]
 
 
 def ids(folder: Path) -> list[str]:
@@ -130,9 +134,9 @@ def sent(sink: JsonlSink, *names: str) -> None:
 def test_every_row_is_a_line_as_shaped(tmp_path: Path) -> None:
     rows = [shaped()(item) for item in RECORDS]
 
-    JsonlSink(tmp_path / "new", TABLE, Clock()).send(whole(rows))
+    JsonlSink(tmp_path, TABLE, Clock()).send(whole(rows))
 
-    [path] = (tmp_path / "new").iterdir()
+    [path] = tmp_path.iterdir()
     assert path.name == "M365Activity_CL-20260110T09-001.jsonl.gz"
     assert lines(path) == orjson.loads(whole(rows).data)
 
@@ -149,34 +153,136 @@ def test_a_new_hour_takes_a_new_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 5, 20, 200])
-def test_rows_acknowledged_after_a_crash_are_readable_behind_a_cut_off_file(
-    tmp_path: Path, cut: int
-) -> None:
+def test_a_file_that_a_crash_cut_off_cannot_be_read_to_its_end(tmp_path: Path, cut: int) -> None:
     sent(JsonlSink(tmp_path, TABLE, Clock()), "a", "b", "lost")
     [path] = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:-cut])
 
     sent(JsonlSink(tmp_path, TABLE, Clock()), "lost", "c")
 
-    assert set(ids(tmp_path)) == {"a", "b", "lost", "c"}
+    assert ids(tmp_path) == ["a", "b", "lost", "c"]
 
 
-def test_nothing_is_written_behind_what_could_not_be_written_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("left", [b"", b"\x1f\x8b", b"\x1f\x8b" + bytes(50)])
+def test_a_file_without_a_whole_row_is_left_for_others_to_stumble_over(
+    tmp_path: Path, left: bytes
+) -> None:
+    path = tmp_path / f"{TABLE}-20260110T09-001.jsonl.gz"
+    path.write_bytes(left)
+
+    sent(JsonlSink(tmp_path, TABLE, Clock()), "a")
+
+    assert ids(tmp_path) == ["a"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("last", ["by name", "by time"])
+def test_the_file_that_was_written_last_is_taken_for_an_older_one(
+    tmp_path: Path, last: str
+) -> None:
+    first, second = Clock(), Clock(START + HOUR)
+    sent(JsonlSink(tmp_path, TABLE, first), "a", "lost")
+    sent(JsonlSink(tmp_path, TABLE, second), "b", "lost")
+    files = sorted(tmp_path.iterdir())
+    cut, other = (files[1], files[0]) if last == "by name" else files
+    cut.write_bytes(cut.read_bytes()[:-9])
+    os.utime(other, ns=(10**18, 10**18 + (2 if last == "by name" else 0)))
+    os.utime(cut, ns=(10**18, 10**18 + 1))
+
+    sent(JsonlSink(tmp_path, TABLE, second), "c")
+
+    assert sorted(ids(tmp_path)) == ["a", "b", "c", "lost"]
+
+
+def test_what_others_keep_in_the_folder_is_mended(tmp_path: Path) -> None:
+    kept = [tmp_path / name for name in ("notes.jsonl.gz", "M365FeedHealth_CL-1.jsonl.gz")]
+    for path in kept:
+        path.write_bytes(b"not ours")
+
+    sent(JsonlSink(tmp_path, TABLE, Clock()), "a")
+
+    assert [path.read_bytes() for path in kept] == [b"not ours"] * 2
+
+
+@pytest.mark.parametrize("before", [[], ["a"]])
+@pytest.mark.parametrize("written", [0, 9, 9_999])
+def test_a_full_disk_leaves_half_a_row_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: list[str], written: int
 ) -> None:
     sink = JsonlSink(tmp_path, TABLE, Clock())
-    sent(sink, "a")
-    monkeypatch.setattr("mailvigil.sinks.os.fsync", full_disk)
-    with pytest.raises(RetryError, match="JSON lines file: OSError"):
-        sent(sink, "b")
+    sent(sink, *before)
+    real = sinks._write  # noqa: SLF001 - where the disk is full
+
+    def full(path: Path, data: bytes, *, new: bool) -> None:
+        real(path, data[:written], new=new)
+        raise OSError(28, "No space left on device: /home/adele")
+
+    monkeypatch.setattr(sinks, "_write", full)
+    for _ in range(2):
+        with pytest.raises(RetryError, match="JSON lines file: OSError") as caught:
+            sent(sink, "b")
+        assert "adele" not in str(caught.value)
     monkeypatch.undo()
-    first = next(iter(tmp_path.iterdir()))
-    first.write_bytes(first.read_bytes()[:-9])
 
     sent(sink, "b", "c")
 
-    assert set(ids(tmp_path)) == {"a", "b", "c"}
+    assert set(ids(tmp_path)) == {*before, "b", "c"}
 
 
-def full_disk(_: int) -> None:
-    raise OSError(28, "No space left on device: /home/adele")
+def test_a_system_that_writes_a_part_at_a_time_loses_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.open
+
+    def slow(self: Path, *args: object, **options: object) -> object:
+        return Slow(real(self, *args, **options))  # type: ignore[call-overload]  # passed on
+
+    class Slow:
+        def __init__(self, file: FileIO) -> None:
+            self.file = file
+            self.fileno = file.fileno
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.file.close()
+
+        def write(self, data: memoryview) -> int:
+            return self.file.write(data[:7])
+
+    sink = JsonlSink(tmp_path, TABLE, Clock())
+    monkeypatch.setattr(Path, "open", slow)
+    sent(sink, "a", "b")
+    monkeypatch.undo()
+
+    assert ids(tmp_path) == ["a", "b"]
+
+
+def test_two_collectors_write_into_one_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    with alone_in(folder), pytest.raises(InputError, match="another collector"), alone_in(folder):
+        pass
+
+    with alone_in(folder):
+        assert folder.is_dir()
+
+
+def test_a_folder_that_cannot_be_written_to_gives_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+
+    with pytest.raises(InputError, match="cannot be written to"), alone_in(tmp_path / "file" / "x"):
+        pass
+
+
+@given(st.lists(st.binary(max_size=200_000), max_size=4), st.data())
+def test_less_or_more_than_the_whole_members_is_kept(
+    contents: list[bytes], data: st.DataObject
+) -> None:
+    members = [gzip.compress(content, 1) for content in contents]
+    ends = list(accumulate(map(len, members), initial=0))
+    cut = data.draw(st.integers(0, ends[-1]))
+
+    kept = whole_bytes(io.BytesIO(b"".join(members)[:cut]))
+
+    assert kept == max(end for end in ends if end <= cut)

@@ -18,6 +18,7 @@ from audit_feed.windows import (
     SECOND,
     Window,
     due_windows,
+    halves,
     hour_of,
     hours_listed,
     is_due,
@@ -168,6 +169,32 @@ def test_a_window_that_waited_never_slips_over_the_edge(
             assert kept.start >= window.start
             lost = kept.start - window.start
             assert lost <= max(waited + SECOND, timedelta())
+
+
+@given(TIMES, st.integers(1, 86_400))
+def test_halves_leave_out_or_repeat_a_second(start: datetime, seconds: int) -> None:
+    window = Window(whole_second(start), whole_second(start) + seconds * SECOND)
+
+    cut = halves(window)
+
+    if seconds == 1:
+        assert cut == []
+        return
+    newer, older = cut
+    assert (older.start, older.end, newer.end) == (window.start, newer.start, window.end)
+    assert older.start < older.end < newer.end
+    assert older.end.microsecond == 0
+
+
+def test_a_day_is_not_cut_at_whole_hours_though_only_whole_ones_can_be_claimed() -> None:
+    left, cuts = [Window(hour_of(START) - 24 * HOUR, hour_of(START))], set[datetime]()
+    while left:
+        window = left.pop()
+        cuts.add(window.start)
+        left += halves(window) if window.end - window.start > HOUR else []
+
+    assert len(cuts) == 24
+    assert all(cut == hour_of(cut) for cut in cuts)
 
 
 @pytest.mark.parametrize("down", [timedelta(hours=5), timedelta(days=2), timedelta(days=6)])

@@ -18,8 +18,8 @@ from crash.truth import Site
 from mailvigil.lab.server.collect_config import write_collect_config
 from mailvigil.lab.server.lab import Lab
 
-SinkKind = Literal["duckdb", "loganalytics"]
-SINKS: tuple[SinkKind, ...] = ("duckdb", "loganalytics")
+SinkKind = Literal["duckdb", "loganalytics", "jsonl"]
+SINKS: tuple[SinkKind, ...] = ("duckdb", "loganalytics", "jsonl")
 TYPES = ("Audit.Exchange", "Audit.General")
 HOURS = 4
 """How far back the log goes."""
@@ -118,8 +118,10 @@ def site(lab: Lab, folder: Path, sink: SinkKind, workers: int = WORKERS) -> tupl
     path = write_collect_config(lab, folder / "collect.yaml", content_types=TYPES)
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     config |= {"since": f"{HOURS + 1}h", "workers": workers}
+    rows = {"duckdb": folder / "workspace.duckdb", "jsonl": folder / "rows"}.get(sink)
     if sink == "duckdb":
         config["sink"] = {"kind": "duckdb", "file": "workspace.duckdb"}
+    if sink == "jsonl":
+        config["sink"] = {"kind": "jsonl", "folder": "rows"}
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    workspace = folder / "workspace.duckdb" if sink == "duckdb" else None
-    return Site(lab, folder / "ledger.sqlite", workspace), path
+    return Site(lab, folder / "ledger.sqlite", rows), path

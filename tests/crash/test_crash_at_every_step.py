@@ -64,6 +64,26 @@ def killed_at(step: int, folder: Path, sink: SinkKind) -> bool:
         return code == -signal.SIGKILL
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("write", [1, 2])
+def test_a_kill_in_the_middle_of_a_write_leaves_a_file_that_nobody_can_read(
+    tmp_path: Path, write: int
+) -> None:
+    with Lab() as lab:
+        publish(Audited(lab, dice(write)))
+        files, config = site(lab, tmp_path / "site", "jsonl", workers=1)
+        command = ("collect", "--once", "--config", config)
+        assert children.start(tmp_path / "killed", *command, step=-write).ended() == -signal.SIGKILL
+        cut = found(files).cut
+        begun = lab.clock.now()
+
+        last = children.start(tmp_path / "last", *command)
+
+        assert last.ended() == 0, last.printed()
+        assert len(cut) == 1
+        assert untrue(found(files)) == missing(found(files), begun) == []
+
+
 def killed_at_every(share: int, folder: Path, sink: SinkKind) -> None:
     """Kill at every step of *share* (from 1) until a run gets to its end."""
     for step in count(share, SHARES):

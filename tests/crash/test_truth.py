@@ -87,3 +87,30 @@ def test_an_hour_that_is_claimed_without_its_records_passes(judged: Site) -> Non
     claims = [wrong for wrong in untrue(there) if wrong.startswith("Claim")]
     assert any("ledger" in claim for claim in claims)
     assert any("statement" in claim for claim in claims)
+
+
+def cut_off(files: Site, table: str) -> None:
+    """Cut the end off the files of a table."""
+    assert files.workspace
+    for path in files.workspace.glob(f"{table}-*"):
+        path.write_bytes(path.read_bytes()[:-9])
+
+
+def test_files_of_rows_that_are_cut_off_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in PRESET:
+        monkeypatch.delenv(name, raising=False)
+    with Lab() as lab:
+        Audited(lab, dice("truth")).past(6)
+        files, config = site(lab, tmp_path / "site", "jsonl")
+        assert run("collect", "--once", "--config", config).code == 0
+        now = lab.clock.now()
+        assert untrue(found(files)) == missing(found(files), now) == []
+
+        cut_off(files, "M365FeedHealth_CL")
+
+        assert untrue(found(files)) == []
+        assert any("cut off" in wrong for wrong in missing(found(files), now))
+        cut_off(files, "M365Activity_CL")
+        assert any("called delivered" in wrong for wrong in untrue(found(files)))

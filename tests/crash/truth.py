@@ -6,8 +6,10 @@ meet what the crash left.
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -39,8 +41,9 @@ SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A collector's files. ``workspace`` is its own file, None where the lab has the rows.
+    """A collector's files. ``workspace`` is where it puts the rows: a file, or a folder of files.
 
+    It is None where the lab has them.
     ``lost`` are the blobs that the lab never hands over.
     """
 
@@ -76,13 +79,17 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is there: records by Id, the ledger's rows by blob, parked records, all claims."""
+    """What is there: records by Id, the ledger's rows by blob, parked records, all claims.
+
+    ``cut`` are files of rows that cannot be read to their ends.
+    """
 
     site: Site
     records: Mapping[str, Arrived]
     blobs: Mapping[str, BlobRow]
     parked: frozenset[str]
     claims: Sequence[Claim]
+    cut: Sequence[str] = ()
 
     def absent(self, blob: Blob) -> list[str]:
         """Return the records of *blob* that are not in the workspace."""
@@ -91,9 +98,13 @@ class Found:
 
 def found(site: Site) -> Found:
     """Read workspace and ledger as they lie there, while no collector runs."""
-    records, stated = _workspace(site)
+    cut: list[str] = []
+    if site.workspace and site.workspace.suffix != ".duckdb":
+        records, stated = _folder(site.workspace, cut)
+    else:
+        records, stated = _workspace(site)
     blobs, parked, claims = _ledger(site)
-    return Found(site, records, blobs, parked, [*claims, *stated])
+    return Found(site, records, blobs, parked, [*claims, *stated], cut)
 
 
 def ids(blob: Blob) -> set[str]:
@@ -102,10 +113,14 @@ def ids(blob: Blob) -> set[str]:
 
 
 def untrue(there: Found) -> list[str]:
-    """Return what is claimed and is not so; what is missing so far is no untruth."""
+    """Return what is claimed and is not so; what is missing so far is no untruth.
+
+    Nor is one file that is cut off: a kill may have come while it was written.
+    """
     published = {blob.id: blob for blob in there.site.lab.contents.all()}
     known = {name for blob in published.values() for name in ids(blob)}
     wrong = [f"{name}: nobody published it" for name in there.records.keys() - known]
+    wrong += [f"{name}: cut off" for name in there.cut[1:]]
     for name, record in there.records.items():
         if record.different != 1 or not record.right:
             wrong.append(f"{name}: {record}")
@@ -133,7 +148,7 @@ def _wrong_of(row: BlobRow, blob: Blob, there: Found) -> list[str]:
 def missing(there: Found, begun: datetime) -> list[str]:
     """Return what a run that *begun* (aware) then, and said it was done, has left undone."""
     site = there.site
-    left: list[str] = []
+    left = [f"{name}: cut off" for name in there.cut]
     for blob in site.lab.contents.all():
         row = there.blobs.get(blob.id)
         state = row.state if row else None
@@ -193,6 +208,44 @@ def _workspace(site: Site) -> tuple[dict[str, Arrived], list[Claim]]:
             rows = con.execute(ROWS).fetchall() if "M365Activity_CL" in made else []
             stated = con.execute(STATED).fetchall() if "M365FeedHealth_CL" in made else []
     return _read(rows), _stated(stated)
+
+
+def _folder(folder: Path, cut: list[str]) -> tuple[dict[str, Arrived], list[Claim]]:
+    """Read JSON lines; note in *cut* the files that end in the middle."""
+    rows: dict[str, list[tuple[str, bool]]] = {}
+    for row in _lines(folder, "M365Activity_CL", cut):
+        record = row["Record"]
+        right = isinstance(record, dict) and record.get("Note") == f"note of {row['RecordId']}"
+        rows.setdefault(str(row["RecordId"]), []).append((json.dumps(row, sort_keys=True), right))
+    stated = [
+        ("statement", str(row["ContentType"]), row["Hour"], row["ListedAt"])
+        for row in _lines(folder, "M365FeedHealth_CL", cut)
+        if row["Complete"] and row["Hour"] and row["ListedAt"]
+    ]
+    return (
+        {
+            name: Arrived(len(found), len(set(found)), all(right for _, right in found))
+            for name, found in rows.items()
+        },
+        [
+            Claim(who, kind, datetime.fromisoformat(str(hour)), datetime.fromisoformat(str(at)))
+            for who, kind, hour, at in stated
+        ],
+    )
+
+
+def _lines(folder: Path, table: str, cut: list[str]) -> Iterator[dict[str, object]]:
+    """Yield the rows of whole gzip members: what stands in another one is not there for good."""
+    for path in sorted(folder.glob(f"{table}-*.jsonl.gz")):
+        rest = path.read_bytes()
+        while rest:
+            member = zlib.decompressobj(31)
+            text = member.decompress(rest)
+            if not member.eof:
+                cut.append(path.name)
+                break
+            yield from map(json.loads, text.splitlines())
+            rest = member.unused_data
 
 
 def _read(rows: Sequence[tuple[object, ...]]) -> dict[str, Arrived]:

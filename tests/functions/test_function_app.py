@@ -10,8 +10,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from audit_feed.ledger import State
+from audit_feed.blobs import Stream
+from audit_feed.ledger import State, delivered
+from audit_feed.windows import Window, hour_of
 from collect.conftest import publish, record
+from connector.made import blob
 from functions.conftest import BACKLOG, BLOBS, HINTS, POISON, TYPES, Deployed
 from functions.host import MOST_DEQUEUES, WorkerEndedError, asked
 from mailvigil.lab.server.faults import Fault, Scripted
@@ -218,6 +221,25 @@ def test_lost_orders_are_never_given_again(deployed: Deployed) -> None:
     assert len(deployed.ids()) == records
 
 
+def test_what_is_done_is_kept_for_ever_or_goes_too_soon(deployed: Deployed) -> None:
+    now, tenant = deployed.lab.clock.now(), deployed.lab.tenants[0].id
+    stream = Stream(tenant, TYPES[0])
+    deployed.store.begin(stream, hour_of(now - timedelta(days=40)))
+    for days in (39, 9):
+        deployed.store.note(stream, [blob(f"b{days}", now - timedelta(days=days), stream)], [], now)
+    old = Window(now - timedelta(days=50), now)
+    deployed.store.put_all([delivered(row, now, records=1, sent=1, parked=0)
+                            for row in deployed.store.rows(stream, old)])  # fmt: skip
+
+    left = []
+    for keep in ("", "10d", "8d"):
+        deployed.store.mark("pruned", "")
+        assert deployed.start(AUDIT_FEED_KEEP=keep).timer("sweep").ok
+        left.append([row.blob.id for row in deployed.store.rows(stream, old)])
+
+    assert left == [["b9"], ["b9"], []]
+
+
 def test_callers_are_not_remembered_or_written_twice_a_day(deployed: Deployed) -> None:
     records = publish(deployed.lab, blobs=8)
     running = deployed.start()
@@ -310,3 +332,19 @@ def test_health_is_good_before_anything_was_stated(deployed: Deployed) -> None:
 
     assert answer.status == 503
     assert json.loads(answer.body)["healthy"] is False
+
+
+@pytest.mark.parametrize("options", [LabOptions(tenants=(replace(ONE, subscribed=()),))])
+def test_subscriptions_are_started_unasked_or_not_when_asked(deployed: Deployed) -> None:
+    tenant = deployed.lab.tenants[0].id
+
+    assert deployed.start().timer("discover").ok
+    assert deployed.lab.subscriptions.begun(tenant) == []
+    asked = deployed.start(AUDIT_FEED_START_SUBSCRIPTIONS="true")
+    for _ in range(2):
+        assert asked.timer("discover").ok
+
+    started = deployed.lab.subscriptions.begun(tenant)
+    assert sorted(s.content_type for s in started if s.enabled) == sorted(TYPES)
+    told = [e["event"] for e in asked.events() if "subscription" in str(e["event"])]
+    assert told == ["subscription started"] * len(TYPES)

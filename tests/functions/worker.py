@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
 import types
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import azure_functions_runtime as runtime
@@ -31,6 +33,9 @@ DATA = (
     "collection_string", "collection_double", "collection_sint64", "model_binding_data",
 )  # fmt: skip
 ONE_OF: Mapping[str, Sequence[str]] = {"data": DATA, "rpc_data": ("data", "rpc_shared_memory")}
+BEHIND = "WORKER_CLOCK_BEHIND"
+"""Seconds that the app's clock is behind; for tests of what happens after days."""
+
 DIRECTIONS = {"in": 0, "out": 1, "inout": 2}
 
 
@@ -154,10 +159,18 @@ class Worker:
         return {"status": int(value.http.status_code), "body": text}
 
 
+def set_back(seconds: float) -> None:
+    """Let the app's clock, its one source of time, be so much behind."""
+    app: Any = sys.modules["audit_feed.app"]  # the app's own, of whatever folder it is
+    real = app.now
+    app.now = lambda: real() - timedelta(seconds=seconds)
+
+
 async def serve(folder: str) -> None:
     """Load the app in *folder*, then call what each line asks for, several at once."""
     worker = Worker(folder)
     told = {"bindings": await worker.load(), "package": sys.modules["audit_feed"].__file__}
+    set_back(float(os.environ.get(BEHIND) or 0))
     print(json.dumps(told), flush=True)  # noqa: T201 - the answer
     loop = asyncio.get_running_loop()
     tasks = set()

@@ -1,11 +1,12 @@
 """ARM template expressions: read them, and give the value that a deployment would.
 
-Only the functions that the content's templates use are known; another one is refused. What a
+Only the functions that the project's templates use are known; another one is refused. What a
 deployment alone can know, such as a resource group's name, has a made-up value.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from mailvigil.errors import InputError
 SUBSCRIPTION = "/subscriptions/00000000-0000-4000-8000-000000000001"
 GROUP = f"{SUBSCRIPTION}/resourceGroups/contoso"
 REGION = "westeurope"
+TENANT = "00000000-0000-4000-8000-000000000002"
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>-?\d+)|(?P<name>[A-Za-z_]\w*)|(?P<mark>[()\[\],.]))",
@@ -31,10 +33,16 @@ class ExpressionError(InputError):
 
 @dataclass(slots=True)
 class Scope:
-    """What a template declares; ``used`` collects the names of what expressions read."""
+    """What a template declares; ``used`` collects the names of what expressions read.
+
+    ``functions`` (names in lower case) come before those known to all templates. ``indexes`` are
+    the loops that are open, by name.
+    """
 
     parameters: Mapping[str, Any]
     variables: Mapping[str, Any]
+    functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    indexes: dict[str, int] = field(default_factory=dict)
     used: set[tuple[str, str]] = field(default_factory=set)
     open: list[tuple[str, str]] = field(default_factory=list)
 
@@ -45,18 +53,28 @@ class Scope:
             ExpressionError: It is not declared, or stands for itself.
 
         """
-        declared = {k.lower(): v for k, v in getattr(self, kind).items()}
+        declared = self.note(kind, name)
         key = (kind, name.lower())
-        if name.lower() not in declared:
-            raise ExpressionError(f"{kind}('{name}')", "is not declared", "declare or rename it")
         if key in self.open:
             raise ExpressionError(f"{kind}('{name}')", "stands for itself")
-        self.used.add(key)
         self.open.append(key)
         try:
-            return self.resolve(declared[name.lower()])
+            return self.resolve(declared)
         finally:
             self.open.pop()
+
+    def note(self, kind: str, name: str) -> Any:  # noqa: ANN401 - a template's value is any JSON
+        """Note that a parameter or variable is used; return it as it is declared.
+
+        Raises:
+            ExpressionError: It is not declared.
+
+        """
+        declared = {k.lower(): v for k, v in getattr(self, kind).items()}
+        if name.lower() not in declared:
+            raise ExpressionError(f"{kind}('{name}')", "is not declared", "declare or rename it")
+        self.used.add((kind, name.lower()))
+        return declared[name.lower()]
 
     def resolve(self, value: Any) -> Any:  # noqa: ANN401 - a template's value is any JSON
         """Return *value* with every expression in it replaced by what it stands for.
@@ -68,10 +86,22 @@ class Scope:
         if isinstance(value, str):
             return self.evaluate(value)
         if isinstance(value, dict):
-            return {key: self.resolve(item) for key, item in value.items()}
+            loops = value.get("copy") if isinstance(value.get("copy"), list) else None
+            plain = {key: item for key, item in value.items() if key != "copy" or loops is None}
+            found = {self.evaluate(key): self.resolve(item) for key, item in plain.items()}
+            return {**found, **{loop["name"]: self._repeated(loop) for loop in loops or ()}}
         if isinstance(value, list):
             return [self.resolve(item) for item in value]
         return value
+
+    def _repeated(self, loop: Mapping[str, Any]) -> list[Any]:
+        """Return a property that is written as a loop, each item with its index."""
+        items = []
+        for index in range(self.resolve(loop["count"])):
+            self.indexes[loop["name"]] = index
+            items.append(self.resolve(loop["input"]))
+        self.indexes.pop(loop["name"], None)
+        return items
 
     def evaluate(self, text: str) -> Any:  # noqa: ANN401 - a template's value is any JSON
         """Return what a text of a template stands for: itself, unless it is an expression."""
@@ -118,6 +148,8 @@ class _Reader:
 
     def _call(self, name: str) -> Any:  # noqa: ANN401 - an expression's value is any JSON
         self._expect("(")
+        if name.lower() == "if":
+            return self._chosen()
         arguments: list[Any] = []
         while not self._is(")"):
             if arguments:
@@ -126,13 +158,44 @@ class _Reader:
         self._expect(")")
         if name.lower() in {"parameters", "variables"}:
             return self._scope.read(name.lower(), str(arguments[0]) if arguments else "")
-        function = _FUNCTIONS.get(name.lower())
+        function = self._function(name.lower())
         if function is None:
             self._fail(f"unknown function {name} (there are {', '.join(_FUNCTIONS)})")
         try:
             return function(*arguments)
         except (TypeError, ValueError, IndexError, AttributeError) as error:
             self._fail(f"{name}: {error}")
+
+    def _function(self, name: str) -> Callable[..., Any] | None:
+        if name == "copyindex":
+            return self._scope.indexes.__getitem__
+        return self._scope.functions.get(name) or _FUNCTIONS.get(name)
+
+    def _chosen(self) -> Any:  # noqa: ANN401 - an expression's value is any JSON
+        """Return the branch that is taken; of the other only the names are looked at."""
+        condition = self.value()
+        if not isinstance(condition, bool):
+            self._fail("if: its condition is neither true nor false")
+        chosen: Any = None
+        for branch in (True, False):
+            self._expect(",")
+            if branch is condition:
+                chosen = self.value()
+            else:
+                self._skip()
+        self._expect(")")
+        return chosen
+
+    def _skip(self) -> None:
+        depth = 0
+        while depth or not (self._is(",") or self._is(")")):
+            kind, text = self._next()
+            if kind == "mark":
+                depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(text, 0)
+            if text.lower() in {"parameters", "variables"} and self._is("("):
+                self._next()
+                depth += 1
+                self._scope.note(text.lower(), self._next()[1].strip("'"))
 
     def _parts(self, value: Any) -> Any:  # noqa: ANN401 - an expression's value is any JSON
         while self._is(".") or self._is("["):
@@ -164,18 +227,37 @@ class _Reader:
         raise ExpressionError(f"[{self._text}]", what)
 
 
-def _resource_id(*words: str) -> str:
-    """Return a resource's id: the type has as many parts after its namespace as there are names."""
-    kind, *names = words
+def resource_id(*words: str, group: str = GROUP) -> str:
+    """Return a resource's id: the type has as many parts after its namespace as there are names.
+
+    Before the type there may stand a resource group's name, or a subscription's id and a group's.
+
+    Raises:
+        ValueError: There are more or fewer names.
+
+    """
+    before = next((n for n, word in enumerate(words) if "/" in word), 0)
+    if before:
+        subscription = words[0] if before > 1 else group.split("/")[2]
+        group = f"/subscriptions/{subscription}/resourceGroups/{words[before - 1]}"
+    kind, *names = words[before:]
     namespace, *types = kind.split("/")
     if len(types) != len(names) or not types:
         raise ValueError(f"{kind} needs {len(types)} names, and has {len(names)}")
     path = "/".join(f"{one}/{name}" for one, name in zip(types, names, strict=True))
-    return f"{GROUP}/providers/{namespace}/{path}"
+    return f"{group}/providers/{namespace}/{path}"
 
 
 def _extension_id(scope: str, *words: str) -> str:
-    return f"{scope}{_resource_id(*words).removeprefix(GROUP)}"
+    return f"{scope}{resource_id(*words).removeprefix(GROUP)}"
+
+
+def _subscription_id(*words: str) -> str:
+    return f"{SUBSCRIPTION}{resource_id(*words).removeprefix(GROUP)}"
+
+
+def _subnet(space: str, length: int, index: int) -> str:
+    return str(list(ipaddress.ip_network(space).subnets(new_prefix=length))[index])
 
 
 def _concat(*parts: Any) -> Any:  # noqa: ANN401 - texts or arrays
@@ -195,14 +277,29 @@ def _last(items: Sequence[Any]) -> Any:  # noqa: ANN401 - of any JSON
 
 
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "add": lambda one, other: one + other,
+    "and": lambda *truths: all(truths),
+    "cidrsubnet": _subnet,
     "concat": _concat,
+    "empty": lambda value: not value,
+    "environment": lambda: {
+        "suffixes": {"storage": "core.windows.net", "keyvaultDns": ".vault.azure.net"}
+    },
+    "equals": lambda one, other: one == other,
     "extensionresourceid": _extension_id,
     "guid": lambda *words: str(uuid.uuid5(_NAMESPACE, "/".join(words))),
+    "join": lambda items, mark: mark.join(items),
     "last": _last,
+    "length": len,
+    "not": lambda truth: not truth,
+    "null": lambda: None,
+    "replace": lambda text, old, new: text.replace(old, new),
     "resourcegroup": lambda: {"id": GROUP, "name": "contoso", "location": REGION},
-    "resourceid": _resource_id,
+    "resourceid": resource_id,
     "split": lambda text, mark: text.split(mark),
-    "subscription": lambda: {"id": SUBSCRIPTION},
+    "string": str,
+    "subscription": lambda: {"id": SUBSCRIPTION, "tenantId": TENANT},
+    "subscriptionresourceid": _subscription_id,
     "take": lambda items, number: items[:number],
     "tolower": lambda text: text.lower(),
     "uniquestring": _unique,

@@ -49,6 +49,7 @@ _RESOURCE_KEYS = {
 _API_VERSION = re.compile(r"\d{4}-\d\d-\d\d(-preview)?", re.ASCII)
 _CONTENT_VERSION = re.compile(r"\d+(\.\d+){2,3}", re.ASCII)
 _WORKSPACE_NAME = "contoso-law"
+_WORKSPACE_ID = re.compile(r"/Microsoft\.OperationalInsights/workspaces/[^/]+$", re.IGNORECASE)
 _TYPES = {"string": str, "int": int, "bool": bool, "object": dict, "array": list}
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,259}", re.ASCII)
@@ -227,7 +228,7 @@ def _workbook(resource: Json) -> Iterator[str]:
             yield "serializedData is no workbook of the form Notebook/1.0"
     except (ValueError, KeyError, TypeError) as error:
         yield f"serializedData is no workbook: {error!r}"
-    if not str(properties["sourceId"]).lower().endswith(f"/workspaces/{_WORKSPACE_NAME}"):
+    if not _WORKSPACE_ID.search(str(properties["sourceId"])):
         yield "sourceId is not the workspace"
 
 

@@ -1,0 +1,167 @@
+"""The Function app: Flex Consumption, Python, and nothing open that it does not need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mailvigil.infra.names import (
+    APP_ID,
+    APP_SUBNET_ID,
+    IDENTITY_ID,
+    INSIGHTS_ID,
+    NEW_WORKSPACE_ID,
+    PLAN_ID,
+    RULE_ID,
+    STORAGE_ID,
+)
+from mailvigil.infra.network import NETWORK_PARTS
+from mailvigil.infra.resources import (
+    CONTAINER,
+    INSIGHTS,
+    ONE_DEPLOY,
+    PLAN,
+    PUBLISHING,
+    SITE,
+    STORAGE,
+    Json,
+    formula,
+    parameter,
+    resource,
+    state,
+    variable,
+)
+from mailvigil.infra.roles import app_roles
+from mailvigil.infra.settings import settings
+from mailvigil.infra.storage import CODE
+
+PYTHON = "3.13"
+_LOCATION = formula(parameter("location"))
+_RULES = "ipSecurityRestrictions"
+
+
+def insights() -> Json:
+    """Return Application Insights in the workspace. It takes tokens, and no key."""
+    return resource(
+        INSIGHTS,
+        formula(variable("insightsName")),
+        location=_LOCATION,
+        kind="web",
+        dependsOn=[formula(NEW_WORKSPACE_ID)],
+        properties={
+            "Application_Type": "web",
+            "WorkspaceResourceId": formula(variable("workspaceId")),
+            "IngestionMode": "LogAnalytics",
+            "DisableLocalAuth": True,
+        },
+    )
+
+
+def plan() -> Json:
+    """Return the plan, of the one app alone."""
+    return resource(
+        PLAN,
+        formula(variable("planName")),
+        location=_LOCATION,
+        kind="functionapp",
+        sku={"name": "FC1", "tier": "FlexConsumption"},
+        properties={"reserved": True},
+    )
+
+
+def site() -> Json:
+    """Return the app. The roles are there before it starts."""
+    container = f"resourceId('{CONTAINER}', {variable('storageName')}, 'default', '{CODE}')"
+    after = [PLAN_ID, IDENTITY_ID, INSIGHTS_ID, RULE_ID, container, *app_roles(), *NETWORK_PARTS]
+    return resource(
+        SITE,
+        formula(variable("appName")),
+        location=_LOCATION,
+        kind="functionapp,linux",
+        identity={
+            "type": "UserAssigned",
+            "userAssignedIdentities": {formula(IDENTITY_ID): {}},
+        },
+        dependsOn=[formula(one) for one in after],
+        properties={
+            "serverFarmId": formula(PLAN_ID),
+            "httpsOnly": True,
+            "publicNetworkAccess": "Enabled",
+            "keyVaultReferenceIdentity": formula(IDENTITY_ID),
+            "virtualNetworkSubnetId": formula(
+                f"if({parameter('privateNetwork')}, {APP_SUBNET_ID}, null())"
+            ),
+            "functionAppConfig": _function_app(),
+            "siteConfig": _site_config(),
+        },
+    )
+
+
+def _function_app() -> Json:
+    endpoint = f"{state(STORAGE_ID, STORAGE)}.primaryEndpoints.blob"
+    return {
+        "deployment": {
+            "storage": {
+                "type": "blobContainer",
+                "value": formula(f"concat({endpoint}, '{CODE}')"),
+                "authentication": {
+                    "type": "UserAssignedIdentity",
+                    "userAssignedIdentityResourceId": formula(IDENTITY_ID),
+                },
+            }
+        },
+        "runtime": {"name": "python", "version": PYTHON},
+        "scaleAndConcurrency": {
+            "instanceMemoryMB": formula(parameter("instanceMemory")),
+            "maximumInstanceCount": formula(parameter("maximumInstances")),
+        },
+    }
+
+
+def _site_config() -> Json:
+    """Return the site's own settings. Who may call in is listed; publishing asks Entra ID."""
+    allowed = parameter("allowedAddresses")
+    return {
+        "appSettings": [{"name": name, "value": value} for name, value in settings().items()],
+        "minTlsVersion": "1.2",
+        "scmMinTlsVersion": "1.2",
+        "ftpsState": "Disabled",
+        "http20Enabled": True,
+        "remoteDebuggingEnabled": False,
+        "ipSecurityRestrictionsDefaultAction": "Deny",
+        "scmIpSecurityRestrictionsDefaultAction": "Allow",
+        "scmIpSecurityRestrictionsUseMain": False,
+        "copy": [
+            {
+                "name": _RULES,
+                "count": formula(f"length({allowed})"),
+                "input": {
+                    "name": formula(f"concat('allowed-', string(copyIndex('{_RULES}')))"),
+                    "ipAddress": formula(f"{allowed}[copyIndex('{_RULES}')]"),
+                    "action": "Allow",
+                    "priority": formula(f"add(100, copyIndex('{_RULES}'))"),
+                },
+            }
+        ],
+    }
+
+
+def publishing() -> Iterator[Json]:
+    """Return that neither FTP nor the publishing site takes a password."""
+    for way in ("ftp", "scm"):
+        yield resource(
+            PUBLISHING,
+            formula(f"concat({variable('appName')}, '/{way}')"),
+            dependsOn=[formula(APP_ID)],
+            properties={"allow": False},
+        )
+
+
+def code() -> Json:
+    """Return the deployment of the code, where an address of it is given."""
+    return resource(
+        ONE_DEPLOY,
+        formula(f"concat({variable('appName')}, '/onedeploy')"),
+        condition=formula(f"not(empty({parameter('packageUri')}))"),
+        dependsOn=[formula(APP_ID)],
+        properties={"packageUri": formula(parameter("packageUri")), "remoteBuild": True},
+    )

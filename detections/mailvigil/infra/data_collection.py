@@ -1,0 +1,62 @@
+"""The data collection rule: a stream and a transform for each table, and an endpoint of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from audit_feed.columns import Table, load_table
+from mailvigil.infra.names import NEW_WORKSPACE_ID
+from mailvigil.infra.nested import deployment_id
+from mailvigil.infra.resources import RULE, Json, formula, parameter, resource, variable
+from mailvigil.infra.tables import NAMES, TABLES
+
+STREAM_TYPES: Mapping[str, str] = {"bool": "boolean"}
+"""Our type to a stream's, where they differ."""
+
+DESTINATION = "workspace"
+
+TRANSFORM = "source | extend TimeGenerated = iif(isnull(TimeGenerated), now(), TimeGenerated)"
+"""A row without TimeGenerated, of a record without a time, would be dropped unseen."""
+
+
+def rule() -> Json:
+    """Return the rule. Kind Direct has its own endpoint for logs, so no other is needed."""
+    found = [load_table(name) for name in NAMES]
+    return resource(
+        RULE,
+        formula(variable("ruleName")),
+        location=formula(parameter("location")),
+        kind="Direct",
+        dependsOn=[formula(NEW_WORKSPACE_ID), formula(deployment_id(TABLES))],
+        properties={
+            "description": "What mailvigil sends: audit records, statements and known callers.",
+            "streamDeclarations": {stream(one): {"columns": _columns(one)} for one in found},
+            "destinations": {
+                "logAnalytics": [
+                    {
+                        "name": DESTINATION,
+                        "workspaceResourceId": formula(variable("workspaceId")),
+                    }
+                ]
+            },
+            "dataFlows": [_flow(one) for one in found],
+        },
+    )
+
+
+def stream(found: Table) -> str:
+    """Return the name of a table's stream."""
+    return f"Custom-{found.name}"
+
+
+def _columns(found: Table) -> list[Json]:
+    return [{"name": c.name, "type": STREAM_TYPES.get(c.type, c.type)} for c in found.columns]
+
+
+def _flow(found: Table) -> Json:
+    return {
+        "streams": [stream(found)],
+        "destinations": [DESTINATION],
+        "transformKql": TRANSFORM,
+        "outputStream": stream(found),
+    }

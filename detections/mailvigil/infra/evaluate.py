@@ -1,0 +1,343 @@
+"""Evaluate a template as a deployment would: which resources there are, with what in them.
+
+What only Azure can know has a made-up value: see ``STATES``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mailvigil.infra.resources import (
+    DEPLOYMENT,
+    IDENTITY,
+    INSIGHTS,
+    NETWORK,
+    RULE,
+    STORAGE,
+    WORKSPACE,
+    Json,
+)
+from mailvigil.sentinel.expressions import GROUP, ExpressionError, Scope, resource_id
+
+State = Callable[[str], Mapping[str, Any]]
+"""What a deployed resource of that name says of itself."""
+
+STATES: Mapping[str, State] = {
+    RULE: lambda _: {
+        "immutableId": "dcr-00000000000040008000000000000003",
+        "endpoints": {"logsIngestion": "https://feed.westeurope-1.ingest.monitor.azure.com"},
+    },
+    IDENTITY: lambda _: {
+        "principalId": "00000000-0000-4000-8000-000000000004",
+        "clientId": "00000000-0000-4000-8000-000000000005",
+    },
+    INSIGHTS: lambda _: {
+        "ConnectionString": "InstrumentationKey=00000000-0000-4000-8000-000000000006"
+    },
+    STORAGE: lambda name: {"primaryEndpoints": {"blob": f"https://{name}.blob.core.windows.net/"}},
+}
+"""Type of a resource to what ``reference`` gives of it."""
+
+_TYPES: Mapping[str, type] = {
+    "string": str, "int": int, "bool": bool, "object": dict, "array": list,
+}  # fmt: skip
+_ID = re.compile(r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/.+", re.IGNORECASE)
+_KEYS = frozenset(
+    {"type", "apiVersion", "name", "kind", "location", "sku", "identity", "scope", "etag",
+     "condition", "dependsOn", "properties", "subscriptionId", "resourceGroup"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """A resource as it is deployed. ``body`` is resolved; ``id`` is in lower case.
+
+    ``reads`` are the ids that ``reference`` reads.
+    """
+
+    type: str
+    name: str
+    id: str
+    scope: str
+    deployed: bool
+    after: tuple[str, ...]
+    reads: frozenset[str]
+    body: Json
+
+
+@dataclass(slots=True)
+class Evaluation:
+    """What came of a template: all its resources, nested ones too, outputs and problems."""
+
+    resources: list[Resource] = field(default_factory=list)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def deployed(self, kind: str) -> list[Resource]:
+        """Return the resources of one type that are deployed."""
+        return [one for one in self.resources if one.type == kind and one.deployed]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where a template is deployed to, and what is known there already."""
+
+    where: str = ""
+    group: str = GROUP
+    deployed: bool = True
+    known: frozenset[str] = frozenset()
+    states: Mapping[str, State] = field(default_factory=lambda: STATES)
+
+
+def evaluate(
+    template: Mapping[str, Any],
+    given: Mapping[str, Any] | None = None,
+    states: Mapping[str, State] | None = None,
+) -> Evaluation:
+    """Return what a deployment of *template* with the parameters *given* comes to.
+
+    Args:
+        template: As parsed from its file.
+        given: Parameter to value; the others have their default.
+        states: What ``reference`` gives, type by type, in place of ``STATES``.
+
+    """
+    place = _Place(states={**STATES, **(states or {})})
+    return _Template(template, place).evaluate(given or {})
+
+
+class _Template:
+    """One template, the outer or a nested one."""
+
+    def __init__(self, template: Mapping[str, Any], place: _Place) -> None:
+        self._template = template
+        self._place = place
+        self._found = Evaluation()
+        self._conditions: dict[str, bool] = {}
+        self._asked: set[str] = set()
+        self._read: set[str] = set()
+        self._elsewhere: frozenset[str] = frozenset()
+
+    def evaluate(self, given: Mapping[str, Any]) -> Evaluation:
+        values = self._parameters(given)
+        self._elsewhere = frozenset(self._given_ids(values))
+        functions = {"resourceid": self._resource_id}
+        scope = Scope(values, self._template.get("variables", {}), functions)
+        heads = [self._head(number, one, scope) for number, one in self._numbered()]
+        scope.functions = {**scope.functions, "reference": self._reference}
+        for (number, one), head in zip(self._numbered(), heads, strict=True):
+            if head:
+                self._body(number, one, head, scope)
+        self._outputs(scope)
+        self._whole(scope)
+        return self._found
+
+    def _numbered(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        yield from enumerate(self._template["resources"])
+
+    def _wrong(self, where: str, what: object) -> None:
+        self._found.problems.append(f"{self._place.where}{where}: {what}")
+
+    # --- Parameters -------------------------------------------------------------------------
+
+    def _parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        declared = self._template.get("parameters", {})
+        for name in sorted(set(given) - set(declared)):
+            self._wrong(f"parameter {name}", "given, but not declared")
+        values = {}
+        for name, one in declared.items():
+            if name not in given and "defaultValue" not in one:
+                self._wrong(f"parameter {name}", "not given, and has no default")
+                continue
+            values[name] = given.get(name, one.get("defaultValue"))
+            if name in given or not _expression(values[name]):
+                for problem in _out_of_bounds(one, values[name]):
+                    self._wrong(f"parameter {name}", problem)
+        return values
+
+    # --- Resources --------------------------------------------------------------------------
+
+    def _head(self, number: int, one: Mapping[str, Any], scope: Scope) -> Json | None:
+        """Return what must be known before anything is deployed: ``reference`` is none of it."""
+        where = f"resources[{number}]"
+        for key in sorted(set(one) - _KEYS):
+            self._wrong(where, f"unknown key {key}")
+        try:
+            names = ("type", "name", "scope", "condition", "subscriptionId", "resourceGroup")
+            head: Json = {key: scope.resolve(one[key]) for key in names if key in one}
+            group = self._group(head)
+            head["id"] = self._id(head, group).lower()
+        except (ExpressionError, ValueError, KeyError) as error:
+            self._wrong(where, error)
+            return None
+        head["deployed"] = self._place.deployed and head.get("condition", True) is True
+        if head["id"] in self._conditions:
+            self._wrong(where, f"a second {head['type']} named {head['name']}")
+        self._conditions[head["id"]] = head["deployed"]
+        return head
+
+    def _group(self, head: Json) -> str:
+        if "resourceGroup" not in head:
+            return self._place.group
+        return f"/subscriptions/{head['subscriptionId']}/resourceGroups/{head['resourceGroup']}"
+
+    def _id(self, head: Json, group: str) -> str:
+        path = resource_id(str(head["type"]), *str(head["name"]).split("/"), group=group)
+        scope = head.get("scope")
+        return f"{scope}{path.removeprefix(group)}" if scope else path
+
+    def _body(self, number: int, one: Mapping[str, Any], head: Json, scope: Scope) -> None:
+        where = f"resources[{number}] {head['type']}"
+        nested = head["type"] == DEPLOYMENT
+        self._read = set()
+        try:
+            body = scope.resolve(_without_template(one) if nested else dict(one))
+        except (ExpressionError, KeyError, TypeError) as error:
+            self._wrong(where, error)
+            return
+        after = tuple(str(name).lower() for name in body.get("dependsOn", ()))
+        self._found.resources.append(
+            Resource(
+                type=head["type"], name=head["name"], id=head["id"],
+                scope=str(head.get("scope", "")).lower(), deployed=head["deployed"],
+                after=after, reads=frozenset(self._read), body=body,
+            )
+        )  # fmt: skip
+        self._follow(where, head, after)
+        if nested:
+            given = body["properties"]["parameters"]
+            self._nested(where, one["properties"]["template"], given, head)
+
+    def _follow(self, where: str, head: Json, after: Sequence[str]) -> None:
+        for one in after:
+            if one not in self._conditions:
+                self._wrong(where, f"dependsOn {one}: no resource of this template")
+        for one in sorted({one for one in after if after.count(one) > 1}):
+            self._wrong(where, f"dependsOn {one}: twice")
+        scope = str(head.get("scope", "")).lower()
+        if scope and scope not in self._known():
+            self._wrong(where, f"scope {scope}: no resource of this template")
+        if head["deployed"]:
+            for one in sorted(self._read):
+                if not self._conditions.get(one):
+                    self._wrong(where, f"reads {one}, which is not deployed")
+
+    def _nested(self, where: str, template: Json, given: Json, head: Json) -> None:
+        place = _Place(
+            where=f"{self._place.where}{where} > ",
+            group=self._group(head),
+            deployed=head["deployed"],
+            known=self._known(),
+            states=self._place.states,
+        )
+        values = {name: one["value"] for name, one in given.items()}
+        found = _Template(template, place).evaluate(values)
+        self._found.resources += found.resources
+        self._found.problems += found.problems
+
+    # --- Functions that look at the whole deployment ------------------------------------------
+
+    def _resource_id(self, *words: str) -> str:
+        found = resource_id(*words, group=self._place.group)
+        self._asked.add(found.lower())
+        return found
+
+    def _reference(self, identifier: str, version: str = "") -> Mapping[str, Any]:
+        kind, name = _type_of(identifier)
+        if not re.fullmatch(r"\d{4}-\d\d-\d\d(-preview)?", version):
+            raise ValueError(f"{kind} is read without a version of its API")
+        if identifier.lower() not in self._conditions:
+            raise ValueError(f"{identifier} is no resource of this template")
+        if kind not in self._place.states:
+            raise ValueError(f"nobody knows what a deployed {kind} says")
+        self._read.add(identifier.lower())
+        return self._place.states[kind](name)
+
+    def _known(self) -> frozenset[str]:
+        """Return the ids of everything there is, subnets too, and those that were given."""
+        subnets = {
+            f"{one.id}/subnets/{subnet['name']}".lower()
+            for one in self._found.resources
+            if one.type == NETWORK
+            for subnet in one.body["properties"]["subnets"]
+        }
+        return self._place.known | frozenset(self._conditions) | subnets | self._elsewhere
+
+    # --- The whole ----------------------------------------------------------------------------
+
+    def _outputs(self, scope: Scope) -> None:
+        self._read = set()
+        for name, one in self._template.get("outputs", {}).items():
+            try:
+                value = scope.resolve(one["value"])
+            except ExpressionError as error:
+                self._wrong(f"output {name}", error)
+                continue
+            if not isinstance(value, _TYPES[str(one["type"]).lower()]):
+                self._wrong(f"output {name}", f"no {one['type']}")
+            self._found.outputs[name] = value
+
+    def _whole(self, scope: Scope) -> None:
+        for one in sorted(self._asked - self._known()):
+            self._wrong("resourceId", f"{one}: no resource of this template")
+        for kind in ("parameters", "variables"):
+            for name in self._template.get(kind, {}):
+                if (kind, name.lower()) not in scope.used:
+                    self._wrong(f"{kind}('{name}')", "never used")
+        for circle in _circles(self._found.resources):
+            self._wrong("dependsOn", f"{circle} waits for itself")
+
+    def _given_ids(self, values: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the ids that are given, and that of the workspace a nested template is about."""
+        yield from (str(value).lower() for value in values.values() if _ID.fullmatch(str(value)))
+        if self._place.where and "workspace" in values:
+            yield resource_id(WORKSPACE, values["workspace"], group=self._place.group).lower()
+
+
+def _expression(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("[")
+
+
+def _without_template(one: Mapping[str, Any]) -> Json:
+    """Return a nested deployment without its template, which has names of its own."""
+    properties = {key: value for key, value in one["properties"].items() if key != "template"}
+    return {**one, "properties": properties}
+
+
+def _type_of(identifier: str) -> tuple[str, str]:
+    """Return a resource's type, and the last part of its name."""
+    namespace, *rest = identifier.rpartition("/providers/")[2].split("/")
+    return "/".join((namespace, *rest[::2])), rest[-1]
+
+
+def _out_of_bounds(declared: Mapping[str, Any], value: object) -> Iterator[str]:
+    kind = _TYPES.get(str(declared["type"]).lower())
+    if kind is None or not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        yield f"{value!r} is no {declared['type']}"
+        return
+    if "allowedValues" in declared and value not in declared["allowedValues"]:
+        yield f"{value!r} is none of {declared['allowedValues']}"
+    size = value if isinstance(value, int) else len(value)  # type: ignore[arg-type] # checked above
+    word = "Value" if isinstance(value, int) else "Length"
+    if size < declared.get(f"min{word}", size):
+        yield f"{value!r} is below min{word} {declared[f'min{word}']}"
+    if size > declared.get(f"max{word}", size):
+        yield f"{value!r} is above max{word} {declared[f'max{word}']}"
+
+
+def _circles(resources: Sequence[Resource]) -> Iterator[str]:
+    """Yield each resource that waits for itself, by dependsOn or by what it reads."""
+    waits = {one.id: {*one.after, *one.reads} for one in resources}
+    for start, first in waits.items():
+        seen: set[str] = set()
+        todo = list(first)
+        while todo:
+            one = todo.pop()
+            if one not in seen:
+                seen.add(one)
+                todo.extend(waits.get(one, ()))
+        if start in seen:
+            yield start

@@ -1,0 +1,26 @@
+"""Every generated file, to the byte: no time and no version is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mailvigil.infra.connector_page import connector_template
+from mailvigil.infra.form import form
+from mailvigil.infra.template import example_parameters, whole_template
+from mailvigil.sentinel.layout import as_json
+from mailvigil.sentinel.pack import Pack
+
+TEMPLATE = "azuredeploy.json"
+EXAMPLE = "azuredeploy.parameters.example.json"
+FORM = "createUiDefinition.json"
+PAGE = "data-connector.json"
+
+
+def files(pack: Pack) -> Mapping[str, bytes]:
+    """Return each file by its name."""
+    return {
+        TEMPLATE: as_json(whole_template(pack)),
+        EXAMPLE: as_json(example_parameters()),
+        FORM: as_json(form()),
+        PAGE: as_json(connector_template(pack)),
+    }

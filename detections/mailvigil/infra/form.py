@@ -1,0 +1,248 @@
+"""The portal's form: each parameter of the template asked for in words, with its bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from audit_feed.blobs import CONTENT_TYPES
+from mailvigil.infra.parameters import LONGEST_PREFIX, PARAMETERS
+from mailvigil.infra.resources import WORKSPACE, Json
+
+_SCHEMA = (
+    "https://schema.management.azure.com/schemas/0.1.2-preview/CreateUIDefinition.MultiVm.json#"
+)
+_GUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_RANGE = r"\d{1,3}(\.\d{1,3}){3}/\d{1,2}"
+
+STEPS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "workspace": (
+        "Workspace",
+        {
+            "enableSentinel": "Turn Microsoft Sentinel on",
+            "activityPlan": "Plan of the records' table",
+            "retentionDays": "Retention in days",
+            "totalRetentionDays": "Total retention in days",
+        },
+    ),
+    "feed": (
+        "Tenants",
+        {
+            "tenantIds": "Tenant ids",
+            "contentTypes": "Content types",
+            "cloud": "Cloud of the tenants",
+            "since": "First pass reads",
+            "profile": "Profile",
+            "startSubscriptions": "Start missing subscriptions",
+        },
+    ),
+    "access": (
+        "Access",
+        {
+            "useCertificate": "Sign in with a certificate",
+            "applicationClientId": "Application (client) id",
+            "applicationObjectId": "Object id of its service principal",
+            "certificateName": "Name of the certificate",
+            "privateNetwork": "Private network",
+            "addressSpace": "Addresses of the network",
+            "allowedAddresses": "Addresses that may call the app",
+        },
+    ),
+    "scale": (
+        "Size",
+        {
+            "maximumInstances": "Most instances",
+            "instanceMemory": "Memory of an instance",
+            "packageUri": "Address of the app's zip",
+        },
+    ),
+    "content": (
+        "Content",
+        {
+            "deployRules": "Analytics rules",
+            "deployHuntingQueries": "Hunting queries",
+            "deployWatchlist": "Watchlist of approved callers",
+            "deployWorkbook": "Workbook",
+            "deployConnectorPage": "Data connector page",
+        },
+    ),
+}
+"""Step of the form to its title and to its questions, each named as its parameter."""
+
+_REGEX: Mapping[str, tuple[str, str]] = {
+    "namePrefix": (
+        f"^[a-z][a-z0-9]{{2,{LONGEST_PREFIX - 1}}}$",
+        "3 to 11 lower-case letters and digits, first a letter",
+    ),
+    "tenantIds": (f"^{_GUID}(,{_GUID})*$", "GUIDs with commas between, no blanks"),
+    "since": (r"^\d{1,3}[dh]$", "Such as 24h or 7d"),
+    "applicationClientId": (f"^{_GUID}$", "A GUID"),
+    "applicationObjectId": (f"^{_GUID}$", "A GUID"),
+    "certificateName": ("^[0-9a-zA-Z-]{1,127}$", "Letters, digits and hyphens"),
+    "addressSpace": (f"^{_RANGE}$", "A range such as 10.20.30.0/24"),
+    "allowedAddresses": (f"^({_RANGE}(,{_RANGE})*)?$", "Ranges with commas between"),
+    "packageUri": ("^(https://.+)?$", "Begins with https://"),
+}
+_SHOWN_WITH: Mapping[str, str] = {
+    "applicationClientId": "useCertificate",
+    "applicationObjectId": "useCertificate",
+    "certificateName": "useCertificate",
+    "addressSpace": "privateNetwork",
+}
+_OPTIONAL = frozenset({"allowedAddresses", "packageUri"})
+_LISTS: Mapping[str, tuple[str, ...]] = {"contentTypes": tuple(CONTENT_TYPES)}
+_NUMBERS: Mapping[str, str] = {"retentionDays": "days", "totalRetentionDays": "days"}
+
+
+def form() -> Json:
+    """Return ``createUiDefinition.json``. Its outputs are the template's parameters."""
+    return {
+        "$schema": _SCHEMA,
+        "handler": "Microsoft.Azure.CreateUIDef",
+        "version": "0.1.2-preview",
+        "parameters": {
+            "basics": [_asked("namePrefix", "Names begin with", "")],
+            "steps": [_step(name) for name in STEPS],
+            "outputs": _outputs(),
+        },
+    }
+
+
+def _step(name: str) -> Json:
+    title, questions = STEPS[name]
+    elements = [_asked(one, label, name) for one, label in questions.items()]
+    return {
+        "name": name,
+        "label": title,
+        "elements": [*_choosers(name), *elements],
+    }
+
+
+def _choosers(step: str) -> list[Json]:
+    """Return the choice of a workspace; it is no text to be typed."""
+    if step != "workspace":
+        return []
+    return [
+        _element(
+            "newWorkspace",
+            "Microsoft.Common.CheckBox",
+            "Make a new workspace",
+            defaultValue=True,
+            toolTip=_told("existingWorkspaceId"),
+        ),
+        _element(
+            "existingWorkspaceId",
+            "Microsoft.Solutions.ResourceSelector",
+            "Workspace",
+            resourceType=WORKSPACE,
+            toolTip=_told("location"),
+            options={"filter": {"subscription": "all", "location": "onBasics"}},
+            visible="[not(steps('workspace').newWorkspace)]",
+        ),
+    ]
+
+
+def _element(name: str, kind: str, label: str, /, **rest: object) -> Json:
+    return {"name": name, "type": kind, "label": label, **rest}
+
+
+def _told(name: str) -> str:
+    return str(PARAMETERS[name]["metadata"]["description"])
+
+
+def _asked(name: str, label: str, step: str) -> Json:
+    declared = PARAMETERS[name]
+    shown = _SHOWN_WITH.get(name)
+    rest: Json = {"toolTip": _told(name)}
+    if shown:
+        rest["visible"] = f"[steps('{step}').{shown}]"
+    if name in _LISTS or "allowedValues" in declared:
+        return _drop_down(name, label, rest)
+    if declared["type"] == "bool":
+        rest = {"defaultValue": declared["defaultValue"], **rest}
+        return _element(name, "Microsoft.Common.CheckBox", label, **rest)
+    if declared["type"] == "int":
+        return _slider(name, label, rest)
+    return _text_box(name, label, rest)
+
+
+def _drop_down(name: str, label: str, rest: Json) -> Json:
+    many = name in _LISTS
+    values = _LISTS.get(name) or PARAMETERS[name]["allowedValues"]
+    default = PARAMETERS[name]["defaultValue"]
+    choice = [{"label": str(value), "value": value} for value in values]
+    return _element(
+        name,
+        "Microsoft.Common.DropDown",
+        label,
+        defaultValue=[{"value": one} for one in default] if many else str(default),
+        multiselect=many,
+        constraints={"allowedValues": choice, "required": True},
+        **rest,
+    )
+
+
+def _slider(name: str, label: str, rest: Json) -> Json:
+    declared = PARAMETERS[name]
+    unit = {"subLabel": _NUMBERS[name]} if name in _NUMBERS else {}
+    return _element(
+        name,
+        "Microsoft.Common.Slider",
+        label,
+        min=declared["minValue"],
+        max=declared["maxValue"],
+        defaultValue=declared["defaultValue"],
+        constraints={"required": True},
+        **unit,
+        **rest,
+    )
+
+
+def _text_box(name: str, label: str, rest: Json) -> Json:
+    default = PARAMETERS[name]["defaultValue"]
+    regex, message = _REGEX[name]
+    return _element(
+        name,
+        "Microsoft.Common.TextBox",
+        label,
+        defaultValue=_default_text(default),
+        constraints={
+            "required": name not in _OPTIONAL,
+            "regex": regex,
+            "validationMessage": message,
+        },
+        **rest,
+    )
+
+
+def _default_text(default: object) -> str:
+    """Return a default as the form knows it: arrays are typed with commas."""
+    if isinstance(default, list):
+        return ",".join(str(one) for one in default)
+    return str(default)
+
+
+def _outputs() -> Json:
+    read = {
+        name: f"[steps('{step}').{name}]"
+        for step, (_, questions) in STEPS.items()
+        for name in questions
+    }
+    ranges = "steps('access').allowedAddresses"
+    chosen = "steps('workspace')"
+    return {
+        "namePrefix": "[basics('namePrefix')]",
+        "location": "[location()]",
+        "existingWorkspaceId": (
+            f"[if({chosen}.newWorkspace, '', {chosen}.existingWorkspaceId.id)]"
+        ),
+        **read,
+        **{
+            name: f"[if(steps('access').{switch}, steps('access').{name}, '{_default(name)}')]"
+            for name, switch in _SHOWN_WITH.items()
+        },
+        "allowedAddresses": f"[if(empty({ranges}), parse('[]'), split({ranges}, ','))]",
+    }
+
+
+def _default(name: str) -> str:
+    return str(PARAMETERS[name]["defaultValue"])

@@ -1,0 +1,76 @@
+"""Which names Azure takes, type by type.
+
+Source: Azure Resource Manager, "Naming rules and restrictions for Azure resources", except where
+another one is named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from mailvigil.infra.evaluate import Resource
+from mailvigil.infra.resources import (
+    ASSIGNMENT,
+    BLOBS,
+    CONNECTOR_PAGE,
+    CONTAINER,
+    DEPLOYMENT,
+    ENDPOINT,
+    IDENTITY,
+    INSIGHTS,
+    NETWORK,
+    ONBOARDING,
+    ONE_DEPLOY,
+    PLAN,
+    PUBLISHING,
+    RULE,
+    SECURITY_GROUP,
+    SITE,
+    STORAGE,
+    TABLE,
+    VAULT,
+    WORKSPACE,
+    ZONE,
+    ZONE_GROUP,
+    ZONE_LINK,
+)
+
+_GUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+NAMES: Mapping[str, str] = {
+    WORKSPACE: r"[A-Za-z0-9][A-Za-z0-9-]{2,61}[A-Za-z0-9]",
+    TABLE: r"[A-Za-z][A-Za-z0-9_]{0,59}_CL",
+    ONBOARDING: r"default",
+    CONNECTOR_PAGE: r"[A-Za-z0-9][A-Za-z0-9-]{0,62}",
+    # A rule of kind Direct is a part of its endpoint's host name, and so is shorter than others.
+    RULE: r"[A-Za-z0-9][A-Za-z0-9-]{1,28}[A-Za-z0-9]",
+    INSIGHTS: r"[A-Za-z0-9._()-]{0,259}[A-Za-z0-9_()-]",
+    IDENTITY: r"[A-Za-z0-9][A-Za-z0-9_-]{2,127}",
+    STORAGE: r"[a-z0-9]{3,24}",
+    BLOBS: r"default",
+    CONTAINER: r"[a-z0-9](?!.*--)[a-z0-9-]{1,61}[a-z0-9]",
+    PLAN: r"[A-Za-z0-9-]{1,60}",
+    # The host takes the first 32 letters as its id: longer names can meet each other.
+    SITE: r"[A-Za-z0-9][A-Za-z0-9-]{0,30}[A-Za-z0-9]",
+    PUBLISHING: r"ftp|scm",
+    ONE_DEPLOY: r"onedeploy",
+    ASSIGNMENT: _GUID,
+    VAULT: r"[A-Za-z](?!.*--)[A-Za-z0-9-]{1,22}[A-Za-z0-9]",
+    NETWORK: r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}[A-Za-z0-9_]",
+    SECURITY_GROUP: r"[A-Za-z0-9][A-Za-z0-9._-]{0,78}[A-Za-z0-9_]",
+    ENDPOINT: r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}[A-Za-z0-9_]",
+    ZONE_GROUP: r"[A-Za-z0-9][A-Za-z0-9._-]{0,78}",
+    ZONE: r"(?=.{1,253}$)([a-z0-9_]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}",
+    ZONE_LINK: r"[A-Za-z0-9][A-Za-z0-9._-]{0,78}[A-Za-z0-9_]",
+    DEPLOYMENT: r"[A-Za-z0-9._()-]{1,64}",
+}
+"""Type to the whole of what its last part may be. Other types have checks of their own."""
+
+
+def name_problems(resource: Resource) -> Iterator[str]:
+    """Return what is wrong with the name of one resource."""
+    pattern = NAMES.get(resource.type)
+    name = resource.name.rpartition("/")[2]
+    if pattern and not re.fullmatch(pattern, name, re.ASCII):
+        yield f"{resource.type} {name!r}: no name that Azure takes ({len(name)} letters)"

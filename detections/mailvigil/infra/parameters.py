@@ -1,0 +1,214 @@
+"""What an owner can choose: every parameter of the template, with its meaning and its bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from audit_feed.clouds import CLOUDS
+from audit_feed.settings import PROFILES
+from mailvigil.infra.resources import Json
+
+LONGEST_PREFIX = 11
+"""With 13 letters of ``uniqueString`` a storage account's name is full: 24 letters."""
+
+MOST_DAYS = 730
+"""Interactive retention of a table. Source: Azure Monitor, "Manage data retention"."""
+MOST_TOTAL_DAYS = 4_383
+
+
+def _choice(kind: str, default: object, description: str, **bounds: object) -> Json:
+    return {
+        "type": kind,
+        "defaultValue": default,
+        **bounds,
+        "metadata": {"description": description},
+    }
+
+
+def _switch(description: str, *, default: bool) -> Json:
+    return _choice("bool", default, description)
+
+
+_NAMES: Mapping[str, Json] = {
+    "namePrefix": _choice(
+        "string",
+        "mailvigil",
+        "What the names of all resources begin with: 3 to 11 lower-case letters and digits, first"
+        " a letter.",
+        minLength=3,
+        maxLength=LONGEST_PREFIX,
+    ),
+    "location": _choice(
+        "string",
+        "[resourceGroup().location]",
+        "Region of all resources. With an existing workspace it must be the workspace's region.",
+    ),
+}
+_WORKSPACE: Mapping[str, Json] = {
+    "existingWorkspaceId": _choice(
+        "string",
+        "",
+        "Resource id of the Log Analytics workspace to use; empty makes a new one. It may be in"
+        " another resource group: the deployment then makes the tables and the content there.",
+    ),
+    "enableSentinel": _switch(
+        "Turn Microsoft Sentinel on for the workspace. Rules, watchlist and connector page need"
+        " it; where it is on already, nothing changes.",
+        default=True,
+    ),
+    "activityPlan": _choice(
+        "string",
+        "Analytics",
+        "Plan of the table M365Activity_CL. Analytics rules read the plan Analytics alone, so"
+        " none is deployed with Basic.",
+        allowedValues=["Analytics", "Basic"],
+    ),
+    "retentionDays": _choice(
+        "int",
+        90,
+        "Days that the tables can be queried at no extra effort. The plan Basic has its own.",
+        minValue=4,
+        maxValue=MOST_DAYS,
+    ),
+    "totalRetentionDays": _choice(
+        "int",
+        365,
+        "Days after which the rows are deleted, at least the days above.",
+        minValue=4,
+        maxValue=MOST_TOTAL_DAYS,
+    ),
+}
+_FEED: Mapping[str, Json] = {
+    "tenantIds": _choice(
+        "string",
+        "[subscription().tenantId]",
+        "Ids (GUID) of the tenants to collect from, with commas between. More than one needs a"
+        " certificate: a managed identity signs in to its own tenant alone.",
+        minLength=36,
+    ),
+    "contentTypes": _choice(
+        "array",
+        ["Audit.Exchange"],
+        "Content types of the feed: Audit.Exchange, Audit.AzureActiveDirectory, Audit.SharePoint,"
+        " Audit.General, DLP.All.",
+        minLength=1,
+    ),
+    "cloud": _choice(
+        "string",
+        "worldwide",
+        "Cloud of the tenants.",
+        allowedValues=list(CLOUDS),
+    ),
+    "since": _choice(
+        "string",
+        "24h",
+        "How far back the first pass reads, such as 24h or 7d; the feed keeps 7 days.",
+        maxLength=7,
+    ),
+    "profile": _choice(
+        "string",
+        "full",
+        "full keeps every field; lean leaves out what no rule reads, which is most of the volume.",
+        allowedValues=list(PROFILES),
+    ),
+    "startSubscriptions": _switch(
+        "The app starts the subscriptions that are missing, once its identity may read the feed."
+        " What an administrator stopped stays stopped.",
+        default=True,
+    ),
+}
+_ACCESS: Mapping[str, Json] = {
+    "useCertificate": _switch(
+        "Read the feed as an application with a certificate from a Key Vault, which is made for"
+        " it; otherwise the managed identity reads it, and there is neither vault nor secret.",
+        default=False,
+    ),
+    "applicationClientId": _choice(
+        "string",
+        "",
+        "With a certificate: application (client) id of the application that reads the feed.",
+    ),
+    "applicationObjectId": _choice(
+        "string",
+        "",
+        "With a certificate: object id of that application's service principal in this tenant. It"
+        " gets the role on the data collection rule, in place of the managed identity.",
+    ),
+    "certificateName": _choice(
+        "string",
+        "mailvigil-feed",
+        "With a certificate: its name in the Key Vault. Put it there as PEM after the deployment.",
+        minLength=1,
+        maxLength=127,
+    ),
+    "privateNetwork": _switch(
+        "Make a virtual network: the app reaches its storage (and vault) by private endpoints,"
+        " and they have no public one. The feed and the workspace are reached over the internet.",
+        default=False,
+    ),
+    "addressSpace": _choice(
+        "string",
+        "10.20.30.0/24",
+        "With a private network: its addresses, a /24 or larger that nothing else uses.",
+    ),
+    "allowedAddresses": _choice(
+        "array",
+        [],
+        "Address ranges (192.0.2.0/24) that may call the app's HTTP functions, health and notify."
+        " None: nobody from outside can; collecting needs no caller.",
+    ),
+}
+_SCALE: Mapping[str, Json] = {
+    "maximumInstances": _choice(
+        "int",
+        40,
+        "Most instances of the app at once.",
+        minValue=40,
+        maxValue=1_000,
+    ),
+    "instanceMemory": _choice(
+        "int",
+        2_048,
+        "Memory of an instance, in MB.",
+        allowedValues=[512, 2_048, 4_096],
+    ),
+    "packageUri": _choice(
+        "string",
+        "",
+        "Address of the app's zip, to bring in the code with this deployment; empty to do that"
+        " afterwards.",
+    ),
+}
+_CONTENT: Mapping[str, Json] = {
+    "deployRules": _switch("Create the analytics rules, enabled.", default=True),
+    "deployHuntingQueries": _switch("Create the hunting queries.", default=True),
+    "deployWatchlist": _switch(
+        "Create the watchlist of approved callers with its example row. Deployed again, the row"
+        " is added again: choose false when it is there.",
+        default=True,
+    ),
+    "deployWorkbook": _switch("Create the workbook.", default=True),
+    "deployConnectorPage": _switch(
+        "Create the page among Sentinel's data connectors that shows the feed's state.",
+        default=True,
+    ),
+}
+
+PARAMETERS: Mapping[str, Json] = {
+    **_NAMES,
+    **_WORKSPACE,
+    **_FEED,
+    **_ACCESS,
+    **_SCALE,
+    **_CONTENT,
+}
+"""Every parameter in the order of the form. Each has a default: an empty form deploys."""
+
+EXAMPLE: Mapping[str, object] = {
+    "namePrefix": "mailvigil",
+    "tenantIds": "00000000-0000-4000-8000-000000000001",
+    "contentTypes": ["Audit.Exchange", "Audit.AzureActiveDirectory"],
+    "retentionDays": 90,
+    "totalRetentionDays": 365,
+}
+"""What most owners set; everything else has a default."""

@@ -1,0 +1,67 @@
+"""What is wrong with a template, whatever an owner chooses in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mailvigil.infra.evaluate import evaluate
+from mailvigil.infra.limits import NAMES, name_problems
+from mailvigil.infra.parameters import LONGEST_PREFIX
+from mailvigil.sentinel.templates import CHECKS, resource_problems
+
+ELSEWHERE = (
+    "/subscriptions/00000000-0000-4000-8000-0000000000aa/resourceGroups/soc/providers/"
+    "Microsoft.OperationalInsights/workspaces/soc-logs"
+)
+"""A workspace of another subscription."""
+
+_GUID = "00000000-0000-4000-8000-00000000000b"
+
+CASES: Mapping[str, Mapping[str, Any]] = {
+    "defaults": {},
+    "longest names": {"namePrefix": "m" * LONGEST_PREFIX, "certificateName": "c" * 127},
+    "shortest names": {"namePrefix": "mv1"},
+    "workspace elsewhere": {"existingWorkspaceId": ELSEWHERE, "activityPlan": "Basic"},
+    "everything": {
+        "namePrefix": "m" * LONGEST_PREFIX,
+        "privateNetwork": True,
+        "useCertificate": True,
+        "applicationClientId": _GUID,
+        "applicationObjectId": _GUID,
+        "allowedAddresses": ["192.0.2.0/24", "198.51.100.0/24"],
+        "packageUri": "https://example.com/mailvigil-function.zip",
+    },
+    "nothing but the app": {
+        "enableSentinel": False,
+        "deployRules": False,
+        "deployHuntingQueries": False,
+        "deployWatchlist": False,
+        "deployWorkbook": False,
+        "deployConnectorPage": False,
+        "startSubscriptions": False,
+    },
+}
+"""What owners choose, such that each switch is on in one case and off in another."""
+
+
+def template_problems(template: Mapping[str, Any]) -> Iterator[str]:
+    """Return what is wrong, each ``place: what``, over all ``CASES`` and each once."""
+    found: dict[str, None] = {}
+    for given in CASES.values():
+        try:
+            found.update(dict.fromkeys(_problems(template, given)))
+        except (KeyError, TypeError, AttributeError) as error:
+            found[f"template: not of its form: {error!r}"] = None
+    yield from found
+
+
+def _problems(template: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    evaluated = evaluate(template, given)
+    yield from evaluated.problems
+    for one in evaluated.resources:
+        yield from name_problems(one)
+        if one.type in CHECKS:
+            yield from (f"{one.type} {one.name}: {what}" for what in resource_problems(one.body))
+        elif one.type not in NAMES:
+            yield f"{one.type} {one.name}: nobody knows what names it takes"

@@ -1,0 +1,76 @@
+"""The whole template, and its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mailvigil.infra import app, data_collection, network, roles, storage, tables, vault
+from mailvigil.infra.content import content
+from mailvigil.infra.names import APP_ID, IDENTITY_ID, RULE_ID, VARIABLES
+from mailvigil.infra.parameters import EXAMPLE, PARAMETERS
+from mailvigil.infra.resources import IDENTITY, RULE, Json, formula, state, variable
+from mailvigil.infra.settings import settings
+from mailvigil.sentinel.arm import SCHEMA
+from mailvigil.sentinel.pack import Pack
+
+_PARAMETERS_SCHEMA = (
+    "https://schema.management.azure.com/schemas/2019-04-01/deploymentParameters.json#"
+)
+_VERSION = "1.0.0.0"
+
+
+def whole_template(pack: Pack) -> Json:
+    """Return ``azuredeploy.json``."""
+    return {
+        "$schema": SCHEMA,
+        "contentVersion": _VERSION,
+        "parameters": dict(PARAMETERS),
+        "variables": dict(VARIABLES),
+        "resources": list(_resources(pack)),
+        "outputs": outputs(),
+    }
+
+
+def example_parameters() -> Json:
+    """Return ``azuredeploy.parameters.example.json``."""
+    return {
+        "$schema": _PARAMETERS_SCHEMA,
+        "contentVersion": _VERSION,
+        "parameters": {name: {"value": value} for name, value in EXAMPLE.items()},
+    }
+
+
+def _resources(pack: Pack) -> Iterator[Json]:
+    yield tables.workspace()
+    yield tables.onboarding()
+    yield tables.tables()
+    yield data_collection.rule()
+    yield roles.identity()
+    yield storage.account()
+    yield storage.blobs()
+    yield storage.container()
+    yield vault.vault()
+    yield from network.network()
+    yield app.insights()
+    yield from roles.assignments()
+    yield app.plan()
+    yield app.site()
+    yield from app.publishing()
+    yield app.code()
+    yield from content(pack)
+
+
+def outputs() -> Json:
+    """Return what the deployment tells afterwards. ``environment`` is what the app runs with."""
+    texts = {
+        "dataCollectionRuleImmutableId": f"{state(RULE_ID, RULE)}.immutableId",
+        "logsIngestionEndpoint": f"{state(RULE_ID, RULE)}.endpoints.logsIngestion",
+        "principalId": f"{state(IDENTITY_ID, IDENTITY)}.principalId",
+        "appName": variable("appName"),
+        "appId": APP_ID,
+        "workspaceId": variable("workspaceId"),
+    }
+    found: Json = {
+        name: {"type": "string", "value": formula(value)} for name, value in texts.items()
+    }
+    return {**found, "environment": {"type": "object", "value": settings()}}

@@ -1,0 +1,28 @@
+"""The Key Vault, which is made for a certificate alone."""
+
+from __future__ import annotations
+
+from mailvigil.infra.resources import VAULT, Json, formula, parameter, resource, variable
+
+
+def vault() -> Json:
+    """Return the vault: roles instead of access policies, and nothing in it can be purged."""
+    private = parameter("privateNetwork")
+    return resource(
+        VAULT,
+        formula(variable("vaultName")),
+        condition=formula(variable("withVault")),
+        location=formula(parameter("location")),
+        properties={
+            "tenantId": formula("subscription().tenantId"),
+            "sku": {"family": "A", "name": "standard"},
+            "enableRbacAuthorization": True,
+            "enableSoftDelete": True,
+            "enablePurgeProtection": True,
+            "publicNetworkAccess": formula(f"if({private}, 'Disabled', 'Enabled')"),
+            "networkAcls": {
+                "bypass": "None",
+                "defaultAction": formula(f"if({private}, 'Deny', 'Allow')"),
+            },
+        },
+    )

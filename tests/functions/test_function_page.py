@@ -1,0 +1,89 @@
+"""``docs/function-app.md`` names every setting, function and metric that there is, and no other."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from audit_feed import environment, function_settings
+from audit_feed.errors import ConfigError
+from audit_feed.function_settings import DISCOVER_SCHEDULE, SWEEP_SCHEDULE, FunctionSettings
+from audit_feed.telemetry import COUNTERS, GAUGES
+from connector.test_function_settings import GIVEN
+from mailvigil.function_package import NAME
+
+CHECKOUT = Path(__file__).parents[2]
+PAGE = (CHECKOUT / "docs" / "function-app.md").read_text(encoding="utf-8")
+
+
+def rows(heading: str) -> list[list[str]]:
+    """Return the cells of the first table below *heading*, without its own heading."""
+    below = PAGE.partition(f"## {heading}\n")[2]
+    table = below[below.index("|") :].partition("\n\n")[0]
+    return [[cell.strip() for cell in line.strip("|").split(" |")] for line in table.splitlines()][
+        2:
+    ]
+
+
+def names(heading: str) -> list[str]:
+    return [cells[0].strip("` ") for cells in rows(heading)]
+
+
+def test_a_setting_is_not_in_the_table_or_is_no_setting() -> None:
+    assert sorted(names("Settings")) == sorted(function_settings.NAMES)
+
+
+def test_a_setting_of_the_collector_is_refused_here() -> None:
+    elsewhere = set(environment.NAMES) - set(function_settings.NAMES)
+
+    assert elsewhere == {
+        "AUDIT_FEED_LEDGER", "AUDIT_FEED_SINK_KIND", "AUDIT_FEED_SINK_FILE",
+        "AUDIT_FEED_SINK_FOLDER",
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match="AUDIT_FEED_KEPT: unknown"):
+        FunctionSettings.load({**GIVEN, "AUDIT_FEED_KEPT": "30d"})
+
+
+def test_the_table_has_other_defaults_than_the_code() -> None:
+    said = {cells[0].strip("`"): cells[1].strip("`") for cells in rows("Settings")}
+    settings = FunctionSettings.load(GIVEN)
+    written = FunctionSettings.load(
+        {
+            **GIVEN,
+            **{n: said[n] for n in ("AUDIT_FEED_SINCE", "AUDIT_FEED_KEEP", "AUDIT_FEED_PROFILE",
+               "AUDIT_FEED_WORKERS", "AUDIT_FEED_CONTENT_TYPES", "AUDIT_FEED_SINK_STREAM",
+               "AUDIT_FEED_CREDENTIAL_KIND", "AUDIT_FEED_CLOUD",
+               "AUDIT_FEED_START_SUBSCRIPTIONS")},
+        }
+    )  # fmt: skip
+
+    assert written == settings
+    assert said[function_settings.DISCOVER] == DISCOVER_SCHEDULE
+    assert said[function_settings.SWEEP] == SWEEP_SCHEDULE
+
+
+def test_a_function_is_not_in_the_table() -> None:
+    tree = ast.parse((CHECKOUT / "connector" / "function_app.py").read_text(encoding="utf-8"))
+    there = [f.name for f in tree.body if isinstance(f, ast.FunctionDef) and f.decorator_list]
+
+    assert sorted(names("What each part does")) == sorted(there)
+
+
+def test_a_metric_is_not_named() -> None:
+    below = PAGE.partition("## Logs and metrics\n")[2]
+
+    assert set(re.findall(r"`(?:mailvigil)?\.(\w+)`", below)) == {*COUNTERS, *GAUGES}
+
+
+def test_the_workflow_deploys_something_else_than_the_package() -> None:
+    [text] = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    steps = yaml.safe_load(text)["jobs"]["deploy"]["steps"]
+
+    makes = [step["run"] for step in steps if "run" in step]
+    assert makes == ["make package"]
+    assert f"--out dist/{NAME}" in (CHECKOUT / "Makefile").read_text(encoding="utf-8")
+    assert steps[-1]["with"]["package"] == f"dist/{NAME}"

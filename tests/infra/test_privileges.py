@@ -1,0 +1,196 @@
+"""Least privilege and no secret: what the app may do, and who may reach what."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from mailvigil.infra import resources as kinds
+from mailvigil.infra.evaluate import STATES, Evaluation, Resource
+from mailvigil.infra.roles import ROLE_IDS
+from mailvigil.infra.settings import AUTHENTICATION
+
+IDENTITY = STATES[kinds.IDENTITY]("")["principalId"]
+APPLICATION = "00000000-0000-4000-8000-00000000000b"
+BASE = {
+    ("Monitoring Metrics Publisher", kinds.RULE, IDENTITY),
+    ("Storage Blob Data Owner", kinds.STORAGE, IDENTITY),
+    ("Storage Queue Data Contributor", kinds.STORAGE, IDENTITY),
+    ("Storage Table Data Contributor", kinds.STORAGE, IDENTITY),
+    ("Monitoring Metrics Publisher", kinds.INSIGHTS, IDENTITY),
+}
+WITH_CERTIFICATE = (BASE - {("Monitoring Metrics Publisher", kinds.RULE, IDENTITY)}) | {
+    ("Monitoring Metrics Publisher", kinds.RULE, APPLICATION),
+    ("Key Vault Secrets User", kinds.VAULT, IDENTITY),
+}
+
+
+def granted(found: Evaluation) -> set[tuple[str, str, str]]:
+    roles = {number: name for name, number in ROLE_IDS.items()}
+    types = {one.id: one.type for one in found.resources}
+    return {
+        (
+            roles[one.body["properties"]["roleDefinitionId"].rpartition("/")[2]],
+            types[one.scope],
+            one.body["properties"]["principalId"],
+        )
+        for one in found.deployed(kinds.ASSIGNMENT)
+    }
+
+
+def only(found: Evaluation, kind: str) -> Resource:
+    [one] = found.deployed(kind)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("case", "wanted"),
+    [
+        ("defaults", BASE),
+        ("workspace elsewhere", BASE),
+        ("nothing but the app", BASE),
+        ("everything", WITH_CERTIFICATE),
+    ],
+)
+def test_the_app_may_do_more_or_less_than_it_needs(
+    case: str, wanted: set[tuple[str, str, str]], cases: dict[str, Evaluation]
+) -> None:
+    found = cases[case]
+
+    assert granted(found) == wanted
+    assert len(found.deployed(kinds.ASSIGNMENT)) == len(wanted)
+
+
+def test_an_assignment_is_on_a_group_or_a_subscription(cases: dict[str, Evaluation]) -> None:
+    scopes = {
+        one.scope for found in cases.values() for one in found.resources
+        if one.type == kinds.ASSIGNMENT
+    }  # fmt: skip
+
+    assert all("/providers/" in scope for scope in scopes)
+    types = {one.body["properties"]["principalType"] for found in cases.values()
+             for one in found.deployed(kinds.ASSIGNMENT)}  # fmt: skip
+    assert types == {"ServicePrincipal"}
+
+
+def test_a_second_principal_meets_the_name_of_the_first_ones_assignment(
+    cases: dict[str, Evaluation],
+) -> None:
+    by_scope = [
+        {one.name for one in cases[case].deployed(kinds.ASSIGNMENT) if "datacollection" in one.id}
+        for case in ("longest names", "everything")
+    ]
+
+    assert by_scope[0] != by_scope[1]
+
+
+@pytest.mark.parametrize("case", ["defaults", "everything", "workspace elsewhere"])
+def test_a_secret_stands_in_the_settings(case: str, cases: dict[str, Evaluation]) -> None:
+    settings = cases[case].outputs["environment"]
+
+    told = {
+        name for name, value in settings.items()
+        if re.search("key|secret|sas|password|connection", f"{name} {value}", re.IGNORECASE)
+    }  # fmt: skip
+    certificate = {"AUDIT_FEED_CREDENTIAL_CERTIFICATE"} if case == "everything" else set()
+    assert told == {"APPLICATIONINSIGHTS_CONNECTION_STRING"} | certificate
+    if certificate:
+        assert settings[certificate.pop()].startswith("@Microsoft.KeyVault(SecretUri=https://kv-")
+    # The string is an address: with local authentication off its key opens nothing.
+    assert only(cases[case], kinds.INSIGHTS).body["properties"]["DisableLocalAuth"] is True
+    assert settings[AUTHENTICATION].endswith("Authorization=AAD")
+    assert "AzureWebJobsStorage" not in settings
+
+
+def test_a_key_is_read_from_any_resource(template_text: str) -> None:
+    assert not re.search(r"\blist(Keys|Secrets|AccountSas|ServiceSas)?\(", template_text)
+    assert "securestring" not in template_text.lower()
+
+
+def test_the_settings_that_are_told_are_not_those_of_the_app(cases: dict[str, Evaluation]) -> None:
+    for found in cases.values():
+        given = only(found, kinds.SITE).body["properties"]["siteConfig"]["appSettings"]
+
+        assert {one["name"]: one["value"] for one in given} == found.outputs["environment"]
+        assert len(given) == len(found.outputs["environment"])
+
+
+def test_storage_takes_a_key_an_old_protocol_or_an_unknown_reader(
+    cases: dict[str, Evaluation],
+) -> None:
+    for found in cases.values():
+        properties = only(found, kinds.STORAGE).body["properties"]
+
+        assert properties["allowSharedKeyAccess"] is False
+        assert properties["allowBlobPublicAccess"] is False
+        assert properties["supportsHttpsTrafficOnly"] is True
+        assert properties["minimumTlsVersion"] == "TLS1_2"
+        assert only(found, kinds.CONTAINER).body["properties"]["publicAccess"] == "None"
+
+
+def test_the_app_can_be_reached_in_the_open_or_by_a_password(cases: dict[str, Evaluation]) -> None:
+    for found in cases.values():
+        site = only(found, kinds.SITE).body["properties"]
+        config = site["siteConfig"]
+
+        assert site["httpsOnly"] is True
+        assert (config["minTlsVersion"], config["scmMinTlsVersion"]) == ("1.2", "1.2")
+        assert config["ftpsState"] == "Disabled"
+        assert config["remoteDebuggingEnabled"] is False
+        passwords = {one.name.rpartition("/")[2]: one.body["properties"]["allow"]
+                     for one in found.deployed(kinds.PUBLISHING)}  # fmt: skip
+        assert passwords == {"ftp": False, "scm": False}
+
+
+def test_somebody_who_was_not_named_can_call_the_app(cases: dict[str, Evaluation]) -> None:
+    def allowed(case: str) -> list[str]:
+        config = only(cases[case], kinds.SITE).body["properties"]["siteConfig"]
+        assert config["ipSecurityRestrictionsDefaultAction"] == "Deny"
+        assert {one["action"] for one in config["ipSecurityRestrictions"]} <= {"Allow"}
+        return [one["ipAddress"] for one in config["ipSecurityRestrictions"]]
+
+    assert allowed("defaults") == []
+    assert allowed("everything") == ["192.0.2.0/24", "198.51.100.0/24"]
+
+
+def public(found: Evaluation) -> set[str]:
+    return {
+        one.type
+        for one in found.resources
+        if one.deployed and one.body.get("properties", {}).get("publicNetworkAccess") == "Enabled"
+    }
+
+
+def test_something_else_has_a_public_endpoint(cases: dict[str, Evaluation]) -> None:
+    private = cases["everything"]
+
+    assert public(cases["defaults"]) == {kinds.STORAGE, kinds.SITE}
+    assert public(private) == {kinds.SITE}
+    for kind in (kinds.STORAGE, kinds.VAULT):
+        acls = only(private, kind).body["properties"]["networkAcls"]
+        assert acls == {"bypass": "None", "defaultAction": "Deny"}
+    links = [one.body["properties"]["privateLinkServiceConnections"][0]["properties"]
+             for one in private.deployed(kinds.ENDPOINT)]  # fmt: skip
+    reached = {group for link in links for group in link["groupIds"]}
+    assert reached == {"blob", "queue", "table", "vault"}
+    assert only(private, kinds.SITE).body["properties"]["virtualNetworkSubnetId"]
+    assert only(cases["defaults"], kinds.SITE).body["properties"]["virtualNetworkSubnetId"] is None
+
+
+def test_the_workspace_or_the_vault_takes_another_way_in(cases: dict[str, Evaluation]) -> None:
+    workspace = only(cases["defaults"], kinds.WORKSPACE).body["properties"]
+    vault = only(cases["everything"], kinds.VAULT).body["properties"]
+
+    assert workspace["features"]["disableLocalAuth"] is True
+    assert vault["enableRbacAuthorization"] is True
+    assert vault["enablePurgeProtection"] is True
+    assert "accessPolicies" not in vault
+
+
+def test_the_app_starts_before_it_may_do_anything(cases: dict[str, Evaluation]) -> None:
+    for found in cases.values():
+        after = set(only(found, kinds.SITE).after)
+
+        assert {one.id for one in found.deployed(kinds.ASSIGNMENT)} <= after
+        assert {one.id for one in found.deployed(kinds.ZONE_GROUP)} <= after

@@ -1,0 +1,241 @@
+"""A fault in the template is found before it is written, whatever an owner chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mailvigil.infra import resources as kinds
+from mailvigil.infra.evaluate import evaluate
+from mailvigil.infra.limits import name_problems
+from mailvigil.infra.problems import CASES, template_problems
+
+Template = dict[str, Any]
+Change = Callable[[Template], object]
+
+
+def of(template: Template, kind: str, number: int = 0) -> dict[str, Any]:
+    found = [one for one in template["resources"] if one["type"] == kind]
+    resource: dict[str, Any] = found[number]
+    return resource
+
+
+def part(template: Template, word: str) -> dict[str, Any]:
+    """Return the nested template named by *word*."""
+    named = [one for one in template["resources"] if f"'-{word}')" in one["name"]]
+    inner: dict[str, Any] = named[0]["properties"]["template"]
+    return inner
+
+
+def test_the_committed_template_is_broken(template: Template) -> None:
+    assert list(template_problems(template)) == []
+
+
+def test_a_switch_is_never_tried_both_ways(template: Template) -> None:
+    switches = {
+        name: one["defaultValue"]
+        for name, one in template["parameters"].items()
+        if one["type"] == "bool"
+    }
+
+    tried = {
+        name: {case.get(name, default) for case in CASES.values()}
+        for name, default in switches.items()
+    }
+    assert {name for name, values in tried.items() if values != {True, False}} == set()
+
+
+def test_a_resource_that_was_not_asked_for_is_deployed(template: Template) -> None:
+    private = {kinds.NETWORK, kinds.ENDPOINT, kinds.ZONE, kinds.VAULT, kinds.ONE_DEPLOY}
+
+    plain = {one.type for one in evaluate(template).resources if one.deployed}
+    bare = [
+        one.name
+        for one in evaluate(template, CASES["nothing but the app"]).resources
+        if one.deployed and one.type == kinds.DEPLOYMENT
+    ]
+    elsewhere = evaluate(template, CASES["workspace elsewhere"])
+    assert not plain & private
+    assert bare == ["mailvigil-tables", "mailvigil-functions"]
+    assert elsewhere.deployed(kinds.WORKSPACE) == []
+    assert {one.id.split("/")[4] for one in elsewhere.deployed(kinds.TABLE)} == {"soc"}
+
+
+def test_a_rule_is_deployed_over_a_table_that_rules_cannot_read(template: Template) -> None:
+    found = evaluate(template, {"activityPlan": "Basic"})
+
+    assert not [one for one in found.resources if one.deployed and "alertRules" in one.type]
+    plans = {one.name.split("/")[1]: one.body["properties"] for one in found.deployed(kinds.TABLE)}
+    assert plans["M365Activity_CL"]["plan"] == "Basic"
+    assert plans["M365Activity_CL"]["retentionInDays"] is None
+    assert plans["M365FeedHealth_CL"]["plan"] == "Analytics"
+
+
+def rename_parameter(template: Template) -> None:
+    template["parameters"]["retention"] = template["parameters"].pop("retentionDays")
+
+
+def misspell_variable(template: Template) -> None:
+    template["variables"]["appName"] = "[concat(variables('sufix'), '-app')]"
+
+
+def forget_a_bracket(template: Template) -> None:
+    of(template, kinds.PLAN)["name"] = "[concat(variables('planName')]"
+
+
+def depend_on_nothing(template: Template) -> None:
+    of(template, kinds.SITE)["dependsOn"].append(
+        "[resourceId('Microsoft.Web/serverfarms', variables('appName'))]"
+    )
+
+
+def point_to_nothing(template: Template) -> None:
+    of(template, kinds.SITE)["properties"]["serverFarmId"] = (
+        "[resourceId('Microsoft.Web/serverfarms', 'plan')]"
+    )
+
+
+def count_wrong(template: Template) -> None:
+    of(template, kinds.CONTAINER)["dependsOn"] = [
+        "[resourceId('Microsoft.Storage/storageAccounts/blobServices', 'default')]"
+    ]
+
+
+def read_what_is_not_there(template: Template) -> None:
+    template["outputs"]["principalId"]["value"] = (
+        "[reference(resourceId('Microsoft.ManagedIdentity/userAssignedIdentities', 'x'), "
+        "'2023-01-31').principalId]"
+    )
+
+
+def read_without_version(template: Template) -> None:
+    template["outputs"]["principalId"]["value"] = (
+        "[reference(resourceId('Microsoft.ManagedIdentity/userAssignedIdentities', "
+        "variables('identityName'))).principalId]"
+    )
+
+
+def read_a_property_that_is_none(template: Template) -> None:
+    output = template["outputs"]["logsIngestionEndpoint"]
+    output["value"] = output["value"].replace("logsIngestion", "logIngestion")
+
+
+def wait_in_a_circle(template: Template) -> None:
+    of(template, kinds.PLAN)["dependsOn"] = [
+        "[resourceId('Microsoft.Web/sites', variables('appName'))]"
+    ]
+
+
+def two_of_a_name(template: Template) -> None:
+    template["resources"].append(dict(of(template, kinds.PLAN)))
+
+
+def role_on_nothing(template: Template) -> None:
+    of(template, kinds.ASSIGNMENT)["scope"] = (
+        "[resourceId('Microsoft.Storage/storageAccounts', 'x')]"
+    )
+
+
+def pass_nothing_on(template: Template) -> None:
+    nested = next(one for one in template["resources"] if "'-tables')" in one["name"])
+    del nested["properties"]["parameters"]["days"]
+
+
+def pass_too_much_on(template: Template) -> None:
+    nested = next(one for one in template["resources"] if "'-tables')" in one["name"])
+    nested["properties"]["parameters"]["week"] = {"value": 7}
+
+
+def outer_name_inside(template: Template) -> None:
+    part(template, "tables")["resources"][0]["name"] = "[concat(variables('workspaceName'), '/X')]"
+
+
+def unused(template: Template) -> None:
+    template["parameters"]["colour"] = {"type": "string", "defaultValue": "red"}
+
+
+def default_out_of_bounds(template: Template) -> None:
+    template["parameters"]["retentionDays"]["defaultValue"] = 3
+
+
+def default_not_allowed(template: Template) -> None:
+    template["parameters"]["cloud"]["defaultValue"] = "private"
+
+
+def long_name(template: Template) -> None:
+    template["variables"]["storageName"] = (
+        "[toLower(concat(parameters('namePrefix'), 's', variables('suffix')))]"
+    )
+
+
+def hyphen_in_storage(template: Template) -> None:
+    template["variables"]["storageName"] = (
+        "[concat(take(parameters('namePrefix'), 3), '-', variables('suffix'))]"
+    )
+
+
+def unknown_key(template: Template) -> None:
+    of(template, kinds.SITE)["depends"] = []
+
+
+def read_what_is_left_out(template: Template) -> None:
+    of(template, kinds.INSIGHTS)["condition"] = "[parameters('deployWorkbook')]"
+
+
+def unknown_function(template: Template) -> None:
+    template["variables"]["suffix"] = "[newGuid()]"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (rename_parameter, "parameters('retentionDays'): is not declared"),
+        (misspell_variable, "variables('sufix'): is not declared"),
+        (forget_a_bracket, "',' is missing"),
+        (depend_on_nothing, "dependsOn /subscriptions/"),
+        (point_to_nothing, "serverfarms/plan: no resource of this template"),
+        (count_wrong, "needs 2 names, and has 1"),
+        (read_what_is_not_there, "is no resource of this template"),
+        (read_without_version, "is read without a version of its API"),
+        (read_a_property_that_is_none, "nothing has 'logIngestion'"),
+        (wait_in_a_circle, "waits for itself"),
+        (two_of_a_name, "a second Microsoft.Web/serverfarms"),
+        (role_on_nothing, "storageaccounts/x: no resource of this template"),
+        (pass_nothing_on, "parameter days: not given, and has no default"),
+        (pass_too_much_on, "parameter week: given, but not declared"),
+        (outer_name_inside, "variables('workspaceName'): is not declared"),
+        (unused, "parameters('colour'): never used"),
+        (default_out_of_bounds, "3 is below minValue 4"),
+        (default_not_allowed, "'private' is none of"),
+        (long_name, "no name that Azure takes (25 letters)"),
+        (hyphen_in_storage, "no name that Azure takes"),
+        (unknown_key, "unknown key depends"),
+        (read_what_is_left_out, "which is not deployed"),
+        (unknown_function, "unknown function newGuid"),
+    ],
+)
+def test_a_fault_in_the_template_is_not_found(
+    change: Change, message: str, template: Template
+) -> None:
+    change(template)
+
+    found = list(template_problems(template))
+    assert any(message in problem for problem in found), found
+
+
+@pytest.mark.parametrize("text", ["mv", "m" * 12])
+def test_a_name_is_taken_that_no_service_takes(text: str, template: Template) -> None:
+    found = evaluate(template, {"namePrefix": text})
+
+    assert any("namePrefix" in problem for problem in found.problems)
+
+
+def test_a_name_at_its_limit_is_refused_or_has_room(template: Template) -> None:
+    found = evaluate(template, CASES["longest names"])
+
+    assert [problem for one in found.resources for problem in name_problems(one)] == []
+    [account] = found.deployed(kinds.STORAGE)
+    [rule] = found.deployed(kinds.RULE)
+    assert (len(account.name), len(rule.name)) == (24, 30)
