@@ -22,6 +22,7 @@ from audit_feed.errors import (
     StoppedError,
     ThrottledError,
     WindowError,
+    fault_of,
 )
 from audit_feed.ledger import BlobRow, LedgerStore, State
 from audit_feed.pace import Pace
@@ -354,6 +355,8 @@ class Collector:
         except AuditFeedError as error:
             listing.failed(str(error), refused=isinstance(error, AccessError))
             return _End.HALT if isinstance(error, AccessError | ThrottledError) else _End.PART
+        except Exception as error:  # noqa: BLE001 - a listing that breaks us must not stop the others
+            flaw = f"list {listing.stream.content_type}: {fault_of(error)}"
         if flaw:
             listing.failed(flaw)
         return _End.PART if flaw else _End.WHOLE

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
-from traceback import extract_tb
 from typing import Protocol
 
 from audit_feed import ledger
@@ -26,6 +24,7 @@ from audit_feed.errors import (
     RetryError,
     StoppedError,
     ThrottledError,
+    fault_of,
 )
 from audit_feed.ledger import BlobRow, LedgerStore
 from audit_feed.pieces import records
@@ -260,11 +259,4 @@ def _went_wrong(load: _Load, error: Exception, now: datetime) -> None:
         case AuditFeedError():
             load.error = error
         case _:
-            load.after = ledger.failed(row, now, f"blob {row.blob.id}: {_fault(error)}")
-
-
-def _fault(error: Exception) -> str:
-    """Return type and place of a fault of ours; its text may hold what was being read."""
-    frames = extract_tb(error.__traceback__)
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"unexpected {type(error).__name__}{place}"
+            load.after = ledger.failed(row, now, f"blob {row.blob.id}: {fault_of(error)}")

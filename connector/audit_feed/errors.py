@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
+from traceback import extract_tb
 
 
 class AuditFeedError(Exception):
@@ -85,3 +87,10 @@ class LedgerConflictError(LedgerError):
 
 class LeaseHeldError(LedgerError):
     """Another collector works with this ledger. Stop."""
+
+
+def fault_of(error: Exception) -> str:
+    """Return type and place of a fault of ours; its text may hold what was being read."""
+    frames = extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"unexpected {type(error).__name__}{place}"

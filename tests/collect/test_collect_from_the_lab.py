@@ -12,8 +12,9 @@ import pytest
 from audit_feed.ledger_sqlite import SqliteLedger
 from collect.conftest import TYPES, config, publish, record, run
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK
+from mailvigil.lab.server.faults import Fault, Scripted
 from mailvigil.lab.server.lab import Lab
-from mailvigil.lab.server.options import LabOptions
+from mailvigil.lab.server.options import FeedOptions, LabOptions
 
 
 def test_a_published_record_is_lost_or_doubled(tmp_path: Path) -> None:
@@ -143,6 +144,23 @@ def test_chaos_loses_a_record(tmp_path: Path) -> None:
         assert lab.rows("SELECT count(DISTINCT RecordId) FROM M365Activity_CL") == [(records,)]
         for secret in (lab.tenants[0].secret, "Bearer", "PublisherIdentifier="):
             assert secret not in done.out + done.err
+
+
+def test_late_pages_that_always_fail_keep_blobs_from_arriving(tmp_path: Path) -> None:
+    with Lab(LabOptions(feed=FeedOptions(page_size=2))) as lab:
+        fault = Fault(kind="status", status=504)
+        lab.faults.script([Scripted(fault=fault, kind="page", path="*nextPage=*")])
+        for number in range(12):
+            ago = timedelta(hours=2, minutes=17 * number)
+            lab.publish("Audit.Exchange", lab.clock.now() - ago, [record(number)])
+        path = config(lab, tmp_path)
+
+        done = run("collect", "--once", "--config", path)
+
+        assert done.code == EXIT_OK, done.err
+        assert "12 blobs delivered, 12 records" in done.out
+        assert run("ledger", "--config", path).code == EXIT_OK
+        assert lab.counts.faults["status"] > 0
 
 
 def test_two_collectors_work_on_one_ledger(tmp_path: Path) -> None:

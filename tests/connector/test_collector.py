@@ -281,6 +281,27 @@ def test_a_page_that_fails_is_asked_for_again_and_not_the_whole_list() -> None:
     assert list(there.disk.hours[STREAM]) == [hour_of(START)]
 
 
+def test_a_fault_of_ours_in_a_listing_ends_the_pass_or_shows_what_was_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = world(published("a", RECENT), published("o", RECENT, stream=OTHER))
+    real = simulation.FakeFeed.page
+
+    def broken(self: simulation.FakeFeed, stream: Stream, *rest: object) -> object:
+        if stream == STREAM:
+            raise KeyError("private")
+        return real(self, stream, *rest)  # type: ignore[arg-type]  # passed on
+
+    monkeypatch.setattr(simulation.FakeFeed, "page", broken)
+
+    report = started(there, [STREAM, OTHER]).run_pass()
+
+    assert names(there, State.DELIVERED) == ["o"]
+    [problem] = report.problems
+    assert problem.startswith("list Audit.Exchange: unexpected KeyError at test_collector.py:")
+    assert not there.disk.hours.get(STREAM)
+
+
 def test_a_window_that_fails_does_not_keep_the_older_ones_from_being_listed() -> None:
     there = world()
     fault = RetryError("list", "HTTP 500")

@@ -533,11 +533,20 @@ def test_one_bad_blob_does_not_send_its_windows_good_ones_again(
 
 
 def test_a_large_blob_is_neither_passed_over_nor_held_in_memory() -> None:
-    large = (body(*(record(f"r{n}", Pad="x" * 2_000) for n in range(3_000))),)
+    large, given = body(*(record(f"r{n}", Pad="x" * 2_000) for n in range(3_000))), list[int]()
 
-    found = sum(1 for _ in records("blob", large, Sizes(whole=1_000_000, piece=100_000)))
+    def chunks() -> Iterator[bytes]:
+        for start in range(0, len(large), 10_000):
+            given.append(start)
+            yield large[start : start + 10_000]
+
+    found, ahead = 0, 0
+    for _ in records("blob", chunks(), Sizes(whole=1_000_000, piece=100_000)):
+        found += 1
+        ahead = max(ahead, given[-1] - found * 2_000)
 
     assert found == 3_000
+    assert ahead < len(large) / 3
 
 
 def test_deep_paging_that_times_out_loses_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
