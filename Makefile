@@ -22,7 +22,7 @@ PROJECT := pyproject.toml uv.lock hatch_build.py .python-version
 set_up_here = $(shell test "$$(cat $(1)/.ready 2>/dev/null)" = "$$(pwd)" \
 	&& $(1)/bin/python -I -c '' 2>/dev/null || echo FORCE)
 
-.PHONY: help demo test test-fast test-oldest proof check format bench simulate wheel package clean FORCE
+.PHONY: help demo test test-fast test-oldest proof check scan format bench simulate wheel package clean FORCE
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -42,7 +42,7 @@ test-oldest: .tools/py311/.ready node_modules/.ready ## Run the fast tests on Py
 proof: .venv/.ready node_modules/.ready ## Run the long proofs, up to half an hour
 	$(PYTHON) -m pytest $(PARALLEL) -m proof
 
-check: .venv/.ready node_modules/.ready ## Lint, format, types, locks, rules and their pages
+check: .venv/.ready node_modules/.ready ## Lint, format, types, locks, rules, their pages and the templates
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
@@ -52,6 +52,12 @@ check: .venv/.ready node_modules/.ready ## Lint, format, types, locks, rules and
 	$(PYTHON) -m mailvigil rules check
 	$(PYTHON) -m mailvigil rules compile --check
 	$(PYTHON) -m mailvigil rules docs --check
+	$(PYTHON) -m mailvigil infra build --check
+
+scan: .venv/.ready ## Scan what the template deploys with checkov
+	@rm -rf build/scan
+	$(PYTHON) .ci/evaluated.py build/scan
+	.ci/scan build/scan
 
 format: .venv/.ready ## Put the code into its form
 	$(PYTHON) -m ruff check --fix-only .

@@ -31,11 +31,10 @@ from mailvigil.findings import INSUFFICIENT
 from mailvigil.lab.attacks.catalogue import commit, happened
 from mailvigil.lab.attacks.story import Attack, World
 from mailvigil.lab.month import Month, live, people
-from mailvigil.rules import Rule, duration
+from mailvigil.rules import Rule, frequency
 from mailvigil.workspace import open_workspace
 
 HOURLY = timedelta(hours=1)
-"""How often a rule runs that does not say it, as the packaged form has it."""
 
 MINUTE = timedelta(minutes=1)
 
@@ -100,15 +99,26 @@ class Fought:
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """One rule's alerts in an ordinary month: how many began on each judged day."""
+    """One rule's alerts in an ordinary month: how many began on each judged day.
+
+    ``alerts`` is how many there were in all runs, with those that say the same again.
+    """
 
     candidate: Candidate
     days: tuple[int, ...]
+    alerts: int = 0
 
     @property
     def a_day(self) -> float:
         """Alerts a day, on average."""
         return sum(self.days) / len(self.days)
+
+    @property
+    def each(self) -> float:
+        """How often the service alerts on one cause: an NRT rule once, as it sees a record once."""
+        if self.candidate.near_real_time or not any(self.days):
+            return float(any(self.days))
+        return self.alerts / sum(self.days)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,14 +167,14 @@ def expected() -> Mapping[str, tuple[str, ...]]:
 def candidate(rule: Rule, root: Path) -> Candidate:
     """Return *rule* of the pack on its schedule; one that says none runs hourly."""
     when = rule.schedule
-    frequency = duration(when.frequency) if when and when.frequency else HOURLY
+    near_real_time = bool(when and when.kind == "NRT")
     return Candidate(
         name=rule.name,
         severity=rule.severity,
         text=to_kql(rule, root),
         by=rule.by,
-        step=frequency,
-        near_real_time=bool(when and when.kind == "NRT"),
+        step=HOURLY if near_real_time else frequency(rule),
+        near_real_time=near_real_time,
     )
 
 
@@ -363,13 +373,15 @@ def _listen(
     query = engine.prepare(one.text)
     days = [0] * (month.days - month.learning)
     last: dict[Key, datetime] = {}
+    alerts = 0
     for tick in moments:
         for key in _keys(one, engine.run(query, tick)):
+            alerts += 1
             if key not in last or tick - last[key] > SAME_CAUSE:
                 days[_day_of(tick, month)] += 1
             last[key] = tick
         on_tick()
-    return Noise(one, tuple(days))
+    return Noise(one, tuple(days), alerts)
 
 
 def _day_of(tick: datetime, month: Month) -> int:

@@ -102,9 +102,10 @@ def _tables(found: Backtest) -> Iterator[Shown]:
         tuple(_attack_row(found, one, others=others) for one in found.fought),
     )
     if found.noise:
-        of_noise = ("rule", "severity", "runs every", "alerts", "a day", "worst day")
+        of_noise = ("rule", "severity", "runs every", "incidents", "a day", "worst day")
         ordered = sorted(found.noise, key=lambda n: (not n.candidate.of_pack, n.candidate.name))
-        yield Shown("An ordinary month", of_noise, (*map(_noise_row, ordered), *_sums(found)))
+        rows = (*map(_noise_row, ordered), *_sums(found))
+        yield Shown("An ordinary month", (*of_noise, "alerts each"), rows)
 
 
 def _attack_row(found: Backtest, one: Fought, *, others: bool) -> tuple[str, ...]:
@@ -133,7 +134,8 @@ def _delay(delay: timedelta) -> str:
 def _noise_row(one: Noise) -> tuple[str, ...]:
     name = one.candidate.name if one.candidate.of_pack else f"{one.candidate.name} (public)"
     counts = (str(sum(one.days)), f"{one.a_day:.2f}", str(max(one.days)))
-    return (name, one.candidate.severity, _every(one.candidate), *counts)
+    each = f"{one.each:.0f}" if any(one.days) else ""
+    return (name, one.candidate.severity, _every(one.candidate), *counts, each)
 
 
 def _sums(found: Backtest) -> Iterator[tuple[str, ...]]:
@@ -145,7 +147,7 @@ def _sums(found: Backtest) -> Iterator[tuple[str, ...]]:
             continue
         days = [sum(day) for day in zip(*(noise.days for noise in some), strict=True)]
         a_day = f"{sum(days) / len(days):.2f}"
-        yield ("the whole pack", severity, "", str(sum(days)), a_day, str(max(days)))
+        yield ("the whole pack", severity, "", str(sum(days)), a_day, str(max(days)), "")
 
 
 def _every(one: Candidate) -> str:
@@ -197,6 +199,7 @@ def _noise(one: Noise) -> dict[str, object]:
         "severity": one.candidate.severity,
         "a_day": round(one.a_day, 3),
         "days": list(one.days),
+        "alerts_each": round(one.each, 1),
     }
 
 

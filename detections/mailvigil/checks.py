@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from string import Template
 from typing import Protocol
@@ -23,7 +24,7 @@ from mailvigil.content import Function
 from mailvigil.convert import bases, record_levels
 from mailvigil.errors import RuleError
 from mailvigil.hunting import HuntingQuery
-from mailvigil.rules import Entity, Rule, duration
+from mailvigil.rules import Entity, Rule, duration, late
 from mailvigil.ruletest import Tested, load_cases, test_path
 from mailvigil.sources import DEFENDER
 from mailvigil.validate import Diagnostic, Validator
@@ -38,6 +39,10 @@ _TECHNIQUE = re.compile(r"attack\.t\d{4}(\.\d{3})?")
 _TACTIC = re.compile(r"attack\.[a-z-]+")
 HUNTED = ("FirstSeen", "LastSeen")
 """Columns of every rule's result that the hunt reads, beside those that make a cause."""
+
+LATEST = timedelta(hours=12)
+"""How late a record may come and must still be found. Microsoft names 60 to 90 minutes as usual
+and promises nothing: https://learn.microsoft.com/purview/audit-search."""
 
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 _CLOCK = re.compile(r"\b(now|ago)\s*\(")
@@ -247,6 +252,20 @@ def _windows_fit(checked: CheckedRule) -> Iterator[str]:
         yield "within and minimum_history do not fit into baseline"
 
 
+def _sees_late_records(checked: CheckedRule) -> Iterator[str]:
+    """A record that comes after the run that ends its day must lie in the window of a later one.
+
+    An NRT rule goes by when records come.
+    """
+    when = checked.rule.schedule
+    of_records = set(checked.rule.sources) & set(SOURCE_PIPELINES)
+    if when is None or when.kind == "NRT" or not of_records:
+        return
+    if late(checked.rule) < LATEST:
+        hours = LATEST // timedelta(hours=1)
+        yield f"queryFrequency leaves a record less than {hours}h to come late (run it more often)"
+
+
 def _knows_its_records_at_any_time(checked: CheckedRule) -> Iterator[str]:
     if _CLOCK.search(checked.records):
         yield "its records read the clock (ask for times after them: a hunt looks at all records)"
@@ -278,6 +297,7 @@ CHECKS: tuple[Callable[[CheckedRule], Iterator[str]], ...] = (
     _names_its_alert,
     _explains_with_real_columns,
     _windows_fit,
+    _sees_late_records,
     _knows_its_records_at_any_time,
     *COMMON_CHECKS,
 )

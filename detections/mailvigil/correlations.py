@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 TYPES = {
@@ -62,7 +62,7 @@ class Correlation:
     fields: tuple[str, ...]
     percentile: str
     limits: tuple[tuple[str, str], ...]
-    aliases: Mapping[str, Mapping[str, str]]
+    aliases: Mapping[str, Mapping[str, str]] = field(hash=False)
 
     @property
     def length(self) -> timedelta:
@@ -177,8 +177,8 @@ class _Reader:
             self._wrong("correlation.condition.field is missing or no field")
         if self._type in _NUMERIC and len(fields) > 1:
             self._wrong(f"correlation.condition.field of {self._type} is not one field")
-        for field in fields:
-            self._named(field, "condition.field", reserved=frozenset())
+        for one in fields:
+            self._named(one, "condition.field", reserved=frozenset())
         return fields
 
     def _percentile(self, condition: Mapping[str, object]) -> str:

@@ -61,6 +61,11 @@ class Score:
     mutants: int
     survivors: tuple[Mutant, ...]
 
+    @property
+    def share(self) -> float:
+        """The part of the mutants that a test noticed."""
+        return 1 - len(self.survivors) / self.mutants if self.mutants else 0.0
+
 
 def mutants(rule: Rule, root: Path) -> Iterator[Mutant]:
     """Yield every mutant of *rule* that differs from it."""

@@ -32,7 +32,7 @@ from mailvigil.workspace import open_workspace
 T = TypeVar("T", bound=Tested)
 
 LEAST_SCORE = 0.9
-"""Share of mutants that the tests must notice."""
+"""Share of each rule's mutants that its tests must notice."""
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -189,7 +189,10 @@ def _mutate(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO
     total, alive = sum(s.mutants for s in scores), sum(len(s.survivors) for s in scores)
     share = 1 - alive / total if total else 0.0
     print(f"{total - alive} of {total} one-line changes noticed: {share:.1%}", file=out)
-    return EXIT_OK if share >= LEAST_SCORE else EXIT_FAILED
+    weak = [s.rule for s in scores if s.share < LEAST_SCORE]
+    if weak:
+        print(f"below {LEAST_SCORE:.0%}: {', '.join(weak)}", file=err)
+    return EXIT_FAILED if weak else EXIT_OK
 
 
 def _print_score(found: Score, out: TextIO) -> None:

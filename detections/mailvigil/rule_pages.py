@@ -18,7 +18,15 @@ from mailvigil.content import Function, load_functions
 from mailvigil.defender_fit import fits
 from mailvigil.findings import INSUFFICIENT
 from mailvigil.hunting import HuntingQuery, load_hunting
-from mailvigil.rules import SEVERITIES, Rule, load_rules
+from mailvigil.rules import (
+    SEVERITIES,
+    Rule,
+    duration,
+    frequency,
+    kql_duration,
+    late,
+    load_rules,
+)
 from mailvigil.ruletest import Case, load_cases, test_path
 from mailvigil.sentinel.analytics import Analytic, alert_text
 
@@ -71,6 +79,7 @@ def rule_page(rule: Rule, root: Path) -> str:
         _strategy(rule, kql),
         "## Technical context",
         _context(rule, kql, load_functions(root)),
+        _runs(rule, analytic),
         f"```kusto\n{kql.rstrip()}\n```",
         "## Blind spots and assumptions",
         _list(rule.misses),
@@ -227,6 +236,19 @@ def _context(rule: Rule, kql: str, functions: Sequence[Function]) -> str:
     return (
         f"Each of these tables can feed the rule alone: {tables}.{besides}{through} Source: "
         f"`{rule.path.name}`. This runs:"
+    )
+
+
+def _runs(rule: Rule, analytic: Analytic) -> str:
+    """Return what becomes of late records, and of records that more than one run sees."""
+    if analytic.kind == "NRT":
+        return "Each record is judged once, when it comes, at most a day after its event."
+    return (
+        f"A record is judged if it comes within {kql_duration(late(rule))} of its event. What is "
+        f"found is found again by each run until it is older than {rule.within}, so up to "
+        f"{duration(rule.within) // frequency(rule)} times or more if it goes on: alerts of the "
+        f"same {', '.join(f'`{key}`' for key in rule.by)} within {analytic.repeats} are one "
+        "incident."
     )
 
 

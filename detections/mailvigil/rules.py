@@ -381,6 +381,23 @@ def duration(text: str) -> timedelta:
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
+FREQUENCY = "1h"
+"""How often a rule runs that does not say it: the shortest that a period of two days or more may
+have."""
+
+
+def frequency(rule: Rule) -> timedelta:
+    """Return the time between two runs of *rule*, zero for an NRT rule, which runs always."""
+    if rule.schedule and rule.schedule.kind == "NRT":
+        return timedelta(0)
+    return duration(rule.schedule.frequency if rule.schedule else FREQUENCY)
+
+
+def late(rule: Rule) -> timedelta:
+    """Return how long after its event a record may come so that some run of *rule* judges it."""
+    return duration(rule.within) - frequency(rule)
+
+
 def kql_duration(length: timedelta) -> str:
     """Return *length* as a KQL timespan, rounded up to whole minutes."""
     minutes = -(-length // timedelta(minutes=1))

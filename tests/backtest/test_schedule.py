@@ -26,6 +26,7 @@ from mailvigil.backtest import (
 from mailvigil.errors import RuleError
 from mailvigil.lab.attacks.story import Attack
 from mailvigil.lab.month import Month
+from mailvigil.rules import duration
 
 HOUR = timedelta(hours=1)
 RULE = Candidate(name="r", severity="High", text="", by=("Caller",), step=HOUR)
@@ -59,6 +60,29 @@ def test_a_run_is_left_out_or_too_early(since: float, until: float, expected: li
     found = schedule(timedelta(days=1), days(since), days(until))
 
     assert found == [days(n) for n in expected]
+
+
+LATE = timedelta(hours=12)
+
+
+@pytest.mark.parametrize("name", sorted(n for n, rule in RULES.items() if not rule.always))
+@pytest.mark.parametrize("hour", [0.01, 6, 11.9, 12, 23.99])
+def test_a_record_that_comes_twelve_hours_late_is_in_no_window(name: str, hour: float) -> None:
+    rule = RULES[name]
+    happened = days(3 + hour / 24)
+
+    runs = schedule(candidate(rule, ROOT).step, happened + LATE - timedelta(hours=1), days(6))
+
+    came = [run for run in runs if run >= happened + LATE]
+    assert came[0] - duration(rule.within) < happened
+
+
+def test_alerts_that_say_the_same_again_are_not_counted() -> None:
+    found = Noise(RULE, (1, 0, 1), alerts=48)
+
+    assert found.each == 24
+    assert Noise(RULE, (0,), alerts=0).each == 0
+    assert Noise(replace(RULE, near_real_time=True), (2,), alerts=48).each == 1
 
 
 def test_an_hourly_rule_runs_before_the_record_came() -> None:
@@ -128,6 +152,7 @@ def test_a_cause_counts_every_hour_or_for_ever() -> None:
         found = backtest._listen(on, one, ticks, month, lambda: None)  # noqa: SLF001
 
     assert found.days == (1, 0, 0, 0, 1, 0, 0)
+    assert found.alerts == found.each * 2
 
 
 class Told:

@@ -183,3 +183,46 @@ def test_the_name_of_an_application_makes_it_silent(folder: Path) -> None:
 
     assert found["callers"] == [{"id": outlook, "name": "Outlook on the web"}]
     assert str(found["why"]).startswith(f"Outlook on the web ({outlook}) read mail")
+
+
+def filter_file(folder: Path, rule: str, **fields: str) -> Path:
+    """Write a tenant's own exception to *rule*: records with these *fields*."""
+    own = folder / "own"
+    own.mkdir(exist_ok=True)
+    listed = "".join(f"        {name}: {value}\n" for name, value in fields.items())
+    (own / "exception.yml").write_text(
+        "title: Our own exception\n"
+        "logsource: {product: m365, service: audit}\n"
+        f"filter:\n    rules: [{rule}]\n    ours:\n{listed}    condition: not ours\n",
+        encoding="utf-8",
+    )
+    return own
+
+
+def test_a_filter_does_not_silence_the_exception_or_silences_more(folder: Path) -> None:
+    other = {"AppId": KNOWN, "TokenTenantId": "11111111-aaaa-4bbb-8ccc-000000000099"}
+    path = folder / "both.csv"
+    path.write_bytes(purview([*intruded(), read_at(10.4, 104, **other)]))
+    new, foreign = "caller_new_to_tenant", "foreign_token_tenant"
+
+    plain = hunt(Path(path.name))
+    silenced = hunt(Path(path.name), "--filters", str(filter_file(folder, new, AppId=NEWCOMER)))
+    of_another = hunt(
+        Path(path.name), "--filters", str(filter_file(folder, new, UserId="zoe@contoso.example"))
+    )
+    of_foreign = hunt(
+        Path(path.name), "--filters", str(filter_file(folder, foreign, AppId=NEWCOMER))
+    )
+
+    assert {new, foreign} <= set(rules_of(plain.findings))
+    left = [one for one in plain.findings if one["rule"] != new]
+    assert silenced.findings == left
+    assert of_another.findings == plain.findings
+    assert of_foreign.findings == plain.findings
+
+
+def test_a_filter_of_a_rule_that_is_not_there_is_ignored(export: Path, folder: Path) -> None:
+    ran = hunt(export, "--filters", str(filter_file(folder, "no_such_rule", AppId=NEWCOMER)))
+
+    assert ran.code == EXIT_INPUT
+    assert "'no_such_rule', which is no Sigma rule here" in ran.err

@@ -82,13 +82,13 @@ def test_what_changed_passes_with_its_old_version(small: Path) -> None:
     change(small / THROTTLED, "    within: 1d", "    within: 2d")
 
     checked, refused = run("rules", "check"), run("rules", "lock")
-    change(small / THROTTLED, "version: 1.0.0", "version: 1.1.0")
+    change(small / THROTTLED, "version: 1.0.1", "version: 1.1.0")
     change(function, "Version: '1.0.0'", "Version: '2.0.0'")
     locked = run("rules", "lock")
 
     assert (checked.code, refused.code, refused.out) == (EXIT_FAILED, EXIT_FAILED, "")
-    for one in ("rule mailbox_throttled", "function MailItemsAccessed"):
-        told = f"{one} changed since 1.0.0 was locked, and its version is 1.0.0 (raise it, then run"
+    for one, was in (("rule mailbox_throttled", "1.0.1"), ("function MailItemsAccessed", "1.0.0")):
+        told = f"{one} changed since {was} was locked, and its version is {was} (raise it, then run"
         assert told in checked.out
         assert told in refused.err
     assert locked.code == EXIT_OK
@@ -99,7 +99,7 @@ def test_two_contents_are_compared_without_what_changed(small: Path, tmp_path: P
     old = tmp_path / "old"
     assert run("rules", "package", "--out", old).code == EXIT_OK
     change(small / THROTTLED, "    within: 1d", "    within: 2d")
-    change(small / THROTTLED, "version: 1.0.0", "version: 1.1.0")
+    change(small / THROTTLED, "version: 1.0.1", "version: 1.1.0")
     change(small / THROTTLED, "level: medium", "level: low")
     for ending in ("yml", "test.yaml"):
         (small / f"sigma/rules/mail_access/foreign_token_tenant.{ending}").unlink()
@@ -111,8 +111,8 @@ def test_two_contents_are_compared_without_what_changed(small: Path, tmp_path: P
     assert (ran.code, ran.err, same.out) == (EXIT_OK, "", "no difference\n")
     assert ran.out.splitlines()[:4] == [
         "removed  hunting mailbox_timeline 1.0.0",
-        "removed  rule foreign_token_tenant 1.0.0",
-        "changed  rule mailbox_throttled 1.0.0 -> 1.1.0",
+        "removed  rule foreign_token_tenant 1.0.1",
+        "changed  rule mailbox_throttled 1.0.1 -> 1.1.0",
         "    severity: Medium -> Low",
     ]
     assert back.out.startswith("added    hunting mailbox_timeline 1.0.0\n")

@@ -22,6 +22,7 @@ PLAIN = "mailbox_throttled"
 FOREIGN = "foreign_token_tenant"
 KQL = "mailbox_audit_bypass"
 SCHEDULED = "consent_then_mail_read"
+DAILY = "mailbox_volume_unusual"
 CORRELATED = "session_of_several_users"
 
 
@@ -54,7 +55,7 @@ FAULTS = (
           "no falsepositives (every rule says it)"),
     Fault("_has_words", "no_level", PLAIN, "level: medium\n", "",
           "no severity (every rule says it)"),
-    Fault("_has_a_version", "odd_version", PLAIN, "version: 1.0.0", "version: v1",
+    Fault("_has_a_version", "odd_version", PLAIN, "version: 1.0.1", "version: v1",
           "version 'v1' is not of the form 1.2.3"),
     Fault("_has_a_plain_name", "Odd-Name", PLAIN, "", "",
           "the file's name is not of 5 to 50 small letters, digits and _"),
@@ -78,6 +79,8 @@ FAULTS = (
     Fault("_knows_its_records_at_any_time", "clock", KQL, "mv-expand P = todynamic(Parameters)",
           "mv-expand P = todynamic(Parameters) | where EventTime > ago(2d)",
           "its records read the clock (ask for times after them"),
+    Fault("_sees_late_records", "runs_daily", DAILY, "queryFrequency: 6h", "queryFrequency: 1d",
+          "queryFrequency leaves a record less than 12h to come late (run it more often)"),
     Fault("_explains_with_real_columns", "odd_why", PLAIN, "after $LastSeen", "after $LastSean",
           "why names $LastSean, which the query does not return"),
     Fault("_windows_fit", "history_over_baseline", FIRST_SEEN, "minimum_history: 7d",
@@ -174,7 +177,7 @@ def problems(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> list[s
 @pytest.mark.parametrize("fault", [*FAULTS, *REFUSED_BY_SENTINEL], ids=lambda fault: fault.name)
 def test_a_fault_is_not_named_with_its_file(fault: Fault, problems: list[str]) -> None:
     ending = "test.yaml" if fault.name == "no_tests" else "yml"
-    ending = "yaml" if fault.rule in {KQL, SCHEDULED} else ending
+    ending = "yaml" if fault.rule in {KQL, SCHEDULED, DAILY} else ending
     where = f"/{fault.name}.{ending}: "
 
     assert any(

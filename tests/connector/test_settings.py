@@ -141,6 +141,17 @@ def test_paths_start_from_the_settings_folder() -> None:
     assert settings.ledger == FOLDER / "state" / "ledger"
 
 
+def test_a_certificate_of_a_key_vault_is_taken_for_a_path() -> None:
+    pem = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"
+    given = {"kind": "certificate", "client_id": "a", "certificate": f"{pem}\n"}
+    data = changed("tenants.0.credential", given)
+
+    settings = Settings.load(data, FOLDER)
+
+    assert settings.tenants[0].credential.values["certificate"] == pem
+    assert "AAAA" not in repr(settings)
+
+
 SCALARS = st.none() | st.booleans() | st.integers() | st.just(SECRET) | st.text(max_size=5)
 ANY = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SCALARS, inner, max_size=3)

@@ -190,9 +190,12 @@ def test_a_tick_is_left_out_at_which_something_new_came(name: str) -> None:
         for number, (day, box, ip) in enumerate(VISITS)
         for n, item in enumerate(folders)
     ]
+    usual = [read(300 + n, 0.5 + n, mailbox="eve") for n in range(9)]
+    away = {"ClientIPAddress": "2001:db8:e::1", "OperationCount": 90}
+    much = [{**read(400 + n, day, mailbox="eve"), **away} for n, day in enumerate((9.5, 11.5))]
     with empty() as con:
         people = [{**record, "Id": f"{record['Id']}-person", "UserType": 0} for record in new]
-        put(con, [*first, *others, *new, *people])
+        put(con, [*first, *others, *usual, *much, *new, *people])
         on = engine(con)
 
         few, all_ = chosen(on, rule, DAILY), everywhen(on, rule, DAILY)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -27,8 +27,6 @@ from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import LabOptions, TenantOptions
 
 QUERIES = [text for kind, text in BLOCKS if kind == "kusto"]
-TEMPLATE = ("azuredeploy.json", "azuredeploy.parameters.example.json")
-EMPTY = '{"parameters": {}, "outputs": {"principalId": {}, "appName": {}}}'
 HEALTHY = TenantOptions()
 OTHER = "0ce50a11-7ab5-4f00-8000-00000000dead"
 
@@ -54,14 +52,8 @@ def follow(azure: Azure) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def checkout(folder: Path) -> Iterator[Lab]:
-    """Make a folder as a user has it: the checkout's infra/, and collect.yaml of a lab.
-
-    Without a template in the checkout, the made-up Azure gets an empty one.
-    """
-    shutil.copytree(CHECKOUT / "infra", folder / "infra")
-    for name in TEMPLATE:
-        if not (file := folder / "infra" / name).exists():
-            file.write_text(EMPTY, encoding="utf-8")
+    """Make a folder as a user has it: the checkout's infra/, and collect.yaml of a lab."""
+    (folder / "infra").symlink_to(CHECKOUT / "infra")
     with Lab() as lab:
         publish(lab)
         config(lab, folder)
@@ -105,6 +97,17 @@ def test_the_button_leads_to_another_file() -> None:
 
     assert template.endswith("/main/infra/azuredeploy.json")
     assert form == template.replace("azuredeploy", "createUiDefinition")
+    for address in (template, form):
+        assert (CHECKOUT / "infra" / address.rpartition("/")[2]).is_file()
+
+
+def test_the_page_names_a_parameter_that_the_template_does_not_have() -> None:
+    text = (CHECKOUT / "infra" / "azuredeploy.json").read_text(encoding="utf-8")
+    known = {*json.loads(text)["parameters"]}
+    named = {*re.findall(r"`([a-z]+(?:[A-Z][a-z]+)+)`", PAGE)}
+
+    assert len(named) > 6
+    assert named <= known
 
 
 def test_the_page_knows_other_clouds_than_the_collector() -> None:

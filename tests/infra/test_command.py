@@ -11,6 +11,17 @@ from mailvigil import infra_commands
 from mailvigil.cli import main
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK, EXIT_STALE
 from mailvigil.infra.files import files
+from mailvigil.sentinel.pack import Pack, load_pack
+
+
+@pytest.fixture(scope="module")
+def pack(checkout: Path) -> Pack:
+    return load_pack(checkout)
+
+
+@pytest.fixture(autouse=True)
+def _compiled_once(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(infra_commands, "load_pack", lambda _: pack)
 
 
 def run(*argv: str | Path) -> tuple[int, str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from audit_feed.app import HEALTH_STREAM
 from audit_feed.columns import load_table
@@ -16,7 +17,7 @@ from collect.conftest import record
 from mailvigil.engine import Engine
 from mailvigil.infra import resources as kinds
 from mailvigil.infra.data_collection import TRANSFORM
-from mailvigil.infra.evaluate import Evaluation
+from mailvigil.infra.evaluate import Evaluation, evaluate
 from mailvigil.workspace import open_workspace, schemas
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -48,6 +49,14 @@ def test_a_stream_has_other_columns_than_its_table(cases: dict[str, Evaluation])
             assert [(one["name"], kind(one["type"])) for one in sent] == columns
             assert dict(columns) == schemas()[name]
             assert schema["name"] == name
+
+
+def test_rows_are_deleted_while_they_can_be_queried(template: dict[str, Any]) -> None:
+    found = evaluate(template, {"retentionDays": 400, "totalRetentionDays": 90})
+
+    kept = [one.body["properties"] for one in found.deployed(kinds.TABLE)]
+    assert {one["retentionInDays"] for one in kept} == {400}
+    assert {one["totalRetentionInDays"] for one in kept} == {400}
 
 
 def test_a_stream_leads_nowhere_or_elsewhere(cases: dict[str, Evaluation]) -> None:

@@ -49,8 +49,6 @@ def test_a_question_has_another_default_than_the_template(form: Form, template: 
         if declared is None or "defaultValue" not in one:
             continue
         default, wanted = one["defaultValue"], declared["defaultValue"]
-        if isinstance(default, list):
-            default = [item["value"] for item in default]
         if isinstance(wanted, list) and isinstance(default, str):
             default = [item for item in default.split(",") if item]
         assert str(default) == str(wanted) or wanted == "[subscription().tenantId]"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
+from azure.identity import ManagedIdentityCredential
+from azure.monitor.opentelemetry.exporter.export._base import _get_authentication_credential
 
 from mailvigil.infra import resources as kinds
 from mailvigil.infra.evaluate import STATES, Evaluation, Resource
@@ -103,6 +105,14 @@ def test_a_secret_stands_in_the_settings(case: str, cases: dict[str, Evaluation]
     assert "AzureWebJobsStorage" not in settings
 
 
+def test_metrics_are_sent_without_a_sign_in(
+    cases: dict[str, Evaluation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(AUTHENTICATION, cases["defaults"].outputs["environment"][AUTHENTICATION])
+
+    assert isinstance(_get_authentication_credential(), ManagedIdentityCredential)
+
+
 def test_a_key_is_read_from_any_resource(template_text: str) -> None:
     assert not re.search(r"\blist(Keys|Secrets|AccountSas|ServiceSas)?\(", template_text)
     assert "securestring" not in template_text.lower()
@@ -114,6 +124,13 @@ def test_the_settings_that_are_told_are_not_those_of_the_app(cases: dict[str, Ev
 
         assert {one["name"]: one["value"] for one in given} == found.outputs["environment"]
         assert len(given) == len(found.outputs["environment"])
+
+
+def test_a_setting_is_there_that_flex_consumption_refuses(cases: dict[str, Evaluation]) -> None:
+    refused = re.compile("FUNCTIONS_(WORKER|EXTENSION)|WEBSITE_|SCM_|ENABLE_ORYX|TZ$")
+
+    names = {name for found in cases.values() for name in found.outputs["environment"]}
+    assert not [name for name in names if refused.match(name)]
 
 
 def test_storage_takes_a_key_an_old_protocol_or_an_unknown_reader(

@@ -184,6 +184,24 @@ def read_what_is_left_out(template: Template) -> None:
     of(template, kinds.INSIGHTS)["condition"] = "[parameters('deployWorkbook')]"
 
 
+def lose_the_inner_scope(template: Template) -> None:
+    nested = next(one for one in template["resources"] if "'-rules')" in one["name"])
+    del nested["properties"]["expressionEvaluationOptions"]
+
+
+def another_schema(template: Template) -> None:
+    template["$schema"] = template["$schema"].replace("2019-04-01", "2015-01-01")
+
+
+def too_many_resources(template: Template) -> None:
+    plan = of(template, kinds.PLAN)
+    template["resources"] += [{**plan, "name": f"plan-{n}"} for n in range(800)]
+
+
+def no_resources(template: Template) -> None:
+    del template["resources"]
+
+
 def unknown_function(template: Template) -> None:
     template["variables"]["suffix"] = "[newGuid()]"
 
@@ -214,6 +232,10 @@ def unknown_function(template: Template) -> None:
         (unknown_key, "unknown key depends"),
         (read_what_is_left_out, "which is not deployed"),
         (unknown_function, "unknown function newGuid"),
+        (another_schema, "$schema is not"),
+        (too_many_resources, "resources (there may be 1 to 800)"),
+        (no_resources, "not of its form: KeyError('resources')"),
+        (lose_the_inner_scope, "its names are not its own"),
     ],
 )
 def test_a_fault_in_the_template_is_not_found(

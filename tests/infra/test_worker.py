@@ -1,8 +1,9 @@
 """The settings that the template gives start the app in the real worker, and it collects.
 
-Three things stand in for Azure's: Azurite takes no token over plain HTTP, so the storage's
+Four things stand in for Azure's: Azurite takes no token over plain HTTP, so the storage's
 addresses and identity are replaced by its connection string; the lab is a cloud of its own, so
-the cloud's name is replaced by its addresses; and nothing is sent to Application Insights.
+the cloud's name is replaced by its addresses; nothing is sent to Application Insights; and a
+reference to a Key Vault is replaced by the certificate, as the platform does it.
 Everything else is what the template's output says.
 """
 
@@ -42,14 +43,19 @@ def deployed(
         yield there
 
 
-def told(template: Mapping[str, Any], there: Deployed) -> dict[str, str]:
+def told(template: Mapping[str, Any], there: Deployed, *, certificate: bool) -> dict[str, str]:
     """Return the environment that the template gives, deployed where the lab is its Azure."""
     lab = there.lab
     rule = {"immutableId": lab.rule_id, "endpoints": {"logsIngestion": lab.url}}
     identity = {**STATES[kinds.IDENTITY](""), "clientId": lab.tenants[0].client_id}
     found = evaluate(
         template,
-        {"tenantIds": lab.tenants[0].id, "contentTypes": list(TYPES)},
+        {
+            "tenantIds": lab.tenants[0].id,
+            "contentTypes": list(TYPES),
+            "useCertificate": certificate,
+            "applicationClientId": lab.tenants[0].client_id,
+        },
         {kinds.RULE: lambda _: rule, kinds.IDENTITY: lambda _: identity},
     )
     assert found.problems == []
@@ -58,8 +64,9 @@ def told(template: Mapping[str, Any], there: Deployed) -> dict[str, str]:
 
 
 def in_the_lab(settings: Mapping[str, str], there: Deployed, storage: Azurite) -> dict[str, str]:
+    pem = there.lab.certificate().read_text(encoding="utf-8")
     kept = {
-        name: value
+        name: pem if value.startswith("@Microsoft.KeyVault(") else value
         for name, value in settings.items()
         if name not in REPLACED and not name.startswith(f"{STORAGE}__")
     }
@@ -73,11 +80,16 @@ def in_the_lab(settings: Mapping[str, str], there: Deployed, storage: Azurite) -
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("certificate", [False, True])
 def test_the_deployed_settings_do_not_start_the_app_or_lose_a_record(
-    deployed: Deployed, storage: Azurite, tmp_path: Path, template: dict[str, Any]
+    deployed: Deployed,
+    storage: Azurite,
+    tmp_path: Path,
+    template: dict[str, Any],
+    certificate: bool,  # noqa: FBT001 - the case
 ) -> None:
     records = publish(deployed.lab)
-    settings = in_the_lab(told(template, deployed), deployed, storage)
+    settings = in_the_lab(told(template, deployed, certificate=certificate), deployed, storage)
 
     with worker(tmp_path, settings) as running:
         assert running.timer("discover").ok

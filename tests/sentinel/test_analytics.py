@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -14,7 +14,7 @@ from mailvigil.approved import load_approved
 from mailvigil.content import content_root, load_functions
 from mailvigil.engine import Engine
 from mailvigil.findings import INSUFFICIENT
-from mailvigil.rules import Entity, load_rules
+from mailvigil.rules import Entity, duration, load_rules
 from mailvigil.ruletest import Bench, load_cases
 from mailvigil.ruletest import test_path as path_of_tests
 from mailvigil.sentinel.analytics import (
@@ -68,6 +68,30 @@ def test_a_packaged_query_fails_the_first_firing_case_of_its_rule(
     assert {outcome.verdict: outcome.problems for outcome in outcomes} == {"pass": ()}
 
 
+@pytest.mark.parametrize("name", RULES)
+def test_alerts_of_one_cause_become_more_than_one_incident(name: str, pack: Pack) -> None:
+    rule = RULES[name]
+    [analytic] = [one for one in pack.analytics if one.name == name]
+
+    grouping = analytic.incident("1d")["groupingConfiguration"]
+    assert isinstance(grouping, dict)
+    assert grouping["groupByCustomDetails"] == ["MailvigilCause"]
+    assert (grouping["enabled"], grouping["matchingMethod"]) == (True, "Selected")
+    assert duration(analytic.repeats) >= min(2 * duration(rule.within), timedelta(days=7))
+    keys = ", ".join(f"tostring({key})" for key in rule.by)
+    assert f"MailvigilCause = strcat_delim('|', {keys})" in analytic.query
+
+
+def test_the_period_cuts_the_window_of_a_correlation(pack: Pack) -> None:
+    for rule in (rule for rule in RULES.values() if rule.correlation):
+        [analytic] = [one for one in pack.analytics if one.name == rule.name]
+        [found] = [one for one in pack.detections if one.name == rule.name]
+
+        assert rule.correlation
+        assert duration(analytic.period) == duration(rule.within) + rule.correlation.length
+        assert duration(found.period) == duration(rule.within) + rule.correlation.length
+
+
 def test_a_row_of_too_little_history_becomes_an_alert(
     pack: Pack, con: duckdb.DuckDBPyConnection
 ) -> None:
@@ -87,7 +111,8 @@ def test_a_row_of_too_little_history_becomes_an_alert(
 
 
 def said(why: str, **columns: str) -> Analytic:
-    rule = replace(FIRST, why=why, first_seen=None, alert_name="", alert_description="")
+    by = tuple(columns)[:1]
+    rule = replace(FIRST, why=why, by=by, first_seen=None, alert_name="", alert_description="")
     values = ", ".join(f"{name} = {value}" for name, value in columns.items())
     return Analytic.of(rule, f"print {values}\n", columns)
 

@@ -29,6 +29,19 @@ def value(text: str) -> object:
         ("[last(split('a/b', '/'))]", "b"),
         ("[take('abc', 2)]", "ab"),
         ("[resourceGroup().location]", "westeurope"),
+        ("[if(equals(parameters('workspace'), 'law'), 'yes', parameters('names')[7])]", "yes"),
+        ("[if(empty(''), null(), split(1, 2))]", None),
+        ("[if(not(and(empty('a'), empty(''))), add(1, 2), 0)]", 3),
+        ("[join(parameters('names'), ',')]", "a,b"),
+        ("[cidrSubnet('192.0.2.0/24', 26, 1)]", "192.0.2.64/26"),
+        (
+            "[resourceId('soc', 'Microsoft.Web/sites', 'a')]",
+            f"{GROUP.removesuffix('contoso')}soc/providers/Microsoft.Web/sites/a",
+        ),
+        (
+            "[resourceId('one', 'soc', 'Microsoft.Web/sites', 'a')]",
+            "/subscriptions/one/resourceGroups/soc/providers/Microsoft.Web/sites/a",
+        ),
         (
             "[resourceId('Microsoft.OperationalInsights/workspaces', parameters('workspace'))]",
             f"{GROUP}/providers/Microsoft.OperationalInsights/workspaces/law",
@@ -52,6 +65,10 @@ def test_an_expression_has_another_value(text: str, wanted: object) -> None:
         ("[nothing()]", "unknown function nothing"),
         ("[resourceId('Microsoft.Insights/workbooks')]", "needs 1 names, and has 0"),
         ("[take(5, 'a')]", "take: "),
+        ("[if(empty(''), 1, parameters('nowhere'))]", "parameters('nowhere'): is not declared"),
+        ("[if('true', 1, 2)]", "neither true nor false"),
+        ("[if(empty(''), 1)]", "',' is missing"),
+        ("[copyIndex('loop')]", "copyIndex: "),
     ],
 )
 def test_a_broken_expression_resolves(text: str, message: str) -> None:
@@ -62,6 +79,19 @@ def test_a_broken_expression_resolves(text: str, message: str) -> None:
         value(text)
 
     assert message in str(caught.value)
+
+
+def test_a_loop_gives_another_number_of_items() -> None:
+    loop = {
+        "name": "rows",
+        "count": "[length(parameters('names'))]",
+        "input": {"n": "[copyIndex('rows')]", "name": "[parameters('names')[copyIndex('rows')]]"},
+    }
+
+    assert Scope(PARAMETERS, {}).resolve({"copy": [loop], "x": 1}) == {
+        "x": 1,
+        "rows": [{"n": 0, "name": "a"}, {"n": 1, "name": "b"}],
+    }
 
 
 def test_a_variable_that_stands_for_itself_never_ends() -> None:

@@ -208,6 +208,8 @@ class _Template:
         )  # fmt: skip
         self._follow(where, head, after)
         if nested:
+            if body["properties"].get("expressionEvaluationOptions") != {"scope": "inner"}:
+                self._wrong(where, "its names are not its own (expressionEvaluationOptions)")
             given = body["properties"]["parameters"]
             self._nested(where, one["properties"]["template"], given, head)
 

@@ -21,7 +21,7 @@ STEPS: Mapping[str, tuple[str, Mapping[str, str]]] = {
             "enableSentinel": "Turn Microsoft Sentinel on",
             "activityPlan": "Plan of the records' table",
             "retentionDays": "Retention in days",
-            "totalRetentionDays": "Total retention in days",
+            "totalRetentionDays": "Days until deletion",
         },
     ),
     "feed": (
@@ -90,7 +90,7 @@ _SHOWN_WITH: Mapping[str, str] = {
 }
 _OPTIONAL = frozenset({"allowedAddresses", "packageUri"})
 _LISTS: Mapping[str, tuple[str, ...]] = {"contentTypes": tuple(CONTENT_TYPES)}
-_NUMBERS: Mapping[str, str] = {"retentionDays": "days", "totalRetentionDays": "days"}
+_UNITS: Mapping[str, str] = {"retentionDays": "days"}
 
 
 def form() -> Json:
@@ -174,7 +174,7 @@ def _drop_down(name: str, label: str, rest: Json) -> Json:
         name,
         "Microsoft.Common.DropDown",
         label,
-        defaultValue=[{"value": one} for one in default] if many else str(default),
+        defaultValue=list(default) if many else str(default),
         multiselect=many,
         constraints={"allowedValues": choice, "required": True},
         **rest,
@@ -183,7 +183,7 @@ def _drop_down(name: str, label: str, rest: Json) -> Json:
 
 def _slider(name: str, label: str, rest: Json) -> Json:
     declared = PARAMETERS[name]
-    unit = {"subLabel": _NUMBERS[name]} if name in _NUMBERS else {}
+    unit = {"subLabel": _UNITS[name]} if name in _UNITS else {}
     return _element(
         name,
         "Microsoft.Common.Slider",

@@ -46,9 +46,9 @@ def nested(
         condition: Without brackets; empty for always.
 
     """
-    own = {name: {k: v for k, v in one.items() if k != "from"} for name, one in given.items()}
-    declared: Json = {"workspace": WORKSPACE_PARAMETER, **own}
-    passed: Json = {name: {"value": formula(one["from"])} for name, one in given.items()}
+    outer = {"workspace": {**WORKSPACE_PARAMETER, "from": variable("workspaceName")}, **given}
+    declared = {name: {k: v for k, v in one.items() if k != "from"} for name, one in outer.items()}
+    passed = {name: {"value": formula(one["from"])} for name, one in outer.items()}
     conditional: Json = {"condition": formula(condition)} if condition else {}
     return resource(
         DEPLOYMENT,
@@ -60,10 +60,7 @@ def nested(
         properties={
             "mode": "Incremental",
             "expressionEvaluationOptions": {"scope": "inner"},
-            "parameters": {
-                "workspace": {"value": formula(variable("workspaceName"))},
-                **passed,
-            },
+            "parameters": passed,
             "template": {
                 "$schema": SCHEMA,
                 "contentVersion": "1.0.0.0",

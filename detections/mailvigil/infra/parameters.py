@@ -13,7 +13,23 @@ LONGEST_PREFIX = 11
 
 MOST_DAYS = 730
 """Interactive retention of a table. Source: Azure Monitor, "Manage data retention"."""
-MOST_TOTAL_DAYS = 4_383
+TOTAL_DAYS = (
+    90,
+    180,
+    365,
+    730,
+    1_095,
+    1_460,
+    1_826,
+    2_191,
+    2_556,
+    2_922,
+    3_288,
+    3_653,
+    4_018,
+    4_383,
+)
+"""Total retention: above two years the service takes whole years alone. Source: the same."""
 
 
 def _choice(kind: str, default: object, description: str, **bounds: object) -> Json:
@@ -73,9 +89,8 @@ _WORKSPACE: Mapping[str, Json] = {
     "totalRetentionDays": _choice(
         "int",
         365,
-        "Days after which the rows are deleted, at least the days above.",
-        minValue=4,
-        maxValue=MOST_TOTAL_DAYS,
+        "Days after which the rows are deleted; never fewer than they can be queried.",
+        allowedValues=list(TOTAL_DAYS),
     ),
 }
 _FEED: Mapping[str, Json] = {
@@ -83,7 +98,8 @@ _FEED: Mapping[str, Json] = {
         "string",
         "[subscription().tenantId]",
         "Ids (GUID) of the tenants to collect from, with commas between. More than one needs a"
-        " certificate: a managed identity signs in to its own tenant alone.",
+        " certificate, as a managed identity signs in to its own tenant alone; the workspace's"
+        " tenant then stands first.",
         minLength=36,
     ),
     "contentTypes": _choice(
@@ -137,13 +153,15 @@ _ACCESS: Mapping[str, Json] = {
     "certificateName": _choice(
         "string",
         "mailvigil-feed",
-        "With a certificate: its name in the Key Vault. Put it there as PEM after the deployment.",
+        "With a certificate: its name in the Key Vault. Put it there after the deployment,"
+        " with a private network from inside of that.",
         minLength=1,
         maxLength=127,
     ),
     "privateNetwork": _switch(
         "Make a virtual network: the app reaches its storage (and vault) by private endpoints,"
-        " and they have no public one. The feed and the workspace are reached over the internet.",
+        " and they have no public one. The feed and the workspace are reached over the internet."
+        " The provider Microsoft.App must be registered in the subscription.",
         default=False,
     ),
     "addressSpace": _choice(

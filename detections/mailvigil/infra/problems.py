@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mailvigil.infra.evaluate import evaluate
 from mailvigil.infra.limits import NAMES, name_problems
 from mailvigil.infra.parameters import LONGEST_PREFIX
-from mailvigil.sentinel.templates import CHECKS, resource_problems
+from mailvigil.sentinel.templates import (
+    CHECKS,
+    MAX_TEMPLATE_BYTES,
+    frame_problems,
+    resource_problems,
+)
 
 ELSEWHERE = (
     "/subscriptions/00000000-0000-4000-8000-0000000000aa/resourceGroups/soc/providers/"
@@ -48,11 +54,15 @@ CASES: Mapping[str, Mapping[str, Any]] = {
 def template_problems(template: Mapping[str, Any]) -> Iterator[str]:
     """Return what is wrong, each ``place: what``, over all ``CASES`` and each once."""
     found: dict[str, None] = {}
-    for given in CASES.values():
-        try:
+    try:
+        found.update(dict.fromkeys(frame_problems(template)))
+        size = len(json.dumps(template, ensure_ascii=False).encode())
+        if size > MAX_TEMPLATE_BYTES:
+            found[f"template: {size} bytes (a template may have 4 MB)"] = None
+        for given in CASES.values():
             found.update(dict.fromkeys(_problems(template, given)))
-        except (KeyError, TypeError, AttributeError) as error:
-            found[f"template: not of its form: {error!r}"] = None
+    except (KeyError, TypeError, AttributeError) as error:
+        found[f"template: not of its form: {error!r}"] = None
     yield from found
 
 

@@ -86,7 +86,7 @@ def table(found: Table) -> Json:
         properties={
             "plan": formula(parameter("plan")) if chosen else "Analytics",
             "retentionInDays": formula(days if chosen else parameter("days")),
-            "totalRetentionInDays": formula(parameter("totalDays")),
+            "totalRetentionInDays": formula(f"max({parameter('days')}, {parameter('totalDays')})"),
             "schema": {
                 "name": found.name,
                 "description": found.description,

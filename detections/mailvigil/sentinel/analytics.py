@@ -2,7 +2,8 @@
 
 The query is the compiled one with up to two lines more. Rows that are no alert ("insufficient
 baseline") are left out, because Sentinel alerts on every row. And columns are added:
-``MailvigilRule`` tells the rule from the alert, however it was deployed; ``AlertText`` is the
+``MailvigilRule`` tells the rule from the alert, however it was deployed; ``MailvigilCause`` is
+what it is about, the same in every run, by which alerts become incidents; ``AlertText`` is the
 alert's text filled in, where it names more columns than Sentinel fills in.
 """
 
@@ -12,6 +13,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from importlib.resources import files
 from string import Template
@@ -20,18 +22,19 @@ from typing import Any
 from mailvigil.attack import tactics_of, techniques_of
 from mailvigil.defender_fit import looks_back
 from mailvigil.findings import INSUFFICIENT
-from mailvigil.rules import Entity, Rule, duration, kql_duration
+from mailvigil.rules import FREQUENCY, Entity, Rule, duration, kql_duration
 
 RULE_COLUMN = "MailvigilRule"
+CAUSE_COLUMN = "MailvigilCause"
 NAME_COLUMN, TEXT_COLUMN = "AlertTitle", "AlertText"
+
+LONGEST_LOOKBACK = timedelta(days=7)
+"""https://learn.microsoft.com/azure/sentinel/create-analytics-rules: alerts may be grouped for up
+to 7 days."""
 
 MAX_PARAMETERS = 3
 """https://learn.microsoft.com/azure/sentinel/customize-alert-details: columns that the format of
 an alert's name, and that of its description, may name."""
-
-FREQUENCY = "1h"
-"""How often a rule runs that does not say it: the shortest that a period of two days or more may
-have."""
 
 DETAILS = (
     "Verdict",
@@ -62,7 +65,8 @@ _ISO = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?)?", re.ASCII)
 class Analytic:
     """One analytics rule. ``frequency`` and ``period`` are KQL durations, empty when NRT.
 
-    ``details`` are the custom details, key and column. ``alert_name`` and ``alert_description``
+    ``details`` are the custom details, key and column. ``repeats`` is how long a scheduled rule
+    alerts on one cause again, a KQL duration. ``alert_name`` and ``alert_description``
     have columns in ``{{}}``.
     """
 
@@ -81,6 +85,7 @@ class Analytic:
     sources: tuple[str, ...]
     entities: tuple[Entity, ...]
     details: tuple[tuple[str, str], ...]
+    repeats: str
     alert_name: str
     alert_description: str
 
@@ -104,7 +109,12 @@ class Analytic:
             techniques=techniques_of(rule.tags),
             sources=tuple(dict.fromkeys((*rule.sources, *rule.needs))),
             entities=rule.entities,
-            details=((RULE_COLUMN, RULE_COLUMN), *_details(rule, columns)),
+            details=(
+                (RULE_COLUMN, RULE_COLUMN),
+                (CAUSE_COLUMN, CAUSE_COLUMN),
+                *_details(rule, columns),
+            ),
+            repeats=kql_duration(min(2 * duration(rule.within), LONGEST_LOOKBACK)),
             alert_name=_format(name, NAME_COLUMN),
             alert_description=_format(text, TEXT_COLUMN),
         )
@@ -139,6 +149,7 @@ class Analytic:
                 for field in mapping["fieldMappings"]
             ),
             details=tuple(data["customDetails"].items()),
+            repeats=data["incidentConfiguration"]["groupingConfiguration"]["lookbackDuration"],
             alert_name=override["alertDisplayNameFormat"],
             alert_description=override["alertDescriptionFormat"],
         )
@@ -165,7 +176,7 @@ class Analytic:
             "customDetails": dict(self.details),
             "alertDetailsOverride": self.override(),
             "eventGroupingSettings": {"aggregationKind": "AlertPerResult"},
-            "incidentConfiguration": self.incident("1d"),
+            "incidentConfiguration": self.incident(self.repeats),
             "version": self.version,
         }
 
@@ -177,18 +188,21 @@ class Analytic:
         }
 
     def incident(self, lookback: str) -> dict[str, object]:
-        """Return how alerts become incidents: those with the same entities, within a day, are one.
+        """Return how alerts become incidents: those with the same cause are one.
 
-        A scheduled rule finds the same row again with every run until its window has passed.
+        A scheduled rule finds the same row again with every run until its window has passed: at
+        most twice the window after the first, if the cause goes on. Entities may change between
+        two runs, the cause does not. The service can also suppress a rule after an alert; that
+        would hide every other cause as well.
         """
         grouping = {
             "enabled": True,
             "reopenClosedIncident": False,
             "lookbackDuration": lookback,
-            "matchingMethod": "AllEntities",
+            "matchingMethod": "Selected",
             "groupByEntities": [],
             "groupByAlertDetails": [],
-            "groupByCustomDetails": [],
+            "groupByCustomDetails": [CAUSE_COLUMN],
         }
         return {"createIncident": True, "groupingConfiguration": grouping}
 
@@ -265,7 +279,8 @@ def service() -> Mapping[str, Any]:
 
 def _query(rule: Rule, kql: str, *texts: str) -> str:
     lines = [alerts_only(kql).rstrip("\n")]
-    columns = [f"{RULE_COLUMN} = '{rule.name}'"]
+    keys = ", ".join(f"tostring({key})" for key in rule.by)
+    columns = [f"{RULE_COLUMN} = '{rule.name}'", f"{CAUSE_COLUMN} = strcat_delim('|', {keys})"]
     columns += [
         f"{column} = {_filled_in(text)}"
         for text, column in zip(texts, (NAME_COLUMN, TEXT_COLUMN), strict=True)

@@ -93,7 +93,7 @@ def alert_rule_properties(analytic: Analytic, *, enabled: bool = True) -> Resour
         "customDetails": dict(analytic.details),
         "alertDetailsOverride": analytic.override(),
         "eventGroupingSettings": {"aggregationKind": "AlertPerResult"},
-        "incidentConfiguration": analytic.incident("P1D"),
+        "incidentConfiguration": analytic.incident(iso_duration(analytic.repeats)),
     }
 
 

@@ -163,7 +163,7 @@ class _Reader:
             self._fail(f"unknown function {name} (there are {', '.join(_FUNCTIONS)})")
         try:
             return function(*arguments)
-        except (TypeError, ValueError, IndexError, AttributeError) as error:
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
             self._fail(f"{name}: {error}")
 
     def _function(self, name: str) -> Callable[..., Any] | None:
@@ -291,6 +291,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "join": lambda items, mark: mark.join(items),
     "last": _last,
     "length": len,
+    "max": max,
     "not": lambda truth: not truth,
     "null": lambda: None,
     "replace": lambda text, old, new: text.replace(old, new),

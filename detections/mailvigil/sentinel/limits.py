@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from mailvigil.attack import sentinel_tactics, technique
 from mailvigil.rules import SEVERITIES
-from mailvigil.sentinel.analytics import MAX_PARAMETERS, minutes_of, service
+from mailvigil.sentinel.analytics import LONGEST_LOOKBACK, MAX_PARAMETERS, minutes_of, service
 
 MAX_QUERY_CHARACTERS = 10_000
 """https://learn.microsoft.com/azure/sentinel/sentinel-service-limits: 1 to 10,000 characters."""
@@ -44,7 +45,7 @@ MAX_ALERT_NAME, MAX_ALERT_DESCRIPTION = 256, 5_000
 256 and 5,000 characters."""
 
 MAX_SUPPRESSION_MINUTES = 24 * 60
-MAX_LOOKBACK_MINUTES = 7 * 24 * 60
+MAX_LOOKBACK_MINUTES = LONGEST_LOOKBACK // timedelta(minutes=1)
 """https://learn.microsoft.com/azure/sentinel/create-analytics-rules: alerts may be grouped for up
 to 7 days, and a rule may be silent for up to 24 hours after an alert."""
 

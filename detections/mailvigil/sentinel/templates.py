@@ -66,7 +66,7 @@ def template_problems(text: str) -> Iterator[str]:
         found = json.loads(text)
         if len(text.encode()) > MAX_TEMPLATE_BYTES:
             yield f"{len(text.encode())} bytes (a template may have 4 MB)"
-        yield from _frame(found)
+        yield from frame_problems(found)
         yield from _resources(found)
     except ValueError as error:
         yield f"no JSON: {error}"
@@ -74,7 +74,13 @@ def template_problems(text: str) -> Iterator[str]:
         yield f"not of the form of a template: {error!r}"
 
 
-def _frame(found: Json) -> Iterator[str]:
+def frame_problems(found: Json) -> Iterator[str]:
+    """Return what is wrong around the resources: the schema, unknown keys, how many there are.
+
+    Raises:
+        KeyError, TypeError, AttributeError: It has not the form of a template.
+
+    """
     if found["$schema"] != SCHEMA:
         yield f"$schema is not {SCHEMA}"
     if not _CONTENT_VERSION.fullmatch(str(found["contentVersion"])):
