@@ -15,6 +15,7 @@ from audit_feed.errors import AuditFeedError
 from mailvigil.errors import InputError, MailvigilError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_NO_ROOM
 from mailvigil.printable import visible
+from mailvigil.signals import raise_interrupt
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "hunt": ("hunt_commands", "run the rules over exported audit logs"),
@@ -68,15 +69,20 @@ def main(argv: Sequence[str], stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
         for line in str(error).splitlines():
             print(visible(line), file=err)
         return EXIT_FAILED
-    except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError) or str(error) == NO_THREAD):
+    except MemoryError:
+        return _no_room("out of memory", err)
+    except RuntimeError as error:
+        raise_interrupt(error)
+        if str(error) != NO_THREAD:
             raise
-        what = NO_THREAD if isinstance(error, RuntimeError) else "out of memory"
-        print(
-            f"mailvigil: {what} (raise the limit: ulimit -v, ulimit -u, the container's)", file=err
-        )
-        return EXIT_NO_ROOM
+        return _no_room(NO_THREAD, err)
     return code
+
+
+def _no_room(what: str, err: TextIO) -> int:
+    how = "raise the limit: ulimit -v, ulimit -u, the container's"
+    print(f"mailvigil: {what} ({how})", file=err)
+    return EXIT_NO_ROOM
 
 
 def parser(wanted: str | None) -> argparse.ArgumentParser:

@@ -18,6 +18,7 @@ from mailvigil.content import Function
 from mailvigil.errors import MailvigilError
 from mailvigil.exports.shape_sql import TYPES
 from mailvigil.scanned import scanned
+from mailvigil.signals import raise_interrupt
 from mailvigil.workspace import END_OF_TIME, look_at, schemas
 
 Row = Mapping[str, object]
@@ -172,6 +173,9 @@ class Engine:
             rows = result.fetchall()
         except duckdb.Error as error:
             raise QueryError(str(error).splitlines()[0]) from error
+        except RuntimeError as error:
+            raise_interrupt(error)
+            raise
         return [
             {n: _value(v, k) for n, v, k in zip(names, row, kinds, strict=True)} for row in rows
         ]

@@ -11,6 +11,9 @@ from threading import Event, Thread, current_thread, main_thread
 
 from mailvigil.exit_codes import EXIT_OK
 
+_DUCKDB_STOPPED = "Query interrupted"
+"""What DuckDB says when Ctrl-C came in the middle of a query, in a RuntimeError like any other."""
+
 _ENDS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -49,6 +52,17 @@ def heard(stop: Event, grace_seconds: float | None = None) -> Iterator[None]:
         mouth.close()
         listener.join()
         ear.close()
+
+
+def raise_interrupt(error: RuntimeError) -> None:
+    """Raise the Ctrl-C that *error* stands for, if it stands for one.
+
+    Raises:
+        KeyboardInterrupt: DuckDB was stopped by Ctrl-C, and kept that to itself.
+
+    """
+    if str(error) == _DUCKDB_STOPPED:
+        raise KeyboardInterrupt from error
 
 
 def _listen(ear: socket, stop: Event, done: Event, grace_seconds: float | None) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import signal
 import stat
 import sys
 from collections.abc import Iterator
@@ -239,6 +240,7 @@ def test_ctrl_c_ends_the_shell_or_does_not_stop_a_query(kept: Path, tmp_path: Pa
     process, terminal = pty.fork()
     if process == 0:
         os.environ.update({"TERM": "xterm", "XDG_STATE_HOME": str(tmp_path)})
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # who runs the tests may ignore it
         os.execv(command[0], command)  # noqa: S606 - the test's own
 
     read_until(terminal, b"kql>")

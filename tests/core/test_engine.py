@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from threading import Timer
 
 import duckdb
 import pytest
@@ -133,3 +136,22 @@ def test_two_engines_disturb_each_other(con: duckdb.DuckDBPyConnection) -> None:
 
     assert (one.run(query, at(1)), two.run(query, at(3))) == ([{"N": 1}], [{"N": 2}])
     assert one.run(query, at(0)) == [{"N": 0}]
+
+
+ENDLESS = (
+    "range a from 1 to 9999999 step 1 | extend k = 1 | join kind=inner "
+    "(range b from 1 to 9999999 step 1 | extend k = 1) on k | summarize sum(a * b)"
+)
+
+
+def test_ctrl_c_in_a_query_is_an_error_like_any_other(engine: Engine) -> None:
+    query = engine.prepare(ENDLESS)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    pressed = Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    try:
+        pressed.start()
+        with pytest.raises(KeyboardInterrupt):
+            engine.run(query, at(1))
+    finally:
+        pressed.cancel()
+        signal.signal(signal.SIGINT, before)

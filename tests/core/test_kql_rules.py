@@ -192,7 +192,7 @@ def test_a_tick_is_left_out_at_which_something_new_came(name: str) -> None:
     ]
     usual = [read(300 + n, 0.5 + n, mailbox="eve") for n in range(9)]
     away = {"ClientIPAddress": "2001:db8:e::1", "OperationCount": 90}
-    much = [read(400 + n, day, mailbox="eve") | away for n, day in enumerate((9.5, 11.5))]
+    much = [{**read(400 + n, day, mailbox="eve"), **away} for n, day in enumerate((9.5, 11.5))]
     with empty() as con:
         people = [{**record, "Id": f"{record['Id']}-person", "UserType": 0} for record in new]
         put(con, [*first, *others, *usual, *much, *new, *people])
