@@ -10,7 +10,6 @@ import yaml
 
 from core.correlated import PATH, base, rule, text
 from core.small_tenant import ROOT
-from mailvigil.checks import CHECKS, CheckedRule
 from mailvigil.compile import to_kql
 from mailvigil.errors import RuleError, UnfitError
 from mailvigil.mutate import mutants
@@ -156,13 +155,6 @@ def test_a_correlation_is_read_otherwise() -> None:
     assert found.correlation.window == "14d"
     assert found.correlation.length == timedelta(14)
     assert found.correlation.limits == ((">=", "2.5"), ("<", "9"))
-
-
-def test_a_window_that_no_schedule_can_look_back_passes() -> None:
-    long = rule("event_count", timespan="14d", condition={"gte": 3})
-    checked = CheckedRule(long, frozenset(), long, "")
-
-    assert any("over 14d" in p for check in CHECKS for p in check(checked))
 
 
 def test_a_line_of_a_correlation_is_never_changed() -> None:
