@@ -21,12 +21,12 @@ from typing import TypeVar
 
 import duckdb
 
-from mailvigil.compile import to_kql, with_windows
+from mailvigil.compiler.compile import to_kql, with_windows
 from mailvigil.content import content_root, load_functions
-from mailvigil.engine import Engine, Row
+from mailvigil.local.engine import Engine, Row
+from mailvigil.local.workspace import look_at, open_workspace
 from mailvigil.replay import Plan, span, windows
 from mailvigil.rules import Rule, duration, load_rules
-from mailvigil.workspace import look_at, open_workspace
 
 HERE = Path(__file__).parent
 COPIES = 9

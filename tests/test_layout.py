@@ -139,7 +139,7 @@ def test_pure_connector_modules_load_where_azure_and_duckdb_are_absent() -> None
 
 @pytest.mark.parametrize(
     ("package", "owner"),
-    [("duckdb_kql", "engine.py"), ("py_mini_racer", "validate.py")],
+    [("duckdb_kql", "local/engine.py"), ("py_mini_racer", "compiler/validate.py")],
 )
 def test_one_module_alone_imports_the_package(package: str, owner: str) -> None:
     others = [path for path in SOURCES if path != DETECTIONS / "mailvigil" / owner]

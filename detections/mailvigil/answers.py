@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mailvigil.engine import Row
+from mailvigil.local.engine import Row
 from mailvigil.printable import counted, defused, visible
 
 _LEAST_WIDTH = 12

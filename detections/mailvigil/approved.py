@@ -9,9 +9,9 @@ from pathlib import Path
 
 import duckdb
 
-from mailvigil.carriers import SourceRow, insert
 from mailvigil.errors import InputError
-from mailvigil.workspace import WATCHLIST_COLUMNS
+from mailvigil.local.carriers import SourceRow, insert
+from mailvigil.local.workspace import WATCHLIST_COLUMNS
 
 ALIAS = "ApprovedMailCallers"
 COLUMNS = tuple(WATCHLIST_COLUMNS[ALIAS])

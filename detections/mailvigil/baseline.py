@@ -10,10 +10,10 @@ from pathlib import Path
 
 import duckdb
 
-from mailvigil.carriers import SourceRow, insert
-from mailvigil.engine import Engine, Row
 from mailvigil.errors import InputError
-from mailvigil.workspace import END_OF_TIME, schemas
+from mailvigil.local.carriers import SourceRow, insert
+from mailvigil.local.engine import Engine, Row
+from mailvigil.local.workspace import END_OF_TIME, schemas
 
 TABLE = "M365CallerBaseline_CL"
 HEAD = {"format": "mailvigil caller baseline", "version": 1}

@@ -18,20 +18,20 @@ from mailvigil.printable import visible
 from mailvigil.signals import raise_interrupt
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "hunt": ("hunt_commands", "run the rules over exported audit logs"),
-    "demo": ("demo_command", "find an intrusion in a made-up tenant"),
-    "explain": ("explain", "say what a rule finds, or what an application id is"),
-    "query": ("query_commands", "run a KQL query over a workspace or exports"),
-    "shell": ("shell_command", "ask a kept workspace in KQL, query after query"),
-    "rules": ("rule_commands", "list, check, compile and test the rules"),
-    "backtest": ("backtest_commands", "measure what the rules catch, and how often they bother"),
-    "lab": ("lab_commands", "play Microsoft's side of the pipeline on loopback"),
-    "collect": ("collect_commands", "move audit records to where you want them"),
-    "doctor": ("collect_commands", "look for what keeps a collector from working"),
-    "ledger": ("ledger_commands", "say for any hour whether it is complete"),
+    "hunt": ("commands.hunt", "run the rules over exported audit logs"),
+    "demo": ("commands.demo", "find an intrusion in a made-up tenant"),
+    "explain": ("commands.explain", "say what a rule finds, or what an application id is"),
+    "query": ("commands.query", "run a KQL query over a workspace or exports"),
+    "shell": ("commands.shell", "ask a kept workspace in KQL, query after query"),
+    "rules": ("commands.rules", "list, check, compile and test the rules"),
+    "backtest": ("commands.backtest", "measure what the rules catch, and how often they bother"),
+    "lab": ("commands.lab", "play Microsoft's side of the pipeline on loopback"),
+    "collect": ("commands.collect", "move audit records to where you want them"),
+    "doctor": ("commands.collect", "look for what keeps a collector from working"),
+    "ledger": ("commands.ledger", "say for any hour whether it is complete"),
     "function": ("function_package", "deploy the collector as an Azure Function app"),
-    "infra": ("infra_commands", "write the templates that deploy it to Azure"),
-    "completion": ("completion_command", "print what makes a shell complete this command"),
+    "infra": ("commands.infra", "write the templates that deploy it to Azure"),
+    "completion": ("commands.completion", "print what makes a shell complete this command"),
 }
 """Each command with the module that adds it, and its line of help.
 

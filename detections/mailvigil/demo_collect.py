@@ -12,8 +12,8 @@ from pathlib import Path
 import yaml
 
 from audit_feed.settings import Settings
-from mailvigil import ledger_commands
-from mailvigil.collect_commands import Job, collect
+from mailvigil.commands import ledger as ledger_commands
+from mailvigil.commands.collect import Job, collect
 from mailvigil.exit_codes import EXIT_OK
 from mailvigil.lab.scenario import Scenario
 from mailvigil.lab.server.collect_config import write_collect_config

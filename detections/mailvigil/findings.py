@@ -10,7 +10,7 @@ from string import Template
 
 from audit_feed.shape import NO_CALLER
 from mailvigil import row_values
-from mailvigil.engine import Row
+from mailvigil.local.engine import Row
 from mailvigil.replay import Alert
 from mailvigil.rules import SEVERITIES, Rule
 

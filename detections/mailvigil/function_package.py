@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
-from mailvigil.arguments import examples
+from mailvigil.commands.arguments import examples
 from mailvigil.content import PACKAGE
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_OK

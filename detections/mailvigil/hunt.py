@@ -15,20 +15,20 @@ import duckdb
 
 from mailvigil import baseline, row_values
 from mailvigil.approved import load_approved
-from mailvigil.compile import (
+from mailvigil.compiler.compile import (
     RECORD_COLUMNS,
     record_rows,
     to_kql,
     whole_causes,
     with_windows,
 )
+from mailvigil.compiler.filters import load_filters
+from mailvigil.compiler.sources import FUNCTION
 from mailvigil.content import Function, content_root, load_functions
-from mailvigil.engine import Engine, NotRunError, QueryError, Row
 from mailvigil.errors import InputError
 from mailvigil.exports.digests import digest
 from mailvigil.exports.load import Limits, LoadReport, load
 from mailvigil.exports.watch import Watch
-from mailvigil.filters import load_filters
 from mailvigil.findings import (
     INSUFFICIENT,
     Finding,
@@ -40,12 +40,12 @@ from mailvigil.findings import (
     key_types,
     merged,
 )
+from mailvigil.local.engine import Engine, NotRunError, QueryError, Row
+from mailvigil.local.workspace import END_OF_TIME, open_workspace, schemas
 from mailvigil.replay import Alert, Plan, Replayed, absent, replay, span, ticks, whole_span, windows
 from mailvigil.reports import evidence
 from mailvigil.reports.evidence import Evidence
 from mailvigil.rules import Rule, load_rules, with_filters
-from mailvigil.sources import FUNCTION
-from mailvigil.workspace import END_OF_TIME, open_workspace, schemas
 
 _WORD = re.compile(r"\w+")
 _FIRED = "_Fired"

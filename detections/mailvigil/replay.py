@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from mailvigil.compile import arrivals
-from mailvigil.engine import Engine, NotRunError, QueryError, Row
+from mailvigil.compiler.compile import arrivals
+from mailvigil.local.engine import Engine, NotRunError, QueryError, Row
+from mailvigil.local.workspace import END_OF_TIME, schemas
 from mailvigil.rules import Rule, duration, kql_duration
-from mailvigil.workspace import END_OF_TIME, schemas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

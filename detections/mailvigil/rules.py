@@ -25,10 +25,10 @@ from sigma.correlations import SigmaCorrelationRule
 from sigma.exceptions import SigmaError
 from sigma.rule import SigmaRule
 
+from mailvigil.compiler.correlations import Correlation, column, read_correlation, referenced
+from mailvigil.compiler.filters import Filter
 from mailvigil.content import from_yaml
-from mailvigil.correlations import Correlation, column, read_correlation, referenced
 from mailvigil.errors import InputError, RuleError
-from mailvigil.filters import Filter
 
 SEVERITIES = ("Informational", "Low", "Medium", "High")
 """Sentinel's severities, the lowest first."""

@@ -58,7 +58,7 @@ def alone_in(folder: Path) -> Iterator[None]:
         InputError: Another one writes there, or nothing can be written.
 
     """
-    lock = FileLock(folder / ".mailvigil.lock", blocking=False)
+    lock = FileLock(folder / ".mailvigil.workbench.lock", blocking=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()

@@ -11,8 +11,11 @@ import pytest
 
 from core.small_tenant import FUNCTIONS, ROOT, RULES, engine, put, read, workspace
 from core.small_tenant import at as days
-from mailvigil import backtest
-from mailvigil.backtest import (
+from mailvigil.errors import RuleError
+from mailvigil.lab.attacks.story import Attack
+from mailvigil.lab.month import Month
+from mailvigil.measure import backtest
+from mailvigil.measure.backtest import (
     Backtest,
     Bench,
     Candidate,
@@ -23,9 +26,6 @@ from mailvigil.backtest import (
     first_alert,
     schedule,
 )
-from mailvigil.errors import RuleError
-from mailvigil.lab.attacks.story import Attack
-from mailvigil.lab.month import Month
 from mailvigil.rules import duration
 
 HOUR = timedelta(hours=1)

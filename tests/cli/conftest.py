@@ -42,7 +42,7 @@ def content(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     root = tmp_path / "content"
     for name in ("sigma", "kql"):
         shutil.copytree(checkout / name, root / name)
-    monkeypatch.setattr("mailvigil.rule_commands.content_root", lambda: root)
-    monkeypatch.setattr("mailvigil.package_commands.content_root", lambda: root)
+    monkeypatch.setattr("mailvigil.commands.rules.content_root", lambda: root)
+    monkeypatch.setattr("mailvigil.commands.package.content_root", lambda: root)
     monkeypatch.setattr("mailvigil.hunt.content_root", lambda: root)
     return root

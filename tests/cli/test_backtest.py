@@ -9,7 +9,7 @@ import pytest
 
 from cli.command import Ran, run
 from mailvigil.exit_codes import EXIT_INPUT, EXIT_OK
-from mailvigil.other_queries import load_others
+from mailvigil.measure.other_queries import load_others
 
 SMALL = ("--mailboxes", "100", "--attack", "bypass-then-read")
 QUERY = """\

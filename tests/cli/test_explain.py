@@ -21,7 +21,7 @@ CONSUMER = "7ae974c5-1af7-4923-af3a-fb1fd14dcb7e"
 @pytest.fixture
 def broken(content: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a content that the command reads, and that a test may break."""
-    monkeypatch.setattr("mailvigil.explain.content_root", lambda: content)
+    monkeypatch.setattr("mailvigil.commands.explain.content_root", lambda: content)
     return content
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from cli.command import Ran, run
-from mailvigil.compile import to_kql
+from mailvigil.compiler.compile import to_kql
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
-from mailvigil.mutate import mutants
 from mailvigil.rules import load_rules
+from mailvigil.workbench.mutate import mutants
 
 SCORE = re.compile(r"(\d+) of (\d+) one-line changes noticed: ([\d.]+)%\n\Z")
 WEAKENED = "mailbox_throttled"

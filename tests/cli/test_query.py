@@ -20,10 +20,10 @@ import pytest
 
 from cli.command import KNOWN, NEWCOMER, Ran, hunt, intruded, read_at, run
 from exports.written import Record, lines, purview
-from mailvigil import query_commands
+from mailvigil.commands import query as query_commands
+from mailvigil.compiler.validate import Validator
 from mailvigil.content import content_root, load_functions
 from mailvigil.exit_codes import EXIT_INPUT, EXIT_NOT_RUN, EXIT_OK
-from mailvigil.validate import Validator
 
 BY_CALLER = "MailItemsAccessed() | summarize Records = count() by Caller | sort by Records desc"
 CONTROL = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")

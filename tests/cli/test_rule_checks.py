@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from cli.command import run
-from mailvigil.checks import CHECKS
 from mailvigil.content import load_functions
 from mailvigil.exit_codes import EXIT_FAILED
 from mailvigil.hunting import load_hunting
 from mailvigil.rules import load_rules
+from mailvigil.workbench.checks import CHECKS
 
 FIRST_SEEN = "caller_new_to_tenant"
 PLAIN = "mailbox_throttled"
@@ -160,7 +160,7 @@ def problems(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> list[s
     for name in KQL_FAULTS:
         broken_function(root, name)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mailvigil.rule_commands.content_root", lambda: root)
+        patch.setattr("mailvigil.commands.rules.content_root", lambda: root)
         ran = run("rules", "check")
     assert (ran.code, ran.err) == (EXIT_FAILED, "")
     *lines, last = ran.out.splitlines()

@@ -10,39 +10,19 @@ import pytest
 from cli.command import run
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK, EXIT_STALE
 
-NAMES = [
-    "app_from_new_network",
-    "app_only_new_to_mailbox",
-    "audit_feed_unhealthy",
-    "audit_licence_removed",
-    "caller_new_to_mailbox",
-    "caller_new_to_tenant",
-    "caller_spreads_over_mailboxes",
-    "caller_volume_unusual",
-    "consent_then_mail_read",
-    "delegate_new_to_mailbox",
-    "foreign_token_tenant",
-    "legacy_protocol_new_to_mailbox",
-    "mailbox_audit_bypass",
-    "mailbox_audit_reduced",
-    "mailbox_stopped_logging",
-    "mailbox_throttled",
-    "mailbox_volume_unusual",
-    "organisation_audit_disabled",
-    "read_without_sign_in",
-    "session_over_many",
-    "sync_from_new_context",
-]
-HUNTING = [
-    "caller_inventory",
-    "consented_app_blast_radius",
-    "mailbox_coverage_gap",
-    "mailbox_timeline",
-    "messages_read",
-    "new_first_party_callers",
-    "read_by_one_subject",
-    "session_sign_in_prevalence",
-]
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def _stems(folder: str, pattern: str) -> list[str]:
+    return [
+        path.stem
+        for path in (CHECKOUT / folder).rglob(pattern)
+        if not path.name.endswith((".test.yaml", ".test.yml"))
+    ]
+
+
+NAMES = sorted([*_stems("sigma/rules", "*.yml"), *_stems("kql/analytics", "*.yaml")])
+HUNTING = sorted(_stems("kql/hunting", "*.yaml"))
 
 
 def rule_file(content: Path, name: str) -> Path:

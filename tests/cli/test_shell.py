@@ -23,14 +23,14 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from cli.command import hunt, run
-from mailvigil import shell_command
 from mailvigil.cli import parser
+from mailvigil.commands import shell as shell_command
+from mailvigil.commands.shell import Words, history, talk
+from mailvigil.commands.statements import is_complete, queries
+from mailvigil.compiler.validate import Validator
 from mailvigil.content import content_root, load_functions
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_INPUT, EXIT_NOT_RUN, EXIT_OK
-from mailvigil.shell_command import Words, history, talk
-from mailvigil.statements import is_complete, queries
-from mailvigil.validate import Validator
 
 
 @pytest.fixture(scope="module")

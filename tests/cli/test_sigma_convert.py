@@ -11,15 +11,15 @@ import pytest
 
 from cli.command import quiet_days
 from exports.written import Record
-from mailvigil.carriers import SHAPERS, insert
-from mailvigil.compile import PIPELINE, SOURCE_PIPELINES
+from mailvigil.compiler.compile import PIPELINE, SOURCE_PIPELINES
+from mailvigil.compiler.convert import record_level
+from mailvigil.compiler.validate import Validator
 from mailvigil.content import load_functions
-from mailvigil.convert import record_level
-from mailvigil.engine import Engine
+from mailvigil.local.carriers import SHAPERS, insert
+from mailvigil.local.engine import Engine
+from mailvigil.local.workspace import END_OF_TIME, open_workspace
 from mailvigil.rules import Rule, load_rules
-from mailvigil.ruletest import load_cases, test_path
-from mailvigil.validate import Validator
-from mailvigil.workspace import END_OF_TIME, open_workspace
+from mailvigil.workbench.ruletest import load_cases, test_path
 
 TABLES = {
     **{file: table for table, file in SOURCE_PIPELINES.items()},

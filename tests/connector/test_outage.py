@@ -17,7 +17,7 @@ from collect.conftest import PRESET, config, record, run
 from connector import simulation
 from connector.simulation import CALM, START, Published, Weather
 from connector.worlds import names, published, started, stated, world
-from mailvigil import collect_commands
+from mailvigil.commands import collect as collect_commands
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 from mailvigil.lab.server.faults import Fault, Scripted
 from mailvigil.lab.server.lab import Lab

@@ -29,8 +29,8 @@ from mailvigil import sinks
 from mailvigil.cli import main
 from mailvigil.errors import InputError
 from mailvigil.gzip_members import whole_bytes
+from mailvigil.local.workspace import open_workspace
 from mailvigil.sinks import DuckdbSink, JsonlSink, alone_in
-from mailvigil.workspace import open_workspace
 
 RECORDS: list[Record] = [
     record("plain"),

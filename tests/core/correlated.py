@@ -13,13 +13,13 @@ import duckdb
 import yaml
 
 from core.small_tenant import FUNCTIONS, ROOT, TENANT
-from mailvigil.carriers import SHAPERS, insert
-from mailvigil.compile import to_kql, with_windows
-from mailvigil.engine import Engine, Row
+from mailvigil.compiler.compile import to_kql, with_windows
+from mailvigil.compiler.sources import SENTINEL, Target
 from mailvigil.exports.shape_sql import ARRIVED
+from mailvigil.local.carriers import SHAPERS, insert
+from mailvigil.local.engine import Engine, Row
+from mailvigil.local.workspace import open_workspace
 from mailvigil.rules import Rule, parse_rule
-from mailvigil.sources import SENTINEL, Target
-from mailvigil.workspace import open_workspace
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 PATH = Path("made.yml")

@@ -10,14 +10,14 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
-from mailvigil.carriers import SHAPERS, insert
-from mailvigil.compile import to_kql, with_windows
+from mailvigil.compiler.compile import to_kql, with_windows
 from mailvigil.content import content_root, load_functions
-from mailvigil.engine import Engine
 from mailvigil.exports.shape_sql import ARRIVED
+from mailvigil.local.carriers import SHAPERS, insert
+from mailvigil.local.engine import Engine
+from mailvigil.local.workspace import open_workspace
 from mailvigil.replay import Alert, Plan, replay, span, ticks, windows
 from mailvigil.rules import Rule, load_rules
-from mailvigil.workspace import open_workspace
 
 ROOT = content_root()
 FUNCTIONS = load_functions(ROOT)

@@ -24,8 +24,8 @@ from core.small_tenant import (
 )
 from mailvigil.baseline import HEAD, load_baseline, save_baseline
 from mailvigil.errors import InputError
+from mailvigil.local.workspace import END_OF_TIME
 from mailvigil.replay import Plan
-from mailvigil.workspace import END_OF_TIME
 
 NEW = RULES["caller_new_to_tenant"]
 RARE = RULES["caller_new_to_mailbox"]

@@ -9,11 +9,11 @@ import duckdb
 import pytest
 
 from core.small_tenant import TABLES, Record, engine, put, read, workspace
-from mailvigil.carriers import LACKS, SHAPERS, insert
-from mailvigil.engine import Row
 from mailvigil.lab import scenario as lab
 from mailvigil.lab.scenario import Scenario
-from mailvigil.workspace import END_OF_TIME, schemas
+from mailvigil.local.carriers import LACKS, SHAPERS, insert
+from mailvigil.local.engine import Row
+from mailvigil.local.workspace import END_OF_TIME, schemas
 
 OWN = "M365Activity_CL"
 SOURCE_COLUMNS = {"Source", "SourceRank", "_arrived"}

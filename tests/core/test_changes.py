@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mailvigil.changes import Item, changes
+from mailvigil.workbench.changes import Item, changes
 
 OLD = Item("rule", "throttled", "1.0.0", {"severity": "Low", "a.b": "x"}, "// 1.0.0\nT\n| take 1\n")
 

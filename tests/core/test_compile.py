@@ -9,7 +9,7 @@ import yaml
 
 from core.correlated import Event, bench
 from core.small_tenant import ROOT, RULES, SIGMA
-from mailvigil.compile import (
+from mailvigil.compiler.compile import (
     PIPELINE,
     SOURCE_PIPELINES,
     arrivals,
@@ -18,7 +18,7 @@ from mailvigil.compile import (
     whole_causes,
     with_windows,
 )
-from mailvigil.convert import record_level
+from mailvigil.compiler.convert import record_level
 from mailvigil.errors import RuleError
 from mailvigil.rules import FirstSeen, Rare, Rule, load_rules
 

@@ -12,12 +12,12 @@ import pytest
 
 from core.correlated import NOW, OPERATIONS, Bench, Event, base, bench, rule, text
 from core.small_tenant import FUNCTIONS, ROOT, TENANT
-from mailvigil.compile import arrivals, record_rows, to_kql, whole_causes
-from mailvigil.correlations import TYPES
+from mailvigil.compiler.compile import arrivals, record_rows, to_kql, whole_causes
+from mailvigil.compiler.correlations import TYPES
+from mailvigil.compiler.sources import DEFENDER, TARGETS
+from mailvigil.compiler.validate import Validator
 from mailvigil.exports.shape_sql import ARRIVED
 from mailvigil.rules import Rule, parse_rule
-from mailvigil.sources import DEFENDER, TARGETS
-from mailvigil.validate import Validator
 
 HOUR = 3600
 CONDITIONS: Mapping[str, dict[str, object] | None] = {

@@ -10,11 +10,11 @@ import yaml
 
 from core.correlated import PATH, base, rule, text
 from core.small_tenant import ROOT
-from mailvigil.compile import to_kql
+from mailvigil.compiler.compile import to_kql
+from mailvigil.compiler.sources import DEFENDER
 from mailvigil.errors import RuleError, UnfitError
-from mailvigil.mutate import mutants
 from mailvigil.rules import Rule, parse_rule
-from mailvigil.sources import DEFENDER
+from mailvigil.workbench.mutate import mutants
 
 COUNT: dict[str, object] = {
     "type": "event_count",

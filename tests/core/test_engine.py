@@ -12,8 +12,8 @@ import duckdb
 import pytest
 
 from core.small_tenant import FUNCTIONS, at, put, read, workspace
-from mailvigil.carriers import insert
-from mailvigil.engine import Engine, NotRunError, QueryError, Row
+from mailvigil.local.carriers import insert
+from mailvigil.local.engine import Engine, NotRunError, QueryError, Row
 
 
 @pytest.fixture(scope="module")

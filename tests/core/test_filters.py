@@ -11,11 +11,11 @@ import yaml
 
 from core.correlated import PATH, Bench, Event, base, bench, text
 from core.small_tenant import ROOT, RULES
-from mailvigil.compile import record_rows, to_kql
+from mailvigil.compiler.compile import record_rows, to_kql
+from mailvigil.compiler.filters import Filter, load_filters
+from mailvigil.compiler.sources import DEFENDER
 from mailvigil.errors import InputError
-from mailvigil.filters import Filter, load_filters
 from mailvigil.rules import Rule, parse_rule, with_filters
-from mailvigil.sources import DEFENDER
 
 NEW = RULES["caller_new_to_tenant"]
 COUNT: dict[str, object] = {

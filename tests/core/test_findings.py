@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from core.small_tenant import RULES, SIGMA, TENANT, at
-from mailvigil.engine import Row
 from mailvigil.findings import INSUFFICIENT, causes, display_name, finding
+from mailvigil.local.engine import Row
 from mailvigil.replay import Alert
 from mailvigil.rules import Rule
 

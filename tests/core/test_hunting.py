@@ -11,8 +11,8 @@ import yaml
 from core.small_tenant import FUNCTIONS, ROOT, workspace
 from mailvigil.errors import RuleError
 from mailvigil.hunting import HuntingQuery, load_hunting, parse_hunting
-from mailvigil.ruletest import Bench, load_cases
-from mailvigil.ruletest import test_path as path_of_tests
+from mailvigil.workbench.ruletest import Bench, load_cases
+from mailvigil.workbench.ruletest import test_path as path_of_tests
 
 QUERIES = load_hunting(ROOT)
 EACH = pytest.mark.parametrize("query", QUERIES, ids=lambda query: str(query.name))

@@ -21,9 +21,9 @@ from core.small_tenant import (
     sorted_rows,
     workspace,
 )
-from mailvigil import kept
-from mailvigil.engine import Engine
-from mailvigil.workspace import END_OF_TIME, open_workspace
+from mailvigil.local import kept
+from mailvigil.local.engine import Engine
+from mailvigil.local.workspace import END_OF_TIME, open_workspace
 
 CALL = "MailItemsAccessed()"
 COLUMNS = "| project-away _arrived"

@@ -23,10 +23,10 @@ from core.small_tenant import (
     read,
 )
 from core.small_tenant import workspace as empty
-from mailvigil.carriers import insert
-from mailvigil.compile import record_rows, to_kql, whole_causes
+from mailvigil.compiler.compile import record_rows, to_kql, whole_causes
 from mailvigil.errors import RuleError
 from mailvigil.findings import key_of, key_types, merged
+from mailvigil.local.carriers import insert
 from mailvigil.replay import Alert, Plan, absent, ticks, whole_span, windows
 from mailvigil.rules import Entity, Rule, Schedule, load_rules, parse_kql_rule
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from core.small_tenant import FUNCTIONS, at, put, read, workspace
-from mailvigil.engine import Engine
+from mailvigil.local.engine import Engine
 
 ROWS = (
     "let picked = M365Activity_CL | where Operation != 'a ) (\" b' | extend A = strcat(AppId, '(');"

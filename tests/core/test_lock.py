@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mailvigil.errors import InputError
-from mailvigil.lock import (
+from mailvigil.workbench.lock import (
     Lock,
     Locked,
     lock_problems,

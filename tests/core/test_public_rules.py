@@ -13,13 +13,13 @@ import pytest
 import yaml
 
 from core.small_tenant import FUNCTIONS, ROOT, RULES
-from mailvigil import defender_fit
-from mailvigil.compile import to_kql
+from mailvigil.compiler import defender_fit
+from mailvigil.compiler.compile import to_kql
+from mailvigil.compiler.sources import DEFENDER
+from mailvigil.compiler.validate import Validator
 from mailvigil.errors import RuleError
+from mailvigil.local.workspace import schemas
 from mailvigil.rules import Rule
-from mailvigil.sources import DEFENDER
-from mailvigil.validate import Validator
-from mailvigil.workspace import schemas
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "sigmahq_m365"
 PATHS = sorted(FOLDER.glob("*.yml")) if FOLDER.is_dir() else []

@@ -23,8 +23,8 @@ from core.small_tenant import (
     read,
     workspace,
 )
-from mailvigil.compile import to_kql
-from mailvigil.engine import Engine
+from mailvigil.compiler.compile import to_kql
+from mailvigil.local.engine import Engine
 from mailvigil.replay import Plan, replay, span, ticks, windows
 from mailvigil.rules import Rule, kql_duration
 

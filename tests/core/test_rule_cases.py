@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from core.small_tenant import FUNCTIONS, ROOT, RULES, workspace
-from mailvigil.compile import to_kql
+from mailvigil.compiler.compile import to_kql
 from mailvigil.errors import RuleError
 from mailvigil.rules import Rule
-from mailvigil.ruletest import Bench, Case, Outcome, differences, load_cases
-from mailvigil.ruletest import test_path as path_of_tests
+from mailvigil.workbench.ruletest import Bench, Case, Outcome, differences, load_cases
+from mailvigil.workbench.ruletest import test_path as path_of_tests
 
 RULE = RULES["mailbox_throttled"]
 NEW = RULES["caller_new_to_tenant"]

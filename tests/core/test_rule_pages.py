@@ -11,9 +11,9 @@ import pytest
 from mailvigil.attack import technique, techniques_of
 from mailvigil.content import content_root
 from mailvigil.hunting import load_hunting
-from mailvigil.rule_pages import coverage_page, index_page, navigator_layer, rule_page
 from mailvigil.rules import Rule, load_rules
-from mailvigil.ruletest import load_cases, test_path
+from mailvigil.workbench.rule_pages import coverage_page, index_page, navigator_layer, rule_page
+from mailvigil.workbench.ruletest import load_cases, test_path
 
 ROOT = content_root()
 RULES = load_rules(ROOT)

@@ -8,9 +8,9 @@ import duckdb
 import pytest
 
 from mailvigil.content import content_root, load_functions
-from mailvigil.engine import Engine
-from mailvigil.scanned import scanned
-from mailvigil.workspace import open_workspace
+from mailvigil.local.engine import Engine
+from mailvigil.local.scanned import scanned
+from mailvigil.local.workspace import open_workspace
 
 QUERY = "SELECT upper(a) AS x FROM (SELECT a, b, c, d FROM t) WHERE b > 1 AND c = 'd'"
 

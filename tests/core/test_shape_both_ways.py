@@ -21,7 +21,7 @@ from mailvigil.exports.load import load
 from mailvigil.exports.shape_sql import ALWAYS_KEPT, ARRIVED, select_rows
 from mailvigil.lab import scenario as lab
 from mailvigil.lab.scenario import Scenario
-from mailvigil.workspace import open_workspace
+from mailvigil.local.workspace import open_workspace
 
 Row = dict[str, object]
 

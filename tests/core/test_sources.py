@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from core.small_tenant import FUNCTIONS, ROOT
-from mailvigil import defender_fit
-from mailvigil.sources import DEFENDER, SENTINEL, Source
-from mailvigil.validate import Validator
-from mailvigil.workspace import schemas
+from mailvigil.compiler import defender_fit
+from mailvigil.compiler.sources import DEFENDER, SENTINEL, Source
+from mailvigil.compiler.validate import Validator
+from mailvigil.local.workspace import schemas
 
 
 @pytest.fixture(scope="module")

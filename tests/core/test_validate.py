@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from core.small_tenant import FUNCTIONS, ROOT, RULES, SIGMA
-from mailvigil.compile import SOURCE_PIPELINES, record_rows, to_kql
+from mailvigil.compiler.compile import SOURCE_PIPELINES, record_rows, to_kql
+from mailvigil.compiler.convert import record_level
+from mailvigil.compiler.validate import Validator
 from mailvigil.content import Function
-from mailvigil.convert import record_level
 from mailvigil.exports.shape_sql import ARRIVED
 from mailvigil.rules import Rule
-from mailvigil.validate import Validator
 
 EACH_RULE = pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: str(rule.name))
 EACH_FUNCTION = pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: str(f.name))

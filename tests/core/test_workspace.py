@@ -10,7 +10,7 @@ import pytest
 
 from core.small_tenant import at, put, read, workspace
 from mailvigil.errors import InputError
-from mailvigil.workspace import END_OF_TIME, FORMAT, look_at, open_workspace, schemas
+from mailvigil.local.workspace import END_OF_TIME, FORMAT, look_at, open_workspace, schemas
 
 SHOWN = "SELECT RecordId FROM visible.M365Activity_CL ORDER BY RecordId"
 

@@ -18,7 +18,8 @@ from collections.abc import Mapping
 from itertools import count
 from types import BuiltinFunctionType, FrameType, ModuleType
 
-from mailvigil import gzip_members, sinks, workspace
+from mailvigil import gzip_members, sinks
+from mailvigil.local import workspace
 
 STEPS: Mapping[str, frozenset[str]] = {
     "_sqlite3": frozenset({"connect"}),

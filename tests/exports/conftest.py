@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from mailvigil.exports.load import LoadReport, load
-from mailvigil.workspace import open_workspace
+from mailvigil.local.workspace import open_workspace
 
 Loads = Callable[..., LoadReport]
 

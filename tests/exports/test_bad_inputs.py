@@ -16,7 +16,7 @@ from mailvigil.errors import InputError
 from mailvigil.exports.layouts import MAX_ROW_BYTES
 from mailvigil.exports.load import Limits, LoadReport, load
 from mailvigil.exports.outcome import MOST_NAMED
-from mailvigil.workspace import open_workspace
+from mailvigil.local.workspace import open_workspace
 
 Loads = Callable[..., LoadReport]
 

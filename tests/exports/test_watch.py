@@ -14,7 +14,7 @@ from exports.written import lines, purview, record
 from mailvigil.exports import watch as watching
 from mailvigil.exports.load import load
 from mailvigil.exports.watch import followed, measured, opened
-from mailvigil.workspace import open_workspace
+from mailvigil.local.workspace import open_workspace
 
 RECORDS = [record(number) for number in range(4_000)]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mailvigil import infra_commands
 from mailvigil.cli import main
+from mailvigil.commands import infra as infra_commands
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK, EXIT_STALE
 from mailvigil.infra.files import files
 from mailvigil.sentinel.pack import Pack, load_pack

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from mailvigil.compiler.validate import Validator
 from mailvigil.content import load_functions
-from mailvigil.engine import Engine
 from mailvigil.infra.connector_page import CONNECTED, HEALTH, queries
+from mailvigil.local.engine import Engine
+from mailvigil.local.workspace import open_workspace, schemas
 from mailvigil.sentinel.templates import template_problems
-from mailvigil.validate import Validator
-from mailvigil.workspace import open_workspace, schemas
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -14,11 +14,11 @@ from audit_feed.columns import load_table
 from audit_feed.function_settings import FunctionSettings
 from audit_feed.shape import Row, shaper
 from collect.conftest import record
-from mailvigil.engine import Engine
 from mailvigil.infra import resources as kinds
 from mailvigil.infra.data_collection import TRANSFORM
 from mailvigil.infra.evaluate import Evaluation, evaluate
-from mailvigil.workspace import open_workspace, schemas
+from mailvigil.local.engine import Engine
+from mailvigil.local.workspace import open_workspace, schemas
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 ACTIVITY = "M365Activity_CL"

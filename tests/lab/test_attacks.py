@@ -9,10 +9,10 @@ import pytest
 
 from core.small_tenant import RULES, workspace
 from lab.record_shape import GUID, check_access, check_address, text
-from mailvigil.backtest import attack_world, expected
 from mailvigil.lab.attacks.catalogue import attacks, commit, happened
 from mailvigil.lab.attacks.story import Attack
 from mailvigil.lab.month import Month
+from mailvigil.measure.backtest import attack_world, expected
 
 MONTH = Month(mailboxes=200)
 ATTACKS = attacks(attack_world(MONTH))

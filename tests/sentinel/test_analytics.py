@@ -12,11 +12,10 @@ import pytest
 
 from mailvigil.approved import load_approved
 from mailvigil.content import content_root, load_functions
-from mailvigil.engine import Engine
 from mailvigil.findings import INSUFFICIENT
+from mailvigil.local.engine import Engine
+from mailvigil.local.workspace import open_workspace
 from mailvigil.rules import Entity, duration, load_rules
-from mailvigil.ruletest import Bench, load_cases
-from mailvigil.ruletest import test_path as path_of_tests
 from mailvigil.sentinel.analytics import (
     Analytic,
     connectors,
@@ -25,7 +24,8 @@ from mailvigil.sentinel.analytics import (
     minutes_of,
 )
 from mailvigil.sentinel.pack import Pack
-from mailvigil.workspace import open_workspace
+from mailvigil.workbench.ruletest import Bench, load_cases
+from mailvigil.workbench.ruletest import test_path as path_of_tests
 
 ROOT = content_root()
 RULES = {rule.name: rule for rule in load_rules(ROOT)}

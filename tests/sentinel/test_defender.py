@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from mailvigil.compiler.sources import DEFENDER_DEMANDS
 from mailvigil.content import content_root
-from mailvigil.defender import Detection, detection_problems
 from mailvigil.rules import Entity, load_rules
+from mailvigil.sentinel.defender import Detection, detection_problems
 from mailvigil.sentinel.pack import Pack
-from mailvigil.sources import DEFENDER_DEMANDS
 
 RULES = {rule.name: rule for rule in load_rules(content_root())}
 RULE = RULES["mailbox_throttled"]

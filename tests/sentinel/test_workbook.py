@@ -10,12 +10,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from mailvigil.carriers import SHAPERS, SourceRow, insert
+from mailvigil.compiler.validate import Validator
 from mailvigil.content import content_root, load_functions
-from mailvigil.engine import Engine
+from mailvigil.local.carriers import SHAPERS, SourceRow, insert
+from mailvigil.local.engine import Engine
+from mailvigil.local.workspace import open_workspace
 from mailvigil.sentinel.sources import load_solution, load_workbooks
-from mailvigil.validate import Validator
-from mailvigil.workspace import open_workspace
 
 ROOT = content_root()
 [WORKBOOK] = load_workbooks(ROOT, load_solution(ROOT))

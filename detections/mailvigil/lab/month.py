@@ -16,13 +16,13 @@ import orjson
 
 from audit_feed.columns import load_table
 from mailvigil.approved import ALIAS
-from mailvigil.carriers import insert
 from mailvigil.errors import InputError
 from mailvigil.exports.shape_sql import ARRIVED, TYPES, select_rows
 from mailvigil.lab import uses
 from mailvigil.lab.people import Tenant, tenant
 from mailvigil.lab.uses import Approval, Use
-from mailvigil.workspace import schemas
+from mailvigil.local.carriers import insert
+from mailvigil.local.workspace import schemas
 
 LEAST_MAILBOXES, LEAST_DAYS = 100, 14
 """Fewer mailboxes have not enough people for every attack; fewer days teach less than a week."""

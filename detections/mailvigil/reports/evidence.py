@@ -12,13 +12,13 @@ from pathlib import Path
 from uuid import UUID
 
 from mailvigil import row_values
-from mailvigil.compile import record_rows
-from mailvigil.engine import Engine, Query, Row
+from mailvigil.compiler.compile import record_rows
+from mailvigil.compiler.sources import FUNCTION
 from mailvigil.findings import Finding, key_types
+from mailvigil.local.engine import Engine, Query, Row
+from mailvigil.local.workspace import END_OF_TIME
 from mailvigil.reports.identity import finding_id
 from mailvigil.rules import Rule
-from mailvigil.sources import FUNCTION
-from mailvigil.workspace import END_OF_TIME
 
 MOST_CALLERS = 20
 MOST_MAILBOXES = 30

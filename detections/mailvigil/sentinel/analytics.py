@@ -20,7 +20,7 @@ from string import Template
 from typing import Any
 
 from mailvigil.attack import tactics_of, techniques_of
-from mailvigil.defender_fit import looks_back
+from mailvigil.compiler.defender_fit import looks_back
 from mailvigil.findings import INSUFFICIENT
 from mailvigil.rules import FREQUENCY, Entity, Rule, duration, kql_duration
 

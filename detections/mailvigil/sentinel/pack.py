@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from mailvigil.compile import to_kql
+from mailvigil.compiler.compile import to_kql
+from mailvigil.compiler.defender_fit import fits
+from mailvigil.compiler.sources import DEFENDER
+from mailvigil.compiler.validate import Validator
 from mailvigil.content import load_functions
-from mailvigil.defender import Detection
-from mailvigil.defender_fit import fits
 from mailvigil.hunting import load_hunting
 from mailvigil.rules import Rule, load_rules
 from mailvigil.sentinel.analytics import Analytic
+from mailvigil.sentinel.defender import Detection
 from mailvigil.sentinel.hunts import Hunt
 from mailvigil.sentinel.sources import (
     Parser,
@@ -24,8 +26,6 @@ from mailvigil.sentinel.sources import (
     load_watchlists,
     load_workbooks,
 )
-from mailvigil.sources import DEFENDER
-from mailvigil.validate import Validator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

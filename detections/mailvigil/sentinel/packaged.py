@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 
 import yaml
 
+from mailvigil.compiler.validate import Validator
 from mailvigil.content import Function, functions_in
-from mailvigil.defender import detection_problems
 from mailvigil.errors import RuleError
 from mailvigil.sentinel import arm
 from mailvigil.sentinel.analytics import Analytic, entity_mappings
+from mailvigil.sentinel.defender import detection_problems
 from mailvigil.sentinel.folder import present, read_marker
 from mailvigil.sentinel.hunts import Hunt
 from mailvigil.sentinel.layout import (
@@ -39,7 +40,6 @@ from mailvigil.sentinel.limits import (
     tactic_problems,
 )
 from mailvigil.sentinel.templates import CONTENT_PACKAGES, CONTENT_TEMPLATES, template_problems
-from mailvigil.validate import Validator
 
 _BASICS = re.compile(r"\bbasics\('([^']*)'\)")
 

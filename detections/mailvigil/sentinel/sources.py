@@ -15,7 +15,7 @@ import yaml
 
 from mailvigil.content import Function
 from mailvigil.errors import RuleError
-from mailvigil.workspace import WATCHLIST_COLUMNS
+from mailvigil.local.workspace import WATCHLIST_COLUMNS
 
 NAMESPACE = uuid.UUID("7f0f3c9e-52ad-5b61-9d1c-0a4f5a7e2b10")
 """Of the ids that are derived from names (version 5). It never changes."""

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import duckdb
 
-from mailvigil.carriers import SHAPERS, insert
 from mailvigil.exports.shape_sql import ARRIVED
 from mailvigil.lab.attacks import apps, insiders, tokens
 from mailvigil.lab.attacks.story import Attack, SignIn, Unlogged, World
 from mailvigil.lab.dice import Dice
+from mailvigil.local.carriers import SHAPERS, insert
 
 TABLE = "M365Activity_CL"
 

@@ -11,7 +11,7 @@ from mailvigil.lab.clients import Client
 from mailvigil.lab.dice import Dice
 from mailvigil.lab.mail_access import Access
 from mailvigil.lab.people import Mailbox, Tenant
-from mailvigil.workspace import END_OF_TIME
+from mailvigil.local.workspace import END_OF_TIME
 
 Record = dict[str, object]
 

@@ -17,7 +17,7 @@ import duckdb
 
 from mailvigil.errors import InputError
 from mailvigil.exports.shape_sql import ARRIVED, TYPES
-from mailvigil.workspace import open_workspace, schemas
+from mailvigil.local.workspace import open_workspace, schemas
 
 IDLE_SECONDS: Final = 0.5
 """Rows are written to the workspace when no more came for so long…"""

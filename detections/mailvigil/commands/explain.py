@@ -1,0 +1,180 @@
+"""``mailvigil explain``: what a rule finds and misses, or what is known of an application id."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mailvigil.apps import CATALOGUE, catalogue, find
+from mailvigil.compiler.compile import to_kql
+from mailvigil.content import content_root
+from mailvigil.errors import InputError
+from mailvigil.exit_codes import EXIT_OK
+from mailvigil.printable import visible
+from mailvigil.rules import Rule, load_rules
+
+_EXAMPLES = """
+examples:
+  mailvigil explain caller_new_to_tenant
+  mailvigil explain 7ae974c5-1af7-4923-af3a-fb1fd14dcb7e
+  mailvigil explain mailbox_throttled --format json
+
+exit codes: 0 done, also for an id that is not known; 1 a rule of the content is wrong;
+2 wrong usage; 4 neither a rule nor an application id
+"""
+
+_GUID = re.compile(r"\{?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\}?", re.ASCII)
+_PARTIES = {
+    "microsoft": "Microsoft's own (first party)",
+    "third-party": "of another maker",
+    "third-party-abused": "of another maker, and known from account takeovers",
+}
+_SOURCE = (
+    f"mailvigil's own catalogue ({CATALOGUE}), written by hand and not complete; it names no "
+    "source for a single entry"
+)
+_CAUTION = (
+    "A name is for reading an alert. An id that is known is not thereby harmless: intruders use "
+    "Microsoft's own."
+)
+_UNKNOWN = (
+    "Not known: it is not among the {count} application ids of mailvigil's catalogue. That speaks "
+    "neither for nor against it."
+)
+_NEXT = (
+    "Look the id up in your tenant: Entra admin center, Enterprise applications, filter "
+    "Application ID; or Get-MgServicePrincipal -Filter \"appId eq '{id}'\"."
+)
+
+_FOR_PROGRAMS = {"known", "first_party", "party"}
+"""What the JSON has beside what a table says in words."""
+
+Answer = Mapping[str, object]
+"""What is known, in the form of the JSON. In a table, each name is a heading."""
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command ``explain``."""
+    explain = commands.add_parser(
+        "explain",
+        help="say what a rule finds, or what an application id is",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    explain.set_defaults(run=_explain)
+    explain.add_argument("what", metavar="RULE|APPID", help="a rule's name or id, or an AppId")
+    explain.add_argument("--format", choices=["table", "json"], default="table")
+
+
+def _explain(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+    answer = explained(args.what, content_root())
+    if args.format == "json":
+        print(json.dumps(answer, indent=2), file=out)
+    else:
+        _print(answer, Console(file=out))
+    return EXIT_OK
+
+
+def explained(what: str, root: Path) -> Answer:
+    """Return what is known of *what*, a rule's name or id, or an application id, in any case.
+
+    Raises:
+        InputError: It is neither.
+        RuleError: A rule below *root* is broken.
+
+    """
+    wanted = what.strip().lower()
+    guid = _GUID.fullmatch(wanted)
+    rules = load_rules(root)
+    for rule in rules:
+        if rule.name.lower() == wanted or (guid and rule.id.lower() == guid[1]):
+            return _of_rule(rule, root)
+    if not guid:
+        names = ", ".join(rule.name for rule in rules)
+        todo = f"the rules are {names}; an application id is a GUID"
+        raise InputError(what, "neither a rule nor an application id", todo)
+    return _of_app(guid[1])
+
+
+def _of_rule(rule: Rule, root: Path) -> Answer:
+    return {
+        "rule": rule.name,
+        "id": rule.id,
+        "title": rule.title,
+        "severity": rule.severity,
+        "version": rule.version,
+        "detects": " ".join(rule.description.split()),
+        "misses": list(rule.misses),
+        "false_positives": list(rule.falsepositives),
+        "triage": list(rule.triage),
+        "attack": [_attack(tag) for tag in rule.tags if tag.startswith("attack.")],
+        "tables": list(rule.sources),
+        "kql": to_kql(rule, root),
+    }
+
+
+def _attack(tag: str) -> str:
+    """Return a tag as ATT&CK writes it: ``T1114.002``, or the tactic ``Initial Access``."""
+    word = tag.removeprefix("attack.")
+    is_number = re.fullmatch(r"[a-z]{1,2}\d+(\.\d+)?", word, re.ASCII)
+    return word.upper() if is_number else word.replace("-", " ").replace("_", " ").title()
+
+
+def _of_app(app_id: str) -> Answer:
+    app = find(app_id)
+    if app is None:
+        return {
+            "application": app_id,
+            "known": False,
+            "note": _UNKNOWN.format(count=len(catalogue())),
+            "next": _NEXT.format(id=app_id),
+        }
+    return {
+        "application": app_id,
+        "known": True,
+        "name": app.name,
+        "first_party": app.party == "microsoft",
+        "party": app.party,
+        "maker": _PARTIES[app.party],
+        "what": app.what,
+        "source": _SOURCE,
+        "note": _CAUTION,
+    }
+
+
+def _print(answer: Answer, console: Console) -> None:
+    for name, value in answer.items():
+        heading = name.replace("_", " ")
+        if name in _FOR_PROGRAMS:
+            continue
+        if name == "kql":
+            console.print(Text(f"{heading}:\n"))
+            # Whole lines: what is copied from here must run.
+            console.print(Text(_lines(str(value))), soft_wrap=True)
+        elif isinstance(value, list):
+            console.print(Text(f"{heading}:"))
+            for item in value:
+                console.print(_item("- ", visible(str(item))))
+        else:
+            console.print(_item(f"{heading}: ", visible(str(value))))
+
+
+def _item(mark: str, text: str) -> Table:
+    """Return *text* after *mark*, folded beside it."""
+    grid = Table.grid()
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(mark), Text(text))
+    return grid
+
+
+def _lines(text: str) -> str:
+    return "\n".join(visible(line) for line in text.rstrip("\n").split("\n"))

@@ -1,0 +1,58 @@
+"""``mailvigil infra build``: write the templates that deploy everything to Azure."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+from mailvigil.commands.arguments import examples
+from mailvigil.content import content_root
+from mailvigil.errors import InputError, RuleError
+from mailvigil.exit_codes import EXIT_OK, EXIT_STALE
+from mailvigil.infra.files import TEMPLATE, files
+from mailvigil.infra.problems import template_problems
+from mailvigil.sentinel.pack import load_pack
+
+FOLDER = Path("infra")
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command ``infra`` and what is below it."""
+    infra = commands.add_parser("infra", help="write the templates that deploy it to Azure")
+    examples(infra, "mailvigil infra build --out templates")
+    below = infra.add_subparsers(required=True, metavar="COMMAND")
+    build = below.add_parser("build", help="write azuredeploy.json and what belongs to it")
+    build.set_defaults(run=_build)
+    build.add_argument("--out", type=Path, default=FOLDER, metavar="DIR",
+        help=f"folder to write into (default: {FOLDER})")  # fmt: skip
+    build.add_argument("--check", action="store_true", help="only tell if files are stale")
+    examples(build, "mailvigil infra build --out templates", "mailvigil infra build --check")
+
+
+def _build(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+    wanted = files(load_pack(content_root()))
+    problems = list(template_problems(json.loads(wanted[TEMPLATE])))
+    if problems:
+        raise RuleError([f"{TEMPLATE}: {problem}" for problem in problems])
+    stale = [name for name, data in wanted.items() if _bytes(args.out / name) != data]
+    for name in stale:
+        print(f"{args.out / name}: {'out of date' if args.check else 'written'}", file=out)
+        if not args.check:
+            _write(args.out / name, wanted[name])
+    what = "stale" if args.check else "changed"
+    print(f"{args.out}: {len(wanted)} files, {len(stale)} {what}", file=out)
+    return EXIT_STALE if args.check and stale else EXIT_OK
+
+
+def _bytes(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        raise InputError(str(path), f"cannot be written: {type(error).__name__}") from None

@@ -1,0 +1,209 @@
+"""``mailvigil rules``: list, check, compile, test and mutate the rules of the content.
+
+What ships them is in :mod:`mailvigil.commands.package`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO, TextIO, TypeVar
+
+from mailvigil.commands import package as package_commands
+from mailvigil.commands.arguments import examples
+from mailvigil.commands.listing import print_list
+from mailvigil.compiler.compile import compiled, to_kql
+from mailvigil.compiler.filters import load_filters
+from mailvigil.compiler.sources import TARGETS
+from mailvigil.content import content_root, load_functions
+from mailvigil.errors import InputError
+from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
+from mailvigil.hunting import HuntingQuery, load_hunting
+from mailvigil.local.workspace import open_workspace
+from mailvigil.progress import add_talk, shown
+from mailvigil.rules import Rule, load_rules, with_filters
+from mailvigil.workbench.content_checks import check_content
+from mailvigil.workbench.mutate import Score, mutants, score
+from mailvigil.workbench.ruletest import Bench, Outcome, Tested, load_cases, test_path
+
+T = TypeVar("T", bound=Tested)
+
+LEAST_SCORE = 0.9
+"""Share of each rule's mutants that its tests must notice."""
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command ``rules`` and what is below it."""
+    rules = commands.add_parser("rules", help="list, check, compile and test the rules")
+    examples(rules, "mailvigil rules check", "mailvigil rules test mailbox_throttled")
+    below = rules.add_subparsers(required=True, metavar="COMMAND")
+    listing = below.add_parser("list", help="name every rule and hunting query")
+    listing.set_defaults(run=_list)
+    examples(listing, "mailvigil rules list")
+    check = below.add_parser("check", help="look for faults in rules, functions and queries")
+    check.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="a packaged folder")
+    check.set_defaults(run=_check)
+    examples(check, "mailvigil rules check", "mailvigil rules check sentinel")
+    compiling = below.add_parser("compile", help="write kql/generated/")
+    compiling.add_argument("--check", action="store_true", help="only tell if files are stale")
+    compiling.add_argument(
+        "--target", choices=list(TARGETS), help="only for this one (default: for each)"
+    )
+    compiling.add_argument(
+        "--filters", type=Path, metavar="DIR", help="Sigma filters: a tenant's own exceptions"
+    )
+    compiling.add_argument("--out", type=Path, metavar="DIR", help="write there instead")
+    compiling.set_defaults(run=_compile)
+    examples(compiling, "mailvigil rules compile", "mailvigil rules compile --check")
+    test = below.add_parser("test", help="run the tests beside each rule on its compiled query")
+    test.add_argument(
+        "names", nargs="*", metavar="RULE", help="only these rules or hunting queries"
+    )
+    test.set_defaults(run=_test)
+    add_talk(test)
+    examples(test, "mailvigil rules test", "mailvigil rules test mailbox_throttled")
+    mutate = below.add_parser("mutate", help="show which one-line changes no test notices")
+    mutate.add_argument("names", nargs="*", metavar="RULE", help="only these rules")
+    mutate.set_defaults(run=_mutate)
+    add_talk(mutate)
+    examples(mutate, "mailvigil rules mutate mailbox_throttled")
+    package_commands.add_below(below)
+
+
+_HEADINGS = ("name", "form", "version", "severity", "title")
+
+
+def _list(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+    rules = [(r.name, _form(r), r.version, r.severity, r.title) for r in load_rules(content_root())]
+    hunting = [(q.name, "hunting", q.version, "", q.title) for q in load_hunting(content_root())]
+    print_list(_HEADINGS, [*rules, *hunting], out)
+    return EXIT_OK
+
+
+def _form(rule: Rule) -> str:
+    return "NRT" if rule.schedule and rule.schedule.kind == "NRT" else rule.kind
+
+
+def _check(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+    if args.folder:
+        return package_commands.check_folder(args.folder, out)
+    found = check_content(content_root())
+    for problem in found.problems:
+        print(problem, file=out)
+    print(
+        f"{len(found.rules)} rules, {len(found.hunting)} hunting queries, "
+        f"{len(found.functions)} functions, {len(found.problems)} problems",
+        file=out,
+    )
+    return EXIT_FAILED if found.problems else EXIT_OK
+
+
+def _compile(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    root = content_root()
+    if args.filters and not args.out:
+        what = "the pack's own files are those without filters"
+        raise InputError("--filters", what, "name another folder with --out")
+    rules = load_rules(root)
+    if args.filters:
+        rules = with_filters(rules, load_filters(args.filters))
+    targets = [TARGETS[args.target]] if args.target else list(TARGETS.values())
+    texts, refused = compiled(rules, root, targets)
+    folder = args.out or root / "kql" / "generated"
+    wanted = {
+        folder / target.folder / f"{name}.kql": text for (target, name), text in texts.items()
+    }
+    found = (path for target in targets for path in (folder / target.folder).glob("*.kql"))
+    there = {path: _text(path) for path in found if path in wanted or not args.out}
+    stale = sorted(path for path in wanted | there if wanted.get(path) != there.get(path))
+    for path in stale:
+        done = "written" if path in wanted else "removed"
+        print(f"{path}: {'out of date' if args.check else done}", file=out)
+        if not args.check:
+            _write(path, wanted.get(path))
+    for reason in refused if args.target else ():
+        print(reason, file=err)
+    print(
+        f"{len(rules)} rules, {len(stale)} files {'stale' if args.check else 'changed'}", file=out
+    )
+    return EXIT_STALE if args.check and stale else EXIT_OK
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode("utf-8")
+
+
+def _write(path: Path, text: str | None) -> None:
+    if text is None:
+        path.unlink()
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode("utf-8"))
+
+
+def _test(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    root = content_root()
+    verdicts: Counter[str] = Counter()
+    with (
+        tempfile.TemporaryDirectory(prefix="mailvigil") as scratch,
+        shown(args, err) as bar,
+    ):
+        con = open_workspace(None, Path(scratch))
+        bench = Bench(con, load_functions(root))
+        pack: list[Rule | HuntingQuery] = [*load_rules(root), *load_hunting(root)]
+        for tested in _named(pack, args.names):
+            cases = load_cases(test_path(tested))
+            bar.phase(tested.name, len(cases) * len(tested.sources))
+            kql = to_kql(tested, root) if isinstance(tested, Rule) else tested.query
+            for outcome in bench.outcomes(tested, kql, cases):
+                verdicts[outcome.verdict] += 1
+                _print_outcome(outcome, out)
+                bar.tick()
+        con.close()
+    print(", ".join(f"{verdicts[v]} {v}" for v in ("pass", "fail", "not run")), file=out)
+    return EXIT_OK if set(verdicts) == {"pass"} else EXIT_FAILED
+
+
+def _print_outcome(outcome: Outcome, out: TextIO) -> None:
+    source = f" [{outcome.source}]" if outcome.source else ""
+    print(f"{outcome.verdict:8} {outcome.rule}{source}: {outcome.case}", file=out)
+    for problem in outcome.problems:
+        print(f"         {problem}", file=out)
+
+
+def _mutate(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    root = content_root()
+    functions = load_functions(root)
+    scores = []
+    with (
+        tempfile.TemporaryDirectory(prefix="mailvigil") as scratch,
+        shown(args, err) as bar,
+    ):
+        for rule in _named(load_rules(root), args.names):
+            bar.phase(rule.name, sum(1 for _ in mutants(rule, root)))
+            cases = load_cases(test_path(rule))
+            scores.append(score(rule, cases, functions, root, Path(scratch), bar.tick))
+            _print_score(scores[-1], out)
+    total, alive = sum(s.mutants for s in scores), sum(len(s.survivors) for s in scores)
+    share = 1 - alive / total if total else 0.0
+    print(f"{total - alive} of {total} one-line changes noticed: {share:.1%}", file=out)
+    weak = [s.rule for s in scores if s.share < LEAST_SCORE]
+    if weak:
+        print(f"below {LEAST_SCORE:.0%}: {', '.join(weak)}", file=err)
+    return EXIT_FAILED if weak else EXIT_OK
+
+
+def _print_score(found: Score, out: TextIO) -> None:
+    print(f"{found.rule}: {found.mutants - len(found.survivors)} of {found.mutants}", file=out)
+    for mutant in found.survivors:
+        print(f"  not noticed: {mutant.change}", file=out)
+
+
+def _named(rules: Sequence[T], names: Iterable[str]) -> list[T]:
+    known = {rule.name: rule for rule in rules}
+    for name in names:
+        if name not in known:
+            raise InputError(name, "no such rule", f"there are {', '.join(known)}")
+    return [known[name] for name in names] or list(rules)

@@ -1,0 +1,120 @@
+"""KQL for ``first_seen``: the records whose key was not there before, with the guards of that."""
+
+from __future__ import annotations
+
+from mailvigil.compiler.convert import Selection
+from mailvigil.compiler.pipes import let, summarize
+from mailvigil.compiler.sources import Target
+from mailvigil.errors import RuleError
+from mailvigil.rules import FirstSeen, Rule
+
+_BASELINE = ("OrganizationId", "Caller", "Protocol", "MailboxId")
+"""Keys that the table M365CallerBaseline_CL remembers."""
+
+_COUNTED = {"MailboxId": "MailboxesBefore"}
+"""Column that is counted to the name of its count; others are called ``<column>CountBefore``."""
+
+
+def first_seen(rule: Rule, first: FirstSeen, selection: Selection, target: Target) -> list[str]:
+    """Return the query's lines, its windows first.
+
+    Raises:
+        RuleError: ``rare`` counts what is no key, or there is no other key.
+
+    """
+    keys = ", ".join(rule.by)
+    remembered = target.memory and selection.whole and set(rule.by) <= set(_BASELINE)
+    lines = [*selection.lines, "| where EventTime > ago(memory)", *selection.once()]
+    approved = target.watchlists and selection.source is target.mail
+    return [
+        f"let recent = {rule.within};",
+        f"let memory = {first.baseline};",
+        f"let minimumHistory = {first.minimum_history};",
+        *let("events", lines),
+        *(_with_baseline(rule, keys) if remembered else _without_baseline(keys)),
+        "let known = seen | where FirstSeen <= ago(recent);",
+        *_history(rule),
+        *_spread(rule, first),
+        "events",
+        "| where EventTime > ago(recent)",
+        f"| join kind=leftanti known on {keys}",
+        *(["| join kind=leftanti ApprovedMailCallers() on Caller"] if approved else []),
+        *summarize(selection.source.summary, rule.by),
+        *_rare(rule, first),
+        *_since(rule),
+        "| extend HistoryDays = (FirstSeen - HistoryStart) / 1d",
+        "| extend Verdict = iff(FirstSeen - HistoryStart >= minimumHistory,",
+        "    'new', 'insufficient baseline')",
+    ]
+
+
+def _with_baseline(rule: Rule, keys: str) -> list[str]:
+    union = [
+        f"union (events | summarize FirstSeen = min(EventTime) by {keys}),",
+        f"    (remembered | summarize FirstSeen = min(FirstSeen) by {keys})",
+        f"| summarize FirstSeen = min(FirstSeen) by {keys}",
+    ]
+    return [*let("remembered", _remembered(rule)), *let("seen", union)]
+
+
+def _without_baseline(keys: str) -> list[str]:
+    return [f"let seen = events | summarize FirstSeen = min(EventTime) by {keys};"]
+
+
+def _remembered(rule: Rule) -> list[str]:
+    """Return the baseline's rows that carry all of the rule's keys."""
+    about = "isnotempty(MailboxId)" if "MailboxId" in rule.by else "isempty(MailboxId)"
+    columns = ", ".join(f"{name}:string" for name in _BASELINE)
+    return [
+        "union isfuzzy=true",
+        f"    (datatable({columns}, FirstSeen:datetime)[]),",
+        "    (M365CallerBaseline_CL",
+        f"    | project {', '.join(_BASELINE)}, FirstSeen)",
+        f"| where {about}",
+    ]
+
+
+def _history(rule: Rule) -> list[str]:
+    """Return what says since when there are records: of each tenant, where that is a key."""
+    if "OrganizationId" in rule.by:
+        return ["let history = seen | summarize HistoryStart = min(FirstSeen) by OrganizationId;"]
+    return ["let historyStart = toscalar(seen | summarize min(FirstSeen));"]
+
+
+def _since(rule: Rule) -> list[str]:
+    if "OrganizationId" in rule.by:
+        return ["| lookup kind=inner history on OrganizationId"]
+    return ["| extend HistoryStart = historyStart"]
+
+
+def _others(rule: Rule, first: FirstSeen) -> str:
+    """Return the keys beside the one that ``rare`` counts."""
+    others = [key for key in rule.by if first.rare and key != first.rare.count]
+    if not others or len(others) == len(rule.by):
+        raise RuleError(
+            [f"{rule.path}: first_seen.rare.count is not one of two or more keys in first_seen.by"]
+        )
+    return ", ".join(others)
+
+
+def _spread(rule: Rule, first: FirstSeen) -> list[str]:
+    if not first.rare:
+        return []
+    count = first.rare.count
+    name = _COUNTED.get(count, f"{count}CountBefore")
+    most = first.rare.at_most
+    # A caller that many get within one window is not rare, though few of them had it before.
+    return let(
+        "spread",
+        [
+            "seen",
+            f"| summarize {name} = dcountif({count}, FirstSeen <= ago(recent)),",
+            f"    CountNow = dcount({count}) by {_others(rule, first)}",
+            f"| where {name} between (1 .. {most}) and CountNow <= {2 * most}",
+            "| project-away CountNow",
+        ],
+    )
+
+
+def _rare(rule: Rule, first: FirstSeen) -> list[str]:
+    return [f"| lookup kind=inner spread on {_others(rule, first)}"] if first.rare else []

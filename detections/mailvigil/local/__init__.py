@@ -1,0 +1,1 @@
+"""The embedded workspace and the engine that runs KQL on it."""

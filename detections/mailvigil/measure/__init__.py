@@ -1,0 +1,1 @@
+"""What the rules catch, and how often they bother: the backtest."""

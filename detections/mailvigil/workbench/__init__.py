@@ -1,0 +1,1 @@
+"""What a rule must pass before it ships: checks, tests, mutants, the lock, its page."""

@@ -1,0 +1,303 @@
+"""What every rule of the pack must have. Each check is one function that returns problems."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from string import Template
+from typing import Protocol
+
+from sigma.validation import SigmaValidator
+from sigma.validators.core import validators
+
+from mailvigil.compiler import defender_fit
+from mailvigil.compiler.compile import (
+    SOURCE_PIPELINES,
+    generated_path,
+    record_rows,
+    to_kql,
+)
+from mailvigil.compiler.convert import bases, record_levels
+from mailvigil.compiler.sources import DEFENDER
+from mailvigil.compiler.validate import Diagnostic, Validator
+from mailvigil.content import Function
+from mailvigil.errors import RuleError
+from mailvigil.hunting import HuntingQuery
+from mailvigil.local.workspace import schemas
+from mailvigil.rules import Entity, Rule, duration, late
+from mailvigil.workbench.ruletest import Tested, load_cases, test_path
+
+_NEED_NETWORK = {"attacktag", "d3_fendtag"}
+"""pySigma's validators that load lists from the network, and so fail without it."""
+
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+_NAME = re.compile(r"[a-z][a-z0-9_]{4,49}")
+_TECHNIQUE = re.compile(r"attack\.t\d{4}(\.\d{3})?")
+_TACTIC = re.compile(r"attack\.[a-z-]+")
+HUNTED = ("FirstSeen", "LastSeen")
+"""Columns of every rule's result that the hunt reads, beside those that make a cause."""
+
+LATEST = timedelta(hours=12)
+"""How late a record may come and must still be found. Microsoft names 60 to 90 minutes as usual
+and promises nothing: https://learn.microsoft.com/purview/audit-search."""
+
+_PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
+_CLOCK = re.compile(r"\b(now|ago)\s*\(")
+_COMPUTED = {"CallerName"}
+"""Words of a ``why`` sentence that the hunt fills in beside the result's columns."""
+
+
+class Shipped(Tested, Protocol):
+    """What a rule and a hunting query have in common."""
+
+    @property
+    def version(self) -> str:
+        """Its version, such as 1.0.0."""
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Tactics and techniques of ATT&CK, as Sigma writes them."""
+
+    @property
+    def entities(self) -> tuple[Entity, ...]:
+        """What its rows are about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A rule or hunting query with the columns that Microsoft's parser gives its query."""
+
+    shipped: Shipped
+    columns: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRule(Checked):
+    """A rule, and the query for its records."""
+
+    rule: Rule
+    records: str
+
+
+def check_all(
+    rules: Sequence[Rule],
+    hunting: Sequence[HuntingQuery],
+    functions: Sequence[Function],
+    root: Path,
+    validator: Validator,
+) -> list[str]:
+    """Return every problem of the pack, each ``file[:line:column]: what (what to do)``."""
+    problems = [*_unique([*rules, *hunting]), *_sigma(rules)]
+    for function in functions:
+        problems.extend(
+            _line(function.path, d, function.line - 1, _indent(function))
+            for d in validator.analyse(function.body).diagnostics
+        )
+    for rule in rules:
+        problems.extend(_compiled(rule, root, validator))
+    for query in hunting:
+        problems.extend(_hunting(query, validator))
+    validator.declare((), defender_fit.tables())
+    for rule in rules:
+        problems.extend(_for_defender(rule, root, validator))
+    validator.declare(functions, schemas())
+    return problems
+
+
+def _for_defender(rule: Rule, root: Path, validator: Validator) -> Iterator[str]:
+    """Look at what Defender would refuse; a rule that is not for it at all is none of its."""
+    try:
+        analysis = validator.analyse(to_kql(rule, root, DEFENDER))
+    except RuleError:  # what is wrong with it is said for Sentinel
+        return
+    where = generated_path(root, rule, DEFENDER)
+    yield from (_line(where, d) for d in analysis.diagnostics)
+    for name in defender_fit.lacking(frozenset(analysis.columns)):
+        yield f"{where}: no column {name}, which a custom detection must return"
+
+
+def _hunting(query: HuntingQuery, validator: Validator) -> Iterator[str]:
+    analysis = validator.analyse(query.query)
+    text = query.path.read_text(encoding="utf-8")
+    start = text[: text.index("\nquery: |")].count("\n") + 2
+    yield from (_line(query.path, d, start, 2) for d in analysis.diagnostics)
+    checked = Checked(query, frozenset(analysis.columns))
+    for check in COMMON_CHECKS:
+        yield from (f"{query.path}: {problem}" for problem in check(checked))
+
+
+def _compiled(rule: Rule, root: Path, validator: Validator) -> Iterator[str]:
+    try:
+        analysis = validator.analyse(to_kql(rule, root))
+        records = "\n".join(record_rows(rule, root))
+    except RuleError as error:
+        yield from error.problems
+        return
+    where = generated_path(root, rule)
+    yield from (_line(where, d) for d in analysis.diagnostics)
+    for source in (s for s in rule.sources if s in SOURCE_PIPELINES and not rule.query):
+        for text in record_levels(rule, root, SOURCE_PIPELINES[source]).values():
+            plain = validator.analyse(text)
+            yield from (_line(f"{rule.path} (for {source})", d) for d in plain.diagnostics)
+    checked = CheckedRule(rule, frozenset(analysis.columns), rule, records)
+    for check in CHECKS:
+        yield from (f"{rule.path}: {problem}" for problem in check(checked))
+
+
+def _line(where: Path | str, found: Diagnostic, lines: int = 0, columns: int = 0) -> str:
+    """Return one message; the query begins *lines* and *columns* into the file."""
+    place = f"{where}:{found.line + lines}:{found.column + columns}"
+    return f"{place}: {found.severity.lower()} {found.code}: {found.message}"
+
+
+def _indent(function: Function) -> int:
+    """Return how far the function's body is indented in its file."""
+    lines = function.path.read_text(encoding="utf-8").splitlines()
+    first = "".join(lines[function.line - 1 : function.line])
+    return len(first) - len(first.lstrip(" "))
+
+
+def _unique(rules: Sequence[Rule | HuntingQuery]) -> Iterator[str]:
+    for of in ("id", "name", "title"):
+        seen: dict[str, Path] = {}
+        for rule in rules:
+            value = getattr(rule, of)
+            if value in seen:
+                yield f"{rule.path}: its {of} is also that of {seen[value]} (give it its own)"
+            seen[value] = rule.path
+
+
+def _sigma(rules: Sequence[Rule]) -> Iterator[str]:
+    """Return what pySigma's own validators say, those without need of a network."""
+    chosen = {check for name, check in validators.items() if name not in _NEED_NETWORK}
+    validator = SigmaValidator(chosen)
+    for rule in (rule for rule in rules if not rule.query):
+        for issue in validator.validate_rules(iter(bases(rule).values())):
+            yield f"{rule.path}: {issue.severity.name.lower()}: {issue.description}"
+
+
+def _has_words(checked: CheckedRule) -> Iterator[str]:
+    rule = checked.rule
+    for name in ("id", "title", "description", "severity", "falsepositives", "misses", "triage"):
+        if not getattr(rule, name):
+            yield f"no {name} (every rule says it)"
+
+
+def _has_a_version(checked: Checked) -> Iterator[str]:
+    if not _VERSION.fullmatch(checked.shipped.version):
+        yield f"version {checked.shipped.version!r} is not of the form 1.2.3"
+
+
+def _has_a_plain_name(checked: Checked) -> Iterator[str]:
+    if not _NAME.fullmatch(checked.shipped.name):
+        yield "the file's name is not of 5 to 50 small letters, digits and _"
+
+
+def _names_attack(checked: Checked) -> Iterator[str]:
+    tags = checked.shipped.tags
+    if not any(_TECHNIQUE.fullmatch(tag) for tag in tags):
+        yield "no ATT&CK technique among the tags (add attack.t…)"
+    if not any(_TACTIC.fullmatch(tag) for tag in tags):
+        yield "no ATT&CK tactic among the tags (add attack.collection or the like)"
+
+
+def _reads_known_tables(checked: CheckedRule) -> Iterator[str]:
+    rule = checked.rule
+    known = [t for t in schemas() if not t.startswith("_")] if rule.query else SOURCE_PIPELINES
+    for source in (*rule.sources, *rule.needs):
+        if source not in known:
+            yield f"unknown source {source} (there are {', '.join(known)})"
+
+
+def _maps_its_entities(checked: Checked) -> Iterator[str]:
+    for entity in checked.shipped.entities:
+        if entity.column not in checked.columns:
+            yield f"entity {entity.type} maps {entity.column}, which the query does not return"
+
+
+def _maps_real_columns(checked: CheckedRule) -> Iterator[str]:
+    rule = checked.rule
+    for key, column in rule.details:
+        if column not in checked.columns:
+            yield f"custom detail {key} is {column}, which the query does not return"
+    for column in (*rule.by, *HUNTED):
+        if column not in checked.columns:
+            yield f"the query does not return {column}, which a hunt needs"
+
+
+def _names_its_alert(checked: CheckedRule) -> Iterator[str]:
+    rule = checked.rule
+    for of in ("alert_name", "alert_description", "details"):
+        if not getattr(rule, of):
+            yield f"no {of} (every rule says how its alerts read)"
+    for name in _PLACEHOLDER.findall(f"{rule.alert_name} {rule.alert_description}"):
+        if name not in checked.columns:
+            yield f"its alert names {{{{{name}}}}}, which the query does not return"
+
+
+def _explains_with_real_columns(checked: CheckedRule) -> Iterator[str]:
+    for name in Template(checked.rule.why).get_identifiers():
+        if name not in checked.columns | _COMPUTED:
+            yield f"why names ${name}, which the query does not return"
+
+
+def _windows_fit(checked: CheckedRule) -> Iterator[str]:
+    rule = checked.rule
+    if rule.first_seen and duration(rule.within) + duration(
+        rule.first_seen.minimum_history
+    ) > duration(rule.first_seen.baseline):
+        yield "within and minimum_history do not fit into baseline"
+
+
+def _sees_late_records(checked: CheckedRule) -> Iterator[str]:
+    """A record that comes after the run that ends its day must lie in the window of a later one.
+
+    An NRT rule goes by when records come.
+    """
+    when = checked.rule.schedule
+    of_records = set(checked.rule.sources) & set(SOURCE_PIPELINES)
+    if when is None or when.kind == "NRT" or not of_records:
+        return
+    if late(checked.rule) < LATEST:
+        hours = LATEST // timedelta(hours=1)
+        yield f"queryFrequency leaves a record less than {hours}h to come late (run it more often)"
+
+
+def _knows_its_records_at_any_time(checked: CheckedRule) -> Iterator[str]:
+    if _CLOCK.search(checked.records):
+        yield "its records read the clock (ask for times after them: a hunt looks at all records)"
+
+
+def _is_proven(checked: Checked) -> Iterator[str]:
+    try:
+        cases = load_cases(test_path(checked.shipped))
+    except RuleError as error:
+        yield from error.problems
+        return
+    if not any(case.expect for case in cases):
+        yield "no test that fires (write one)"
+    if not any((case.given or case.tables) and not case.expect for case in cases):
+        yield "no near miss that stays silent among the tests (write one)"
+
+
+COMMON_CHECKS: tuple[Callable[[Checked], Iterator[str]], ...] = (
+    _has_a_version,
+    _has_a_plain_name,
+    _names_attack,
+    _maps_its_entities,
+    _is_proven,
+)
+CHECKS: tuple[Callable[[CheckedRule], Iterator[str]], ...] = (
+    _has_words,
+    _reads_known_tables,
+    _maps_real_columns,
+    _names_its_alert,
+    _explains_with_real_columns,
+    _windows_fit,
+    _sees_late_records,
+    _knows_its_records_at_any_time,
+    *COMMON_CHECKS,
+)

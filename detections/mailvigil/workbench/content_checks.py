@@ -1,0 +1,125 @@
+"""All checks of the content together: rules, what Sentinel takes, what stands around, the lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailvigil.compiler.compile import to_kql
+from mailvigil.compiler.defender_fit import fits
+from mailvigil.compiler.validate import Validator
+from mailvigil.content import Function, load_functions
+from mailvigil.errors import RuleError
+from mailvigil.hunting import HuntingQuery, load_hunting
+from mailvigil.rules import Rule, load_rules
+from mailvigil.sentinel.hunts import Hunt
+from mailvigil.sentinel.pack import Pack, analytic, detection, load_pack_with
+from mailvigil.sentinel.packaged import detection_faults, hunting_faults, pack_problems, rule_faults
+from mailvigil.sentinel.sources import (
+    Workbook,
+    load_parser,
+    load_solution,
+    load_watchlists,
+    load_workbooks,
+)
+from mailvigil.workbench.checks import check_all
+from mailvigil.workbench.lock import lock_path, lock_problems, locked, read_lock
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The content as checked. ``pack`` is None where it has problems that keep it from loading.
+
+    Each problem is ``file[:line:column]: what (what to do)``.
+    """
+
+    rules: tuple[Rule, ...]
+    functions: tuple[Function, ...]
+    hunting: tuple[HuntingQuery, ...]
+    pack: Pack | None
+    problems: tuple[str, ...]
+
+
+def check_content(root: Path) -> Content:
+    """Return the content below *root* with all of its problems.
+
+    Raises:
+        RuleError: A rule, function or hunting query cannot even be read.
+        InputError: ``rules.lock`` cannot be read, or Microsoft's parser is not installed.
+
+    """
+    rules, functions, hunting = load_rules(root), load_functions(root), load_hunting(root)
+    pack = None
+    with Validator(functions) as validator:
+        problems = check_all(rules, hunting, functions, root, validator)
+        problems += _around(root, functions, validator)
+        problems += _rules(rules, root, validator)
+        for query in hunting:
+            problems += [f"{query.path}: {problem}" for problem in _hunting(query, validator)]
+        # Only of a content that can be packaged can be said what is locked.
+        if not problems:
+            pack = load_pack_with(root, validator)
+            problems += _lock(root, pack)
+    return Content(rules, functions, hunting, pack, tuple(problems))
+
+
+def _rules(rules: Sequence[Rule], root: Path, validator: Validator) -> Iterator[str]:
+    """Yield what the service would refuse of rules whose query is without fault."""
+    analytics = []
+    for rule in rules:
+        try:
+            if validator.analyse(to_kql(rule, root)).diagnostics:
+                continue
+            found = analytic(rule, root, validator)
+        except RuleError:
+            continue  # told by the checks of the rule
+        analytics.append(found)
+        yield from (f"{rule.path}: {problem}" for problem in rule_faults(found, validator))
+        if fits(rule):
+            yield from (f"{rule.path}: {problem}" for problem in _defender(rule, root, validator))
+    yield from (f"{root}: {problem}" for problem in pack_problems(tuple(analytics), ()))
+
+
+def _defender(rule: Rule, root: Path, validator: Validator) -> Iterator[str]:
+    """Yield what Microsoft's parser or Defender says against the rule's form for Defender."""
+    try:
+        graph = detection(rule, root, validator).as_graph()
+    except (RuleError, ValueError) as error:
+        yield f"for Defender: {error}"
+        return
+    yield from (f"for Defender: {problem}" for problem in detection_faults(graph, validator))
+
+
+def _hunting(query: HuntingQuery, validator: Validator) -> Iterator[str]:
+    if not validator.analyse(query.query).diagnostics:
+        yield from hunting_faults(Hunt.of(query), validator)
+
+
+def _workbook(workbook: Workbook, validator: Validator) -> Iterator[str]:
+    for name, query in workbook.queries():
+        for found in validator.analyse(query).diagnostics:
+            place = f"{workbook.path}: query {name!r}, {found.line}:{found.column}"
+            yield f"{place}: {found.code}: {found.message}"
+
+
+def _around(root: Path, functions: Sequence[Function], validator: Validator) -> Iterator[str]:
+    """Yield the problems of what stands around the rules."""
+    for function in functions:
+        try:
+            load_parser(function)
+        except RuleError as error:
+            yield from error.problems
+    try:
+        solution = load_solution(root)
+        load_watchlists(root, solution)
+        for workbook in load_workbooks(root, solution):
+            yield from _workbook(workbook, validator)
+    except RuleError as error:
+        yield from error.problems
+
+
+def _lock(root: Path, pack: Pack) -> list[str]:
+    path = lock_path(root)
+    now = locked(pack)
+    return [f"{path}: {problem}" for problem in lock_problems(read_lock(path), now)]
