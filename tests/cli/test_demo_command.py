@@ -48,7 +48,7 @@ def test_the_intruder_or_a_mailbox_is_not_named(tmp_path: Path) -> None:
     *_, found, client_app, allow_list, blank, report = shown.stdout.splitlines()
     assert f"({facts.caller}) by {facts.protocol}, with a forged token" in shown.stdout
     assert "Mail was read from 2026-06-01 00:32:51Z to 2026-06-30 20:20:15Z." in shown.stdout
-    stated = re.findall(r"Audit\.\w+ \S+ to \S+: (.*); (.*) of (.*) blobs", shown.stdout)
+    stated = re.findall(r"Audit\.\w+ +\S+Z +\S+Z +(\w+) +(\d+) +(\d+) ", shown.stdout)
     assert len(stated) == 3
     assert all(word == "complete" and done == listed for word, done, listed in stated)
     assert len(facts.mailboxes) == 5

@@ -23,6 +23,9 @@ ROOT = content_root()
 FUNCTIONS = load_functions(ROOT)
 RULES = {rule.name: rule for rule in load_rules(ROOT)}
 SIGMA = {name: rule for name, rule in RULES.items() if rule.kind == "sigma"}
+SINGLE = {name: rule for name, rule in SIGMA.items() if rule.correlation is None}
+"""Sigma rules that are a single query."""
+
 START = datetime(2026, 1, 5, tzinfo=UTC)
 """A midnight, before every record."""
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from core.correlated import Event, bench
-from core.small_tenant import ROOT, RULES, SIGMA
+from core.small_tenant import ROOT, RULES, SINGLE
 from mailvigil.compiler.compile import (
     PIPELINE,
     SOURCE_PIPELINES,
@@ -25,7 +25,7 @@ from mailvigil.rules import FirstSeen, Rare, Rule, load_rules
 NEW = RULES["caller_new_to_tenant"]
 PLAIN = RULES["mailbox_throttled"]
 EACH = pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: str(rule.name))
-EACH_SIGMA = pytest.mark.parametrize("rule", SIGMA.values(), ids=lambda rule: str(rule.name))
+EACH_SINGLE = pytest.mark.parametrize("rule", SINGLE.values(), ids=lambda rule: str(rule.name))
 
 
 def with_detection(rule: Rule, detection: dict[str, object]) -> Rule:
@@ -181,7 +181,7 @@ def test_a_quote_in_a_value_ends_the_text() -> None:
     assert r'UserId =~ "a\" or true //"' in to_kql(rule, ROOT)
 
 
-@EACH_SIGMA
+@EACH_SINGLE
 @pytest.mark.parametrize("source", SOURCE_PIPELINES)
 def test_a_plain_query_reads_another_table(rule: Rule, source: str) -> None:
     text = record_level(rule, ROOT, SOURCE_PIPELINES[source])
@@ -190,7 +190,7 @@ def test_a_plain_query_reads_another_table(rule: Rule, source: str) -> None:
     assert 'Operation =~ "MailItemsAccessed"' in text
 
 
-@EACH_SIGMA
+@EACH_SINGLE
 def test_the_parts_of_a_hunt_match_other_records(rule: Rule) -> None:
     records = record_level(rule, ROOT, PIPELINE)
 

@@ -98,7 +98,11 @@ def test_one_mailbox_is_counted_as_many_or_a_log_counts_as_the_rule_does() -> No
 
 @pytest.mark.parametrize("rule", SIGMA.values(), ids=lambda rule: str(rule.name))
 def test_a_word_of_a_sentence_is_left_open(rule: Rule) -> None:
-    full = row(MailboxId="m", MailboxesBefore=3, TokenTenantId="t")
+    user = "a@contoso.example"
+    full = row(
+        MailboxId="m", MailboxesBefore=3, TokenTenantId="t", SessionId="s", UserId=user, User=user,
+        ValueCount=2,
+    )  # fmt: skip
 
     made = finding(rule, [Alert(at(10), full)], full, name_of)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.small_tenant import FUNCTIONS, ROOT, RULES, SIGMA
+from core.small_tenant import FUNCTIONS, ROOT, RULES, SINGLE
 from mailvigil.compiler.compile import SOURCE_PIPELINES, record_rows, to_kql
 from mailvigil.compiler.convert import record_level
 from mailvigil.compiler.validate import Validator
@@ -97,7 +97,7 @@ def test_the_records_of_a_rule_are_refused(validator: Validator, rule: Rule) -> 
     assert {"EventTime", "RecordId"} <= set(analysis.columns)
 
 
-@pytest.mark.parametrize("rule", SIGMA.values(), ids=lambda rule: str(rule.name))
+@pytest.mark.parametrize("rule", SINGLE.values(), ids=lambda rule: str(rule.name))
 def test_a_rule_is_refused_on_a_table_it_names(validator: Validator, rule: Rule) -> None:
     for source in rule.sources:
         text = record_level(rule, ROOT, SOURCE_PIPELINES[source])

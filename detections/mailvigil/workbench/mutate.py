@@ -107,6 +107,14 @@ def _changes(line: str) -> Iterator[tuple[list[str], str]]:
             yield [changed], f"now: {changed.strip()}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Stand:
+    """Where a rule's tests run: each case in a workspace with its rows, all in one source."""
+
+    worlds: tuple[tuple[Case, Engine], ...]
+    lacks: frozenset[str]
+
+
 def score(
     rule: Rule,
     cases: Sequence[Case],
@@ -115,49 +123,64 @@ def score(
     scratch: Path,
     on_mutant: Callable[[], None],
 ) -> Score:
-    """Run the tests of *rule* on each of its mutants, on the first of the rule's sources.
+    """Run the tests of *rule* on each of its mutants, on each of the rule's sources.
 
     Raises:
         RuleError: The tests fail on the rule itself, so they would notice any change.
 
     """
-    survivors: list[Mutant] = []
-    total = 0
+    made = list(mutants(rule, root))
+    left = []
     with ExitStack() as stack:
-        worlds = [(case, _world(rule, case, functions, scratch, stack)) for case in cases]
-        lacks = LACKS.get(rule.sources[0], frozenset())
-        if _noticed(Mutant(rule.name, "", to_kql(rule, root)), worlds, lacks):
-            raise RuleError([f"{rule.name}: its tests fail as it is (see `rules test`)"])
-        for mutant in mutants(rule, root):
-            total += 1
-            if not _noticed(mutant, worlds, lacks):
-                survivors.append(mutant)
+
+        def stand(source: str) -> _Stand:
+            return _stand(rule, root, source, _worlds(source, cases, functions, scratch, stack))
+
+        first, *others = rule.sources
+        on = stand(first)
+        for mutant in made:
+            left += [] if _noticed(mutant, on) else [mutant]
             on_mutant()
-    return Score(rule.name, total, tuple(survivors))
+        for source in others if left else ():
+            on = stand(source)
+            left = [mutant for mutant in left if not _noticed(mutant, on)]
+    return Score(rule.name, len(made), tuple(left))
 
 
-def _world(
-    rule: Rule, case: Case, functions: Sequence[Function], scratch: Path, stack: ExitStack
-) -> Engine:
-    """Return an engine over a workspace that holds the case's rows and nothing else."""
-    con = open_workspace(None, scratch, memory_limit="256MB")
-    stack.callback(con.close)
-    con.execute("SET threads = 1")
-    fill(con, case, rule.sources[0])
-    engine = Engine(con, functions, absent(case.baseline))
-    engine.keep_functions()
-    return engine
+def _stand(rule: Rule, root: Path, source: str, worlds: Iterator[tuple[Case, Engine]]) -> _Stand:
+    stand = _Stand(tuple(worlds), LACKS.get(source, frozenset()))
+    if _noticed(Mutant(rule.name, "", to_kql(rule, root)), stand):
+        raise RuleError([f"{rule.name}: its tests fail as it is (see `rules test`)"])
+    return stand
 
 
-def _noticed(mutant: Mutant, worlds: Sequence[tuple[Case, Engine]], lacks: frozenset[str]) -> bool:
+def _worlds(
+    source: str,
+    cases: Sequence[Case],
+    functions: Sequence[Function],
+    scratch: Path,
+    stack: ExitStack,
+) -> Iterator[tuple[Case, Engine]]:
+    """Yield each case with an engine over a workspace that holds its rows and nothing else."""
+    for case in cases:
+        con = open_workspace(None, scratch, memory_limit="256MB")
+        stack.callback(con.close)
+        con.execute("SET threads = 1")
+        fill(con, case, source)
+        engine = Engine(con, functions, absent(case.baseline))
+        engine.keep_functions()
+        yield case, engine
+
+
+def _noticed(mutant: Mutant, on: _Stand) -> bool:
     if mutant.kql is None:
         return True
     queries: dict[bool, Query] = {}
     try:
-        for case, engine in worlds:
+        for case, engine in on.worlds:
             has = bool(case.baseline)
             queries[has] = queries.get(has) or engine.prepare(mutant.kql)
-            if differences(case.expect, engine.run(queries[has], case.now), lacks):
+            if differences(case.expect, engine.run(queries[has], case.now), on.lacks):
                 return True
     except (NotRunError, QueryError):
         return True
