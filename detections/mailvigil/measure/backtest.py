@@ -133,7 +133,7 @@ class Backtest:
     noise: tuple[Noise, ...] = ()
 
     def a_day(self, severities: Collection[str] | None = None) -> float:
-        """Return the pack's alerts a day, at *severities* or at all."""
+        """Return the pack's incidents a day, at *severities* or at all."""
         return sum(
             noise.a_day
             for noise in self.noise

@@ -87,7 +87,7 @@ def verdicts(found: Backtest) -> list[str]:
         high, whole = found.a_day({"High"}), found.a_day()
         state = "BUDGET BROKEN" if found.broken else "Within the budget"
         lines.append(
-            f"{state}: {high:.2f} alerts a day at High (at most {MOST_HIGH:.0f}), "
+            f"{state}: {high:.2f} incidents a day at High (at most {MOST_HIGH:.0f}), "
             f"{whole:.2f} in all (at most {MOST_ALL:.0f})."
         )
     return lines
@@ -173,7 +173,7 @@ def _how(found: Backtest) -> str:
         lines += [
             f"The ordinary month: {month.mailboxes:,} mailboxes, {month.days} days,",
             f"{found.records:,} audit records, seed {month.seed}. The first {month.learning} days",
-            f"only teach; alerts count on the {month.days - month.learning} days after them.",
+            f"only teach; incidents count on the {month.days - month.learning} days after them.",
         ]
     return "\n".join([*lines, ""])
 
