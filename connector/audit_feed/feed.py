@@ -119,22 +119,27 @@ class Feed:
         """
         return pool_of(self._session, self._host)
 
+    def sign_in(self) -> None:
+        """Get the token that the next requests are sent with; raises as they would."""
+        self._tokens()
+
     def subscriptions(self) -> Mapping[str, str]:
         """Return content type to status (``enabled``, ``disabled``)."""
-        answer = self._ask("GET", self._url("subscriptions/list"), {}, "list subscriptions")
-        found = _json(answer, "list subscriptions")
-        items = found if isinstance(found, list) else []
-        return {
-            str(i.get("contentType")): str(i.get("status")) for i in items if isinstance(i, dict)
-        }
+        where = "list subscriptions"
+        answer = self._ask("GET", self._url("subscriptions/list"), {}, where)
+        found = _json(answer, where)
+        if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+            raise RetryError(where, "JSON, but no list of subscriptions")
+        return {str(item.get("contentType")): str(item.get("status")) for item in found}
 
     def start(self, content_type: str) -> None:
         """Start the subscription; one that is started already is good."""
         where = f"start {content_type}"
         url = self._url("subscriptions/start")
         with self._request("POST", url, {"contentType": content_type}, where) as answer:
-            code = "" if answer.status == _OK else _code(answer)
-            if answer.status != _OK and code != ALREADY_STARTED:
+            if answer.status == _OK:
+                _json(answer, where)  # a page of a proxy's is no start
+            elif (code := _code(answer)) != ALREADY_STARTED:
                 raise error_of(answer.status, code, _retry_after(answer), where)
 
     def page(self, stream: Stream, window: Window, address: str = "") -> Page:

@@ -172,6 +172,9 @@ class LedgerStore(Protocol):
     def park(self, blob: ContentBlob, parked: Parked) -> None:
         """Keep what did not fit into a body, for good; the same content again replaces itself."""
 
+    def parked(self, stream: Stream) -> Sequence[Parked]:
+        """Return every remainder of *stream*."""
+
     def rows(self, stream: Stream, window: Window) -> Iterable[BlobRow]:
         """Return the blobs whose ``created`` lies in *window*, by that time."""
 

@@ -230,7 +230,7 @@ class SqliteLedger:
             )  # fmt: skip
 
     def parked(self, stream: Stream) -> Sequence[Parked]:
-        """Return every remainder of *stream*."""
+        """Return every remainder; see ``LedgerStore.parked``."""
         found = self._all(
             "SELECT record_id, data FROM parked WHERE tenant = ? AND content_type = ? ORDER BY id",
             (stream.tenant, stream.content_type),

@@ -86,6 +86,11 @@ found of other hours is told again. Nothing but their deliveries can be missing 
 PRUNED = 48
 """Old hours of a stream that one call drops: there are 24 more each day."""
 
+_TODO = {
+    403: " (grant Storage Table Data Contributor, to read Reader is enough; or its firewall)",
+}
+"""HTTP status to what may mend it."""
+
 _ROUNDS = 10
 """Tries of a step that somebody else may be at too; each round one of them gets on."""
 
@@ -142,6 +147,8 @@ class TableLedger:
         service: TableServiceClient,
         prefix: str = PREFIX,
         told: Callable[[Sequence[ContentBlob]], None] = _unheard,
+        *,
+        make: bool = True,
     ) -> None:
         """Open the ledger whose tables begin with *prefix*, or make an empty one.
 
@@ -149,9 +156,11 @@ class TableLedger:
             service: The account's tables.
             prefix: Letters and digits.
             told: Hears of blobs that are new, once they are on record.
+            make: Whether to make an empty one where there is none; else nothing is written.
 
         Raises:
-            LedgerError: There is one that cannot be read, or of another version.
+            LedgerError: There is one that cannot be read, or of another version; or there is
+                none and none is to be made.
 
         """
         self._told = told
@@ -161,16 +170,18 @@ class TableLedger:
         self._begun: dict[Stream, datetime] = {}
         self._listings: dict[Stream, _Listings] = {}
         self._last: dict[Stream, dict[datetime, _Told]] = {}
+        table = service.create_table_if_not_exists if make else service.get_table_client
         with translated("open"):
-            made = [service.create_table_if_not_exists(prefix + part) for part in
-                    ("hours", "blobs", "parked")]  # fmt: skip
+            made = [table(prefix + part) for part in ("hours", "blobs", "parked")]
         self._hours, self._blobs, self._parked = made
-        self._check_format()
+        self._check_format(make=make)
 
-    def _check_format(self) -> None:
+    def _check_format(self, *, make: bool) -> None:
         """Write the version where there is nothing at all; elsewhere it must be ours."""
         with translated("open"):
             found = _get(self._hours, _FORMAT_KEY)
+            if found is None and not make:
+                raise LedgerError("ledger: there is none in this storage account")
             if found is None:
                 if next(iter(self._hours.list_entities(results_per_page=1)), None):
                     raise LedgerError("ledger: rows without a version (they are left as they are)")
@@ -791,7 +802,9 @@ def translated(where: str) -> Iterator[None]:
     except (ResourceModifiedError, ResourceNotFoundError):
         raise LedgerConflictError(f"{where}: changed by another run") from None
     except HttpResponseError as error:
-        raise LedgerError(f"ledger: {where}: HTTP {error.status_code} {error.reason}") from None
+        todo = _TODO.get(error.status_code or 0, "")
+        what = f"HTTP {error.status_code} {error.reason}{todo}"
+        raise LedgerError(f"ledger: {where}: {what}") from None
     except AzureError as error:
         raise LedgerError(f"ledger: {where}: {type(error).__name__}") from None
     except (KeyError, ValueError, TypeError) as error:

@@ -1,6 +1,7 @@
 """Look at a collector's surroundings, before and after deployment: what is wrong, how to mend it.
 
-Nothing is changed and no row is written. Each check gives one line.
+Nothing is changed and no row is written. Each check gives one line. A passing fault is not wrong:
+what failed is asked again before it is told.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from audit_feed.collector import Gate
 from audit_feed.credentials import FeedTokens, credential
 from audit_feed.errors import AuditFeedError
 from audit_feed.feed import Feed
+from audit_feed.insist import insist
 from audit_feed.settings import Settings, Tenant
 from audit_feed.windows import Window
 
@@ -34,6 +36,12 @@ ROLE = "ActivityFeed.Read"
 DLP_ROLE = "ActivityFeed.ReadDlp"
 DLP = "DLP.All"
 """Without its own role this content type is answered with an empty list, and no error."""
+
+PATIENCE = timedelta(seconds=20)
+"""How long the workspace may be busy before that is told."""
+
+MOST_PAGES = 10
+"""A page may be empty and have a next one; so many are looked at."""
 
 _ENABLED = "enabled"
 _DAY = timedelta(hours=23, minutes=55)
@@ -74,11 +82,11 @@ def examine(settings: Settings, clock: Callable[[], datetime]) -> Iterator[Exami
 def _tenant(
     tenant: Tenant, settings: Settings, clock: Callable[[], datetime], stop: Event
 ) -> Iterator[Examined]:
-    name = f"tenant {tenant.id}"
+    name, sleep = f"tenant {tenant.id}", app.sleeper(stop)
     tokens = FeedTokens(credential(tenant, settings.cloud), settings.cloud.feed_audience)
     yield _clock(settings, clock, name)
     try:
-        claims = claims_of(tokens())
+        claims = claims_of(insist(tokens, sleep))
     except AuditFeedError as error:
         yield Examined(f"{name}: token", well=False, todo=str(error))
         return
@@ -87,8 +95,17 @@ def _tenant(
     yield _role(name, ROLE, claims)
     if DLP in tenant.content_types:
         yield _role(name, DLP_ROLE, claims)
-    feed = app.feed_of(tenant, settings, Gate(clock, app.sleeper(stop)))
-    yield from _subscriptions(name, tenant, feed, clock)
+    feed = app.feed_of(tenant, settings, Gate(clock, sleep))
+    yield from _subscriptions(name, tenant, _Asking(feed, clock, sleep))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """A tenant's feed, the time, and how to wait before asking again."""
+
+    feed: Feed
+    clock: Callable[[], datetime]
+    sleep: Callable[[timedelta], None]
 
 
 def claims_of(token: str) -> Mapping[str, object]:
@@ -117,12 +134,10 @@ def _role(name: str, role: str, claims: Mapping[str, object]) -> Examined:
     return Examined(f"{name}: role {role}", well, todo)
 
 
-def _subscriptions(
-    name: str, tenant: Tenant, feed: Feed, clock: Callable[[], datetime]
-) -> Iterator[Examined]:
+def _subscriptions(name: str, tenant: Tenant, asking: _Asking) -> Iterator[Examined]:
     """Yield how each subscription stands, and what those that are on have brought."""
     try:
-        found = feed.subscriptions()
+        found = insist(asking.feed.subscriptions, asking.sleep)
     except AuditFeedError as error:
         yield Examined(f"{name}: subscriptions", well=False, todo=str(error))
         return
@@ -132,32 +147,41 @@ def _subscriptions(
         todo = "" if well else f"it is {status}; start it with mailvigil collect --start"
         yield Examined(f"{name}: subscription {kind}", well, todo)
     on = [kind for kind in tenant.content_types if found.get(kind) == _ENABLED]
-    yield from _content(name, [Stream(tenant.id, kind) for kind in on], feed, clock)
+    yield from _content(name, [Stream(tenant.id, kind) for kind in on], asking)
 
 
-def _content(
-    name: str, streams: Sequence[Stream], feed: Feed, clock: Callable[[], datetime]
-) -> Iterator[Examined]:
+def _content(name: str, streams: Sequence[Stream], asking: _Asking) -> Iterator[Examined]:
     """Yield what each content type brought in the last day; none at all is wrong."""
     listed, seen = 0, 0
     for stream in streams:
-        now, kind = clock(), stream.content_type
+        now, kind = asking.clock(), stream.content_type
         try:
-            page = feed.page(stream, Window(now - _DAY, now))
+            blobs = _blobs(stream, Window(now - _DAY, now), asking)
         except AuditFeedError as error:
             yield Examined(f"{name}: {kind}", well=False, todo=str(error))
             continue
-        listed, seen = listed + 1, seen + len(page.blobs)
-        word = "content" if page.blobs else "nothing"
+        listed, seen = listed + 1, seen + blobs
+        word = "content" if blobs else "nothing"
         yield Examined(f"{name}: {kind}: {word} in the last day", well=True)
     if listed:
         todo = "nothing at all; turn unified auditing on (a new start takes up to 12 h)"
         yield Examined(f"{name}: auditing", bool(seen), "" if seen else todo)
 
 
+def _blobs(stream: Stream, window: Window, asking: _Asking) -> int:
+    """Return how many blobs the first page has that is not empty."""
+    address = ""
+    for _ in range(MOST_PAGES):
+        page = insist(partial(asking.feed.page, stream, window, address), asking.sleep)
+        if page.blobs or not page.next:
+            return len(page.blobs)
+        address = page.next
+    return 0
+
+
 def _probe(settings: Settings, stop: Event) -> str:
     """Send an empty list: it needs the role and leaves no row."""
-    app.log_analytics(settings, stop).send(Body(b"[]", 0), timedelta())
+    app.log_analytics(settings, stop).send(Body(b"[]", 0), PATIENCE)
     return ""
 
 

@@ -13,6 +13,7 @@ import yaml
 from collect.conftest import TYPES, config, publish, run
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK
 from mailvigil.lab.server.collect_config import write_collect_config
+from mailvigil.lab.server.faults import Fault, FaultKind, Scripted
 from mailvigil.lab.server.lab import Lab, tenants_of
 from mailvigil.lab.server.options import LabOptions, TenantOptions
 
@@ -28,6 +29,30 @@ def test_a_healthy_tenant_is_called_ill(tmp_path: Path) -> None:
         assert done.code == EXIT_OK, done.out
         assert "WRONG" not in done.out
         assert lab.rows("SELECT count(*) FROM M365Activity_CL") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(seed, marks=pytest.mark.proof) for seed in (0, 2, 3, 4))]
+)
+def test_a_passing_fault_is_called_wrong(tmp_path: Path, seed: int) -> None:
+    with Lab(LabOptions(chaos=seed)) as lab:
+        publish(lab)
+
+        done = run("doctor", "--config", config(lab, tmp_path))
+
+        unsure = "workspace: role on the data collection rule"  # the lab's faults have a 403 too
+        assert [w for w in wrong(done.out, lab.tenants[0].id) if not w.startswith(unsure)] == []
+
+
+@pytest.mark.parametrize("kind", ["drop", "status", "not_json", "truncate"])
+def test_a_passing_fault_ends_the_start_or_is_taken_for_one(
+    tmp_path: Path, kind: FaultKind
+) -> None:
+    passing = Scripted(fault=Fault(kind=kind, status=503), path="*/subscriptions/start*", nth=(1,))
+    with Lab(LabOptions(tenants=(replace(HEALTHY, subscribed=()),), scripted=(passing,))) as lab:
+        done = run("collect", "--once", "--start", "--config", config(lab, tmp_path))
+
+        assert done.code == EXIT_OK, done.err
 
 
 def wrong(text: str, tenant: str) -> list[str]:

@@ -33,11 +33,9 @@ LATER = START + timedelta(days=1)
 
 
 class Store(LedgerStore, Protocol):
-    """A store that can be closed and that shows what it parked."""
+    """A store that can be closed."""
 
     def close(self) -> None: ...
-
-    def parked(self, stream: Stream) -> list[Parked]: ...
 
 
 Opens = Callable[[], Store]

@@ -11,12 +11,16 @@ from datetime import datetime, timedelta
 import pytest
 
 from audit_feed.blobs import Stream
-from audit_feed.ledger import State, delivered
+from audit_feed.ledger import State, delivered, rejected
 from audit_feed.windows import Window, hour_of
+from cli.command import run
 from collect.conftest import publish, record
+from connector.azurite import NAME, Azurite
 from connector.made import blob
 from functions.conftest import BACKLOG, BLOBS, HINTS, POISON, TYPES, Deployed
 from functions.host import MOST_DEQUEUES, WorkerEndedError, asked
+from mailvigil.commands.ledger_store import CONNECTION
+from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 from mailvigil.lab.server.faults import Fault, Scripted
 from mailvigil.lab.server.lab import tenants_of
 from mailvigil.lab.server.options import LabOptions
@@ -219,6 +223,30 @@ def test_lost_orders_are_never_given_again(deployed: Deployed) -> None:
     assert len(names) == len(set(names)) == 6
     deployed.deliver(running)
     assert len(deployed.ids()) == records
+
+
+def test_a_rejected_blob_of_the_app_cannot_be_had_again(
+    deployed: Deployed, storage: Azurite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CONNECTION, storage.connection_string)
+    records = publish(deployed.lab)
+    running = deployed.start()
+    assert running.timer("discover").ok
+    now = deployed.lab.clock.now()
+    deployed.queues.of(BLOBS).clear_messages()
+    deployed.store.put_all([rejected(row, now, "unknown (AF20050)") for row in deployed.rows()])
+
+    assert run("ledger", "--storage", NAME).code == EXIT_FAILED
+    ran = run("ledger", "retry", "--storage", NAME)
+
+    assert ran.code == EXIT_OK, ran.err
+    assert "6 rejected blobs will be tried again by the app" in ran.out
+    early = now - timedelta(hours=1)
+    deployed.store.put_all([replace(row, due=early) for row in deployed.rows()])
+    assert running.timer("sweep").ok
+    deployed.deliver(running)
+    assert len(deployed.ids()) == records
+    assert run("ledger", "--storage", NAME).code == EXIT_OK
 
 
 def test_what_is_done_is_kept_for_ever_or_goes_too_soon(deployed: Deployed) -> None:

@@ -87,3 +87,20 @@ def test_the_workflow_deploys_something_else_than_the_package() -> None:
     assert makes == ["make package"]
     assert f"--out dist/{NAME}" in (CHECKOUT / "Makefile").read_text(encoding="utf-8")
     assert steps[-1]["with"]["package"] == f"dist/{NAME}"
+
+
+def test_the_page_says_another_cost_than_the_simulation() -> None:
+    results = (CHECKOUT / "bench" / "results.md").read_text(encoding="utf-8")
+    measured = dict(re.findall(r"\| 100 tenants: a month: ([^|]+?) +\| +\| ([\d.,]+) \$ ", results))
+    size = next(name for name in measured if name.startswith("Log Analytics, "))
+    said = dict(cells for cells in rows("What it costs") if len(cells) == 2)
+
+    assert said == {
+        "operations on tables": measured["table operations"],
+        "operations on queues": measured["queue operations"],
+        "the ledger's rows": measured["the ledger's rows"],
+        "execution time": measured["execution time"],
+        "executions": measured["executions"],
+        f"{size} at 50 KB a blob": f"{measured[size]}, or {measured['or with Sentinel']} "
+        "with Sentinel",
+    }

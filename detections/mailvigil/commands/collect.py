@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from typing import BinaryIO, TextIO
@@ -18,6 +19,7 @@ from audit_feed.collector import Collector, Gate, PassReport
 from audit_feed.deliver import Sink
 from audit_feed.errors import AuditFeedError, LedgerError
 from audit_feed.follow import follow
+from audit_feed.insist import insist
 from audit_feed.lean import Saving
 from audit_feed.ledger_sqlite import SqliteLedger
 from audit_feed.settings import Settings
@@ -288,10 +290,12 @@ def _follow(collector: Collector, tell: _Tell, poll: timedelta) -> int:
 
 def _start(settings: Settings, err: TextIO) -> None:
     """Start the subscriptions that the settings name; only ever on request."""
+    sleep = app.sleeper(Event())
     for tenant in settings.tenants:
-        feed = app.feed_of(tenant, settings, Gate(app.now, app.sleeper(Event())))
+        feed = app.feed_of(tenant, settings, Gate(app.now, sleep))
+        insist(feed.sign_in, sleep)
         for kind in tenant.content_types:
-            feed.start(kind)
+            insist(partial(feed.start, kind), sleep)
             print(f"mailvigil: subscription {kind} of {tenant.id} is started", file=err)
 
 

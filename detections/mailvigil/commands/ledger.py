@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,15 +14,14 @@ from typing import BinaryIO, TextIO
 
 from audit_feed import app
 from audit_feed.blobs import Stream
-from audit_feed.ledger import BlobRow, HourStatement, State, retried
-from audit_feed.ledger_sqlite import SqliteLedger
+from audit_feed.ledger import BlobRow, HourStatement, LedgerStore, State, retried
 from audit_feed.settings import Settings
-from audit_feed.statement import statement
 from audit_feed.windows import HOUR, RETENTION, Window, hour_of
 from mailvigil.commands import collect_settings
 from mailvigil.commands.arguments import examples, short_length
 from mailvigil.commands.collect_settings import add_config
 from mailvigil.commands.ledger_report import print_statement, stamp
+from mailvigil.commands.ledger_store import Opened, file_ledger, table_ledger, tables
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 
@@ -40,12 +39,16 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "mailvigil ledger --config lab/collect.yaml --since 24h --format json",
         "mailvigil ledger health --config lab/collect.yaml",
         "mailvigil ledger retry --config lab/collect.yaml",
+        "mailvigil ledger --storage mailvigilstore",
     )
     actions = ["show", "health", "retry", "parked"]
     ledger.add_argument("action", nargs="?", choices=actions, default="show",
         help="show the statement; say whether a collector is at work; try rejected blobs again; "
         "or print as JSON lines what of a record was too large for the workspace")  # fmt: skip
     add_config(ledger)
+    ledger.add_argument("--storage", type=tables, metavar="ACCOUNT",
+        help="the Function app's ledger in this storage account, or at this address of its tables, "
+        "in place of a collector's; you are signed in by az login")  # fmt: skip
     ledger.add_argument("--since", type=short_length, default=RETENTION, metavar="7d", dest="span",
         help="how far back the statement goes, at most 7d (default: 7d)")  # fmt: skip
     ledger.add_argument("--within", type=short_length, default=WITHIN, metavar="30m",
@@ -58,37 +61,66 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _ledger(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
-    settings = collect_settings.settings(args, err)
-    if not settings.ledger.is_file():
-        raise InputError(str(settings.ledger), "no ledger yet", "run mailvigil collect first")
+    asked = _asked(args, err)
     now = app.now()
     window = Window(hour_of(now - args.span), now)
-    with closing(SqliteLedger(settings.ledger)) as store:
+    with asked.opens as ledger:
         match args.action:
             case "health":
-                return _health(store, _wanted(settings), now, args.within, out)
+                return _health(ledger.store, _feeds(ledger, asked), now, args.within, out)
             case "retry":
-                return _retry(store, _rejected(store, window, args.blob), now, out)
+                count = _retry(ledger.store, _rejected(ledger, window, args.blob), now, out)
+                print(f"{count} rejected blobs will be tried again {asked.again}", file=out)
             case "parked" if args.export:
                 with _new(args.export) as file:
-                    count = _parked(store, file)
+                    count = _parked(ledger.store, file)
                 print(f"{count} parked remainders written to {args.export}", file=out)
-                return EXIT_OK
             case "parked":
-                _parked(store, out)
-                return EXIT_OK
+                _parked(ledger.store, out)
             case _:
-                return _show(
-                    store, window, settings, _Streams(out, err), as_json=args.format == "json"
-                )
+                to = _Streams(out, err)
+                feeds = _feeds(ledger, asked)
+                return _show(ledger, window, feeds, to, as_json=args.format == "json")
+    return EXIT_OK
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Which ledger is asked about, which feeds it should know, who tries blobs ``again``."""
+
+    opens: AbstractContextManager[Opened]
+    wanted: Sequence[Stream]
+    again: str
+
+
+def _asked(args: argparse.Namespace, err: TextIO) -> _Asked:
+    """Return the Function app's ledger, or the one that the settings name."""
+    if not args.storage:
+        settings = collect_settings.settings(args, err)
+        return _Asked(file_ledger(settings.ledger), _wanted(settings), "by the next run of collect")
+    if args.config:
+        raise InputError("--storage", "goes without --config", "name one ledger")
+    return _Asked(table_ledger(args.storage, os.environ), (), "by the app, within 35 minutes")
+
+
+def _feeds(ledger: Opened, asked: _Asked) -> Sequence[Stream]:
+    """Return the feeds that must be well.
+
+    Raises:
+        InputError: The settings name none, and the ledger knows none.
+
+    """
+    if wanted := asked.wanted or ledger.store.streams():
+        return wanted
+    raise InputError("--storage", "the ledger knows no feed yet", "is the app's discover running?")
 
 
 def show(settings: Settings, out: TextIO, err: TextIO) -> int:
     """Print the statement of the last 7 days and return the command's exit code."""
     now = app.now()
     window = Window(hour_of(now - RETENTION), now)
-    with closing(SqliteLedger(settings.ledger)) as store:
-        return _show(store, window, settings, _Streams(out, err), as_json=False)
+    with file_ledger(settings.ledger) as ledger:
+        return _show(ledger, window, _wanted(settings), _Streams(out, err), as_json=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +132,12 @@ class _Streams:
 
 
 def _show(
-    store: SqliteLedger, window: Window, settings: Settings, to: _Streams, *, as_json: bool
+    ledger: Opened, window: Window, wanted: Sequence[Stream], to: _Streams, *, as_json: bool
 ) -> int:
-    known = store.streams()
-    hours = [hour for stream in known for hour in statement(store, stream, window)]
-    lost = _lost(store, window)
-    never = [stream for stream in _wanted(settings) if stream not in known]
+    known = ledger.store.streams()
+    hours = [hour for stream in known for hour in ledger.hours(stream, window)]
+    lost = _lost(ledger.store, hours)
+    never = [stream for stream in wanted if stream not in known]
     for stream in never:
         print(f"mailvigil: {stream.tenant} {stream.content_type}: never listed", file=to.err)
     if as_json:
@@ -122,7 +154,7 @@ def _wanted(settings: Settings) -> list[Stream]:
 
 
 def _health(
-    store: SqliteLedger, wanted: Sequence[Stream], now: datetime, within: timedelta, out: TextIO
+    store: LedgerStore, wanted: Sequence[Stream], now: datetime, within: timedelta, out: TextIO
 ) -> int:
     """Print when each feed was listed last; a feed that was not *within* that time is ill."""
     ill = 0
@@ -138,7 +170,7 @@ def _health(
     return EXIT_FAILED if ill else EXIT_OK
 
 
-def _parked(store: SqliteLedger, out: TextIO) -> int:
+def _parked(store: LedgerStore, out: TextIO) -> int:
     """Print what was taken out of records, with what finds the record again; return how many."""
     count = 0
     for stream in store.streams():
@@ -166,20 +198,22 @@ def _new(path: Path) -> TextIO:
         raise InputError(str(path), why, "name a file in a folder that exists") from None
 
 
-def _lost(store: SqliteLedger, window: Window) -> list[BlobRow]:
+def _lost(store: LedgerStore, hours: Sequence[HourStatement]) -> list[BlobRow]:
     """Return the blobs that were given up, for good or until somebody asks for them again."""
-    rows = (row for stream in store.streams() for row in store.rows(stream, window))
+    some = [hour for hour in hours if hour.expired or hour.rejected]
+    rows = (row for h in some for row in store.rows(h.stream, Window(h.hour, h.hour + HOUR)))
     return [row for row in rows if row.state in {State.EXPIRED, State.REJECTED}]
 
 
-def _rejected(store: SqliteLedger, window: Window, wanted: Sequence[str]) -> list[BlobRow]:
+def _rejected(ledger: Opened, window: Window, wanted: Sequence[str]) -> list[BlobRow]:
     """Return the rejected blobs, or those of the ids *wanted*.
 
     Raises:
         InputError: A blob that is wanted is not among the rejected ones.
 
     """
-    found = [row for row in _lost(store, window) if row.state is State.REJECTED]
+    hours = [h for stream in ledger.store.streams() for h in ledger.hours(stream, window)]
+    found = [row for row in _lost(ledger.store, hours) if row.state is State.REJECTED]
     absent = set(wanted) - {row.blob.id for row in found}
     if absent:
         what = f"no rejected blob {min(absent)}"
@@ -187,12 +221,11 @@ def _rejected(store: SqliteLedger, window: Window, wanted: Sequence[str]) -> lis
     return [row for row in found if not wanted or row.blob.id in wanted]
 
 
-def _retry(store: SqliteLedger, rows: Sequence[BlobRow], now: datetime, out: TextIO) -> int:
+def _retry(store: LedgerStore, rows: Sequence[BlobRow], now: datetime, out: TextIO) -> int:
     for row in rows:
         store.put(retried(row, now))
         print(f"  {row.blob.id} ({row.last_error})", file=out)
-    print(f"{len(rows)} rejected blobs will be tried again by the next run of collect", file=out)
-    return EXIT_OK
+    return len(rows)
 
 
 def _as_json(hour: HourStatement, lost: Sequence[BlobRow]) -> dict[str, object]:

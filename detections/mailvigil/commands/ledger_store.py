@@ -1,0 +1,113 @@
+"""Open the ledger that is asked about: the collector's file, or the Function app's tables."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audit_feed.blobs import Stream
+from audit_feed.ledger import HourStatement, LedgerStore
+from audit_feed.ledger_sqlite import SqliteLedger
+from audit_feed.statement import statement
+from audit_feed.windows import Window
+from mailvigil.errors import InputError
+
+if TYPE_CHECKING:
+    from azure.data.tables import TableServiceClient
+    from azure.identity import DefaultAzureCredential
+
+CONNECTION = "AZURE_STORAGE_CONNECTION_STRING"
+"""Used in place of signing in, as the Azure CLI does."""
+
+_SCOPE = "https://storage.azure.com/.default"
+_ADDRESS = "https://{}.table.core.windows.net"
+_ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
+"""Source: Azure resource naming rules, ``Microsoft.Storage/storageAccounts``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A ledger, and how it states the hours of a stream in a window with the fewest requests."""
+
+    store: LedgerStore
+    hours: Callable[[Stream, Window], Sequence[HourStatement]]
+
+
+def tables(text: str) -> str:
+    """Return the address of the tables of the storage account that an option names.
+
+    Raises:
+        argparse.ArgumentTypeError: It is neither an account's name nor an ``https`` address.
+
+    """
+    if _ACCOUNT.fullmatch(text):
+        return _ADDRESS.format(text)
+    if text.startswith("https://"):
+        return text.rstrip("/")
+    raise argparse.ArgumentTypeError(
+        "must be a storage account's name, or the address of its tables, https://…"
+    )
+
+
+@contextmanager
+def file_ledger(path: Path) -> Iterator[Opened]:
+    """Open a collector's ledger.
+
+    Raises:
+        InputError: There is none.
+        LedgerError: It cannot be read.
+
+    """
+    if not path.is_file():
+        raise InputError(str(path), "no ledger yet", "run mailvigil collect first")
+    with closing(SqliteLedger(path)) as store:
+        yield Opened(store, partial(statement, store))
+
+
+@contextmanager
+def table_ledger(address: str, environ: Mapping[str, str]) -> Iterator[Opened]:
+    """Open the Function app's ledger in the tables at *address*; nothing is made.
+
+    Raises:
+        InputError: Nobody is signed in, or the connection string is of another account.
+        LedgerError: There is no ledger, or it cannot be read.
+
+    """
+    from audit_feed.ledger_table import TableLedger  # noqa: PLC0415 - half a second
+
+    with _service(address, environ) as service:
+        store = TableLedger(service, make=False)
+        yield Opened(store, lambda stream, window: store.look(stream, window).statements)
+
+
+def _service(address: str, environ: Mapping[str, str]) -> TableServiceClient:
+    from azure.data.tables import TableServiceClient  # noqa: PLC0415 - half a second
+
+    if not (given := environ.get(CONNECTION, "")):
+        return TableServiceClient(address, credential=_signed_in())
+    try:
+        service = TableServiceClient.from_connection_string(given)
+    except ValueError:
+        raise InputError(CONNECTION, "no connection string", "unset it to sign in") from None
+    if address not in {service.url.rstrip("/"), _ADDRESS.format(service.account_name)}:
+        raise InputError(CONNECTION, "is of another storage account", "unset it to sign in")
+    return service
+
+
+def _signed_in() -> DefaultAzureCredential:
+    """Return who is signed in on this machine, by Azure CLI or another of Microsoft's ways."""
+    from azure.core.exceptions import ClientAuthenticationError  # noqa: PLC0415 - half a second
+    from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - half a second
+
+    found = DefaultAzureCredential()
+    try:
+        found.get_token(_SCOPE)
+    except ClientAuthenticationError:  # its text tells of each way, over a page
+        raise InputError("sign-in", "nobody is signed in to Azure here", "az login") from None
+    return found
