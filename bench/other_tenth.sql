@@ -35,6 +35,7 @@ SELECT
         CASE
             WHEN MailboxGuid = '' THEN ''
             WHEN before AND other IS NOT NULL THEN 'one-of-few'
+            WHEN dice BETWEEN 20 AND 39 AND other IS NOT NULL THEN 'few-' || dice % 8
             ELSE letter || MailboxGuid[2:]
         END AS MailboxGuid,
         CASE WHEN MailboxOwnerUPN = '' THEN '' ELSE $copy || '.' || MailboxOwnerUPN END

@@ -423,9 +423,9 @@ def page(text: str, records: int) -> str:
 Written by `make bench`, from {records:,} records of a made-up tenant. Every hunt and every
 pandas run is a process of its own, timed from its start to its end, and they take turns. The
 pandas version (`bench/pandas_hunt.py`) knows four of the rules and finds the same, or there is
-no result. The rules run in
-a saved workspace as in a hunt, the SQL (`bench/same_shape.sql`) gives the same rows from the
-same data, and the two take turns {RULE_RUNS} times, warm.
+no result. The rules run in a saved workspace as in a hunt, the SQL
+(`bench/same_shape.sql`) gives the same rows from the same data, and the two take turns {RULE_RUNS}
+times, warm.
 
 {os.cpu_count()} processors, {memory_gib():.0f} GiB of memory, {platform.system()} on \
 {platform.machine()}, Python {platform.python_version()}, {versions}.
