@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from cli.command import Ran, hunt
+from cli.command import Ran, hunt, run
 from mailvigil.exit_codes import EXIT_OK
 
 GRAPH_EXPLORER = "de8bc8b5-d9f9-48b1-a8ad-b748da725064"
@@ -61,3 +62,14 @@ def test_the_same_reads_as_json_lines_give_other_newcomers(whole: Ran, real_data
 
     assert ran.err == ""
     assert ran.findings == newcomers(whole)
+
+
+def test_the_folders_of_real_sync_records_are_one(real_data: Path) -> None:
+    ran = run(
+        "query", "--format", "json",
+        "MailItemsAccessed() | where MailAccessType == 'Sync'"
+        " | summarize Paths = dcount(ParentFolderPath), Folders = dcount(Folder)",
+        real_data / "lab_tenant_2021_mailitemsaccessed.jsonl",
+    )  # fmt: skip
+
+    assert json.loads(ran.out) == [{"Paths": 1, "Folders": 24}]

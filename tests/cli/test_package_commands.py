@@ -82,7 +82,7 @@ def test_what_changed_passes_with_its_old_version(small: Path) -> None:
     change(small / THROTTLED, "    within: 1d", "    within: 2d")
 
     checked, refused = run("rules", "check"), run("rules", "lock")
-    change(small / THROTTLED, "version: 1.0.1", "version: 1.1.0")
+    change(small / THROTTLED, "version: 1.0.2", "version: 1.1.0")
     change(function, "Version: '1.0.0'", "Version: '2.0.0'")
     locked = run("rules", "lock")
 
@@ -99,7 +99,7 @@ def test_two_contents_are_compared_without_what_changed(small: Path, tmp_path: P
     old = tmp_path / "old"
     assert run("rules", "package", "--out", old).code == EXIT_OK
     change(small / THROTTLED, "    within: 1d", "    within: 2d")
-    change(small / THROTTLED, "version: 1.0.1", "version: 1.1.0")
+    change(small / THROTTLED, "version: 1.0.2", "version: 1.1.0")
     change(small / THROTTLED, "level: medium", "level: low")
     for ending in ("yml", "test.yaml"):
         (small / f"sigma/rules/mail_access/foreign_token_tenant.{ending}").unlink()

@@ -55,7 +55,7 @@ FAULTS = (
           "no falsepositives (every rule says it)"),
     Fault("_has_words", "no_level", PLAIN, "level: medium\n", "",
           "no severity (every rule says it)"),
-    Fault("_has_a_version", "odd_version", PLAIN, "version: 1.0.1", "version: v1",
+    Fault("_has_a_version", "odd_version", PLAIN, "version: 1.0.2", "version: v1",
           "version 'v1' is not of the form 1.2.3"),
     Fault("_has_a_plain_name", "Odd-Name", PLAIN, "", "",
           "the file's name is not of 5 to 50 small letters, digits and _"),

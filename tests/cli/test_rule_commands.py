@@ -66,7 +66,7 @@ def test_the_shipped_rules_have_a_problem() -> None:
 
 
 def test_a_file_that_is_no_rule_stops_at_the_first_problem(content: Path) -> None:
-    change(rule_file(content, "mailbox_throttled.yml"), "version: 1.0.1", "version:")
+    change(rule_file(content, "mailbox_throttled.yml"), "version: 1.0.2", "version:")
     change(rule_file(content, "caller_new_to_tenant.yml"), "    minimum_history: 7d\n", "")
 
     ran = run("rules", "check")

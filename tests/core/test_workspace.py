@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 
 from core.small_tenant import at, put, read, workspace
 from mailvigil.errors import InputError
+from mailvigil.exports.shape_sql import ARRIVED
+from mailvigil.local.saved import open_saved
 from mailvigil.local.workspace import END_OF_TIME, FORMAT, look_at, open_workspace, schemas
 
 SHOWN = "SELECT RecordId FROM visible.M365Activity_CL ORDER BY RecordId"
@@ -68,6 +71,27 @@ def test_a_saved_workspace_is_empty_when_opened_again(tmp_path: Path) -> None:
     assert shown(again, END_OF_TIME) == ["id-1"]
     assert shown(again, at(0)) == []
     again.close()
+
+
+EARLIER = "SELECT RecordId, ParentFolderName, OperationCount FROM visible.M365Activity_CL"
+
+
+def test_a_workspace_of_an_earlier_version_cannot_be_used(tmp_path: Path) -> None:
+    file = tmp_path / "kept.db"
+    with closing(open_workspace(file, tmp_path)) as con:
+        put(con, [read(1, 0.5)])
+    with closing(duckdb.connect(str(file))) as con:
+        for column in ("ParentFolderName", "OperationCount"):
+            con.execute(f'ALTER TABLE "M365Activity_CL" DROP COLUMN "{column}"')
+    before = file.read_bytes()
+
+    with closing(open_saved(file, tmp_path)) as con:
+        assert con.execute(EARLIER).fetchall() == [("id-1", "", None)]
+    assert file.read_bytes() == before
+    with closing(open_workspace(file, tmp_path)) as con:
+        assert con.execute(EARLIER).fetchall() == [("id-1", "", None)]
+        names = [name for name, *_ in con.execute('DESCRIBE "M365Activity_CL"').fetchall()]
+        assert sorted(names) == sorted([*schemas()["M365Activity_CL"], ARRIVED])
 
 
 def test_a_workspace_of_another_format_is_used(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_a_column_does_not_fit_the_kind_of_record(month: duckdb.DuckDBPyConnecti
         month,
         "SELECT count(*) FROM M365Activity_CL WHERE Operation = 'MailItemsAccessed' AND ("
         "(MailAccessType = 'Sync') <> (RecordType = 2) OR (OperationCount IS NULL) <> "
-        "(RecordType = 2) OR (ParentFolderPath = '') = (RecordType = 2) OR Caller = '' "
+        "(RecordType = 2) OR (ParentFolderName = '') = (RecordType = 2) OR Caller = '' "
         "OR (UserType = 5) <> (UserId = AppId) OR MailboxOwnerUPN = '')",
     )
 

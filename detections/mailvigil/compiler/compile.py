@@ -42,7 +42,7 @@ RECORD_COLUMNS = {
     "OperationCount": "long",
     "MailAccessType": "string",
     "IsThrottled": "string",
-    "ParentFolderPath": "string",
+    "Folder": "string",
     "Operation": "string",
     ARRIVED: "datetime",
 }

@@ -47,6 +47,7 @@ _MAIL_COLUMNS = frozenset(
         "AppId", "ClientAppId", "Caller", "Protocol", "SessionId", "UniqueTokenId",
         "TokenTenantId", "MailboxGuid", "MailboxOwnerUPN", "LogonType", "ExternalAccess",
         "OperationCount", "MailAccessType", "IsThrottled", "ParentFolderPath",
+        "ParentFolderName", "Folder",
         "TokenTenant", "MailboxId", "Mailbox",
     }
 )  # fmt: skip

@@ -166,15 +166,15 @@ def _token(access: Access, dice: Dice) -> dict[str, object]:
 def _bound(access: Access, dice: Dice) -> dict[str, object]:
     folders: dict[str, list[dict[str, object]]] = {}
     sized = dice.chance(0.25)
-    chosen = access.mailbox.folders[0]
+    chosen = access.mailbox.busy[0]
     for _ in range(access.items):
         if dice.chance(0.15):
-            chosen = dice.pick(access.mailbox.folders)
+            chosen = dice.pick(access.mailbox.busy)
         folders.setdefault(chosen.path, []).append(_item(access, dice, sized=sized))
     return {
         "Folders": [
             {"FolderItems": folders[folder.path], "Id": folder.id, "Path": folder.path}
-            for folder in access.mailbox.folders
+            for folder in access.mailbox.busy
             if folder.path in folders
         ],
         "OperationCount": access.items,
@@ -194,11 +194,13 @@ def _item(access: Access, dice: Dice, *, sized: bool) -> dict[str, object]:
 
 
 def _synced(access: Access, dice: Dice) -> dict[str, object]:
-    folders = access.mailbox.folders
-    folder = folders[0] if dice.chance(0.6) else dice.pick(folders)
-    return {"Item": {"Id": folder.id, "ParentFolder": _parent(folder, dice)}}
+    box = access.mailbox
+    folder = box.busy[0] if dice.chance(0.6) else dice.pick(box.busy)
+    if dice.chance(box.filing):
+        folder = dice.pick(box.folders[len(box.busy) :])
+    return {"Item": {"Id": folder.id, "ParentFolder": parent_of(folder)}}
 
 
-def _parent(folder: Folder, dice: Dice) -> dict[str, object]:
-    path = "Not Available" if dice.chance(0.5) else folder.path
-    return {"Id": folder.id, "Name": folder.name, "Path": path}
+def parent_of(folder: Folder) -> dict[str, object]:
+    """Return a folder as a Sync record names it: every public one says this of its path."""
+    return {"Id": folder.id, "Name": folder.name, "Path": "Not Available"}

@@ -19,7 +19,7 @@ from mailvigil.approved import ALIAS
 from mailvigil.errors import InputError
 from mailvigil.exports.shape_sql import ARRIVED, TYPES, select_rows
 from mailvigil.lab import uses
-from mailvigil.lab.people import Tenant, tenant
+from mailvigil.lab.people import FOLDERS, SELDOM, Tenant, tenant
 from mailvigil.lab.uses import Approval, Use
 from mailvigil.local.carriers import insert
 from mailvigil.local.workspace import schemas
@@ -120,7 +120,8 @@ def _write(all_uses: Iterator[Use], file: Path) -> None:
 _READING = """format = 'newline_delimited', columns = {number: 'BIGINT', record: 'VARCHAR',
 addresses: 'VARCHAR[]', opens: 'INTEGER', closes: 'INTEGER', mean: 'DOUBLE', items: 'INTEGER',
 first_day: 'INTEGER', last_day: 'INTEGER', rhythm: 'VARCHAR', chance: 'DOUBLE', person: 'INTEGER',
-sign_in: 'VARCHAR', session: 'VARCHAR', own_session: 'BOOLEAN', sync: 'BOOLEAN'}"""
+sign_in: 'VARCHAR', session: 'VARCHAR', own_session: 'BOOLEAN', sync: 'BOOLEAN',
+filing: 'DOUBLE'}"""
 
 
 def _draw(*key: str) -> str:
@@ -170,6 +171,19 @@ ORDER BY happened, key, i
 
 _LATE = "happened + to_seconds((1800 + up % 3600)::BIGINT)"
 
+
+def _folder() -> str:
+    """Return SQL for the folder of a record: Inbox more often than the other busy ones."""
+    inbox, *others = FOLDERS
+    busy = [inbox] * len(others) + others
+    few, most = ([name for name, _, _ in of] for of in (SELDOM, busy))
+    one = "[1 + ((up >> 8) % {})::BIGINT]"
+    return (
+        "CASE WHEN NOT sync THEN '' WHEN (up >> 20) % 1000 < 1000 * filing "
+        f"THEN {few}{one.format(len(few))} ELSE {most}{one.format(len(most))} END"
+    )
+
+
 _RECORD = {
     "TimeGenerated": "happened",
     "EventTime": "happened",
@@ -182,10 +196,8 @@ _RECORD = {
     "UniqueTokenId": "CASE WHEN sign_in <> '' AND up % 5 = 0 THEN upper(seen[1:22]) ELSE '' END",
     "TokenTenantId": "CASE WHEN sign_in <> '' AND up % 3 = 0 THEN OrganizationId ELSE '' END",
     "OperationCount": "CASE WHEN OperationCount IS NOT NULL THEN 1 + (up >> 8) % items END",
-    "ParentFolderPath": (
-        "CASE WHEN sync THEN (['Not Available', '\\Inbox', '\\Inbox', '\\Inbox', "
-        "'\\Sent Items', '\\Archive'])[1 + ((up >> 8) % 6)::BIGINT] ELSE '' END"
-    ),
+    "ParentFolderPath": "CASE WHEN sync THEN 'Not Available' ELSE '' END",
+    "ParentFolderName": _folder(),
     ARRIVED: _LATE,
 }
 """What differs from one repetition of a use to the other."""

@@ -25,7 +25,7 @@ from mailvigil.lab.clients import (
 )
 from mailvigil.lab.dice import Dice
 from mailvigil.lab.mail_access import Access
-from mailvigil.lab.people import SHARED, Mailbox, Tenant
+from mailvigil.lab.people import FOLDERS, SELDOM, SHARED, Mailbox, Tenant
 
 RECORDS_A_DAY = 8.0
 """Records of mail read by a person on a working day, over all clients."""
@@ -51,6 +51,7 @@ class Use:
     seconds ``opens`` and ``closes`` of the day (UTC), about ``mean`` times with up to ``items``
     accesses each. ``person`` numbers the one who may be on leave, -1 for a program. ``sign_in``
     says which table shows the sign-in (user, app, or ``""`` for none), ``session`` whose it is.
+    ``filing`` is the part of what is synchronised that lies in seldom used folders.
     """
 
     record: dict[str, object]
@@ -68,6 +69,7 @@ class Use:
     session: str = ""
     own_session: bool = False
     sync: bool = False
+    filing: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +109,7 @@ def of_month(tenant: Tenant, seed: int, days: int, learning: int) -> Iterator[Us
         own = _personal(tenant, mailbox, seed, learning)
         stays = moves(seed, mailbox.number, days, learning)
         yield from (part for use in own for part in _where(use, stays))
-        yield _sends(tenant, mailbox, seed)
+        yield from _where(_sends(tenant, mailbox, seed), stays)
     yield from _delegated(tenant, seed, days, learning)
     yield from _by_programs(tenant, seed, days, learning)
     yield from _administered(tenant, seed, days)
@@ -148,6 +150,7 @@ def reads(
         session=f"{who}/{client.name if client.app_id else client.info}",
         own_session=client.session,
         sync=client.sync,
+        filing=mailbox.filing if client.sync else 0.0,
     )
 
 
@@ -187,6 +190,35 @@ def _personal(tenant: Tenant, mailbox: Mailbox, seed: int, learning: int) -> Ite
             yield from _drifting(tenant, mailbox, use, learning, dice)
         else:
             yield use
+        if use.sync:
+            yield from _computers(use, mailbox, seed, learning)
+
+
+def _computers(use: Use, mailbox: Mailbox, seed: int, learning: int) -> Iterator[Use]:
+    """Yield what a new computer downloads on its first day, for one in thirty: the whole mailbox.
+
+    Most set it up in the office or at home, one in twenty elsewhere.
+    """
+    dice = Dice(seed, "computer", mailbox.number)
+    if not dice.chance(_NEW_COMPUTER):
+        return
+    day, place = learning + dice.below(12), dice.fraction()
+    away = f"2001:db8:{0xF800 + dice.below(0x800):x}::{1 + dice.below(0xFFFE):x}"
+    where = mailbox.office_ip if place < _OFFICE else mailbox.home_ip if place < _HOME else away
+    parts = len(FOLDERS) + len(SELDOM)
+    yield replace(
+        use,
+        addresses=(where,),
+        first_day=day,
+        last_day=day,
+        rhythm="every",
+        chance=1.0,
+        mean=4.0 * parts,
+        filing=len(SELDOM) / parts,
+    )
+
+
+_NEW_COMPUTER, _OFFICE, _HOME = 1 / 30, 0.6, 0.95
 
 
 @dataclass(frozen=True, slots=True)

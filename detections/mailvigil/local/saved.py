@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 
 from mailvigil.errors import InputError
-from mailvigil.local.workspace import FORMAT, open_workspace, schemas, show_all
+from mailvigil.local.workspace import FORMAT, later, open_workspace, schemas, show_all
 
 _SAVED = "_saved"
 """What the file's database is called in the connection, whatever the file is called."""
@@ -16,7 +16,8 @@ _SAVED = "_saved"
 def open_saved(file: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
     """Return a workspace in memory whose tables show the rows of *file*.
 
-    What is written to the connection stays in memory. A table that the file lacks is empty.
+    What is written to the connection stays in memory. A table or column that the file lacks is
+    empty.
 
     Args:
         file: A workspace that a hunt saved or a collector fills.
@@ -32,9 +33,13 @@ def open_saved(file: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
     con = open_workspace(None, scratch)
     try:
         _attach(con, file)
+        lacking = later(con, _SAVED)
         for table in _tables(con, file):
+            more = "".join(f', {nothing} AS "{n}"' for t, n, nothing in lacking if t == table)
             con.execute(f'DROP TABLE main."{table}"')
-            con.execute(f'CREATE VIEW main."{table}" AS SELECT * FROM {_SAVED}.main."{table}"')
+            con.execute(
+                f'CREATE VIEW main."{table}" AS SELECT *{more} FROM {_SAVED}.main."{table}"'
+            )
         show_all(con)
     except duckdb.Error as error:
         con.close()

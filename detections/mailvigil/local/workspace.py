@@ -48,6 +48,8 @@ def open_workspace(
 ) -> duckdb.DuckDBPyConnection:
     """Open a workspace and make sure that its tables and views are there.
 
+    A column that came with a later version is added, empty.
+
     Args:
         save: File that keeps the workspace, or None for memory.
         scratch: Folder for what does not fit into memory.
@@ -70,11 +72,28 @@ def open_workspace(
         _check_format(con, save)
         for table in schemas():
             con.execute(_create(table))
+        main = str(con.sql("SELECT current_database()").fetchall()[0][0])
+        for table, name, nothing in later(con, main):
+            kind = TYPES[schemas()[table][name]]
+            con.execute(f'ALTER TABLE "{table}" ADD COLUMN "{name}" {kind} DEFAULT {nothing}')
         show_all(con)
     except BaseException:
         con.close()
         raise
     return con
+
+
+def later(con: duckdb.DuckDBPyConnection, database: str) -> list[tuple[str, str, str]]:
+    """Return the columns that tables of *database* lack: table, column, and SQL for nothing."""
+    sql = "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = ?"
+    found = set(con.execute(sql, [database]).fetchall())
+    there = {table for table, _ in found}
+    return [
+        (table, name, "''" if kind == "string" else f"NULL::{TYPES[kind]}")
+        for table, columns in schemas().items()
+        for name, kind in columns.items()
+        if table in there and (table, name) not in found
+    ]
 
 
 def _check_format(con: duckdb.DuckDBPyConnection, save: Path | None) -> None:

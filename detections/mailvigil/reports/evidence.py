@@ -76,7 +76,7 @@ _HOURS = _EVERYTHING + "| summarize Records = count() by Hour = bin(Time, 1h)"
 _SAMPLE_COLUMNS = (
     "EventTime", "RecordId", "UserId", "Mailbox", "Caller", "Protocol", "ClientAddress",
     "ClientInfoString", "SessionId", "OperationCount", "MailAccessType", "IsThrottled",
-    "ParentFolderPath", "Operation",
+    "Folder", "Operation",
 )  # fmt: skip
 WORDS = frozenset(
     re.findall(
@@ -375,7 +375,7 @@ def _record(row: Row) -> Record:
         operations=row_values.number(row["OperationCount"]),
         access=row_values.text(row["MailAccessType"]) or _other_operation(row),
         throttled=row["IsThrottled"] == "True",
-        folder=row_values.text(row["ParentFolderPath"]),
+        folder=row_values.text(row["Folder"]),
     )
 
 

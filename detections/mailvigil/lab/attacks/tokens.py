@@ -24,6 +24,7 @@ from mailvigil.lab.clients import (
 )
 from mailvigil.lab.dice import Dice
 from mailvigil.lab.intrusion import ADDRESSES, CONSUMER_TENANT, FORGED
+from mailvigil.lab.mail_access import parent_of
 from mailvigil.lab.people import Mailbox
 from mailvigil.lab.traffic import BINDS_BEFORE_THROTTLING, BLIND, habits
 
@@ -88,7 +89,7 @@ def synced_mailbox(world: World) -> Attack:
     records = [
         {**visited(world, replace(visit, at=world.at(0, 20 + place / 60)))[0], "Item": {
             "Id": folder.id,
-            "ParentFolder": {"Id": folder.id, "Name": folder.name, "Path": folder.path},
+            "ParentFolder": parent_of(folder),
         }}
         for place, folder in enumerate(owner.folders)
     ]  # fmt: skip
