@@ -56,7 +56,8 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def hunted(export: Path) -> Json:
     out = io.StringIO()
-    code = main(["hunt", str(export), "--format", "json"], io.BytesIO(), out, io.StringIO())
+    line = ["hunt", str(export), "--format", "json", "--rules", ",".join(sorted(RULES))]
+    code = main(line, io.BytesIO(), out, io.StringIO())
     assert code == 0
     return json.loads(out.getvalue())
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from exports.written import Record, record
 from mailvigil.cli import main
@@ -51,6 +53,12 @@ def run(*argv: object, stdin: bytes = b"") -> Ran:
     out, err = io.StringIO(), io.StringIO()
     code = main([str(word) for word in argv], io.BytesIO(stdin), out, err)
     return Ran(code, out.getvalue(), err.getvalue())
+
+
+def version_in(path: Path) -> str:
+    """Return the version that a rule, hunting query or function says it has."""
+    [found] = re.findall(r"^ *[vV]ersion: '?([\d.]+)'?$", path.read_text("utf-8"), re.MULTILINE)
+    return str(found)
 
 
 def hunt(*argv: object, stdin: bytes = b"") -> Ran:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.command import run
+from cli.command import run, version_in
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK, EXIT_STALE
 from mailvigil.hunting import load_hunting
 from mailvigil.rules import load_rules
@@ -80,14 +80,16 @@ def test_what_changed_passes_with_its_old_version(small: Path) -> None:
     function = small / "kql/functions/MailItemsAccessed.yaml"
     change(function, "arg_min(SourceRank, *) by RecordId", "take_any(*) by RecordId")
     change(small / THROTTLED, "    within: 1d", "    within: 2d")
+    rule_was, function_was = version_in(small / THROTTLED), version_in(function)
 
     checked, refused = run("rules", "check"), run("rules", "lock")
-    change(small / THROTTLED, "version: 1.0.2", "version: 1.1.0")
-    change(function, "Version: '1.0.0'", "Version: '2.0.0'")
+    change(small / THROTTLED, f"version: {rule_was}", "version: 7.1.0")
+    change(function, f"Version: '{function_was}'", "Version: '8.0.0'")
     locked = run("rules", "lock")
 
     assert (checked.code, refused.code, refused.out) == (EXIT_FAILED, EXIT_FAILED, "")
-    for one, was in (("rule mailbox_throttled", "1.0.1"), ("function MailItemsAccessed", "1.0.0")):
+    changed = {"rule mailbox_throttled": rule_was, "function MailItemsAccessed": function_was}
+    for one, was in changed.items():
         told = f"{one} changed since {was} was locked, and its version is {was} (raise it, then run"
         assert told in checked.out
         assert told in refused.err
@@ -99,7 +101,10 @@ def test_two_contents_are_compared_without_what_changed(small: Path, tmp_path: P
     old = tmp_path / "old"
     assert run("rules", "package", "--out", old).code == EXIT_OK
     change(small / THROTTLED, "    within: 1d", "    within: 2d")
-    change(small / THROTTLED, "version: 1.0.2", "version: 1.1.0")
+    was = version_in(small / THROTTLED)
+    gone = version_in(small / "sigma/rules/mail_access/foreign_token_tenant.yml")
+    timeline = version_in(small / "kql/hunting/mailbox_timeline.yaml")
+    change(small / THROTTLED, f"version: {was}", "version: 7.1.0")
     change(small / THROTTLED, "level: medium", "level: low")
     for ending in ("yml", "test.yaml"):
         (small / f"sigma/rules/mail_access/foreign_token_tenant.{ending}").unlink()
@@ -110,12 +115,12 @@ def test_two_contents_are_compared_without_what_changed(small: Path, tmp_path: P
 
     assert (ran.code, ran.err, same.out) == (EXIT_OK, "", "no difference\n")
     assert ran.out.splitlines()[:4] == [
-        "removed  hunting mailbox_timeline 1.0.0",
-        "removed  rule foreign_token_tenant 1.0.1",
-        "changed  rule mailbox_throttled 1.0.1 -> 1.1.0",
+        f"removed  hunting mailbox_timeline {timeline}",
+        f"removed  rule foreign_token_tenant {gone}",
+        f"changed  rule mailbox_throttled {was} -> 7.1.0",
         "    severity: Medium -> Low",
     ]
-    assert back.out.startswith("added    hunting mailbox_timeline 1.0.0\n")
+    assert back.out.startswith(f"added    hunting mailbox_timeline {timeline}\n")
     assert "    -let recent = 1d;\n    +let recent = 2d;\n" in ran.out
 
 

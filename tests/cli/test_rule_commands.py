@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.command import run
+from cli.command import run, version_in
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK, EXIT_STALE
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -42,7 +42,7 @@ def test_a_rule_is_not_listed_with_version_and_severity() -> None:
     head, *lines = ran.out.splitlines()
     assert head.split() == ["name", "form", "version", "severity", "title"]
     assert [line.split(maxsplit=3)[:3] for line in lines[len(NAMES) :]] == [
-        [name, "hunting", "1.0.0"] for name in HUNTING
+        [name, "hunting", version_in(CHECKOUT / f"kql/hunting/{name}.yaml")] for name in HUNTING
     ]
     words = [line.split(maxsplit=4) for line in lines[: len(NAMES)]]
     assert [name for name, *_ in words] == NAMES
