@@ -86,10 +86,11 @@ found of other hours is told again. Nothing but their deliveries can be missing 
 PRUNED = 48
 """Old hours of a stream that one call drops: there are 24 more each day."""
 
-_TODO = {
-    403: " (grant Storage Table Data Contributor, to read Reader is enough; or its firewall)",
-}
-"""HTTP status to what may mend it."""
+_FORBIDDEN = 403
+_ROLE = (
+    "grant Storage Table Data Contributor on the account, or Reader where nothing is written; "
+    "or its firewall keeps you out"
+)
 
 _ROUNDS = 10
 """Tries of a step that somebody else may be at too; each round one of them gets on."""
@@ -802,7 +803,7 @@ def translated(where: str) -> Iterator[None]:
     except (ResourceModifiedError, ResourceNotFoundError):
         raise LedgerConflictError(f"{where}: changed by another run") from None
     except HttpResponseError as error:
-        todo = _TODO.get(error.status_code or 0, "")
+        todo = f" ({_ROLE})" if error.status_code == _FORBIDDEN else ""
         what = f"HTTP {error.status_code} {error.reason}{todo}"
         raise LedgerError(f"ledger: {where}: {what}") from None
     except AzureError as error:

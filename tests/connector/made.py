@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import orjson
 
 from audit_feed.blobs import ContentBlob, Stream
+from audit_feed.chunk import Parked
 from audit_feed.columns import load_table
 from audit_feed.shape import Record, Row, shaper
 
@@ -17,6 +18,15 @@ STREAM = Stream(TENANT, "Audit.Exchange")
 OTHER_STREAM = Stream(TENANT, "Audit.General")
 START = datetime(2026, 1, 10, 9, 30, 15, 250_000, tzinfo=UTC)
 SOON = timedelta(seconds=1)
+PARKED = Parked("record-1", b'{"Record":{"Folders":["x"]}}')
+PARKED_LINE = {
+    "tenant": TENANT,
+    "content_type": "Audit.Exchange",
+    "record_id": "record-1",
+    "sha256": PARKED.digest,
+    "parked": {"Record": {"Folders": ["x"]}},
+}
+"""A remainder of ``STREAM``, and what ``mailvigil ledger parked`` prints of it."""
 
 
 @dataclass(slots=True)

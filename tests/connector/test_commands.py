@@ -14,12 +14,11 @@ import pytest
 import yaml
 
 from audit_feed.blobs import Stream
-from audit_feed.chunk import Parked
 from audit_feed.ledger import expired, rejected
 from audit_feed.ledger_sqlite import SqliteLedger
 from audit_feed.windows import HOUR, Window, hour_of
 from cli.command import run
-from connector.made import TENANT, blob
+from connector.made import PARKED, PARKED_LINE, TENANT, blob
 from mailvigil.cli import NO_THREAD
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_NO_ROOM, EXIT_OK, EXIT_USAGE
 
@@ -258,20 +257,13 @@ def test_a_sink_option_of_no_known_form_is_taken(
 
 def test_what_was_set_aside_cannot_be_had_again(tmp_path: Path) -> None:
     ledger(tmp_path)
-    parked = Parked("record-1", b'{"Record":{"Folders":["x"]}}')
     with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
-        store.park(blob("b", datetime.now(UTC), STREAM), parked)
+        store.park(blob("b", datetime.now(UTC), STREAM), PARKED)
 
     ran = run("ledger", "parked", "--config", config(tmp_path))
 
     assert ran.code == EXIT_OK
-    assert json.loads(ran.out) == {
-        "tenant": TENANT,
-        "content_type": "Audit.Exchange",
-        "record_id": "record-1",
-        "sha256": parked.digest,
-        "parked": {"Record": {"Folders": ["x"]}},
-    }
+    assert json.loads(ran.out) == PARKED_LINE
 
 
 def two_rejected(folder: Path) -> None:
@@ -313,9 +305,8 @@ def test_an_export_of_what_was_set_aside_is_open_to_others_or_writes_over_anothe
 ) -> None:
     ledger(tmp_path)
     path = config(tmp_path)
-    parked = Parked("record-1", b'{"Record":{"Folders":["x"]}}')
     with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
-        store.park(blob("b", datetime.now(UTC), STREAM), parked)
+        store.park(blob("b", datetime.now(UTC), STREAM), PARKED)
     file = tmp_path / "parked.jsonl"
 
     first = run("ledger", "parked", "--export", file, "--config", path)

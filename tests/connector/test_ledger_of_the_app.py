@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 import pytest
 from azure.data.tables import TableServiceClient
 
-from audit_feed.chunk import Parked
 from audit_feed.ledger import expired
 from audit_feed.ledger_table import PREFIX, TableLedger
 from audit_feed.windows import HOUR, Window, hour_of
 from cli.command import run
 from connector.azurite import NAME, Azurite
-from connector.made import STREAM, TENANT, blob
+from connector.made import PARKED, PARKED_LINE, STREAM, blob
 from mailvigil.commands.ledger_store import CONNECTION
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK, EXIT_USAGE
 
@@ -62,7 +61,7 @@ def test_a_ledger_without_a_feed_is_called_complete_or_well(
     assert "knows no feed yet" in ran.err
 
 
-def test_the_statement_is_another_than_the_file_would_give(store: TableLedger) -> None:
+def test_a_blob_that_the_app_lost_is_not_named(store: TableLedger) -> None:
     hour = FIRST + HOUR
     assert run("ledger", "--storage", NAME).code == EXIT_OK
     store.note(STREAM, [blob("lost", hour, STREAM)], [], NOW)
@@ -103,19 +102,12 @@ def test_health_says_well_of_an_app_that_stands_still(store: TableLedger) -> Non
 
 
 def test_what_the_app_set_aside_cannot_be_had_again(store: TableLedger) -> None:
-    parked = Parked("record-1", b'{"Record":{"Folders":["x"]}}')
-    store.park(blob("b", NOW, STREAM), parked)
+    store.park(blob("b", NOW, STREAM), PARKED)
 
     ran = run("ledger", "parked", "--storage", NAME)
 
     assert ran.code == EXIT_OK
-    assert json.loads(ran.out) == {
-        "tenant": TENANT,
-        "content_type": "Audit.Exchange",
-        "record_id": "record-1",
-        "sha256": parked.digest,
-        "parked": {"Record": {"Folders": ["x"]}},
-    }
+    assert json.loads(ran.out) == PARKED_LINE
 
 
 def test_a_connection_string_leads_to_another_account(account: TableServiceClient) -> None:

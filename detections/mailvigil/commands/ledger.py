@@ -16,12 +16,18 @@ from audit_feed import app
 from audit_feed.blobs import Stream
 from audit_feed.ledger import BlobRow, HourStatement, LedgerStore, State, retried
 from audit_feed.settings import Settings
+from audit_feed.sweep import GRACE
 from audit_feed.windows import HOUR, RETENTION, Window, hour_of
 from mailvigil.commands import collect_settings
 from mailvigil.commands.arguments import examples, short_length
 from mailvigil.commands.collect_settings import add_config
 from mailvigil.commands.ledger_report import print_statement, stamp
-from mailvigil.commands.ledger_store import Opened, file_ledger, table_ledger, tables
+from mailvigil.commands.ledger_store import (
+    Opened,
+    address_of_tables,
+    file_ledger,
+    table_ledger,
+)
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 
@@ -46,7 +52,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help="show the statement; say whether a collector is at work; try rejected blobs again; "
         "or print as JSON lines what of a record was too large for the workspace")  # fmt: skip
     add_config(ledger)
-    ledger.add_argument("--storage", type=tables, metavar="ACCOUNT",
+    ledger.add_argument("--storage", type=address_of_tables, metavar="ACCOUNT",
         help="the Function app's ledger in this storage account, or at this address of its tables, "
         "in place of a collector's; you are signed in by az login")  # fmt: skip
     ledger.add_argument("--since", type=short_length, default=RETENTION, metavar="7d", dest="span",
@@ -100,7 +106,9 @@ def _asked(args: argparse.Namespace, err: TextIO) -> _Asked:
         return _Asked(file_ledger(settings.ledger), _wanted(settings), "by the next run of collect")
     if args.config:
         raise InputError("--storage", "goes without --config", "name one ledger")
-    return _Asked(table_ledger(args.storage, os.environ), (), "by the app, within 35 minutes")
+    minutes = GRACE // timedelta(minutes=1)
+    again = f"by the app, {minutes} minutes from now or later"
+    return _Asked(table_ledger(args.storage, os.environ), (), again)
 
 
 def _feeds(ledger: Opened, asked: _Asked) -> Sequence[Stream]:

@@ -39,7 +39,7 @@ class Opened:
     hours: Callable[[Stream, Window], Sequence[HourStatement]]
 
 
-def tables(text: str) -> str:
+def address_of_tables(text: str) -> str:
     """Return the address of the tables of the storage account that an option names.
 
     Raises:

@@ -197,7 +197,7 @@ def _synced(access: Access, dice: Dice) -> dict[str, object]:
     box = access.mailbox
     folder = box.busy[0] if dice.chance(0.6) else dice.pick(box.busy)
     if dice.chance(box.filing):
-        folder = dice.pick(box.folders[len(box.busy) :])
+        folder = dice.pick(box.seldom)
     return {"Item": {"Id": folder.id, "ParentFolder": parent_of(folder)}}
 
 

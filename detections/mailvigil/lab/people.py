@@ -150,8 +150,13 @@ class Mailbox:
         return self.folders[: len(FOLDERS)]
 
     @property
+    def seldom(self) -> tuple[Folder, ...]:
+        """The folders in which little happens."""
+        return self.folders[len(FOLDERS) :]
+
+    @property
     def filing(self) -> float:
-        """The part of what is synchronised that lies in the other folders."""
+        """The part, from 0 to 1, of what is synchronised that lies in ``seldom``."""
         return FILING[self.number % len(FILING)]
 
 

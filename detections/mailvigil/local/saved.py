@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 
 from mailvigil.errors import InputError
-from mailvigil.local.workspace import FORMAT, later, open_workspace, schemas, show_all
+from mailvigil.local.workspace import FORMAT, columns_lacking, open_workspace, schemas, show_all
 
 _SAVED = "_saved"
 """What the file's database is called in the connection, whatever the file is called."""
@@ -33,7 +33,7 @@ def open_saved(file: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
     con = open_workspace(None, scratch)
     try:
         _attach(con, file)
-        lacking = later(con, _SAVED)
+        lacking = columns_lacking(con, _SAVED)
         for table in _tables(con, file):
             more = "".join(f', {nothing} AS "{n}"' for t, n, nothing in lacking if t == table)
             con.execute(f'DROP TABLE main."{table}"')

@@ -70,12 +70,11 @@ def open_workspace(
         con.execute("SET TimeZone='UTC'")
         con.execute("SET enable_progress_bar=false")
         _check_format(con, save)
-        for table in schemas():
-            con.execute(_create(table))
-        main = str(con.sql("SELECT current_database()").fetchall()[0][0])
-        for table, name, nothing in later(con, main):
+        for table, name, nothing in columns_lacking(con, _database(con)):
             kind = TYPES[schemas()[table][name]]
             con.execute(f'ALTER TABLE "{table}" ADD COLUMN "{name}" {kind} DEFAULT {nothing}')
+        for table in schemas():
+            con.execute(_create(table))
         show_all(con)
     except BaseException:
         con.close()
@@ -83,8 +82,16 @@ def open_workspace(
     return con
 
 
-def later(con: duckdb.DuckDBPyConnection, database: str) -> list[tuple[str, str, str]]:
-    """Return the columns that tables of *database* lack: table, column, and SQL for nothing."""
+def _database(con: duckdb.DuckDBPyConnection) -> str:
+    row = con.execute("SELECT current_database()").fetchone()
+    return str(row[0]) if row else ""
+
+
+def columns_lacking(con: duckdb.DuckDBPyConnection, database: str) -> list[tuple[str, str, str]]:
+    """Return what the tables lack that *database* has: table, column, and SQL for no value.
+
+    A table that is not there lacks nothing.
+    """
     sql = "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = ?"
     found = set(con.execute(sql, [database]).fetchall())
     there = {table for table, _ in found}
@@ -97,8 +104,8 @@ def later(con: duckdb.DuckDBPyConnection, database: str) -> list[tuple[str, str,
 
 
 def _check_format(con: duckdb.DuckDBPyConnection, save: Path | None) -> None:
-    main = con.execute("SELECT current_database()").fetchone()
-    if main is None or main[0] == "visible" or '"' in main[0]:  # the name stands in queries
+    main = _database(con)
+    if main == "visible" or '"' in main:  # the name stands in queries
         raise InputError(str(save), "a workspace cannot have this name", "name another file")
     found = con.execute("SELECT table_name FROM information_schema.tables").fetchall()
     if not found:
@@ -141,12 +148,12 @@ def _create(table: str) -> str:
 
 def show_all(con: duckdb.DuckDBPyConnection) -> None:
     """Make the views of ``visible`` anew; the moment looked at is the end of time."""
-    main = con.execute("SELECT current_database()").fetchone()
+    main = _database(con)
     con.execute("ATTACH IF NOT EXISTS ':memory:' AS visible")
     for table in schemas():
         con.execute(
             f'CREATE OR REPLACE VIEW visible."{table}" AS SELECT * EXCLUDE ("{ARRIVED}") '
-            f'FROM "{main[0] if main else ""}".main."{table}" '
+            f'FROM "{main}".main."{table}" '
             f'WHERE "{ARRIVED}" IS NULL OR "{ARRIVED}" <= getvariable(\'tick\')'
         )
     look_at(con, END_OF_TIME)
