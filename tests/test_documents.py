@@ -1,9 +1,10 @@
-"""What the README and docs/ tell people to type works.
+"""What README, CONTRIBUTING, SECURITY and docs/ tell people to type works.
 
 Each line after ``$`` in a block of kind ``console`` is either run in this process, in order and in
 one folder with made-up exports, or only parsed by the real parser (``PARSED``): those need the lab
 or minutes, and their own tests run them, as ``deploy/test_deploy_page.py`` does with the page on
-deployment. PowerShell needs a tenant and is not looked at.
+deployment. PowerShell needs a tenant and is not run. ``test_document_facts.py`` compares what the
+pages say with the program.
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ from exports.written import lines, purview
 from mailvigil.cli import parser
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("**/*.md"))]
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+DOCS = CHECKOUT / "docs"
+DOCUMENTS = [
+    *(CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted(DOCS.glob("**/*.md")),
+]
+BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 KINDS = {"console", "csv", "http", "json", "kql", "kusto", "powershell", "sql", "text", "yaml"}
 """What a block may be: a command in one of another kind would never be tried."""
 
@@ -31,6 +36,7 @@ PARSED = (
     "collect",
     "doctor",
     "function",
+    "infra",
     "lab",
     "ledger",
     "rules check",
@@ -42,52 +48,71 @@ PARSED = (
     "rules package",
     "rules test",
 )
+OF_A_LAB = " lab/"
+"""In a command's words: a file that a running lab writes."""
+
+ONE_RULE = ("--rules", "caller_new_to_tenant")
+"""Added to each hunt: the page's options are tried, and all rules are run by other tests."""
+
 CONVERTED = "sigma convert "
+MOST_README_LINES = 160
+
+
+def blocks(path: Path, kind: str) -> list[str]:
+    return [text for found, text in BLOCK.findall(path.read_text("utf-8")) if found == kind]
 
 
 def commands() -> list[str]:
-    """Return every command line of the documents, in order."""
-    blocks = [found for path in DOCUMENTS for found in BLOCK.findall(path.read_text("utf-8"))]
-    shell = "".join(text for kind, text in blocks if kind == "console").replace("\\\n", " ")
-    return [line[2:] for line in shell.splitlines() if line.startswith("$ ")]
+    """Return every command line of the documents, in order, each once."""
+    shell = "".join(text for path in DOCUMENTS for text in blocks(path, "console"))
+    typed = [line.strip() for line in shell.replace("\\\n", " ").splitlines()]
+    return list(dict.fromkeys(line[2:] for line in typed if line.startswith("$ ")))
 
 
 def prepare(folder: Path) -> bytes:
-    """Make the files that the commands read; return what comes through a pipe."""
+    """Make the files that the commands read; return what comes through a pipe.
+
+    The list of callers and the filter are those of the page on exceptions.
+    """
     (folder / "exports").mkdir()
     (folder / "exports" / "audit.csv").write_bytes(purview(intruded()))
     (folder / "AuditLog_2026-01-31.csv").write_bytes(purview(quiet_days()))
-    (folder / "approved.csv").write_text("Caller,Owner,Reason,ValidFrom,ValidTo\r\n")
     (folder / "records.jsonl.gz").write_bytes(gzip.compress(lines(quiet_days())))
-    ran = run("hunt", "exports/", "--save", "kept.db")
-    assert ran.code == 0, ran.err
+    [approved] = blocks(DOCS / "exceptions.md", "csv")
+    (folder / "approved.csv").write_text(approved, encoding="utf-8")
+    [sigma_filter] = blocks(DOCS / "exceptions.md", "yaml")
+    (folder / "filters").mkdir()
+    (folder / "filters" / "backup.yml").write_text(sigma_filter, encoding="utf-8")
     return lines(quiet_days())
 
 
 def typed(line: str, piped: bytes) -> Ran:
     """Run *line* as a shell would, so far as these documents need one."""
+    words = words_of(line)
     echoed = re.match(r"echo '([^']*)' \| ", line)
     if echoed:
-        return run(*words_of(line), stdin=f"{echoed[1]}\n".encode())
-    return run(*words_of(line), stdin=piped if "|" in line else b".tables")
+        return run(*words, stdin=f"{echoed[1]}\n".encode())
+    rules = ONE_RULE if words[0] == "hunt" else ()
+    return run(*words, *rules, stdin=piped if "|" in line else b".tables")
 
 
 def is_parsed(line: str) -> bool:
     words = " ".join(words_of(line))
-    return words.startswith(PARSED) or "--config" in words
+    return words.startswith(PARSED) or "--config" in words or OF_A_LAB in words
 
 
 OURS = [line for line in commands() if re.search(r"(?:^|\| )mailvigil ", line)]
 
 
-def test_a_command_stands_where_no_test_finds_it() -> None:
+def test_every_block_is_of_a_kind_that_is_looked_at() -> None:
     for path in DOCUMENTS:
-        kinds = {kind for kind, _ in BLOCK.findall(path.read_text("utf-8"))}
-        assert kinds <= KINDS, path
+        text = path.read_text("utf-8")
+        assert {kind for kind, _ in BLOCK.findall(text)} <= KINDS, path
+        assert 2 * len(BLOCK.findall(text)) == len(re.findall("^ *```", text, re.MULTILINE)), path
     assert len(OURS) > 15
 
 
-def test_a_command_of_the_documents_does_not_work(
+def test_the_commands_of_the_documents_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -102,12 +127,12 @@ def test_a_command_of_the_documents_does_not_work(
 
 
 @pytest.mark.parametrize("line", [line for line in OURS if is_parsed(line)])
-def test_a_command_that_needs_more_than_a_folder_is_mistyped(line: str) -> None:
+def test_a_command_that_needs_more_than_a_folder_is_accepted_by_the_parser(line: str) -> None:
     assert parser(None).parse_args(words_of(line)).run
 
 
 @pytest.mark.parametrize("line", [line for line in commands() if line not in OURS])
-def test_a_command_of_another_program_is_mistyped(line: str) -> None:
+def test_a_command_of_another_program_names_what_exists(line: str) -> None:
     program, *words = line.split()
     if program == "make":
         targets = re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
@@ -119,14 +144,39 @@ def test_a_command_of_another_program_is_mistyped(line: str) -> None:
         assert all((CHECKOUT / word).is_file() for word in words if word.endswith(".yml"))
 
 
-def test_a_link_or_picture_of_the_documents_leads_nowhere() -> None:
+def anchors(path: Path) -> set[str]:
+    """Return the fragment of every heading of a page, as GitHub makes them."""
+    text = BLOCK.sub("", path.read_text("utf-8"))
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_and_picture_of_the_documents_leads_to_a_file_and_a_heading() -> None:
     for path in DOCUMENTS:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text("utf-8")):
-            assert (path.parent / target).exists(), f"{path.name}: {target}"
+        text = BLOCK.sub("", path.read_text("utf-8"))
+        for target, fragment in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text):
+            file = path.parent / target if target else path
+            assert file.exists(), f"{path.name}: {target}"
+            assert not fragment or fragment in anchors(file), f"{path.name}: {target}#{fragment}"
 
 
-def test_a_test_that_the_list_of_faults_names_is_not_there() -> None:
-    text = (CHECKOUT / "docs" / "field-faults.md").read_text("utf-8")
+def test_every_page_is_in_the_index() -> None:
+    index = (DOCS / "README.md").read_text("utf-8")
+    linked = set(re.findall(r"\]\(([^)#]+\.md)", index))
+
+    assert {path.name for path in DOCS.glob("*.md")} - linked == {"README.md"}
+
+
+def test_the_readme_is_short_and_has_both_set_up_commands() -> None:
+    text = (CHECKOUT / "README.md").read_text("utf-8")
+
+    assert len(text.splitlines()) <= MOST_README_LINES
+    assert "make demo" in text
+    assert "make test" in text
+
+
+def test_every_test_that_the_list_of_faults_names_exists() -> None:
+    text = (DOCS / "field-faults.md").read_text("utf-8")
     named = re.findall(r"`([a-z_/]+\.py)`: ((?:`test_\w+`(?:, )?)+)", text)
 
     absent = [

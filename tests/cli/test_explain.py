@@ -172,17 +172,14 @@ def test_prose_is_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> No
         assert max(map(len, prose.splitlines())) <= 50
 
 
-def test_an_example_of_the_help_or_the_readme_does_not_work(
-    checkout: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_example_of_the_help_works(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run("explain", "--help")
     help_ = capsys.readouterr().out
-    readme = (checkout / "README.md").read_text(encoding="utf-8")
-    examples = re.findall(r"^(?:  |\$ )(mailvigil explain .*)", help_ + readme, re.MULTILINE)
+    examples = re.findall(r"^  (mailvigil explain .*)", help_, re.MULTILINE)
 
     ran = [run(*shlex.split(line)[1:]) for line in examples]
 
-    assert [(result.code, result.err) for result in ran] == [(EXIT_OK, "")] * 5
+    assert [(result.code, result.err) for result in ran] == [(EXIT_OK, "")] * 3
     codes = re.findall(r"(?:: |; )(\d) ", " ".join(help_.partition("exit codes")[2].split()))
     assert codes == ["0", "1", "2", "4"]

@@ -60,7 +60,7 @@ def checkout(folder: Path) -> Iterator[Lab]:
         yield lab
 
 
-def test_a_step_of_the_page_does_not_work(azure: Azure) -> None:
+def test_every_step_of_the_page_works(azure: Azure) -> None:
     with checkout(azure.folder) as lab:
         done = follow(azure)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -77,7 +77,7 @@ def test_a_step_of_the_page_does_not_work(azure: Azure) -> None:
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_a_query_of_the_page_says_nothing(tmp_path: Path, query: str) -> None:
+def test_every_query_of_the_page_returns_each_content_type(tmp_path: Path, query: str) -> None:
     with checkout(tmp_path) as lab:
         path = config(lab, tmp_path)
         assert run("collect", "--once", "--config", path).code == 0
@@ -88,11 +88,8 @@ def test_a_query_of_the_page_says_nothing(tmp_path: Path, query: str) -> None:
     assert all(kind in ran.out for kind in TYPES)
 
 
-def test_the_button_leads_to_another_file() -> None:
-    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-    [link] = re.findall(
-        r"\(https://portal\.azure\.com/#create/Microsoft\.Template/([^)]+)\)", readme
-    )
+def test_the_button_leads_to_the_template_and_its_form() -> None:
+    [link] = re.findall(r"\(https://portal\.azure\.com/#create/Microsoft\.Template/([^)]+)\)", PAGE)
     _, template, _, form = (unquote(part) for part in link.split("/"))
 
     assert template.endswith("/main/infra/azuredeploy.json")
@@ -101,7 +98,7 @@ def test_the_button_leads_to_another_file() -> None:
         assert (CHECKOUT / "infra" / address.rpartition("/")[2]).is_file()
 
 
-def test_the_page_names_a_parameter_that_the_template_does_not_have() -> None:
+def test_every_parameter_that_the_page_names_is_in_the_template() -> None:
     text = (CHECKOUT / "infra" / "azuredeploy.json").read_text(encoding="utf-8")
     known = {*json.loads(text)["parameters"]}
     named = {*re.findall(r"`([a-z]+(?:[A-Z][a-z]+)+)`", PAGE)}
@@ -110,7 +107,7 @@ def test_the_page_names_a_parameter_that_the_template_does_not_have() -> None:
     assert named <= known
 
 
-def test_the_page_knows_other_clouds_than_the_collector() -> None:
+def test_the_page_names_the_clouds_of_the_collector() -> None:
     assert [row[1].strip("`") for row in table("Government clouds")] == [*CLOUDS]
     for name, (_, _, azure_cloud, _) in zip(CLOUDS, table("Government clouds"), strict=True):
         government = CLOUDS[name].login.endswith(".us")
@@ -126,7 +123,7 @@ def changed(path: Path, **credential: object) -> None:
     path.write_text(yaml.safe_dump(data), encoding="utf-8")
 
 
-ILL: Mapping[str, TenantOptions] = {
+FAULTY: Mapping[str, TenantOptions] = {
     "no permission": replace(HEALTHY, roles=()),
     "no subscription": replace(HEALTHY, subscribed=()),
     "no content": HEALTHY,
@@ -134,10 +131,10 @@ ILL: Mapping[str, TenantOptions] = {
 }
 
 
-def doctors_words(folder: Path) -> str:
-    """Return all that the doctor says of tenants that are ill in every way there is."""
+def doctor_output(folder: Path) -> str:
+    """Return what the doctor prints for tenants with every fault."""
     said = []
-    for number, tenant in enumerate(ILL.values()):
+    for number, tenant in enumerate(FAULTY.values()):
         with Lab(LabOptions(tenants=(tenant,))) as lab:
             (place := folder / str(number)).mkdir()
             path = config(lab, place)
@@ -156,8 +153,8 @@ def doctors_words(folder: Path) -> str:
     return "\n".join(said)
 
 
-def test_a_symptom_is_in_other_words_than_those_that_are_printed(tmp_path: Path) -> None:
-    said = doctors_words(tmp_path)
+def test_every_symptom_is_in_the_words_that_are_printed(tmp_path: Path) -> None:
+    said = doctor_output(tmp_path)
     sources = "\n".join(
         path.read_text(encoding="utf-8")
         for folder in ("connector/audit_feed", "detections/mailvigil")
@@ -166,12 +163,12 @@ def test_a_symptom_is_in_other_words_than_those_that_are_printed(tmp_path: Path)
 
     first = [row[0] for row in table("When it does not work")]
     symptoms = [found for cell in first for found in re.findall("`([^`]+)`", cell)]
-    heard = [symptom for symptom in symptoms if symptom in said]
-    assert len(heard) >= 8
-    assert [s for s in symptoms if s not in heard and s not in sources and s not in STOPPED] == []
+    printed = [symptom for symptom in symptoms if symptom in said]
+    assert len(printed) >= 8
+    assert [s for s in symptoms if s not in printed and s not in sources and s not in STOPPED] == []
 
 
-def test_a_symptom_is_without_cause_or_cure() -> None:
+def test_every_symptom_has_a_cause_and_a_cure() -> None:
     rows = table("When it does not work")
 
     assert all(len(row) == 3 and all(row) for row in rows)

@@ -14,20 +14,20 @@ TABLES = re.findall(r"^\| .*shown by \|\n\|[ -|]+\|\n((?:\|.*\n)+)", TEXT, re.MU
 ROWS = [line for table in TABLES for line in table.splitlines()]
 
 
-def test_the_page_has_no_measures() -> None:
+def test_the_page_has_three_tables_of_measures() -> None:
     assert len(TABLES) == 3
     assert len(ROWS) > 30
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[2:40])
-def test_a_measure_is_shown_by_nothing(row: str) -> None:
+def test_every_measure_names_its_proof(row: str) -> None:
     last = row.rstrip(" |").rpartition("|")[2]
 
     assert NAMED.search(last)
 
 
 @pytest.mark.parametrize(("path", "name"), sorted(set(NAMED.findall(TEXT))))
-def test_what_is_named_does_not_exist(path: str, name: str) -> None:
+def test_every_proof_that_is_named_exists(path: str, name: str) -> None:
     file = CHECKOUT / path
     text = file.read_text(encoding="utf-8")
 

@@ -33,11 +33,11 @@ def names(heading: str) -> list[str]:
     return [cells[0].strip("` ") for cells in rows(heading)]
 
 
-def test_a_setting_is_not_in_the_table_or_is_no_setting() -> None:
+def test_the_table_has_every_setting_and_no_other() -> None:
     assert sorted(names("Settings")) == sorted(function_settings.NAMES)
 
 
-def test_a_setting_of_the_collector_is_refused_here() -> None:
+def test_settings_of_the_command_alone_are_not_the_apps() -> None:
     elsewhere = set(environment.NAMES) - set(function_settings.NAMES)
 
     assert elsewhere == {
@@ -48,7 +48,7 @@ def test_a_setting_of_the_collector_is_refused_here() -> None:
         FunctionSettings.load({**GIVEN, "AUDIT_FEED_KEPT": "30d"})
 
 
-def test_the_table_has_other_defaults_than_the_code() -> None:
+def test_the_defaults_of_the_table_are_those_of_the_code() -> None:
     said = {cells[0].strip("`"): cells[1].strip("`") for cells in rows("Settings")}
     settings = FunctionSettings.load(GIVEN)
     written = FunctionSettings.load(
@@ -66,20 +66,20 @@ def test_the_table_has_other_defaults_than_the_code() -> None:
     assert said[function_settings.SWEEP] == SWEEP_SCHEDULE
 
 
-def test_a_function_is_not_in_the_table() -> None:
+def test_the_table_has_every_function() -> None:
     tree = ast.parse((CHECKOUT / "connector" / "function_app.py").read_text(encoding="utf-8"))
     there = [f.name for f in tree.body if isinstance(f, ast.FunctionDef) and f.decorator_list]
 
-    assert sorted(names("What each part does")) == sorted(there)
+    assert sorted(names("What each function does")) == sorted(there)
 
 
-def test_a_metric_is_not_named() -> None:
+def test_every_metric_is_named() -> None:
     below = PAGE.partition("## Logs and metrics\n")[2]
 
     assert set(re.findall(r"`(?:mailvigil)?\.(\w+)`", below)) == {*COUNTERS, *GAUGES}
 
 
-def test_the_workflow_deploys_something_else_than_the_package() -> None:
+def test_the_workflow_deploys_the_package() -> None:
     [text] = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     steps = yaml.safe_load(text)["jobs"]["deploy"]["steps"]
 
@@ -89,7 +89,7 @@ def test_the_workflow_deploys_something_else_than_the_package() -> None:
     assert steps[-1]["with"]["package"] == f"dist/{NAME}"
 
 
-def test_the_page_says_another_cost_than_the_simulation() -> None:
+def test_the_costs_of_the_page_are_those_of_the_simulation() -> None:
     results = (CHECKOUT / "bench" / "results.md").read_text(encoding="utf-8")
     measured = dict(re.findall(r"\| 100 tenants: a month: ([^|]+?) +\| +\| ([\d.,]+) \$ ", results))
     size = next(name for name in measured if name.startswith("Log Analytics, "))
