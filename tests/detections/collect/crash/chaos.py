@@ -88,9 +88,8 @@ def play_all(seeds: Iterable[int], folder: Path) -> Counter[str]:
         try:
             return play(seed, folder / str(seed))
         except AssertionError as error:
-            error.add_note(
-                f"again: PYTHONPATH=tests .venv/bin/python -P -m detections.collect.crash.chaos {seed}"
-            )
+            again = "PYTHONPATH=tests .venv/bin/python -P -m detections.collect.crash.chaos"
+            error.add_note(f"again: {again} {seed}")
             raise
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
