@@ -22,10 +22,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from mailvigil.lab.bulk import bulk_records
 from mailvigil.lab.server.collect_config import write_collect_config
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import LabOptions
+from mailvigil.lab.tenant.bulk import bulk_records
 
 CONTENT_TYPE = "Audit.Exchange"
 RECORDS_A_BLOB = 20

@@ -19,10 +19,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import cycle, islice
 from pathlib import Path
 
-from mailvigil.lab.bulk import bulk_json
 from mailvigil.lab.server.collect_config import write_collect_config
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import FeedOptions, IngestionOptions, LabOptions
+from mailvigil.lab.tenant.bulk import bulk_json
 
 CONTENT_TYPE = "Audit.Exchange"
 LIMIT_MEGABYTES = 400

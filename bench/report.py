@@ -25,9 +25,9 @@ from playwright.sync_api import Browser, expect, sync_playwright
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT / "tests"))
 
+from detections.reports.made import CONTEXT, many, written  # noqa: E402 - the tests' findings
 from mailvigil.reports.html import as_html  # noqa: E402 - as above
 from mailvigil.reports.vega import scripts  # noqa: E402 - as above
-from report.made import CONTEXT, many, written  # noqa: E402 - the tests' findings
 
 FINDINGS = 10_000
 MOST_SECONDS = 3.0

@@ -27,7 +27,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from mailvigil.lab import bulk
+from mailvigil.lab.tenant import bulk
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / "build" / "bench"

@@ -28,25 +28,25 @@ from unittest.mock import patch
 from azure.data.tables import TableServiceClient
 
 from audit_feed import app
-from audit_feed import function_steps as steps
+from audit_feed.azure_app import steps
+from audit_feed.azure_app.callers_table import TableCallers
+from audit_feed.azure_app.orders import AT_ONCE, Order, Spread, orders
+from audit_feed.azure_app.queues import BACKLOG, BLOBS, StorageQueue
+from audit_feed.azure_app.settings import FunctionSettings
+from audit_feed.azure_app.telemetry import Run
 from audit_feed.blobs import CONTENT_TYPES, ContentBlob, Page, Stream
-from audit_feed.callers_table import TableCallers
-from audit_feed.chunk import Body
-from audit_feed.collector import Gate, Source
-from audit_feed.deliver import Way
-from audit_feed.function_settings import FunctionSettings
-from audit_feed.lean import Saving
-from audit_feed.ledger_table import TableLedger
-from audit_feed.orders import AT_ONCE, Order, Spread, orders
-from audit_feed.queue_storage import BACKLOG, BLOBS, StorageQueue
-from audit_feed.subscribe import Starter
-from audit_feed.telemetry import Run
+from audit_feed.delivery.collector import Gate, Source
+from audit_feed.delivery.deliver import Way
+from audit_feed.feed.subscriptions import Starter
+from audit_feed.ledger.table import TableLedger
+from audit_feed.records.batches import Body
+from audit_feed.records.lean import Saving
 from audit_feed.windows import HOUR, RETENTION, Window
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
-from connector.memory_tables import MemoryTables  # noqa: E402 - the tests' own
+from connector.ledger.memory_tables import MemoryTables  # noqa: E402 - the tests' own
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 PAGE_SIZE = 200

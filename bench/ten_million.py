@@ -22,11 +22,11 @@ from typing import TypeVar
 import duckdb
 
 from mailvigil.compiler.compile import to_kql, with_windows
-from mailvigil.content import content_root, load_functions
-from mailvigil.local.engine import Engine, Row
-from mailvigil.local.workspace import look_at, open_workspace
-from mailvigil.replay import Plan, span, windows
-from mailvigil.rules import Rule, duration, load_rules
+from mailvigil.engine.embedded import Engine, Row
+from mailvigil.engine.workspace import look_at, open_workspace
+from mailvigil.hunt.replay import Plan, span, windows
+from mailvigil.rules.content import content_root, load_functions
+from mailvigil.rules.rule import Rule, duration, load_rules
 
 HERE = Path(__file__).parent
 COPIES = 9

@@ -24,10 +24,10 @@ from typing import Any
 import orjson
 import yaml
 
-from mailvigil.lab.bulk import bulk_records
 from mailvigil.lab.server.collect_config import write_collect_config
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import FeedOptions, IngestionOptions, LabOptions
+from mailvigil.lab.tenant.bulk import bulk_records
 
 SIDE = Path(__file__).resolve().with_name("worker_side.py")
 CONTENT_TYPE = "Audit.Exchange"

@@ -30,14 +30,14 @@ from azure.monitor.ingestion import LogsIngestionClient
 
 from audit_feed import app
 from audit_feed.blobs import ContentBlob, Stream
-from audit_feed.choose import chooser
-from audit_feed.chunk import MAX_FIELD_BYTES
-from audit_feed.collector import Collector, Gate, Source, threads
-from audit_feed.credentials import FeedTokens, credential
-from audit_feed.deliver import Way
-from audit_feed.ingest import gzip
-from audit_feed.lean import Saving
-from audit_feed.ledger_sqlite import SqliteLedger
+from audit_feed.delivery.collector import Collector, Gate, Source, threads
+from audit_feed.delivery.deliver import Way
+from audit_feed.delivery.ingest import gzip
+from audit_feed.feed.credentials import FeedTokens, credential
+from audit_feed.ledger.sqlite import SqliteLedger
+from audit_feed.records.batches import MAX_FIELD_BYTES
+from audit_feed.records.lean import Saving
+from audit_feed.records.record_filter import chooser
 from audit_feed.settings import Settings
 from audit_feed.windows import HOUR, Window, hour_of
 

@@ -1,4 +1,4 @@
-"""The Function app: triggers and nothing else. What they do is in ``audit_feed.function_steps``."""
+"""The Function app: triggers alone. Their steps are in ``audit_feed.azure_app.steps``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 
 import azure.functions as func
 
-from audit_feed import function_steps as steps
-from audit_feed.function_settings import (
+from audit_feed.azure_app import steps
+from audit_feed.azure_app.queues import BACKLOG, BACKLOG_POISON, BLOBS, HINTS, POISON
+from audit_feed.azure_app.settings import (
     DISCOVER,
     DISCOVER_SCHEDULE,
     STORAGE,
@@ -15,8 +16,7 @@ from audit_feed.function_settings import (
     SWEEP_SCHEDULE,
     schedule,
 )
-from audit_feed.queue_storage import BACKLOG, BACKLOG_POISON, BLOBS, HINTS, POISON
-from audit_feed.telemetry import Run
+from audit_feed.azure_app.telemetry import Run
 
 app = func.FunctionApp()
 

@@ -11,8 +11,8 @@ import yaml
 
 from audit_feed import environment
 from audit_feed.settings import Settings
-from cli.command import quiet_days, run
-from exports.written import lines, purview
+from detections.commands.command import quiet_days, run
+from detections.exports.written import lines, purview
 from mailvigil import exit_codes
 from mailvigil.cli import COMMANDS
 from mailvigil.lab.server.faults import load_script

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.command import Ran, intruded, quiet_days, run
-from cli.shell_lines import words_of
-from deploy.page import STEPS
-from exports.written import lines, purview
+from detections.commands.command import Ran, intruded, quiet_days, run
+from detections.commands.shell_lines import words_of
+from detections.exports.written import lines, purview
+from infra.page import STEPS
 from mailvigil.cli import parser
 
 CHECKOUT = Path(__file__).resolve().parent.parent

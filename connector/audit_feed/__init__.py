@@ -1,1 +1,1 @@
-"""The connector core: audit records in, table rows out."""
+"""The connector: read the Management Activity feed, keep a ledger of each blob, deliver rows."""

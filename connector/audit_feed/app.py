@@ -14,20 +14,20 @@ from azure.monitor.ingestion import LogsIngestionClient
 from requests.adapters import HTTPAdapter
 
 from audit_feed.blobs import Stream
-from audit_feed.choose import chooser
-from audit_feed.chunk import MAX_FIELD_BYTES
-from audit_feed.collector import Collector, Gate, Source, side_by_side, threads
 from audit_feed.columns import load_table
-from audit_feed.credentials import FeedTokens, credential
-from audit_feed.deliver import Sink, Way
+from audit_feed.delivery.collector import Collector, Gate, Source, side_by_side, threads
+from audit_feed.delivery.deliver import Sink, Way
+from audit_feed.delivery.ingest import LogAnalytics
 from audit_feed.errors import StoppedError
-from audit_feed.feed import TIMEOUT_SECONDS, Feed
-from audit_feed.guarded_logs import guard
-from audit_feed.ingest import LogAnalytics
-from audit_feed.lean import Saving, lean
-from audit_feed.ledger import LedgerStore
+from audit_feed.feed.client import TIMEOUT_SECONDS, Feed
+from audit_feed.feed.credentials import FeedTokens, credential
+from audit_feed.ledger.states import LedgerStore
+from audit_feed.log_redaction import guard
+from audit_feed.records.batches import MAX_FIELD_BYTES
+from audit_feed.records.lean import Saving, lean
+from audit_feed.records.record_filter import chooser
+from audit_feed.records.shape import Record, Row, shaper
 from audit_feed.settings import Settings, Tenant
-from audit_feed.shape import Record, Row, shaper
 
 MOST_TENANTS = 16
 """Tenants that are worked on at once, each with as many threads as the settings say."""

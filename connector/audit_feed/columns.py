@@ -14,7 +14,7 @@ TYPES = frozenset({"string", "int", "long", "real", "bool", "datetime", "dynamic
 READS = frozenset(
     {"text", "int", "long", "bool", "utc", "address", "caller", "protocol", "property", "rest"}
 )
-"""Ways to read a column from a record; :mod:`audit_feed.shape` says what each does."""
+"""Ways to read a column from a record; :mod:`audit_feed.records.shape` says what each does."""
 
 _VERBATIM = frozenset({"text", "int", "long", "bool", "utc"})
 

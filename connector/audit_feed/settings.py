@@ -37,7 +37,7 @@ _SINKS: Mapping[str, tuple[str, ...]] = {
     "jsonl": ("folder",),
 }
 PROFILES = ("full", "lean")
-"""``lean`` leaves out what no rule reads; see ``audit_feed.lean``."""
+"""``lean`` leaves out what no rule reads; see ``audit_feed.records.lean``."""
 
 _TOP = (
     "tenants", "cloud", "sink", "ledger", "since", "keep", "include", "exclude", "profile",

@@ -29,7 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "collect": ("commands.collect", "move audit records to where you want them"),
     "doctor": ("commands.collect", "look for what keeps a collector from working"),
     "ledger": ("commands.ledger", "say for any hour whether it is complete"),
-    "function": ("function_package", "deploy the collector as an Azure Function app"),
+    "function": ("infra.function_package", "deploy the collector as an Azure Function app"),
     "infra": ("commands.infra", "write the templates that deploy it to Azure"),
     "completion": ("commands.completion", "print what makes a shell complete this command"),
 }

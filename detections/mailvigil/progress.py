@@ -83,7 +83,7 @@ class Shown:
         self._bars.stop()
 
     def begin(self, files: int) -> None:
-        """Remember how many files there are; see :class:`mailvigil.exports.watch.Watch`."""
+        """Remember how many files there are; see :class:`mailvigil.exports.load_progress.Watch`."""
         self._files = files
 
     def file(self, name: str, records: int) -> None:  # noqa: ARG002 - part() names it

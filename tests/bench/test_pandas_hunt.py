@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from mailvigil.cli import main
-from mailvigil.lab.bulk import bulk_records
-from mailvigil.lab.plan import Scenario
-from mailvigil.lab.scenario import PURVIEW_COLUMNS, purview_line
+from mailvigil.lab.tenant.bulk import bulk_records
+from mailvigil.lab.tenant.plan import Scenario
+from mailvigil.lab.tenant.scenario import PURVIEW_COLUMNS, purview_line
 
 RECORDS = 3_000
 CONSUMERS = "9188040d-6c67-4c5b-b112-36a304b66dad"

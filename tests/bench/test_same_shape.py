@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mailvigil.cli import main
-from mailvigil.lab.bulk import write_bulk_csv
+from mailvigil.lab.tenant.bulk import write_bulk_csv
 
 RECORDS = 4_000
 

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 import orjson
 
 from audit_feed.blobs import ContentBlob, Stream
-from audit_feed.chunk import Parked
 from audit_feed.columns import load_table
-from audit_feed.shape import Record, Row, shaper
+from audit_feed.records.batches import Parked
+from audit_feed.records.shape import Record, Row, shaper
 
 TENANT = "11111111-2222-4333-8444-555555555555"
 STREAM = Stream(TENANT, "Audit.Exchange")

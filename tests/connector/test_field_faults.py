@@ -12,10 +12,8 @@ import pytest
 import requests
 from urllib3 import Timeout
 
-from audit_feed import health
 from audit_feed.blobs import ContentBlob, Stream
-from audit_feed.chunk import Body, Parked, bodies
-from audit_feed.collector import Collector
+from audit_feed.delivery.collector import Collector
 from audit_feed.errors import (
     AccessError,
     BlobExpiredError,
@@ -26,17 +24,28 @@ from audit_feed.errors import (
     RetryError,
     ThrottledError,
 )
-from audit_feed.feed import Feed
-from audit_feed.ledger import State
-from audit_feed.ledger_sqlite import SqliteLedger
-from audit_feed.pieces import Sizes, records
+from audit_feed.feed.client import Feed
+from audit_feed.ledger import health_rows
+from audit_feed.ledger.sqlite import SqliteLedger
+from audit_feed.ledger.states import State
+from audit_feed.records.batches import Body, Parked, bodies
+from audit_feed.records.json_records import Sizes, records
 from audit_feed.settings import Settings
 from audit_feed.windows import EDGE, HOUR, RETENTION, Window, hour_of
-from connector import simulation
-from connector.loopback import TOKEN, Answer, loopback
+from connector.delivery import simulation
+from connector.delivery.simulation import START, FakeFeed, Published, World
+from connector.delivery.worlds import (
+    OTHER,
+    STREAM,
+    names,
+    published,
+    rows_sent,
+    started,
+    stated,
+    world,
+)
+from connector.feed.loopback import TOKEN, Answer, loopback
 from connector.made import TENANT, body, record, shaped
-from connector.simulation import START, FakeFeed, Published, World
-from connector.worlds import OTHER, STREAM, names, published, rows_sent, started, stated, world
 
 RECENT = START - HOUR
 ASKED = Window(hour_of(START), hour_of(START) + HOUR)
@@ -481,7 +490,7 @@ def test_a_content_type_that_brings_nothing_hides_behind_one_that_does() -> None
     there = collect(world(published("a", RECENT)), [STREAM, OTHER])
     found = [*stated(there, RECENT), *stated(there, RECENT, OTHER)]
 
-    told = health.rows(found, {}, there.now, "collector")
+    told = health_rows.rows(found, {}, there.now, "collector")
 
     beats = {row["ContentType"]: row["Delivered"] for row in told if row["Hour"] is None}
     assert beats == {STREAM.content_type: 1, OTHER.content_type: 0}
@@ -512,7 +521,7 @@ def test_what_was_delivered_before_a_time_limit_is_not_sent_again(
 
 
 def test_the_rest_of_a_batch_is_never_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audit_feed.collector.BATCH", 11)
+    monkeypatch.setattr("audit_feed.delivery.collector.BATCH", 11)
 
     there = collect(world(*(published(f"b{n:02}", RECENT) for n in range(12))))
 
@@ -654,7 +663,7 @@ def test_a_late_page_that_takes_long_to_fail_is_not_waited_for_again(
 def test_an_answer_that_never_ends_is_not_waited_for_without_end(
     read: str, given: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("audit_feed.feed._TIMEOUT", Timeout(0.2))
+    monkeypatch.setattr("audit_feed.feed.client._TIMEOUT", Timeout(0.2))
     with loopback() as server:
         server.answers = [Answer(200, b"[" + b" " * 99, stalls_at=given)]
         feed, blob = server.feed(), server.blob()

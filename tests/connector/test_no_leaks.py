@@ -20,9 +20,8 @@ from azure.core.exceptions import (
 )
 
 from audit_feed import app
-from audit_feed.chunk import Body
-from audit_feed.collector import Collector, Gate
-from audit_feed.credentials import FeedTokens, sign_in_error
+from audit_feed.delivery.collector import Collector, Gate
+from audit_feed.delivery.ingest import DEADLINE, LogAnalytics
 from audit_feed.errors import (
     AccessError,
     AuditFeedError,
@@ -30,13 +29,14 @@ from audit_feed.errors import (
     RetryError,
     StoppedError,
 )
-from audit_feed.feed import Feed
-from audit_feed.guarded_logs import LOUD, guard, shown
-from audit_feed.ingest import DEADLINE, LogAnalytics
-from audit_feed.lean import Saving
-from audit_feed.ledger_sqlite import SqliteLedger
+from audit_feed.feed.client import Feed
+from audit_feed.feed.credentials import FeedTokens, sign_in_error
+from audit_feed.ledger.sqlite import SqliteLedger
+from audit_feed.log_redaction import LOUD, guard, shown
+from audit_feed.records.batches import Body
+from audit_feed.records.lean import Saving
 from audit_feed.settings import Settings
-from connector.loopback import TOKEN, Answer, Loopback, loopback
+from connector.feed.loopback import TOKEN, Answer, Loopback, loopback
 from connector.made import TENANT, Clock, body, record
 
 SECRET = "secret-that-nobody-may-see"  # noqa: S105 - made up
@@ -132,7 +132,10 @@ def test_nothing_private_is_logged_or_reported_whatever_breaks(
     assert len(rows) == 3
     for word in PRIVATE:
         assert word not in text
-    assert {record.name for record in caplog.records} <= {"audit_feed.collector", "filelock"}
+    assert {record.name for record in caplog.records} <= {
+        "audit_feed.delivery.collector",
+        "filelock",
+    }
 
 
 def response(status: int, **headers: str) -> HttpResponseError:

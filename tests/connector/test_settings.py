@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit_feed.choose import chooser
 from audit_feed.clouds import CLOUDS
 from audit_feed.errors import ConfigError
+from audit_feed.records.record_filter import chooser
 from audit_feed.settings import Settings
 from connector.made import TENANT, record
 

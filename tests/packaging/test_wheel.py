@@ -12,7 +12,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from mailvigil.function_package import app_sources, zipped
+from mailvigil.infra.function_package import app_sources, zipped
 
 pytestmark = pytest.mark.slow
 

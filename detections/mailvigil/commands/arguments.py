@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from datetime import UTC, datetime, timedelta
 
-from mailvigil.rules import duration
+from mailvigil.rules.rule import duration
 
 _LONGEST = timedelta(days=10_000)
 """Longer ones lead to times that the database does not know, and so to silence."""

@@ -12,13 +12,15 @@ from typing import BinaryIO, TextIO
 from rich.console import Console
 
 from mailvigil.commands.arguments import positive
-from mailvigil.content import content_root, load_functions
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
-from mailvigil.lab.attacks.catalogue import attacks
-from mailvigil.lab.attacks.story import Attack
-from mailvigil.lab.month import Month
-from mailvigil.measure.backtest import (
+from mailvigil.lab.tenant.attacks.catalogue import attacks
+from mailvigil.lab.tenant.attacks.story import Attack
+from mailvigil.lab.tenant.month import Month
+from mailvigil.progress import add_talk, shown
+from mailvigil.rules.content import content_root, load_functions
+from mailvigil.rules.rule import load_rules
+from mailvigil.workbench.backtest import (
     ATTACK_MAILBOXES,
     Backtest,
     Bench,
@@ -27,10 +29,8 @@ from mailvigil.measure.backtest import (
     fight,
     listen,
 )
-from mailvigil.measure.other_queries import load_others
-from mailvigil.measure.report import as_json, as_markdown, print_tables
-from mailvigil.progress import add_talk, shown
-from mailvigil.rules import load_rules
+from mailvigil.workbench.backtest_report import as_json, as_markdown, print_tables
+from mailvigil.workbench.other_queries import load_others
 
 REDUCED = Month()
 WHOLE = Month(mailboxes=5_000, days=30)

@@ -15,26 +15,26 @@ from threading import Event, Thread
 from typing import BinaryIO, TextIO
 
 from audit_feed import app
-from audit_feed.collector import Collector, Gate, PassReport
-from audit_feed.deliver import Sink
+from audit_feed.delivery.collector import Collector, Gate, PassReport
+from audit_feed.delivery.deliver import Sink
+from audit_feed.delivery.health_report import Reporter
+from audit_feed.delivery.polling import follow
 from audit_feed.errors import AuditFeedError, LedgerError
-from audit_feed.follow import follow
-from audit_feed.insist import insist
-from audit_feed.lean import Saving
-from audit_feed.ledger_sqlite import SqliteLedger
+from audit_feed.feed.retry import insist
+from audit_feed.ledger.sqlite import SqliteLedger
+from audit_feed.records.lean import Saving
 from audit_feed.settings import Settings
-from audit_feed.statement import Reporter
+from mailvigil.collect.doctor import examine
+from mailvigil.collect.progress import WatchedLedger
+from mailvigil.collect.sinks import DuckdbSink, JsonlSink, alone_in
 from mailvigil.commands import collect_settings
 from mailvigil.commands.arguments import examples, short_length
 from mailvigil.commands.collect_settings import add_config, add_overrides
-from mailvigil.doctor import examine
+from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
-from mailvigil.local.workspace import open_workspace
 from mailvigil.progress import Shown, add_talk, shown
 from mailvigil.signals import heard
-from mailvigil.sinks import DuckdbSink, JsonlSink, alone_in
-from mailvigil.watched_ledger import WatchedLedger
 
 _TABLES = (app.TABLE, app.HEALTH_TABLE)
 RELIST = timedelta(seconds=2)

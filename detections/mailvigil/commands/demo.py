@@ -9,10 +9,10 @@ from typing import BinaryIO, TextIO
 
 from rich.console import Console
 
-from mailvigil.demo import DEMO_REPORT, run_demo
+from mailvigil.demo.run import DEMO_REPORT, run_demo
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
-from mailvigil.lab.scenario import DEMO
 from mailvigil.lab.server.scenario_blobs import in_the_past
+from mailvigil.lab.tenant.scenario import DEMO
 from mailvigil.progress import add_talk, shown
 
 _EXAMPLES = f"""

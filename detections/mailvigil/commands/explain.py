@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mailvigil.apps import CATALOGUE, catalogue, find
 from mailvigil.compiler.compile import to_kql
-from mailvigil.content import content_root
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_OK
 from mailvigil.printable import visible
-from mailvigil.rules import Rule, load_rules
+from mailvigil.rules.apps import CATALOGUE, catalogue, find
+from mailvigil.rules.content import content_root
+from mailvigil.rules.rule import Rule, load_rules
 
 _EXAMPLES = """
 examples:

@@ -9,19 +9,19 @@ from typing import BinaryIO, TextIO
 
 from rich.console import Console
 
-from mailvigil.apps import name_of
 from mailvigil.commands.arguments import length, moment, positive
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FOUND, EXIT_NOT_RUN, EXIT_OK
 from mailvigil.exports.load import Limits
-from mailvigil.hunt import Hunted, Request, hunt
+from mailvigil.hunt.replay import Plan
+from mailvigil.hunt.run import Hunted, Request, hunt
 from mailvigil.printable import counted, visible
 from mailvigil.progress import add_talk, shown
-from mailvigil.replay import Plan
-from mailvigil.report import as_csv, as_json, print_table
 from mailvigil.reports import writing as reports
 from mailvigil.reports.context import context
-from mailvigil.rules import SEVERITIES
+from mailvigil.reports.terminal import as_csv, as_json, print_table
+from mailvigil.rules.apps import name_of
+from mailvigil.rules.rule import SEVERITIES
 
 _HUNT_EXAMPLES = """
 examples:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from mailvigil.commands.arguments import examples
-from mailvigil.content import content_root
 from mailvigil.errors import InputError, RuleError
 from mailvigil.exit_codes import EXIT_OK, EXIT_STALE
 from mailvigil.infra.files import TEMPLATE, files
 from mailvigil.infra.problems import template_problems
-from mailvigil.sentinel.pack import load_pack
+from mailvigil.rules.content import content_root
+from mailvigil.sentinel.compiled_content import load_pack
 
 FOLDER = Path("infra")
 

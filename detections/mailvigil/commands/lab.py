@@ -14,17 +14,12 @@ from typing import BinaryIO, TextIO
 from mailvigil.commands.arguments import examples
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_OK
-from mailvigil.lab.scenario import DEMO, Scenario
 from mailvigil.lab.server.collect_config import write_collect_config
 from mailvigil.lab.server.faults import load_script
 from mailvigil.lab.server.lab import Lab
-from mailvigil.lab.server.options import (
-    CONTENT_TYPES,
-    FeedOptions,
-    IngestionOptions,
-    LabOptions,
-)
+from mailvigil.lab.server.options import CONTENT_TYPES, FeedOptions, IngestionOptions, LabOptions
 from mailvigil.lab.server.scenario_blobs import blobs, lab_tenant, until_today
+from mailvigil.lab.tenant.scenario import DEMO, Scenario
 from mailvigil.signals import heard
 
 SCENARIOS: Mapping[str, Scenario | None] = {

@@ -13,21 +13,16 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from audit_feed import app
+from audit_feed.azure_app.sweep import GRACE
 from audit_feed.blobs import Stream
-from audit_feed.ledger import BlobRow, HourStatement, LedgerStore, State, retried
+from audit_feed.ledger.states import BlobRow, HourStatement, LedgerStore, State, retried
 from audit_feed.settings import Settings
-from audit_feed.sweep import GRACE
 from audit_feed.windows import HOUR, RETENTION, Window, hour_of
 from mailvigil.commands import collect_settings
 from mailvigil.commands.arguments import examples, short_length
 from mailvigil.commands.collect_settings import add_config
 from mailvigil.commands.ledger_report import print_statement, stamp
-from mailvigil.commands.ledger_store import (
-    Opened,
-    address_of_tables,
-    file_ledger,
-    table_ledger,
-)
+from mailvigil.commands.ledger_store import Opened, address_of_tables, file_ledger, table_ledger
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 

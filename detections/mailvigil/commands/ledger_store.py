@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit_feed.blobs import Stream
-from audit_feed.ledger import HourStatement, LedgerStore
-from audit_feed.ledger_sqlite import SqliteLedger
-from audit_feed.statement import statement
+from audit_feed.delivery.health_report import statement
+from audit_feed.ledger.sqlite import SqliteLedger
+from audit_feed.ledger.states import HourStatement, LedgerStore
 from audit_feed.windows import Window
 from mailvigil.errors import InputError
 
@@ -79,7 +79,7 @@ def table_ledger(address: str, environ: Mapping[str, str]) -> Iterator[Opened]:
         LedgerError: There is no ledger, or it cannot be read.
 
     """
-    from audit_feed.ledger_table import TableLedger  # noqa: PLC0415 - half a second
+    from audit_feed.ledger.table import TableLedger  # noqa: PLC0415 - half a second
 
     with _service(address, environ) as service:
         store = TableLedger(service, make=False)

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from mailvigil.commands.arguments import examples
-from mailvigil.content import content_root
 from mailvigil.errors import RuleError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
-from mailvigil.sentinel.folder import write_folder
-from mailvigil.sentinel.layout import files
-from mailvigil.sentinel.pack import load_pack
-from mailvigil.sentinel.packaged import folder_problems
-from mailvigil.workbench.changes import changes, load_items
+from mailvigil.rules.content import content_root
+from mailvigil.sentinel.compiled_content import load_pack
+from mailvigil.sentinel.package_checks import folder_problems
+from mailvigil.sentinel.package_folder import write_folder
+from mailvigil.sentinel.package_layout import files
 from mailvigil.workbench.content_checks import check_content
+from mailvigil.workbench.diff import changes, load_items
 from mailvigil.workbench.lock import lock_path, locked, read_lock, renewed, unversioned, write_lock
 from mailvigil.workbench.rule_pages import pages
 

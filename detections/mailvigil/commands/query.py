@@ -13,19 +13,19 @@ from typing import BinaryIO, TextIO
 import duckdb
 from rich.console import Console
 
-from mailvigil.answers import Answer, as_csv, as_json, print_answer
+from mailvigil.commands.answers import Answer, as_csv, as_json, print_answer
 from mailvigil.commands.arguments import moment, positive
-from mailvigil.compiler.validate import Analysis, Validator
-from mailvigil.content import content_root, load_functions
+from mailvigil.compiler.parser import Analysis, Validator
+from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError, Row
+from mailvigil.engine.saved_workspace import open_saved
+from mailvigil.engine.shape_sql import ARRIVED
+from mailvigil.engine.workspace import open_workspace, schemas
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_INPUT, EXIT_NOT_RUN, EXIT_OK
 from mailvigil.exports.load import LoadReport, load
-from mailvigil.exports.shape_sql import ARRIVED
-from mailvigil.local.engine import Engine, NotRunError, Query, QueryError, Row
-from mailvigil.local.saved import open_saved
-from mailvigil.local.workspace import open_workspace, schemas
 from mailvigil.printable import counted, visible
 from mailvigil.progress import Shown, add_talk, shown
+from mailvigil.rules.content import content_root, load_functions
 
 TABLE_ROWS = 1000
 """Rows that a table shows without ``--limit``; JSON and CSV have all."""

@@ -20,7 +20,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import Output
 from rich.console import Console
 
-from mailvigil.answers import Answer
+from mailvigil.commands.answers import Answer
 from mailvigil.commands.arguments import examples, moment, positive
 from mailvigil.commands.query import (
     TABLE_ROWS,
@@ -33,13 +33,13 @@ from mailvigil.commands.query import (
     workspace,
 )
 from mailvigil.commands.statements import is_complete, queries
-from mailvigil.compiler.validate import Validator
-from mailvigil.content import content_root, load_functions
+from mailvigil.compiler.parser import Validator
+from mailvigil.engine.embedded import Engine, NotRunError, QueryError
+from mailvigil.engine.workspace import schemas
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_INPUT, EXIT_OK
-from mailvigil.local.engine import Engine, NotRunError, QueryError
-from mailvigil.local.workspace import schemas
 from mailvigil.printable import visible
+from mailvigil.rules.content import content_root, load_functions
 
 PROMPT, MORE = "kql> ", "...> "
 _ENDS = (".exit", ".quit")
@@ -239,7 +239,7 @@ class Words(Completer):
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
     ) -> Iterator[Completion]:
-        """Yield the words; see :meth:`mailvigil.compiler.validate.Validator.complete`."""
+        """Yield the words; see :meth:`mailvigil.compiler.parser.Validator.complete`."""
         del complete_event  # asked for or while typing: the words are the same
         if document.text.startswith("."):
             return

@@ -10,15 +10,15 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mailvigil.compiler.convert import Selection, select
-from mailvigil.compiler.correlate import correlate, matches
-from mailvigil.compiler.defender_fit import LEFT_OUT, check_fit
+from mailvigil.compiler.correlation import correlate, matches
+from mailvigil.compiler.defender import LEFT_OUT, check_fit
 from mailvigil.compiler.first_seen import first_seen
 from mailvigil.compiler.pipes import summarize
-from mailvigil.compiler.sources import DEFENDER, SENTINEL, Target
+from mailvigil.compiler.select import Selection, select
+from mailvigil.compiler.targets import DEFENDER, SENTINEL, Target
+from mailvigil.engine.shape_sql import ARRIVED
 from mailvigil.errors import RuleError, UnfitError
-from mailvigil.exports.shape_sql import ARRIVED
-from mailvigil.rules import Rule
+from mailvigil.rules.rule import Rule
 
 PIPELINE = SENTINEL.mail.pipeline
 SOURCE_PIPELINES = {

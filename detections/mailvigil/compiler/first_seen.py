@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mailvigil.compiler.convert import Selection
 from mailvigil.compiler.pipes import let, summarize
-from mailvigil.compiler.sources import Target
+from mailvigil.compiler.select import Selection
+from mailvigil.compiler.targets import Target
 from mailvigil.errors import RuleError
-from mailvigil.rules import FirstSeen, Rule
+from mailvigil.rules.rule import FirstSeen, Rule
 
 _BASELINE = ("OrganizationId", "Caller", "Protocol", "MailboxId")
 """Keys that the table M365CallerBaseline_CL remembers."""

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from mailvigil.exports.layouts import MAX_ROW_BYTES, Broken, CsvLayout, Row, checked
-from mailvigil.exports.watch import UNWATCHED, Watch, opened
+from mailvigil.exports.load_progress import UNWATCHED, Watch, opened
 
 DELIMITERS = (",", ";", "\t")
 _RESTARTS = 1_000

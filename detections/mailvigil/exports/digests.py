@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from mailvigil.errors import InputError
-from mailvigil.exports.members import Member
-from mailvigil.exports.outcome import Source
+from mailvigil.exports.load_report import Source
+from mailvigil.exports.unpack import Member
 
 
 class Digests:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from mailvigil.exports.layouts import MAX_ROW_BYTES, Broken, Row, checked
-from mailvigil.exports.watch import UNWATCHED, Watch, opened
+from mailvigil.exports.load_progress import UNWATCHED, Watch, opened
 
 _FILL_CHARACTERS = 1 << 20
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'

@@ -12,14 +12,14 @@ from typing import BinaryIO
 import duckdb
 
 from mailvigil.errors import InputError
+from mailvigil.exports.decode import to_utf8
 from mailvigil.exports.digests import Digests
-from mailvigil.exports.encoding import to_utf8
-from mailvigil.exports.forms import NotAuditLogError, form_of
-from mailvigil.exports.members import Limits, Member, Members
-from mailvigil.exports.outcome import FileRead, LoadReport, Unreadable
-from mailvigil.exports.reading import Job, read_file
+from mailvigil.exports.load_progress import UNWATCHED, Watch, measured
+from mailvigil.exports.load_report import FileRead, LoadReport, Unreadable
+from mailvigil.exports.read_file import Job, read_file
+from mailvigil.exports.recognise import NotAuditLogError, form_of
 from mailvigil.exports.repeats import RECORD_IDS, drop_repeats
-from mailvigil.exports.watch import UNWATCHED, Watch, measured
+from mailvigil.exports.unpack import Limits, Member, Members
 
 __all__ = ["FileRead", "Limits", "LoadReport", "Unreadable", "load"]
 

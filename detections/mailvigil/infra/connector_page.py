@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mailvigil.infra.resources import CONNECTOR_PAGE, Json, resource
 from mailvigil.sentinel.arm import in_sentinel, template
-from mailvigil.sentinel.pack import Pack
+from mailvigil.sentinel.compiled_content import Pack
 
 NAME = "mailvigil"
 HEALTH = "M365FeedHealth_CL"

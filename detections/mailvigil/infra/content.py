@@ -10,7 +10,7 @@ from mailvigil.infra.nested import deployment_id, nested
 from mailvigil.infra.resources import Json, parameter, variable
 from mailvigil.infra.tables import SENTINEL, TABLES
 from mailvigil.sentinel import arm
-from mailvigil.sentinel.pack import Pack
+from mailvigil.sentinel.compiled_content import Pack
 
 FUNCTIONS = "functions"
 _READY = (NEW_WORKSPACE_ID, deployment_id(TABLES), deployment_id(SENTINEL))

@@ -20,7 +20,7 @@ from mailvigil.infra.resources import (
     WORKSPACE,
     Json,
 )
-from mailvigil.sentinel.expressions import GROUP, ExpressionError, Scope, resource_id
+from mailvigil.sentinel.arm_expressions import GROUP, ExpressionError, Scope, resource_id
 
 State = Callable[[str], Mapping[str, Any]]
 """What a deployed resource of that name says of itself."""

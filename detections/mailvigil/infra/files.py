@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from mailvigil.infra.connector_page import connector_template
 from mailvigil.infra.form import form
 from mailvigil.infra.template import example_parameters, whole_template
-from mailvigil.sentinel.layout import as_json
-from mailvigil.sentinel.pack import Pack
+from mailvigil.sentinel.compiled_content import Pack
+from mailvigil.sentinel.package_layout import as_json
 
 TEMPLATE = "azuredeploy.json"
 EXAMPLE = "azuredeploy.parameters.example.json"

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from mailvigil.infra.resources import (
-    DEPLOYMENT,
-    Json,
-    formula,
-    parameter,
-    resource,
-    variable,
-)
+from mailvigil.infra.resources import DEPLOYMENT, Json, formula, parameter, resource, variable
 from mailvigil.sentinel.arm import SCHEMA
 
 WORKSPACE_PARAMETER: Json = {"type": "string", "minLength": 4, "maxLength": 63}

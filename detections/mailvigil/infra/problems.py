@@ -9,7 +9,7 @@ from typing import Any
 from mailvigil.infra.evaluate import evaluate
 from mailvigil.infra.limits import NAMES, name_problems
 from mailvigil.infra.parameters import LONGEST_PREFIX
-from mailvigil.sentinel.templates import (
+from mailvigil.sentinel.arm_checks import (
     CHECKS,
     MAX_TEMPLATE_BYTES,
     frame_problems,

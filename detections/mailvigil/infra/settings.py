@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from audit_feed import environment
-from audit_feed.function_settings import START, STORAGE, TELEMETRY
+from audit_feed.azure_app.settings import START, STORAGE, TELEMETRY
 from mailvigil.infra.names import IDENTITY_ID, INSIGHTS_ID, RULE_ID
 from mailvigil.infra.resources import (
     IDENTITY,

@@ -11,7 +11,7 @@ from mailvigil.infra.parameters import EXAMPLE, PARAMETERS
 from mailvigil.infra.resources import IDENTITY, RULE, Json, formula, state, variable
 from mailvigil.infra.settings import settings
 from mailvigil.sentinel.arm import SCHEMA
-from mailvigil.sentinel.pack import Pack
+from mailvigil.sentinel.compiled_content import Pack
 
 _PARAMETERS_SCHEMA = (
     "https://schema.management.azure.com/schemas/2019-04-01/deploymentParameters.json#"

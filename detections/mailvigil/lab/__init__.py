@@ -1,1 +1,1 @@
-"""A made-up tenant to try everything on."""
+"""A made-up tenant, and a server on loopback that plays Microsoft's side of the pipeline."""

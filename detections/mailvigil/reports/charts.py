@@ -13,12 +13,12 @@ from typing import Any
 
 import altair as alt
 
-from mailvigil.findings import Finding
-from mailvigil.hunt import Hunted
+from mailvigil.hunt.findings import Finding
+from mailvigil.hunt.run import Hunted
 from mailvigil.printable import visible
 from mailvigil.reports.evidence import Evidence
 from mailvigil.reports.wording import caller_name, minute
-from mailvigil.rules import SEVERITIES
+from mailvigil.rules.rule import SEVERITIES
 
 Spec = Mapping[str, Any]  # a Vega-Lite specification is JSON of any shape
 

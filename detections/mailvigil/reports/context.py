@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 
-from mailvigil.replay import Plan
+from mailvigil.hunt.replay import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

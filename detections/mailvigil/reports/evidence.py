@@ -11,14 +11,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
-from mailvigil import row_values
 from mailvigil.compiler.compile import record_rows
-from mailvigil.compiler.sources import FUNCTION
-from mailvigil.findings import Finding, key_types
-from mailvigil.local.engine import Engine, Query, Row
-from mailvigil.local.workspace import END_OF_TIME
+from mailvigil.compiler.targets import FUNCTION
+from mailvigil.engine import row_values
+from mailvigil.engine.embedded import Engine, Query, Row
+from mailvigil.engine.workspace import END_OF_TIME
+from mailvigil.hunt.findings import Finding, key_types
 from mailvigil.reports.identity import finding_id
-from mailvigil.rules import Rule
+from mailvigil.rules.rule import Rule
 
 MOST_CALLERS = 20
 MOST_MAILBOXES = 30

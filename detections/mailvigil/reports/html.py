@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
-from mailvigil.findings import Finding, display_name
-from mailvigil.hunt import Hunted, insufficient
+from mailvigil.hunt.findings import Finding, display_name
+from mailvigil.hunt.run import Hunted, insufficient
 from mailvigil.reports import charts
 from mailvigil.reports.context import Context
 from mailvigil.reports.evidence import MOST_COUNTED, Access, Evidence
@@ -26,7 +26,7 @@ from mailvigil.reports.wording import (
     minute,
     not_run,
 )
-from mailvigil.rules import SEVERITIES, kql_duration
+from mailvigil.rules.rule import SEVERITIES, kql_duration
 
 _MOST_LISTED = 200
 _FEW = 10

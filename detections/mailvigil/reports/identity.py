@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID, uuid5
 
-from mailvigil.findings import Finding
+from mailvigil.hunt.findings import Finding
 
 NAMESPACE = UUID("6f7d1c0a-3a0e-5b62-9a0b-2f1d3c9e7a55")
 """Namespace of every id that the reports make. A change of it changes all ids."""

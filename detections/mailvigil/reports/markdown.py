@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from mailvigil.findings import Finding, display_name
-from mailvigil.hunt import Hunted
+from mailvigil.hunt.findings import Finding, display_name
+from mailvigil.hunt.run import Hunted
 from mailvigil.printable import visible
 from mailvigil.reports.context import Context
 from mailvigil.reports.evidence import Evidence, Record

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mailvigil.findings import Finding, display_name
+from mailvigil.hunt.findings import Finding, display_name
 from mailvigil.printable import visible
 from mailvigil.reports.evidence import Evidence, Record
 from mailvigil.reports.identity import finding_id
 from mailvigil.reports.wording import minute
-from mailvigil.rules import Rule
+from mailvigil.rules.rule import Rule
 
 MOST_SHOWN = 40_000
 """Records in the page, of all findings together: more make it slow to open."""

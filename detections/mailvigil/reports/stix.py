@@ -14,11 +14,11 @@ from uuid import uuid5
 import stix2
 from stix2.base import _STIXBase
 
-from mailvigil.findings import Finding, display_name
-from mailvigil.hunt import Hunted
+from mailvigil.hunt.findings import Finding, display_name
+from mailvigil.hunt.run import Hunted
 from mailvigil.printable import visible
 from mailvigil.reports.identity import NAMESPACE, finding_id
-from mailvigil.rules import Rule
+from mailvigil.rules.rule import Rule
 
 _SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 """Creation time of what has no time of its own: the rules and their author."""

@@ -1,6 +1,6 @@
 """Findings and their records as a CSV that Timesketch imports. Pure.
 
-Every cell is safe in a spreadsheet: see :func:`mailvigil.report.defused`.
+Every cell is safe in a spreadsheet: see :func:`mailvigil.reports.terminal.defused`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import io
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from mailvigil.findings import Finding, display_name
-from mailvigil.hunt import Hunted
+from mailvigil.hunt.findings import Finding, display_name
+from mailvigil.hunt.run import Hunted
 from mailvigil.printable import defused
 from mailvigil.reports.evidence import Evidence, Record
 from mailvigil.reports.identity import finding_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mailvigil.content import PACKAGE
+from mailvigil.rules.content import PACKAGE
 
 SCRIPTS = (
     ("vega", "vega.min.js"),

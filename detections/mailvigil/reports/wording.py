@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from mailvigil.apps import name_of
-from mailvigil.findings import Finding, display_name
-from mailvigil.hunt import Hunted
+from mailvigil.hunt.findings import Finding, display_name
+from mailvigil.hunt.run import Hunted
 from mailvigil.reports.evidence import Coverage
-from mailvigil.rules import SEVERITIES
+from mailvigil.rules.apps import name_of
+from mailvigil.rules.rule import SEVERITIES
 
 NOT_A_PROOF = (
     "A finding says that mail was read in a way that a rule describes. It does not say who sat "

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mailvigil.errors import InputError
-from mailvigil.hunt import Hunted
-from mailvigil.report import as_json
+from mailvigil.hunt.run import Hunted
 from mailvigil.reports.context import Context
 from mailvigil.reports.evidence import Evidence
+from mailvigil.reports.terminal import as_json
 from mailvigil.reports.timeline import as_timeline
 
 SAMPLE = 50

@@ -19,10 +19,10 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from mailvigil.attack import tactics_of, techniques_of
-from mailvigil.compiler.defender_fit import looks_back
-from mailvigil.findings import INSUFFICIENT
-from mailvigil.rules import FREQUENCY, Entity, Rule, duration, kql_duration
+from mailvigil.compiler.defender import looks_back
+from mailvigil.hunt.findings import INSUFFICIENT
+from mailvigil.rules.mitre import tactics_of, techniques_of
+from mailvigil.rules.rule import FREQUENCY, Entity, Rule, duration, kql_duration
 
 RULE_COLUMN = "MailvigilRule"
 CAUSE_COLUMN = "MailvigilCause"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mailvigil.sentinel.analytics import Analytic, entity_mappings, iso_duration
-from mailvigil.sentinel.hunts import Hunt
-from mailvigil.sentinel.sources import Parser, Watchlist, Workbook
+from mailvigil.sentinel.content_files import Parser, Watchlist, Workbook
+from mailvigil.sentinel.hunting import Hunt
 
 SCHEMA = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
 

@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mailvigil.attack import tactics_of, technique, techniques_of
-from mailvigil.compiler.defender_fit import looks_back
-from mailvigil.compiler.sources import DEFENDER_DEMANDS
-from mailvigil.rules import SEVERITIES, Entity, Rule, duration, kql_duration
+from mailvigil.compiler.defender import looks_back
+from mailvigil.compiler.targets import DEFENDER_DEMANDS
+from mailvigil.rules.mitre import tactics_of, technique, techniques_of
+from mailvigil.rules.rule import SEVERITIES, Entity, Rule, duration, kql_duration
 from mailvigil.sentinel.analytics import alerts_only, entity_mappings, service
 from mailvigil.sentinel.limits import MAX_DETAILS, query_problems
 

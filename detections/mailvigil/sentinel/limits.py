@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from mailvigil.attack import sentinel_tactics, technique
-from mailvigil.rules import SEVERITIES
+from mailvigil.rules.mitre import sentinel_tactics, technique
+from mailvigil.rules.rule import SEVERITIES
 from mailvigil.sentinel.analytics import LONGEST_LOOKBACK, MAX_PARAMETERS, minutes_of, service
 
 MAX_QUERY_CHARACTERS = 10_000
@@ -110,7 +110,7 @@ def tactic_problems(tactics: Sequence[str], techniques: Sequence[str]) -> Iterat
     for number in techniques:
         known = technique(number)
         if known is None:
-            yield f"unknown technique {number} (mend it, or add it to attack.json)"
+            yield f"unknown technique {number} (mend it, or add it to mitre.json)"
         elif not known.tactics & set(tactics):
             yield f"{number} serves {', '.join(sorted(known.tactics))}: none is among the tactics"
 

@@ -1,1 +1,1 @@
-"""What a rule must pass before it ships: checks, tests, mutants, the lock, its page."""
+"""What a rule must pass before it ships: checks, tests, mutants, lock, page, backtest."""

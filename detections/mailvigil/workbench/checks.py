@@ -13,21 +13,16 @@ from typing import Protocol
 from sigma.validation import SigmaValidator
 from sigma.validators.core import validators
 
-from mailvigil.compiler import defender_fit
-from mailvigil.compiler.compile import (
-    SOURCE_PIPELINES,
-    generated_path,
-    record_rows,
-    to_kql,
-)
-from mailvigil.compiler.convert import bases, record_levels
-from mailvigil.compiler.sources import DEFENDER
-from mailvigil.compiler.validate import Diagnostic, Validator
-from mailvigil.content import Function
+from mailvigil.compiler import defender
+from mailvigil.compiler.compile import SOURCE_PIPELINES, generated_path, record_rows, to_kql
+from mailvigil.compiler.parser import Diagnostic, Validator
+from mailvigil.compiler.select import bases, record_levels
+from mailvigil.compiler.targets import DEFENDER
+from mailvigil.engine.workspace import schemas
 from mailvigil.errors import RuleError
-from mailvigil.hunting import HuntingQuery
-from mailvigil.local.workspace import schemas
-from mailvigil.rules import Entity, Rule, duration, late
+from mailvigil.rules.content import Function
+from mailvigil.rules.hunting_query import HuntingQuery
+from mailvigil.rules.rule import Entity, Rule, duration, late
 from mailvigil.workbench.ruletest import Tested, load_cases, test_path
 
 _NEED_NETWORK = {"attacktag", "d3_fendtag"}
@@ -100,7 +95,7 @@ def check_all(
         problems.extend(_compiled(rule, root, validator))
     for query in hunting:
         problems.extend(_hunting(query, validator))
-    validator.declare((), defender_fit.tables())
+    validator.declare((), defender.tables())
     for rule in rules:
         problems.extend(_for_defender(rule, root, validator))
     validator.declare(functions, schemas())
@@ -115,7 +110,7 @@ def _for_defender(rule: Rule, root: Path, validator: Validator) -> Iterator[str]
         return
     where = generated_path(root, rule, DEFENDER)
     yield from (_line(where, d) for d in analysis.diagnostics)
-    for name in defender_fit.lacking(frozenset(analysis.columns)):
+    for name in defender.lacking(frozenset(analysis.columns)):
         yield f"{where}: no column {name}, which a custom detection must return"
 
 

@@ -7,21 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailvigil.compiler.compile import to_kql
-from mailvigil.compiler.defender_fit import fits
-from mailvigil.compiler.validate import Validator
-from mailvigil.content import Function, load_functions
+from mailvigil.compiler.defender import fits
+from mailvigil.compiler.parser import Validator
 from mailvigil.errors import RuleError
-from mailvigil.hunting import HuntingQuery, load_hunting
-from mailvigil.rules import Rule, load_rules
-from mailvigil.sentinel.hunts import Hunt
-from mailvigil.sentinel.pack import Pack, analytic, detection, load_pack_with
-from mailvigil.sentinel.packaged import detection_faults, hunting_faults, pack_problems, rule_faults
-from mailvigil.sentinel.sources import (
+from mailvigil.rules.content import Function, load_functions
+from mailvigil.rules.hunting_query import HuntingQuery, load_hunting
+from mailvigil.rules.rule import Rule, load_rules
+from mailvigil.sentinel.compiled_content import Pack, analytic, detection, load_pack_with
+from mailvigil.sentinel.content_files import (
     Workbook,
     load_parser,
     load_solution,
     load_watchlists,
     load_workbooks,
+)
+from mailvigil.sentinel.hunting import Hunt
+from mailvigil.sentinel.package_checks import (
+    detection_faults,
+    hunting_faults,
+    pack_problems,
+    rule_faults,
 )
 from mailvigil.workbench.checks import check_all
 from mailvigil.workbench.lock import lock_path, lock_problems, locked, read_lock

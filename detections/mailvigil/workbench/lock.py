@@ -14,8 +14,8 @@ from pathlib import Path
 
 from mailvigil.errors import InputError
 from mailvigil.sentinel import arm
-from mailvigil.sentinel.layout import as_json
-from mailvigil.sentinel.pack import Pack
+from mailvigil.sentinel.compiled_content import Pack
+from mailvigil.sentinel.package_layout import as_json
 
 FORMAT = 1
 """Version of the lock's file. Another one is refused, never guessed at."""

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailvigil.compiler.compile import to_kql
-from mailvigil.content import Function
+from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError
+from mailvigil.engine.record_tables import LACKS
+from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import RuleError
-from mailvigil.local.carriers import LACKS
-from mailvigil.local.engine import Engine, NotRunError, Query, QueryError
-from mailvigil.local.workspace import open_workspace
-from mailvigil.rules import Rule, parse_rule
+from mailvigil.rules.content import Function
+from mailvigil.rules.rule import Rule, parse_rule
 from mailvigil.workbench.ruletest import Case, absent, differences, fill
 
 SWAPS = (

@@ -12,13 +12,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mailvigil.attack import DOMAIN, tactics_of, technique, techniques_of
 from mailvigil.compiler.compile import to_kql
-from mailvigil.compiler.defender_fit import fits
-from mailvigil.content import Function, load_functions
-from mailvigil.findings import INSUFFICIENT
-from mailvigil.hunting import HuntingQuery, load_hunting
-from mailvigil.rules import (
+from mailvigil.compiler.defender import fits
+from mailvigil.hunt.findings import INSUFFICIENT
+from mailvigil.rules.content import Function, load_functions
+from mailvigil.rules.hunting_query import HuntingQuery, load_hunting
+from mailvigil.rules.mitre import DOMAIN, tactics_of, technique, techniques_of
+from mailvigil.rules.rule import (
     SEVERITIES,
     Rule,
     duration,

@@ -19,11 +19,11 @@ import duckdb
 import yaml
 
 from mailvigil.compiler.compile import with_windows
-from mailvigil.content import Function, from_yaml
+from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError, Row
+from mailvigil.engine.record_tables import LACKS, SHAPERS, SourceRow, insert
+from mailvigil.engine.workspace import schemas
 from mailvigil.errors import RuleError
-from mailvigil.local.carriers import LACKS, SHAPERS, SourceRow, insert
-from mailvigil.local.engine import Engine, NotRunError, Query, QueryError, Row
-from mailvigil.local.workspace import schemas
+from mailvigil.rules.content import Function, from_yaml
 
 _AGO = re.compile(r"-(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
 _FILLED = ("M365CallerBaseline_CL", "_Watchlists")

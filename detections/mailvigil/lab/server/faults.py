@@ -14,8 +14,8 @@ from typing import Final, Literal, TypeGuard, cast, get_args
 import yaml
 
 from mailvigil.errors import InputError
-from mailvigil.lab.dice import Dice
 from mailvigil.lab.server.counts import Kind, Resource
+from mailvigil.lab.tenant.dice import Dice
 
 FaultKind = Literal[
     "drop",

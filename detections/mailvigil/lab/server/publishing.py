@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 
-from mailvigil.lab.dice import Dice
+from mailvigil.lab.tenant.dice import Dice
 
 Record = Mapping[str, object]
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 
-from mailvigil.lab.scenario import Scenario, records, tenant_of
 from mailvigil.lab.server.options import TenantOptions
 from mailvigil.lab.server.publishing import Cut, Publication, Record, cut, happened
+from mailvigil.lab.tenant.scenario import Scenario, records, tenant_of
 
 OLDEST = timedelta(days=6, hours=12)
 """What happened longer ago is published as if it were that old: the feed keeps 7 days."""

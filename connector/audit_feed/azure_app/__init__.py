@@ -1,0 +1,1 @@
+"""The Function app: one step for each trigger, queues, settings, telemetry."""

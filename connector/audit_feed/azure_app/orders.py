@@ -1,0 +1,131 @@
+"""Messages of the queue: which blobs to deliver next. Only hints: the ledger knows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import Protocol
+
+import orjson
+
+from audit_feed.blobs import ContentBlob, Stream
+from audit_feed.feed.rate_limit import REQUESTS_PER_MINUTE
+from audit_feed.ledger.table_rows import blob_key, stream_of
+
+VERSION = 1
+MOST_TOGETHER = 10
+"""Blobs of one order: they are read from the ledger in one query, which may compare 15 values."""
+
+AT_ONCE = timedelta()
+LONGEST_LIVE = timedelta(seconds=10)
+LONGEST_TURN = timedelta(days=1)
+"""The queue keeps an order for seven days, as the feed its blob."""
+
+_MINUTE = timedelta(minutes=1)
+_SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Deliver these blobs of one hour. ``names`` are their row keys in ``partition``."""
+
+    partition: str
+    names: tuple[str, ...]
+
+    @property
+    def stream(self) -> Stream:
+        """Whose blobs they are."""
+        return stream_of(self.partition.rpartition("|")[0])
+
+    def only(self, names: Iterable[str]) -> Order:
+        """Return an order for some of the blobs."""
+        return replace(self, names=tuple(names))
+
+    def text(self) -> str:
+        """Return the message."""
+        told = {"version": VERSION, "partition": self.partition, "names": self.names}
+        return orjson.dumps(told).decode()
+
+
+class Orders(Protocol):
+    """Where orders wait."""
+
+    def send(self, order: Order, after: timedelta = AT_ONCE) -> None:
+        """Let somebody have *order*, not before that time has passed; raises ``RetryError``."""
+
+    def waiting(self) -> int:
+        """Return about how many there are; raises ``RetryError``."""
+
+
+class Spread:
+    """Orders of one tenant no faster than the feed lets it be asked. Safe for threads.
+
+    What has to wait for longer than ``LONGEST_LIVE`` is a backlog and goes into a queue of its
+    own, so that nothing new waits behind it, of whatever tenant. What a process does not
+    remember is only the pace.
+    """
+
+    def __init__(self, queue: Orders, backlog: Orders, clock: Callable[[], datetime]) -> None:
+        self._queue = queue
+        self._backlog = backlog
+        self._clock = clock
+        self._lock = Lock()
+        self._next: dict[str, datetime] = {}
+
+    def send(self, order: Order, after: timedelta = AT_ONCE) -> None:
+        """Send *order*; see ``Orders.send``. It is seen later if its tenant has many."""
+        turn = self._turn(order)
+        queue = self._backlog if turn > LONGEST_LIVE else self._queue
+        queue.send(order, max(after, turn))
+
+    def waiting(self) -> int:
+        """Return about how many there are; see ``Orders.waiting``."""
+        return self._queue.waiting() + self._backlog.waiting()
+
+    def _turn(self, order: Order) -> timedelta:
+        """Return whole seconds until it is this order's turn, at most ``LONGEST_TURN``."""
+        with self._lock:
+            now, tenant = self._clock(), order.stream.tenant
+            turn = max(self._next.get(tenant, now), now)
+            self._next[tenant] = turn + len(order.names) * _MINUTE / REQUESTS_PER_MINUTE
+        return min(timedelta(seconds=(turn - now) // _SECOND), LONGEST_TURN)
+
+
+def parsed(text: str) -> Order:
+    """Return the order that a message is.
+
+    Raises:
+        ValueError: It is none, or of another version.
+
+    """
+    try:
+        told = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise ValueError("no JSON") from None
+    if not isinstance(told, dict) or told.get("version") != VERSION:
+        raise ValueError("no order of this version")
+    partition, names = told.get("partition"), told.get("names")
+    if not isinstance(partition, str) or partition.count("|") != 2:  # noqa: PLR2004 - of three parts
+        raise ValueError("no partition")
+    if not isinstance(names, list) or not 0 < len(names) <= MOST_TOGETHER:
+        raise ValueError("no names")
+    return Order(partition, tuple(str(name) for name in names))
+
+
+def orders(blobs: Iterable[ContentBlob]) -> list[Order]:
+    """Return orders for all of *blobs*, those of an hour together."""
+    by_hour: dict[str, list[str]] = {}
+    for blob in blobs:
+        partition, name = blob_key(blob)
+        by_hour.setdefault(partition, []).append(name)
+    return [
+        Order(partition, tuple(part))
+        for partition, names in by_hour.items()
+        for part in _parts(names)
+    ]
+
+
+def _parts(names: Sequence[str]) -> list[Sequence[str]]:
+    return [names[n : n + MOST_TOGETHER] for n in range(0, len(names), MOST_TOGETHER)]

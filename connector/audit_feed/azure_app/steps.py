@@ -1,0 +1,441 @@
+"""The Function app's steps, each of one trigger. Clients are made once for each process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cache
+from http import HTTPStatus
+from threading import Event, Timer
+from typing import Any
+
+import orjson
+from azure.data.tables import TableServiceClient
+from azure.storage.queue import QueueServiceClient
+
+from audit_feed import app
+from audit_feed.azure_app import callers, sweep
+from audit_feed.azure_app.callers import Notes, listening
+from audit_feed.azure_app.callers_table import TableCallers
+from audit_feed.azure_app.deliver_order import Carried, carry, spoiled
+from audit_feed.azure_app.orders import Order, Spread, orders, parsed
+from audit_feed.azure_app.queues import BACKLOG, BLOBS, HINTS, StorageQueue
+from audit_feed.azure_app.settings import FunctionSettings, Storage
+from audit_feed.azure_app.telemetry import Metrics, Run, metrics
+from audit_feed.azure_app.webhook import Notified, notified
+from audit_feed.blobs import ContentBlob, Stream
+from audit_feed.delivery.collector import Collector, Gate, Source, side_by_side, threads
+from audit_feed.delivery.deliver import Outcome, Sink, Way
+from audit_feed.errors import AuditFeedError, LedgerError, ThrottledError
+from audit_feed.feed.credentials import identity
+from audit_feed.feed.subscriptions import Starter
+from audit_feed.ledger.states import BlobRow, HourStatement
+from audit_feed.ledger.table import Looked, TableLedger
+from audit_feed.ledger.table_rows import blob_key
+from audit_feed.records.batches import MAX_FIELD_BYTES
+from audit_feed.records.lean import Saving
+from audit_feed.records.record_filter import chooser
+from audit_feed.windows import HOUR, hour_of
+
+DISCOVER_DEADLINE = timedelta(minutes=4)
+DELIVER_DEADLINE = timedelta(minutes=5)
+"""After so long a step begins nothing more. The host ends it after 10 minutes (host.json)."""
+
+LONGEST_PAUSE = timedelta(seconds=20)
+"""A worker waits so long for a tenant's pace; for longer, its order goes back to the queue."""
+
+HINT_AGE = timedelta(seconds=30)
+"""A hint about an hour that was listed so short a time ago changes nothing."""
+
+SILENT = timedelta(minutes=30)
+"""A stream of which nothing was stated for so long is not healthy."""
+
+_BOUNDED: Mapping[str, Any] = {  # keyword arguments of azure-core, which are untyped
+    "retry_total": 3,
+    "connection_timeout": 10,
+    "read_timeout": 60,
+}
+"""The libraries would go on for minutes where storage does not answer, past a step's deadline."""
+
+BASELINE_TABLE = "M365CallerBaseline_CL"
+_DAY, _PRUNED = "baseline", "pruned"
+"""Marks in the ledger: the day of the last baseline, the hour of the last pruning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """All that the steps work with. ``sinks`` are by table."""
+
+    settings: FunctionSettings
+    store: TableLedger
+    callers: TableCallers
+    queues: Mapping[str, StorageQueue]
+    spread: Spread
+    hints: StorageQueue
+    sources: Mapping[str, Source]
+    sinks: Mapping[str, Sink]
+    starter: Starter
+    metrics: Metrics
+
+    def streams(self) -> list[Stream]:
+        """Return every stream that is collected."""
+        return [stream for source in self.sources.values() for stream in source.streams]
+
+
+@cache
+def shop() -> Shop:
+    """Return what the environment asks for, made once; an error is not kept.
+
+    Raises:
+        ConfigError: Settings are wrong.
+        LedgerError, RetryError: The storage account cannot be used.
+
+    """
+    settings = FunctionSettings.load(os.environ)
+    tables, queues = _clients(settings.storage)
+    lanes = {name: StorageQueue(queues, name) for name in (BLOBS, BACKLOG)}
+    spread = Spread(lanes[BLOBS], lanes[BACKLOG], app.now)
+
+    def order(blobs: Sequence[ContentBlob]) -> None:
+        for one in orders(blobs):
+            spread.send(one)
+
+    store = TableLedger(tables, told=order)
+    never = Event()
+    names = (app.TABLE, app.HEALTH_TABLE, BASELINE_TABLE)
+    given = settings.collector.sink.values["stream"]
+    streams = {name: given if name == app.TABLE else f"Custom-{name}" for name in names}
+    sinks: dict[str, Sink] = {
+        name: app.log_analytics(settings.collector, never, stream)
+        for name, stream in streams.items()
+    }
+    return Shop(
+        settings=settings,
+        store=store,
+        callers=TableCallers(tables),
+        queues=lanes,
+        spread=spread,
+        hints=StorageQueue(queues, HINTS),
+        sources=_sources(settings, store, sinks[app.TABLE]),
+        sinks=sinks,
+        starter=_starter(settings),
+        metrics=metrics(settings.telemetry),
+    )
+
+
+def _clients(storage: Storage) -> tuple[TableServiceClient, QueueServiceClient]:
+    if storage.connection:
+        return (
+            TableServiceClient.from_connection_string(storage.connection, **_BOUNDED),
+            QueueServiceClient.from_connection_string(storage.connection, **_BOUNDED),
+        )
+    who = identity(storage.client_id)
+    return (
+        TableServiceClient(storage.tables, credential=who, **_BOUNDED),
+        QueueServiceClient(storage.queues, credential=who, **_BOUNDED),
+    )
+
+
+def _sources(settings: FunctionSettings, store: TableLedger, sink: Sink) -> Mapping[str, Source]:
+    collector = settings.collector
+    found = {}
+    for tenant in collector.tenants:
+        gate = Gate(app.now, _short_sleep)
+        way = Way(
+            fetch=(feed := app.feed_of(tenant, collector, gate)).fetch,
+            shape=app.shape_of(collector, Saving()),
+            wanted=chooser(collector.include, collector.exclude),
+            sink=sink,
+            store=store,
+            clock=app.now,
+            stopped=lambda: False,
+            field_limit=MAX_FIELD_BYTES,
+        )
+        streams = tuple(Stream(tenant.id, kind) for kind in tenant.content_types)
+        found[tenant.id] = Source(streams, feed, way, gate)
+    return found
+
+
+def _starter(settings: FunctionSettings) -> Starter:
+    """Return what starts subscriptions; without the setting it has no feeds to ask."""
+    collector = settings.collector
+    tenants = collector.tenants if settings.start else ()
+    return Starter(
+        {t.id: app.feed_of(t, collector, Gate(app.now, _short_sleep)) for t in tenants},
+        {t.id: t.content_types for t in tenants},
+        app.now,
+    )
+
+
+def _short_sleep(length: timedelta) -> None:
+    """Wait for a short while; what must wait for longer is better off in the queue."""
+    if length > LONGEST_PAUSE:
+        raise ThrottledError("pace", length)
+    Event().wait(length.total_seconds())
+
+
+def discover(run: Run) -> None:
+    """List what is due of every tenant; new blobs go on record and into the queue."""
+    for told in shop().starter.start_missing():
+        about = Stream(told.tenant, told.content_type)
+        if told.problem:
+            run.warn("subscription not started", stream=about, problem=told.problem)
+        else:
+            run.tell("subscription started", stream=about)
+    _list(run, list(shop().sources.values()))
+
+
+def hint(text: str, run: Run) -> None:
+    """List a stream sooner, unless it was listed a moment ago."""
+    told = orjson.loads(text)
+    stream, now = Stream(told["tenant"], told["content_type"]), app.now()
+    source = shop().sources.get(stream.tenant)
+    if source is None or stream not in source.streams:
+        run.warn("hint about a stream that is not collected")
+        return
+    last = shop().store.listings(stream, hour_of(now)).get(hour_of(now))
+    if last is None or now - last > HINT_AGE:
+        _list(run, [replace(source, streams=(stream,))])
+
+
+def _list(run: Run, sources: Sequence[Source]) -> None:
+    stop = Event()
+    timer = Timer(DISCOVER_DEADLINE.total_seconds(), stop.set)
+    timer.daemon = True
+    timer.start()
+    collector = Collector(
+        sources=tuple(sources),
+        store=shop().store,
+        owner="",
+        since=shop().settings.collector.since,
+        hands=threads(1),
+        clock=app.now,
+        stop=stop,
+        crew=side_by_side(app.MOST_TENANTS),
+    )
+    try:
+        report = collector.list_pass()
+    finally:
+        timer.cancel()
+    shop().metrics.count("listed", report.new, "")
+    run.tell("listed", new=report.new, unlisted=report.unlisted)
+    for problem in report.problems:
+        run.warn("not listed", problem=problem)
+
+
+def deliver(text: str, queue: str, run: Run) -> None:
+    """Bring the blobs of one order to the workspace; what has to wait goes back to *queue*.
+
+    Raises:
+        LedgerError, RetryError: Ledger or queue do not work; the host hands the order out again.
+
+    """
+    order = _order(text, run)
+    source = shop().sources.get(order.stream.tenant) if order else None
+    if order is None or source is None:
+        run.warn("order dropped: unreadable, or of a tenant that is not collected")
+        return
+    notes = Notes(order.stream.tenant)
+    way = _way(source, notes, app.now() + DELIVER_DEADLINE)
+    done: list[ContentBlob] = []
+
+    def heed(outcome: Outcome) -> None:
+        _pace(source, outcome)
+        if isinstance(outcome, BlobRow) and outcome.finished and outcome.records:
+            done.append(outcome.blob)
+
+    carried = carry(order, way, shop().store, shop().queues[queue], heed)
+    _remember(order, notes, done, run)
+    _tell(carried, order, run)
+
+
+def _way(source: Source, notes: Notes, deadline: datetime) -> Way:
+    """Return the tenant's way for one order: with a deadline, and notes of who reads mail."""
+    whole = source.way
+
+    def fetch(blob: ContentBlob) -> object:
+        notes.begin(blob_key(blob)[1])
+        return whole.fetch(blob)
+
+    return replace(
+        whole,
+        fetch=fetch,  # type: ignore[arg-type]  # what the feed's own gives
+        shape=listening(notes, whole.shape),
+        stopped=lambda: app.now() >= deadline,
+    )
+
+
+def _pace(source: Source, outcome: Outcome) -> None:
+    match outcome:
+        case ThrottledError():
+            source.gate.throttled(outcome.wait)
+        case BlobRow():
+            source.gate.answered()
+
+
+def _remember(order: Order, notes: Notes, done: Sequence[ContentBlob], run: Run) -> None:
+    """Keep who read mail; without it a rule fires once more, so no delivery fails for it."""
+    names = sorted(blob_key(blob)[1] for blob in done)
+    heard = notes.of(names)
+    if not heard:
+        return
+    try:
+        source = "\n".join([order.partition, *names])
+        shop().callers.add(order.stream.tenant, source, heard)
+    except LedgerError as error:
+        run.warn("callers not remembered", problem=str(error))
+
+
+def _tell(carried: Carried, order: Order, run: Run) -> None:
+    tenant = order.stream.tenant
+    counted = {
+        "delivered": carried.delivered,
+        "records": carried.records,
+        "throttled": carried.throttled,
+        "lost": carried.expired,
+        "failed": carried.failed,
+    }
+    for name, number in counted.items():
+        if number:
+            shop().metrics.count(name, number, tenant)
+    back = sum(len(names) for names in carried.waits.values())
+    run.tell("delivered", partition=order.partition, back=back, **counted)
+    for problem in carried.problems:
+        run.warn("not delivered", partition=order.partition, problem=problem)
+
+
+def poison(text: str, queue: str, run: Run) -> None:
+    """Put on record what workers failed at again and again; it is tried until it expires."""
+    order = _order(text, run)
+    source = shop().sources.get(order.stream.tenant) if order else None
+    if order is None or source is None:
+        run.warn("poison dropped: unreadable, or of a tenant that is not collected")
+        return
+    failed = spoiled(order, shop().store, source.way, shop().queues[queue])
+    shop().metrics.count("failed", failed, order.stream.tenant)
+    run.warn("poison", partition=order.partition, failed=failed)
+
+
+def _order(text: str, run: Run) -> Order | None:
+    try:
+        return parsed(text)
+    except (ValueError, LedgerError) as error:
+        run.warn("message cannot be read", problem=type(error).__name__)
+        return None
+
+
+def sweep_all(run: Run) -> None:
+    """Order again what got lost, state every hour, close those that are over, write callers."""
+    now, streams = app.now(), shop().streams()
+    late = sweep.grace(shop().spread)
+    with ThreadPoolExecutor(app.MOST_TENANTS) as pool:
+        found = list(pool.map(lambda stream: _sweep(stream, now, late, run), streams))
+    looked = [one for one in found if one]
+    rows = sweep.tell(looked, shop().sinks[app.HEALTH_TABLE], now, f"function:{_site()}")
+    shop().store.tell(_last(looked, now))
+    with ThreadPoolExecutor(app.MOST_TENANTS) as pool:
+        closed = sum(pool.map(lambda one: shop().store.close_hours(one, now), looked))
+    run.tell("swept", rows=rows, closed=closed, pending=sweep.pending(looked))
+    _prune(now, run)
+    _write_callers(now, run)
+
+
+def _sweep(stream: Stream, now: datetime, late: timedelta, run: Run) -> Looked | None:
+    """Sweep one stream; what is wrong with one keeps no other from being swept."""
+    try:
+        found = shop().store.look(stream, sweep.week(now))
+        again = sweep.order_again(shop().store, found, shop().spread, now, late)
+    except AuditFeedError as error:
+        run.warn("not swept", stream=stream, problem=str(error))
+        return None
+    if again:
+        run.warn("ordered again", stream=stream, blobs=again)
+    shop().metrics.show("pending", sweep.pending([found]), stream.tenant)
+    shop().metrics.show("lag_seconds", sweep.lag([found], now).total_seconds(), stream.tenant)
+    return found
+
+
+def _last(looked: Sequence[Looked], now: datetime) -> Mapping[Stream, str]:
+    """Return what ``health`` says of each stream."""
+    return {
+        one.stream: orjson.dumps(_summary(one.statements, now)).decode()
+        for one in looked
+        if one.statements
+    }
+
+
+def _summary(statements: Sequence[HourStatement], now: datetime) -> dict[str, object]:
+    over = [s for s in statements if s.hour + HOUR <= now]
+    return {
+        "stated_at": now.isoformat(),
+        "complete": all(s.complete for s in over),
+        "hours": len(over),
+        "hours_missing": sum(not s.complete for s in over),
+        "listed": sum(s.listed for s in statements),
+        "delivered": sum(s.delivered for s in statements),
+        "pending": sum(s.pending for s in statements),
+        "expired": sum(s.expired for s in statements),
+        "rejected": sum(s.rejected for s in statements),
+    }
+
+
+def _write_callers(now: datetime, run: Run) -> None:
+    """Gather what workers told; once a day write all that is remembered."""
+    store, today = shop().store, sweep.day(now)
+    for tenant in shop().sources:
+        shop().callers.gather(tenant)
+    if store.marked(_DAY) == today:
+        return
+    rows = [
+        row for tenant in shop().sources for row in callers.rows(shop().callers.all(tenant), now)
+    ]
+    sweep.send(rows, shop().sinks[BASELINE_TABLE])
+    store.mark(_DAY, today)
+    run.tell("callers written", rows=len(rows))
+
+
+def _prune(now: datetime, run: Run) -> None:
+    """Drop what is done and old, once an hour."""
+    store, hour = shop().store, hour_of(now).isoformat()
+    if store.marked(_PRUNED) == hour:
+        return
+    before = now - shop().settings.collector.keep
+    with ThreadPoolExecutor(app.MOST_TENANTS) as pool:
+        gone = sum(pool.map(lambda stream: store.prune(stream, before), shop().streams()))
+    store.mark(_PRUNED, hour)
+    run.tell("pruned", blobs=gone)
+
+
+def notify(headers: Mapping[str, str], body: bytes, run: Run) -> HTTPStatus:
+    """Return the answer to a webhook's request, after its hints are in the queue."""
+    heard: Notified = notified(headers, body, shop().settings.auth_id, shop().streams())
+    for stream in heard.streams:
+        told = {"tenant": stream.tenant, "content_type": stream.content_type}
+        shop().hints.send_text(orjson.dumps(told).decode())
+    run.tell("notified", status=int(heard.status), streams=len(heard.streams))
+    return heard.status
+
+
+def health(_run: Run) -> tuple[HTTPStatus, str]:
+    """Return what was stated last of every stream, and 503 where that is old or missing."""
+    now, told = app.now(), shop().store.told()
+    found = {stream: orjson.loads(told.get(stream) or "{}") for stream in shop().streams()}
+    well = all(_is_recent(one, now) for one in found.values())
+    listed = [
+        {"tenant": stream.tenant, "content_type": stream.content_type, **one}
+        for stream, one in found.items()
+    ]
+    status = HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE
+    return status, orjson.dumps({"healthy": well, "streams": listed}).decode()
+
+
+def _is_recent(told: Mapping[str, str], now: datetime) -> bool:
+    at = told.get("stated_at")
+    return at is not None and now - datetime.fromisoformat(at) <= SILENT
+
+
+def _site() -> str:
+    return os.environ.get("WEBSITE_SITE_NAME", "") or "local"

@@ -1,0 +1,1 @@
+"""List what is due, deliver what is listed, and send rows to the workspace."""

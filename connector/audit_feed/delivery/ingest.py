@@ -1,0 +1,128 @@
+"""Send bodies to the Logs Ingestion API with Microsoft's client, until each is acknowledged."""
+
+from __future__ import annotations
+
+import gzip as stdlib_gzip
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache, partial
+from importlib import import_module
+
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.monitor.ingestion import LogsIngestionClient
+
+from audit_feed.errors import AccessError, BodyRefusedError, RetryError
+from audit_feed.feed.credentials import sign_in_error
+from audit_feed.feed.rate_limit import retry_after
+from audit_feed.records.batches import Body
+
+DEADLINE = timedelta(minutes=2)
+"""How long one body is tried before its blob goes back into the queue."""
+
+FIRST_WAIT = timedelta(seconds=1)
+LAST_WAIT = timedelta(seconds=30)
+"""Wait before a repetition that the service gives no time for; doubled up to the last."""
+
+REPEAT = frozenset({408, 429, 500, 502, 503, 504})
+_FORBIDDEN = 403
+
+
+class LogAnalytics:
+    """A ``Sink`` in a Log Analytics workspace: one stream of one data collection rule.
+
+    Safe for threads.
+    """
+
+    def __init__(
+        self,
+        client: LogsIngestionClient,
+        rule: str,
+        stream: str,
+        clock: Callable[[], datetime],
+        sleep: Callable[[timedelta], None],
+    ) -> None:
+        self._client = client
+        self._rule = rule
+        self._stream = stream
+        self._clock = clock
+        self._sleep = sleep
+
+    def send(self, body: Body, patience: timedelta = DEADLINE) -> None:
+        """Send *body*; repeat what may pass for as long as *patience* lasts.
+
+        Raises:
+            AccessError: Sign-in is refused.
+            StoppedError: We were told to stop while waiting.
+            BodyRefusedError: The service will not take this body, however often it is sent.
+            RetryError: The service did not take it in time. A new role takes up to 30 minutes
+                to work, so 403 is such a fault too.
+
+        """
+        data = gzip(body.data)
+        deadline = self._clock() + patience
+        wait = FIRST_WAIT
+        while True:
+            refusal = self._try(data)
+            if refusal is None:
+                return
+            pause = refusal.wait or wait
+            if self._clock() + pause > deadline:
+                raise RetryError("ingestion", f"not accepted in time: {refusal.what}")
+            self._sleep(pause)
+            wait = min(wait * 2, LAST_WAIT)
+
+    def _try(self, data: bytes) -> _Refusal | None:
+        """Send once; return None when it was acknowledged."""
+        try:
+            # A raw bytes argument would make every byte a row, and succeed.
+            self._client.upload(self._rule, self._stream, io.BytesIO(data))
+        except ClientAuthenticationError as error:
+            found = sign_in_error(error)
+            if isinstance(found, AccessError):
+                raise found from None
+            return _Refusal(None, str(found))
+        except HttpResponseError as error:
+            return _refusal(error)
+        except AzureError as error:
+            return _Refusal(None, f"no answer: {type(error).__name__}")
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why a body was not taken, and how long the service asks to wait."""
+
+    wait: timedelta | None
+    what: str
+
+
+def _refusal(error: HttpResponseError) -> _Refusal:
+    """Return what may pass with a repetition, or raise where one cannot help now."""
+    status = error.status_code or 0
+    if status == _FORBIDDEN:
+        raise RetryError(
+            "ingestion",
+            "HTTP 403 (Monitoring Metrics Publisher missing on the rule? assign it to the "
+            "identity; a new role takes up to 30 minutes)",
+        ) from None
+    if status not in REPEAT:
+        raise BodyRefusedError(RetryError("ingestion", f"HTTP {status}")) from None
+    headers: Mapping[str, str] = getattr(error.response, "headers", {})
+    return _Refusal(retry_after(headers.get("Retry-After", "")), f"HTTP {status}")
+
+
+@cache
+def _compressor() -> Callable[[bytes], bytes]:
+    """Return the fastest gzip here: ISA-L's first level, else zlib's."""
+    try:
+        igzip = import_module("isal.igzip")
+    except ImportError:  # a platform that isal has no wheel for
+        return partial(stdlib_gzip.compress, compresslevel=1, mtime=0)
+    return partial(igzip.compress, compresslevel=1, mtime=0)
+
+
+def gzip(data: bytes) -> bytes:
+    """Return *data* as gzip, as fast as this machine can."""
+    return bytes(_compressor()(data))

@@ -1,0 +1,1 @@
+"""The edge to Microsoft's feed: sign-in, requests, rate limits, subscriptions."""

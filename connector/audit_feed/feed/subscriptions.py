@@ -1,0 +1,85 @@
+"""Start the subscriptions that are missing, where somebody asked for it. Pure.
+
+The service may keep subscriptions for each application apart, and nobody but the app itself can
+sign in as its managed identity: so the app starts its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from audit_feed.blobs import Stream
+from audit_feed.errors import AuditFeedError
+
+AGAIN = timedelta(minutes=15)
+"""Time between two requests to start. Source: the API's reference, "Start a subscription"."""
+
+STOPPED = "somebody stopped it, so it is not started (infra/scripts/tenant.sh subscribe --restart)"
+
+
+class Subscribing(Protocol):
+    """What is needed of a feed; see ``audit_feed.feed.client.Feed``."""
+
+    def subscriptions(self) -> Mapping[str, str]:
+        """Return content type to status."""
+
+    def start(self, content_type: str) -> None:
+        """Start the subscription."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was found or done; ``problem`` is ``""`` for a subscription that was started."""
+
+    tenant: str
+    content_type: str
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Starter:
+    """Looks after each tenant's subscriptions once; what failed is tried again.
+
+    A subscription that somebody stopped stays stopped: that was somebody's will.
+    """
+
+    feeds: Mapping[str, Subscribing]
+    types: Mapping[str, tuple[str, ...]]
+    clock: Callable[[], datetime]
+    _done: set[Stream] = field(default_factory=set)
+    _due: dict[Stream, datetime] = field(default_factory=dict)
+
+    def start_missing(self) -> Iterator[Told]:
+        """Yield what was started and what is wrong; nothing once all is as it should be."""
+        for tenant, feed in self.feeds.items():
+            left = [kind for kind in self.types[tenant] if Stream(tenant, kind) not in self._done]
+            if not left:
+                continue
+            try:
+                found = feed.subscriptions()
+            except AuditFeedError as error:
+                yield Told(tenant, "", str(error))
+                continue
+            for kind in left:
+                yield from self._start(feed, Stream(tenant, kind), found.get(kind, ""))
+
+    def _start(self, feed: Subscribing, stream: Stream, status: str) -> Iterator[Told]:
+        if status:
+            self._done.add(stream)
+            if status != "enabled":
+                yield Told(stream.tenant, stream.content_type, STOPPED)
+            return
+        now = self.clock()
+        if now < self._due.get(stream, now):
+            return
+        self._due[stream] = now + AGAIN
+        try:
+            feed.start(stream.content_type)
+        except AuditFeedError as error:
+            yield Told(stream.tenant, stream.content_type, str(error))
+            return
+        self._done.add(stream)
+        yield Told(stream.tenant, stream.content_type)

@@ -1,0 +1,1 @@
+"""What became of every blob and of every hour: states, the statement, and the two stores."""

@@ -1,0 +1,252 @@
+"""What became of every blob, and what can be said of every hour. Pure states; no store here.
+
+A blob goes from *listed* to *delivered* only after the workspace acknowledged its last body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+from audit_feed.blobs import ContentBlob, Stream
+from audit_feed.errors import LedgerConflictError, LedgerError
+from audit_feed.records.batches import Parked
+from audit_feed.windows import HOUR, Window, hour_of
+
+FIRST_RETRY = timedelta(seconds=2)
+LAST_RETRY = timedelta(hours=1)
+"""Time to the first repetition of a failed blob; it doubles up to the last."""
+
+
+class State(StrEnum):
+    """What became of a blob. Only *delivered* and *expired* are final."""
+
+    LISTED = "listed"
+    DELIVERED = "delivered"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+
+
+_FORWARD: Mapping[State, frozenset[State]] = {
+    State.LISTED: frozenset({State.DELIVERED, State.EXPIRED, State.REJECTED}),
+    State.REJECTED: frozenset({State.DELIVERED, State.EXPIRED, State.LISTED}),
+    State.DELIVERED: frozenset(),
+    State.EXPIRED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlobRow:
+    """One blob's row in the ledger. All times aware UTC.
+
+    ``due`` is when it may be tried next; ``attempts`` counts those that failed. ``records``
+    and ``sent`` (bytes before compression) are known once it is delivered. ``parked`` counts
+    records whose remainder did not fit into a request. ``version`` guards against two writers.
+    """
+
+    blob: ContentBlob
+    state: State
+    seen: datetime
+    due: datetime
+    attempts: int = 0
+    records: int = 0
+    sent: int = 0
+    parked: int = 0
+    finished: datetime | None = None
+    last_error: str = ""
+    version: int = 0
+
+
+def listed(blob: ContentBlob, now: datetime) -> BlobRow:
+    """Return the row of a blob that was listed for the first time."""
+    return BlobRow(blob=blob, state=State.LISTED, seen=now, due=now)
+
+
+def delivered(row: BlobRow, now: datetime, *, records: int, sent: int, parked: int) -> BlobRow:
+    """Return the row once the workspace has acknowledged the blob's last body."""
+    moved = _moved(row, State.DELIVERED, now)
+    return replace(moved, records=records, sent=sent, parked=parked, last_error="")
+
+
+def expired(row: BlobRow, now: datetime) -> BlobRow:
+    """Return the row of a blob that the feed no longer has: its records are lost."""
+    return replace(_moved(row, State.EXPIRED, now), last_error="expired before it was delivered")
+
+
+def rejected(row: BlobRow, now: datetime, why: str) -> BlobRow:
+    """Return the row of a blob that the feed does not know, or whose content is no list."""
+    return replace(_moved(row, State.REJECTED, now), attempts=row.attempts + 1, last_error=why)
+
+
+def failed(row: BlobRow, now: datetime, why: str) -> BlobRow:
+    """Return the row after a passing fault: the same blob is tried again, ever later."""
+    wait = min(FIRST_RETRY * 2 ** min(row.attempts, 11), LAST_RETRY)
+    return replace(_open(row), attempts=row.attempts + 1, due=now + wait, last_error=why)
+
+
+def postponed(row: BlobRow, until: datetime) -> BlobRow:
+    """Return the row after a throttled request: later, and no attempt is spent."""
+    return replace(_open(row), due=max(row.due, until))
+
+
+def retried(row: BlobRow, now: datetime) -> BlobRow:
+    """Return a rejected blob's row as listed again, on request."""
+    return replace(_moved(row, State.LISTED, now), finished=None, due=now)
+
+
+def is_final(row: BlobRow, now: datetime) -> bool:
+    """Tell whether nothing can become of a blob any more; a rejected one can until it expires."""
+    if row.state is State.REJECTED:
+        return row.blob.expires <= now
+    return row.state is not State.LISTED
+
+
+def _open(row: BlobRow) -> BlobRow:
+    if row.state is not State.LISTED:
+        raise LedgerError(f"blob {row.blob.id}: is {row.state} and cannot be put off")
+    return row
+
+
+def _moved(row: BlobRow, to: State, now: datetime) -> BlobRow:
+    if to not in _FORWARD[row.state]:
+        raise LedgerError(f"blob {row.blob.id}: cannot go from {row.state} to {to}")
+    return replace(row, state=to, finished=now)
+
+
+class LedgerStore(Protocol):
+    """Where the ledger lives, and the contract that every store is tested against.
+
+    * What was written is there after a crash, whole or not at all.
+    * ``put`` replaces exactly the version that was read, else ``LedgerConflictError``.
+    * A store that cannot be read, or is of another version, raises ``LedgerError``. It is
+      never taken for an empty one.
+    """
+
+    def hold(self, owner: str, now: datetime, until: datetime) -> None:
+        """Take or renew the lease; ``LeaseHeldError`` while another live owner holds it.
+
+        The lease of an owner that died ends at *until* at the latest.
+        """
+
+    def release(self, owner: str) -> None:
+        """Give the lease back, if *owner* has it."""
+
+    def note(
+        self, stream: Stream, blobs: Sequence[ContentBlob], hours: Sequence[datetime], now: datetime
+    ) -> int:
+        """Add the blobs not known yet and note *hours* as listed at *now*, in one step.
+
+        *hours* is empty until the last page is in. Returns how many blobs were new.
+        """
+
+    def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, datetime]:
+        """Return hour to the time of its last complete listing, from *since* on."""
+
+    def begin(self, stream: Stream, first: datetime) -> datetime:
+        """Note that *stream* is of interest from the hour *first* on, before it is listed.
+
+        Returns the earliest hour ever noted so: a later one drops nothing that was begun.
+        """
+
+    def first_hour(self, stream: Stream) -> datetime | None:
+        """Return the earliest hour of interest, or None for a stream never begun."""
+
+    def next_due(self, stream: Stream) -> datetime | None:
+        """Return when the next listed blob may be tried, or None if none is left."""
+
+    def due(self, stream: Stream, now: datetime, limit: int) -> Sequence[BlobRow]:
+        """Return listed blobs whose time has come, those longest due first."""
+
+    def put(self, row: BlobRow) -> BlobRow:
+        """Store *row* in place of the version it was read as; return it as stored."""
+
+    def put_all(self, rows: Sequence[BlobRow]) -> Sequence[BlobRow | LedgerConflictError]:
+        """Do :meth:`put` for each, in as few steps as the store can; return what each gave.
+
+        A conflict holds back its own row only. The rows are of different blobs.
+        """
+
+    def park(self, blob: ContentBlob, parked: Parked) -> None:
+        """Keep what did not fit into a body, for good; the same content again replaces itself."""
+
+    def parked(self, stream: Stream) -> Sequence[Parked]:
+        """Return every remainder of *stream*."""
+
+    def rows(self, stream: Stream, window: Window) -> Iterable[BlobRow]:
+        """Return the blobs whose ``created`` lies in *window*, by that time."""
+
+    def streams(self) -> Sequence[Stream]:
+        """Return every stream that was begun."""
+
+    def prune(self, stream: Stream, before: datetime) -> int:
+        """Drop what is known of hours before *before* (its hour); return how many blobs.
+
+        An hour stays whole while a blob in it is listed, or rejected and not expired by *before*.
+        From then on nothing is said of what was dropped: :meth:`first_hour` moves up to
+        *before*, or to the earliest hour that stays. Remainders are kept. A store may leave some
+        of it to the next call.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HourStatement:
+    """What can be said of one hour (aware UTC) of one stream.
+
+    ``listed_at`` is when its last complete listing began; None means never. ``lag`` is the
+    longest time between a blob's availability and its delivery.
+    """
+
+    stream: Stream
+    hour: datetime
+    listed_at: datetime | None
+    listed: int
+    delivered: int
+    pending: int
+    expired: int
+    rejected: int
+    records: int
+    sent: int
+    parked: int
+    lag: timedelta
+
+    @property
+    def complete(self) -> bool:
+        """Whether the hour was listed to its end after it had closed, and all was delivered."""
+        closed = self.listed_at is not None and self.listed_at >= self.hour + HOUR
+        return closed and self.delivered == self.listed
+
+
+def state_hours(
+    stream: Stream, rows: Iterable[BlobRow], listings: Mapping[datetime, datetime], window: Window
+) -> list[HourStatement]:
+    """Return the statement of every hour in *window*, in order, hours without blobs too."""
+    by_hour: dict[datetime, list[BlobRow]] = {}
+    for row in rows:
+        by_hour.setdefault(hour_of(row.blob.created), []).append(row)
+    first = hour_of(window.start)
+    hours = [first + HOUR * n for n in range(-(-(window.end - first) // HOUR))]
+    return [_state(stream, hour, by_hour.get(hour, []), listings.get(hour)) for hour in hours]
+
+
+def _state(
+    stream: Stream, hour: datetime, rows: Sequence[BlobRow], listed_at: datetime | None
+) -> HourStatement:
+    of = {state: [row for row in rows if row.state is state] for state in State}
+    lags = [r.finished - r.blob.created for r in of[State.DELIVERED] if r.finished]
+    return HourStatement(
+        stream=stream,
+        hour=hour,
+        listed_at=listed_at,
+        listed=len(rows),
+        delivered=len(of[State.DELIVERED]),
+        pending=len(of[State.LISTED]),
+        expired=len(of[State.EXPIRED]),
+        rejected=len(of[State.REJECTED]),
+        records=sum(row.records for row in rows),
+        sent=sum(row.sent for row in rows),
+        parked=sum(row.parked for row in rows),
+        lag=max(lags, default=timedelta()),
+    )

@@ -1,0 +1,205 @@
+"""What the ledger keeps in Table Storage: its keys, and rows as entities. Pure.
+
+A blob lies in the partition of its hour, under a hash of its id: one hour is one query, hours
+and streams spread over partitions, and no page of a listing needs more than a batch an hour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from hashlib import sha256
+
+from audit_feed.blobs import ContentBlob, Stream
+from audit_feed.errors import LedgerError
+from audit_feed.ledger.states import BlobRow, HourStatement, State
+from audit_feed.windows import hour_of
+
+Entity = Mapping[str, object]
+"""Property name to value, with ``PartitionKey`` and ``RowKey``."""
+
+Key = tuple[str, str]
+"""Partition key and row key."""
+
+LONGEST_ERROR = 2_000
+"""Characters of an error that are kept: a batch of 100 rows may have 4 MiB."""
+
+_TEXTS = ("tenant", "content_type", "id", "uri", "last_error")
+_COUNTS = ("attempts", "records", "sent", "parked", "version")
+_SUMS = ("listed", "delivered", "expired", "rejected", "records", "sent", "parked")
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def text(time: datetime) -> str:
+    """Return *time* so that texts sort like times."""
+    return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+
+
+def time(value: object) -> datetime:
+    """Return what :func:`text` has written."""
+    return datetime.fromisoformat(str(value))
+
+
+def stream_key(stream: Stream) -> str:
+    """Return the partition of what is kept of a stream as a whole."""
+    return f"{stream.tenant}|{stream.content_type}"
+
+
+def stream_of(key: object) -> Stream:
+    """Return the stream of a key."""
+    tenant, mark, kind = str(key).partition("|")
+    if not mark:
+        raise LedgerError(f"ledger: a stream cannot be read: {key!r}")
+    return Stream(tenant, kind)
+
+
+def hour_key(hour: datetime) -> str:
+    """Return the row key of an hour, such as ``2026-01-10T09``."""
+    return hour.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="hours")
+
+
+def hour_from(key: object) -> datetime:
+    """Return the hour of a row key."""
+    return datetime.fromisoformat(f"{key}:00Z")
+
+
+@lru_cache(maxsize=10_000)
+def partition(stream: Stream, hour: datetime) -> str:
+    """Return the partition of all blobs that were created in *hour*."""
+    return f"{stream_key(stream)}|{hour_key(hour)}"
+
+
+def blob_key(blob: ContentBlob) -> Key:
+    """Return where *blob* lies. Its id may hold what a key may not, so that is hashed."""
+    return partition(blob.stream, hour_of(blob.created)), _name(blob.id)
+
+
+@lru_cache(maxsize=50_000)
+def _name(id_: str) -> str:
+    """Return an id's hash. An open hour is listed every minute, always with the same ids."""
+    return sha256(id_.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def entity_of(row: BlobRow) -> dict[str, object]:
+    """Return *row* as an entity. Counts are texts: a plain number would have 32 bits."""
+    blob = row.blob
+    where, name = blob_key(blob)
+    return {
+        "PartitionKey": where,
+        "RowKey": name,
+        "tenant": blob.stream.tenant,
+        "content_type": blob.stream.content_type,
+        "id": blob.id,
+        "uri": blob.uri,
+        "created": text(blob.created),
+        "expires": text(blob.expires),
+        "state": row.state.value,
+        "seen": text(row.seen),
+        "due": text(row.due),
+        "finished": text(row.finished) if row.finished else "",
+        "last_error": row.last_error[:LONGEST_ERROR],
+        **{name: str(getattr(row, name)) for name in _COUNTS},
+    }
+
+
+def row_of(entity: Entity) -> BlobRow:
+    """Return the row that *entity* holds.
+
+    Raises:
+        LedgerError: It is none, or lies where it should not.
+
+    """
+    try:
+        row = _row(entity)
+    except (KeyError, ValueError, TypeError) as error:
+        raise _unreadable(entity, error) from None
+    if blob_key(row.blob) != (entity["PartitionKey"], entity["RowKey"]):
+        raise _unreadable(entity, ValueError("another key"))
+    return row
+
+
+def _row(entity: Entity) -> BlobRow:
+    texts = {name: _text(entity[name]) for name in _TEXTS}
+    return BlobRow(
+        blob=ContentBlob(
+            stream=Stream(texts["tenant"], texts["content_type"]),
+            id=texts["id"],
+            uri=texts["uri"],
+            created=time(entity["created"]),
+            expires=time(entity["expires"]),
+        ),
+        state=State(_text(entity["state"])),
+        seen=time(entity["seen"]),
+        due=time(entity["due"]),
+        finished=time(entity["finished"]) if entity["finished"] else None,
+        last_error=texts["last_error"],
+        **{name: int(_text(entity[name])) for name in _COUNTS},
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
+
+
+def _unreadable(entity: Entity, error: Exception) -> LedgerError:
+    where = f"{entity.get('PartitionKey')} {entity.get('RowKey')}"
+    return LedgerError(f"ledger: {where}: cannot be read: {type(error).__name__}")
+
+
+@dataclass(frozen=True, slots=True)
+class HourRow:
+    """What is kept of an hour. ``etag`` is of the entity as it was read.
+
+    ``summary`` is the hour's statement from the moment when it was closed; None while it is
+    open, because it may be listed again or a blob of it may not be in a final state.
+    """
+
+    hour: datetime
+    listed_at: datetime | None
+    summary: HourStatement | None
+    etag: str = ""
+
+
+def hour_row(stream: Stream, entity: Entity, etag: str = "") -> HourRow:
+    """Return what *entity* says of an hour.
+
+    Raises:
+        LedgerError: It cannot be read.
+
+    """
+    try:
+        hour = hour_from(entity["RowKey"])
+        listed_at = time(entity["listed_at"]) if entity.get("listed_at") else None
+        closed = entity["closed"]
+        summary = _summary(stream, hour, listed_at, entity) if closed else None
+    except (KeyError, ValueError, TypeError) as error:
+        raise _unreadable(entity, error) from None
+    return HourRow(hour, listed_at, summary, etag)
+
+
+def _summary(
+    stream: Stream, hour: datetime, listed_at: datetime | None, entity: Entity
+) -> HourStatement:
+    sums = {name: int(_text(entity[name])) for name in _SUMS}
+    lag = int(_text(entity["lag"])) * _MICROSECOND
+    return HourStatement(stream=stream, hour=hour, listed_at=listed_at, pending=0, lag=lag, **sums)
+
+
+def closed(statement: HourStatement) -> dict[str, object]:
+    """Return what is stored when the hour of *statement* is closed."""
+    return {
+        "PartitionKey": stream_key(statement.stream),
+        "RowKey": hour_key(statement.hour),
+        "closed": True,
+        "lag": str(statement.lag // _MICROSECOND),
+        **{name: str(getattr(statement, name)) for name in _SUMS},
+    }
+
+
+def stored(row: BlobRow) -> BlobRow:
+    """Return *row* as it is once it was stored in place of its version."""
+    return replace(row, version=row.version + 1, last_error=row.last_error[:LONGEST_ERROR])

@@ -1,0 +1,1 @@
+"""From a blob's bytes to request bodies: read records, filter, shape, cut into batches. Pure."""

@@ -1,0 +1,184 @@
+"""Cut rows into request bodies that the Logs Ingestion API accepts. Pure.
+
+The service's own client counts the records but not the commas, and so builds bodies over its
+own limit; this one counts every byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+import orjson
+
+from audit_feed.records.shape import Row
+
+MAX_BODY_BYTES = 1_000_000
+"""Largest body, in bytes of UTF-8 JSON before compression. The service's limit is 1,048,576
+bytes a call; whether it counts before or after decompression is not settled, so we count before.
+"""
+
+MAX_FIELD_BYTES = 64_000
+"""Largest value of a column. Log Analytics cuts one over 64 KB in the middle, which leaves JSON
+that nobody can read (Azure Monitor service limits)."""
+
+PARKED = "MailvigilParked"
+"""Key that marks, in ``Record``, which fields of a row were too large and are parked."""
+
+_MARK_BYTES = 6_000
+"""Room for the mark: 20 names of 40 characters, each at most 6 bytes as JSON, and its frame."""
+
+_LONGEST_ID = 1_000
+"""Characters of a RecordId that are kept when a row is split; a GUID has 36."""
+
+_BRACKETS = 2
+_OPTIONS = orjson.OPT_UTC_Z
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """One request body: a JSON array, and how many rows it holds."""
+
+    data: bytes
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """What did not fit of one row: its id and what was taken out, as JSON.
+
+    Columns stand under their names, fields of ``Record`` under ``Record``.
+    """
+
+    record_id: str
+    data: bytes
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of ``data``: it tells remainders of one blob apart, whatever their ids."""
+        return sha256(self.data).hexdigest()
+
+
+def joined(parts: Sequence[Body]) -> Body:
+    """Return one body with the rows of all *parts*; no limit is looked at."""
+    if len(parts) == 1:
+        return parts[0]
+    inner = b",".join([part.data[1:-1] for part in parts])
+    return Body(b"[" + inner + b"]", sum(part.rows for part in parts))
+
+
+def bodies(
+    rows: Iterable[Row], *, limit: int = MAX_BODY_BYTES, field_limit: int | None = None
+) -> Iterator[Body | Parked]:
+    """Yield bodies that hold every row once, in order, each at most *limit* bytes.
+
+    A row that does not fit into a body of its own is split: what is too large of it comes as
+    ``Parked``, before the body with the row's head, in which ``Record`` names what is missing.
+
+    Args:
+        rows: Rows as :func:`audit_feed.records.shape.shape` makes them.
+        limit: Largest body in bytes, brackets and commas included; at least 16,384.
+        field_limit: Largest value of a column in bytes, at least 16,384; None for any.
+
+    """
+    batch: list[bytes] = []
+    size = _BRACKETS
+    for row in rows:
+        line = orjson.dumps(row, option=_OPTIONS)
+        if len(line) + _BRACKETS > limit or _has_large(row, len(line), field_limit):
+            head, parked = split(row, limit - _BRACKETS, field_limit)
+            yield parked
+            line = orjson.dumps(head, option=_OPTIONS)
+        if batch and size + 1 + len(line) > limit:
+            yield _body(batch)
+            batch, size = [], _BRACKETS
+        size += len(line) + (1 if batch else 0)
+        batch.append(line)
+    if batch:
+        yield _body(batch)
+
+
+def _has_large(row: Row, size: int, field_limit: int | None) -> bool:
+    """Tell whether a value of *row*, which has *size* bytes, is over *field_limit*."""
+    if field_limit is None or size <= field_limit:
+        return False
+    return any(_size(value) > field_limit for value in row.values())
+
+
+def split(row: Row, limit: int, field_limit: int | None = None) -> tuple[Row, Parked]:
+    """Return *row* with its largest fields taken out until it fits into *limit* bytes.
+
+    Fields of ``Record`` and text columns go, the largest first. ``RecordId`` stays, unless it
+    is no usable id: then its hash stands there. What was taken out is whole in the second value;
+    ``Record`` names it under ``PARKED``.
+    """
+    head = dict(row)
+    record = head.get("Record")
+    rest = dict(record) if isinstance(record, dict) else {}
+    taken = _Taken()
+    head["RecordId"] = _short_id(head, taken)
+    if field_limit:
+        for name in [n for n in _texts(head) if _size(head[n]) > field_limit]:
+            taken.columns[name], head[name] = head[name], ""
+        _take({}, rest, _size(rest) + _MARK_BYTES - field_limit, taken)
+    whole = {**head, "Record": rest}
+    _take(head, rest, _size(whole) + _MARK_BYTES - limit, taken)
+    parked = Parked(str(head["RecordId"]), orjson.dumps(taken.as_row(), option=_OPTIONS))
+    head["Record"] = {**rest, PARKED: {**taken.mark(), "sha256": parked.digest}}
+    return head, parked
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What was taken out of a row: columns, and fields of its ``Record``."""
+
+    columns: Row = field(default_factory=dict)
+    fields: Row = field(default_factory=dict)
+
+    def as_row(self) -> Row:
+        return {**self.columns, **({"Record": self.fields} if self.fields else {})}
+
+    def mark(self) -> dict[str, object]:
+        """Return what stands in ``Record`` for it; bounded, whatever the names."""
+        names = sorted([*self.columns, *self.fields])
+        return {"count": len(names), "fields": [name[:40] for name in names[:20]]}
+
+
+def _short_id(head: Row, taken: _Taken) -> str:
+    found = str(head.get("RecordId", ""))
+    if len(found) <= _LONGEST_ID:
+        return found
+    taken.columns["RecordId"] = found
+    return f"sha256:{sha256(found.encode()).hexdigest()}"
+
+
+def _take(head: Row, rest: Row, excess: int, taken: _Taken) -> None:
+    """Move the largest values out of *head* and *rest* until *excess* bytes are gone."""
+    for size, name, home in _by_size(head, rest):
+        if excess <= 0:
+            return
+        if home is head:
+            taken.columns[name], head[name] = head[name], ""
+        else:
+            taken.fields[name] = rest.pop(name)
+        excess -= size
+
+
+def _by_size(head: Row, rest: Row) -> list[tuple[int, str, Row]]:
+    """Return what may be taken out, the largest first: its bytes, its name and where it is."""
+    found = [(_size(head[n]) - 2, n, head) for n in _texts(head)]
+    found += [(_size({n: v}) - 2, n, rest) for n, v in rest.items()]
+    return sorted(found, key=lambda item: item[0], reverse=True)
+
+
+def _texts(head: Row) -> list[str]:
+    return [n for n, v in head.items() if isinstance(v, str) and n != "RecordId"]
+
+
+def _size(value: object) -> int:
+    return len(orjson.dumps(value, option=_OPTIONS))
+
+
+def _body(batch: list[bytes]) -> Body:
+    return Body(b"[" + b",".join(batch) + b"]", len(batch))

@@ -1,0 +1,213 @@
+"""Look at a collector's surroundings, before and after deployment: what is wrong, how to mend it.
+
+Nothing is changed and no row is written. Each check gives one line. A passing fault is not wrong:
+what failed is asked again before it is told.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import partial
+from threading import Event
+
+import requests
+
+from audit_feed import app
+from audit_feed.blobs import Stream
+from audit_feed.delivery.collector import Gate
+from audit_feed.errors import AuditFeedError
+from audit_feed.feed.client import Feed
+from audit_feed.feed.credentials import FeedTokens, credential
+from audit_feed.feed.retry import insist
+from audit_feed.records.batches import Body
+from audit_feed.settings import Settings, Tenant
+from audit_feed.windows import Window
+
+MAX_SKEW = timedelta(minutes=5)
+"""Entra refuses signed assertions of a clock that is further off."""
+
+ROLE = "ActivityFeed.Read"
+DLP_ROLE = "ActivityFeed.ReadDlp"
+DLP = "DLP.All"
+"""Without its own role this content type is answered with an empty list, and no error."""
+
+PATIENCE = timedelta(seconds=20)
+"""How long the workspace may be busy before that is told."""
+
+MOST_PAGES = 10
+"""A page may be empty and have a next one; so many are looked at."""
+
+_ENABLED = "enabled"
+_DAY = timedelta(hours=23, minutes=55)
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """One line of the doctor's: what was looked at, and what to do where it is not well."""
+
+    what: str
+    well: bool
+    todo: str = ""
+
+    def __str__(self) -> str:
+        """Return the line."""
+        return f"{'ok   ' if self.well else 'WRONG'} {self.what}" + (
+            f": {self.todo}" if self.todo else ""
+        )
+
+
+def examine(settings: Settings, clock: Callable[[], datetime]) -> Iterator[Examined]:
+    """Yield what was found, one thing after the other.
+
+    Args:
+        settings: The collector's settings.
+        clock: Gives the local time, aware UTC.
+
+    """
+    stop = Event()
+    for tenant in settings.tenants:
+        yield from _tenant(tenant, settings, clock, stop)
+    if settings.sink.kind == "loganalytics":
+        yield _guarded(
+            "workspace: role on the data collection rule", partial(_probe, settings, stop)
+        )
+
+
+def _tenant(
+    tenant: Tenant, settings: Settings, clock: Callable[[], datetime], stop: Event
+) -> Iterator[Examined]:
+    name, sleep = f"tenant {tenant.id}", app.sleeper(stop)
+    tokens = FeedTokens(credential(tenant, settings.cloud), settings.cloud.feed_audience)
+    yield _clock(settings, clock, name)
+    try:
+        claims = claims_of(insist(tokens, sleep))
+    except AuditFeedError as error:
+        yield Examined(f"{name}: token", well=False, todo=str(error))
+        return
+    yield Examined(f"{name}: token", well=True)
+    yield _same_tenant(name, tenant, claims)
+    yield _role(name, ROLE, claims)
+    if DLP in tenant.content_types:
+        yield _role(name, DLP_ROLE, claims)
+    feed = app.feed_of(tenant, settings, Gate(clock, sleep))
+    yield from _subscriptions(name, tenant, _Asking(feed, clock, sleep))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """A tenant's feed, the time, and how to wait before asking again."""
+
+    feed: Feed
+    clock: Callable[[], datetime]
+    sleep: Callable[[timedelta], None]
+
+
+def claims_of(token: str) -> Mapping[str, object]:
+    """Return the claims of a JWT, unverified; an unreadable one gives none."""
+    try:
+        body = token.split(".")[1]
+        found = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    except (IndexError, ValueError, binascii.Error):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _same_tenant(name: str, tenant: Tenant, claims: Mapping[str, object]) -> Examined:
+    found = str(claims.get("tid", ""))
+    well = found.lower() == tenant.id
+    todo = "" if well else f"the token is of tenant {found or '(none)'}; check id and credential"
+    return Examined(f"{name}: tenant of the token", well, todo)
+
+
+def _role(name: str, role: str, claims: Mapping[str, object]) -> Examined:
+    roles = claims.get("roles")
+    found = [str(role) for role in roles] if isinstance(roles, list) else []
+    well = role in found
+    grant = f"grant {role} of Office 365 Management APIs, with admin consent"
+    todo = "" if well else f"the token has {', '.join(found) or 'no roles'}; {grant}"
+    return Examined(f"{name}: role {role}", well, todo)
+
+
+def _subscriptions(name: str, tenant: Tenant, asking: _Asking) -> Iterator[Examined]:
+    """Yield how each subscription stands, and what those that are on have brought."""
+    try:
+        found = insist(asking.feed.subscriptions, asking.sleep)
+    except AuditFeedError as error:
+        yield Examined(f"{name}: subscriptions", well=False, todo=str(error))
+        return
+    for kind in tenant.content_types:
+        status = found.get(kind, "missing")
+        well = status == _ENABLED
+        todo = "" if well else f"it is {status}; start it with mailvigil collect --start"
+        yield Examined(f"{name}: subscription {kind}", well, todo)
+    on = [kind for kind in tenant.content_types if found.get(kind) == _ENABLED]
+    yield from _content(name, [Stream(tenant.id, kind) for kind in on], asking)
+
+
+def _content(name: str, streams: Sequence[Stream], asking: _Asking) -> Iterator[Examined]:
+    """Yield what each content type brought in the last day; none at all is wrong."""
+    listed, seen = 0, 0
+    for stream in streams:
+        now, kind = asking.clock(), stream.content_type
+        try:
+            blobs = _blobs(stream, Window(now - _DAY, now), asking)
+        except AuditFeedError as error:
+            yield Examined(f"{name}: {kind}", well=False, todo=str(error))
+            continue
+        listed, seen = listed + 1, seen + blobs
+        word = "content" if blobs else "nothing"
+        yield Examined(f"{name}: {kind}: {word} in the last day", well=True)
+    if listed:
+        todo = "nothing at all; turn unified auditing on (a new start takes up to 12 h)"
+        yield Examined(f"{name}: auditing", bool(seen), "" if seen else todo)
+
+
+def _blobs(stream: Stream, window: Window, asking: _Asking) -> int:
+    """Return how many blobs the first page has that is not empty."""
+    address = ""
+    for _ in range(MOST_PAGES):
+        page = insist(partial(asking.feed.page, stream, window, address), asking.sleep)
+        if page.blobs or not page.next:
+            return len(page.blobs)
+        address = page.next
+    return 0
+
+
+def _probe(settings: Settings, stop: Event) -> str:
+    """Send an empty list: it needs the role and leaves no row."""
+    app.log_analytics(settings, stop).send(Body(b"[]", 0), PATIENCE)
+    return ""
+
+
+def _clock(settings: Settings, clock: Callable[[], datetime], name: str) -> Examined:
+    what = f"{name}: clock"
+    try:
+        answer = requests.head(
+            settings.cloud.login,
+            timeout=10,
+            verify=settings.cloud.ca or True,
+            allow_redirects=False,
+        )
+        there = parsedate_to_datetime(answer.headers["Date"])
+    except (requests.RequestException, KeyError, ValueError) as error:
+        return Examined(
+            what, well=False, todo=f"the login host gives no time: {type(error).__name__}"
+        )
+    skew = abs(clock() - there)
+    well = skew <= MAX_SKEW
+    todo = "" if well else f"it is {int(skew.total_seconds())} s off; set it (NTP)"
+    return Examined(what, well, todo)
+
+
+def _guarded(what: str, look: Callable[[], str]) -> Examined:
+    try:
+        todo = look()
+    except AuditFeedError as error:
+        todo = str(error)
+    return Examined(what, not todo, todo)

@@ -1,0 +1,50 @@
+"""A ledger that tells how many of the blobs it knows are done, for somebody who looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+
+from audit_feed.blobs import ContentBlob, Stream
+from audit_feed.errors import LedgerConflictError
+from audit_feed.ledger.sqlite import SqliteLedger
+from audit_feed.ledger.states import BlobRow, State
+
+_EVER = datetime.max.replace(tzinfo=UTC)
+_ALL = 2**31
+
+
+class WatchedLedger(SqliteLedger):
+    """Calls ``look`` with the blobs that are done and those there are, whenever they change.
+
+    What was done before it was opened does not count.
+    """
+
+    def __init__(self, path: Path, look: Callable[[int, int], None]) -> None:
+        super().__init__(path)
+        self._look = look
+        self._counting = Lock()
+        self._done = 0
+        self._known = sum(len(self.due(stream, _EVER, _ALL)) for stream in self.streams())
+
+    def note(
+        self, stream: Stream, blobs: Sequence[ContentBlob], hours: Sequence[datetime], now: datetime
+    ) -> int:
+        """See ``LedgerStore.note``."""
+        new = super().note(stream, blobs, hours, now)
+        self._count(done=0, known=new)
+        return new
+
+    def put_all(self, rows: Sequence[BlobRow]) -> Sequence[BlobRow | LedgerConflictError]:
+        """See ``LedgerStore.put_all``."""
+        stored = super().put_all(rows)
+        ended = [r for r in stored if isinstance(r, BlobRow) and r.state is not State.LISTED]
+        self._count(done=len(ended), known=0)
+        return stored
+
+    def _count(self, *, done: int, known: int) -> None:
+        with self._counting:
+            self._done, self._known = self._done + done, self._known + known
+            self._look(self._done, self._known)

@@ -1,0 +1,243 @@
+"""KQL for a Sigma correlation: windows that slide over the records of each group.
+
+A window ends at a record and begins, exclusive, one timespan before. So a limit upwards is met in
+some window of that length exactly if it is met in one of these; a window without any record is
+none. To look for a window's records only where they can be, time is cut into slots of one timespan:
+a window's records lie in the slot of its end and in the one before.
+
+Of each group the first window in ``recent`` that meets the condition is reported, with the records
+in it. Groups are told apart without regard to case, as Sigma compares values; a record that lacks
+a key, or a value that is counted, is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import takewhile
+
+from mailvigil.compiler.pipes import let, summarize
+from mailvigil.compiler.select import DROP_REPEATS, Selection
+from mailvigil.rules.correlation import TYPES, Correlation, column
+from mailvigil.rules.rule import Rule
+
+_LOOKED_BACK = "| where EventTime > ago(recent + window)"
+
+
+def correlate(rule: Rule, correlation: Correlation, selections: Sequence[Selection]) -> list[str]:
+    """Return the query's lines, its windows first.
+
+    Args:
+        rule: The rule.
+        correlation: What it correlates.
+        selections: Its records, one for each of the correlation's rules and in their order.
+
+    """
+    ordered = correlation.type == "temporal_ordered"
+    shared, selections = _shared(selections)
+    found = matches(correlation, selections, [_LOOKED_BACK])
+    return [
+        f"let recent = {rule.within};",
+        f"let window = {correlation.window};",
+        *shared,
+        *let("matches", [f"materialize({found[0]}", *found[1:-1], f"{found[-1]})"]),
+        *(_chains(correlation) if ordered else _windows(correlation)),
+        *_alerts(rule, correlation, selections),
+    ]
+
+
+def _shared(selections: Sequence[Selection]) -> tuple[list[str], list[Selection]]:
+    """Return a ``let`` of what all selections begin with, and the selections that read it.
+
+    What reads Defender's table is half of what a query there may have. A single line, such as
+    the name of a function, stays where it is.
+    """
+    together = zip(*(selection.lines for selection in selections), strict=False)
+    begin = [lines[0] for lines in takewhile(lambda lines: len(set(lines)) == 1, together)]
+    if len(selections) == 1 or len(begin) <= 1:
+        return [], list(selections)
+    rest = [replace(s, lines=("rows", *s.lines[len(begin) :])) for s in selections]
+    return let("rows", begin), rest
+
+
+def matches(
+    correlation: Correlation, selections: Sequence[Selection], within: Sequence[str] = ()
+) -> list[str]:
+    """Return the pipe of all records that can take part, the keys of their groups made alike.
+
+    Where it matters which rule a record matched, it is there once for each; ``Step`` names one.
+    *within* are lines that limit the records of each rule, before repeats are dropped.
+    """
+    legs = [_leg(correlation, selection, within) for selection in selections]
+    keys = [f"{key} = tolower(tostring({key}))" for key in _keys(correlation)]
+    lines = legs[0] if len(legs) == 1 else _union(legs)
+    return [
+        *lines,
+        *_distinct(correlation, selections),
+        *_complete(correlation),
+        f"| extend {', '.join(keys)}",
+    ]
+
+
+def _leg(correlation: Correlation, selection: Selection, within: Sequence[str]) -> list[str]:
+    aliases = [
+        f"{alias} = {column(fields[selection.name])}"
+        for alias, fields in correlation.aliases.items()
+    ]
+    named = ", ".join([f"Step = {_text(selection.name)}", *aliases])
+    return [*selection.lines, *within, *selection.once(), f"| extend {named}"]
+
+
+def _union(legs: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["union"]
+    for number, (head, *middle, last) in enumerate(legs):
+        end = "," if number < len(legs) - 1 else ""
+        lines += [f"    ({head}", *(f"    {line}" for line in middle), f"    {last}){end}"]
+    return lines
+
+
+def _distinct(correlation: Correlation, selections: Sequence[Selection]) -> list[str]:
+    """Return what makes one row of a record that matched two rules, if it is to count once."""
+    if len(selections) == 1 or correlation.distinguishes:
+        return []
+    if not correlation.aliases:
+        return [DROP_REPEATS.replace("SourceRank", "Step")]
+    return [f"| summarize arg_min(Step, *) by RecordId, {', '.join(correlation.aliases)}"]
+
+
+def _complete(correlation: Correlation) -> list[str]:
+    """Return what leaves out records without a key. The tenant's own id need not be there."""
+    return [f"| where isnotempty({column(key)})" for key in correlation.group_by]
+
+
+def _keys(correlation: Correlation) -> list[str]:
+    return [column(key) for key in correlation.keys]
+
+
+def _windows(correlation: Correlation) -> list[str]:
+    keys = ", ".join(_keys(correlation))
+    result = TYPES[correlation.type]
+    slots = [
+        "union",
+        "    (matches | extend Slot = bin(EventTime, window)),",
+        "    (matches | extend Slot = bin(EventTime, window) + window)",
+        f"| project {keys}, Slot, EventTime, Step{''.join(_values(correlation))}",
+    ]
+    ends = [
+        "matches",
+        "| where EventTime > ago(recent)",
+        f"| summarize by {keys}, WindowEnd = EventTime",
+        "| extend Slot = bin(WindowEnd, window)",
+    ]
+    fired = [
+        "ends",
+        f"| join kind=inner slots on {keys}, Slot",
+        "| where EventTime > WindowEnd - window and EventTime <= WindowEnd",
+        *_measured(correlation, f"{keys}, WindowEnd", result),
+        f"| where {' and '.join(f'{result} {op} {limit}' for op, limit in correlation.limits)}",
+        f"| summarize arg_min(WindowEnd, {result}) by {keys}",
+    ]
+    return [*let("ends", ends), *let("slots", slots), *let("fired", fired)]
+
+
+def _values(correlation: Correlation) -> list[str]:
+    """Return the further columns that hold what is measured."""
+    if correlation.type == "value_count":
+        names = _value_names(correlation)
+        return [
+            f", {name} = tolower(tostring({column(field)}))"
+            for name, field in zip(names, correlation.fields, strict=True)
+        ]
+    return [f", Value = toreal(tostring({column(field)}))" for field in correlation.fields]
+
+
+def _value_names(correlation: Correlation) -> list[str]:
+    return [f"Value{number}" for number, _ in enumerate(correlation.fields, start=1)]
+
+
+def _measured(correlation: Correlation, by: str, result: str) -> list[str]:
+    """Return what makes *result* of each window's records.
+
+    Distinct values are counted as rows: ``dcount`` estimates.
+    """
+    if correlation.type == "event_count":
+        return [f"| summarize {result} = count() by {by}"]
+    if correlation.type == "temporal":
+        return [f"| summarize by {by}, Step", f"| summarize {result} = count() by {by}"]
+    if correlation.type == "value_count":
+        names = _value_names(correlation)
+        there = " and ".join(f"isnotempty({name})" for name in names)
+        return [
+            f"| where {there}",
+            f"| summarize by {by}, {', '.join(names)}",
+            f"| summarize {result} = count() by {by}",
+        ]
+    aggregate = {
+        "value_sum": "sum(Value)",
+        "value_avg": "avg(Value)",
+        "value_percentile": f"percentile(Value, {correlation.percentile})",
+    }[correlation.type]
+    return ["| where isnotnull(Value)", f"| summarize {result} = {aggregate} by {by}"]
+
+
+def _chains(correlation: Correlation) -> list[str]:
+    """Return what follows the steps in turn.
+
+    Of all chains that reach a record, the one that started last is kept: if any chain from there
+    on fits into the window, that one does.
+    """
+    keys = ", ".join(_keys(correlation))
+    first = [
+        "matches",
+        f"| where Step == {_text(correlation.rules[0])}",
+        f"| project {keys}, Started = EventTime, Reached = EventTime, Last = RecordId",
+    ]
+    lines = let("chain1", first)
+    for number, name in enumerate(correlation.rules[1:], start=2):
+        lines += let(f"chain{number}", _next(f"chain{number - 1}", keys, name))
+    fired = [
+        f"chain{len(correlation.rules)}",
+        "| where Reached > ago(recent)",
+        f"| summarize Started = max(Started) by {keys}, WindowEnd = Reached",
+        f"| summarize arg_min(WindowEnd, Started) by {keys}",
+    ]
+    return [*lines, *let("fired", fired)]
+
+
+def _next(chain: str, keys: str, name: str) -> list[str]:
+    return [
+        "union",
+        f"    ({chain} | extend Slot = bin(Started, window)),",
+        f"    ({chain} | extend Slot = bin(Started, window) + window)",
+        "| join kind=inner (matches",
+        f"    | where Step == {_text(name)}",
+        f"    | project {keys}, Slot = bin(EventTime, window), EventTime, RecordId)",
+        f"    on {keys}, Slot",
+        "| where EventTime >= Reached and EventTime - window < Started and RecordId != Last",
+        f"| summarize Started = max(Started) by {keys}, Reached = EventTime, Last = RecordId",
+    ]
+
+
+def _alerts(rule: Rule, correlation: Correlation, selections: Sequence[Selection]) -> list[str]:
+    result = TYPES[correlation.type]
+    mail = all(s.source.summary == selections[0].source.summary for s in selections)
+    wide = max((s.source.summary for s in selections), key=lambda s: "Objects" in str(s))
+    summary = [
+        *(selections[0].source.summary if mail else wide),
+        "WindowEnd = max(WindowEnd)",
+        *([f"{result} = max({result})"] if result else []),
+        *(["Steps = make_set(Step, 100)"] if len(selections) > 1 else []),
+    ]
+    start = "EventTime >= Started" if not result else "EventTime > WindowEnd - window"
+    return [
+        "matches",
+        f"| lookup kind=inner fired on {', '.join(_keys(correlation))}",
+        f"| where {start} and EventTime <= WindowEnd",
+        *summarize(summary, rule.by),
+        "| extend Verdict = 'match'",
+    ]
+
+
+def _text(value: str) -> str:
+    """Return *value* as a KQL text."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,69 @@
+"""What Defender XDR's custom detections can have of a rule.
+
+Source of the limits: "Create custom detection rules", required columns, frequency and lookback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from mailvigil.compiler.targets import DEFENDER_DEMANDS
+from mailvigil.engine.workspace import schemas
+from mailvigil.errors import UnfitError
+from mailvigil.rules.rule import Rule, duration
+
+TABLE = "CloudAppEvents"
+LEFT_OUT = (
+    "// Without the table M365CallerBaseline_CL and the watchlist ApprovedMailCallers, which are",
+    "// Sentinel's: what the tenant approves goes in as Sigma filters",
+)
+"""First lines of a query that would read them if they were there."""
+
+LONGEST = timedelta(days=30)
+"""How far back a run can look that comes once in 24 hours; one that comes oftener sees less."""
+
+_SENTINELS = {"TimeGenerated", "_BilledSize", "_IsBillable", "SourceSystem", "TenantId", "Type"}
+"""Columns that the table has in a Log Analytics workspace alone."""
+
+
+def check_fit(rule: Rule) -> None:
+    """Raise :class:`UnfitError` with each reason for which Defender cannot have *rule*."""
+    problems = list(_problems(rule))
+    if problems:
+        raise UnfitError([f"{rule.path}: not for Defender XDR: {what}" for what in problems])
+
+
+def fits(rule: Rule) -> bool:
+    """Return whether Defender can have *rule*."""
+    return not any(_problems(rule))
+
+
+def _problems(rule: Rule) -> list[str]:
+    if rule.query:
+        return ["KQL over tables, functions or watchlists of Sentinel (write it for XDR by hand)"]
+    problems = []
+    if TABLE not in rule.sources:
+        problems.append(f"{TABLE} is not among its sources")
+    if looks_back(rule) > LONGEST:
+        problems.append(f"it looks back {looks_back(rule).days} days, over 30 (shorten it)")
+    return problems
+
+
+def looks_back(rule: Rule) -> timedelta:
+    """Return how much time before it a run of the Sigma *rule* reads, as Sentinel runs it too."""
+    if rule.first_seen:
+        return duration(rule.first_seen.baseline)
+    window = rule.correlation.length if rule.correlation else timedelta(0)
+    return duration(rule.within) + window
+
+
+def tables() -> Mapping[str, Mapping[str, str]]:
+    """Return the tables and columns (KQL types) that the compiled queries find in Defender."""
+    columns = {n: kind for n, kind in schemas()[TABLE].items() if n not in _SENTINELS}
+    return {TABLE: columns}
+
+
+def lacking(columns: frozenset[str]) -> list[str]:
+    """Return which columns a custom detection must return and *columns* do not hold."""
+    return [name for name in DEFENDER_DEMANDS if name not in columns]

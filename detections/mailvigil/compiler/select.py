@@ -1,0 +1,244 @@
+"""The part of a query that is pySigma's: which records a Sigma detection selects.
+
+Here is also decided where a detection's records are read, and which of its fields must be taken
+out of the record because no column has them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+from sigma.backends.kusto.kusto import KustoBackend
+from sigma.collection import SigmaCollection
+from sigma.conditions import (
+    ConditionAND,
+    ConditionFieldEqualsValueExpression,
+    ConditionNOT,
+    ConditionOR,
+)
+from sigma.conversion.state import ConversionState
+from sigma.exceptions import SigmaError
+from sigma.processing.pipeline import ProcessingItem, ProcessingPipeline
+from sigma.processing.transformations import FieldMappingTransformation
+from sigma.rule import SigmaDetection, SigmaDetectionItem, SigmaRule
+from sigma.types import SigmaNumber, SigmaString
+
+from mailvigil.compiler.targets import FUNCTION, Source, Target
+from mailvigil.errors import RuleError
+from mailvigil.rules.correlation import column
+from mailvigil.rules.filters import apply
+from mailvigil.rules.rule import Rule, load_documents
+
+
+class _Backend(KustoBackend):
+    """Compares numbers one by one: ``in~`` takes texts alone."""
+
+    def decide_convert_condition_as_in_expression(
+        self, cond: ConditionOR | ConditionAND, state: ConversionState
+    ) -> bool:
+        """Tell whether the values of *cond* can stand in one list."""
+        numbers = any(isinstance(getattr(arg, "value", None), SigmaNumber) for arg in cond.args)
+        return not numbers and super().decide_convert_condition_as_in_expression(cond, state)
+
+
+DROP_REPEATS = "| summarize arg_min(SourceRank, *) by RecordId"
+_FIELD = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+_WHERE = "\n| where ("
+_LOGSOURCE = ("m365", "audit")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The records that one Sigma detection selects, as lines of KQL that end in a ``where``.
+
+    ``name`` is how a correlation refers to it, ``""`` where it is the rule itself. ``whole``:
+    nothing is asked for but the operation that the function holds.
+    """
+
+    name: str
+    source: Source
+    lines: tuple[str, ...]
+    whole: bool
+
+    def once(self) -> list[str]:
+        """Return what drops the repeats of a record, where the source has any."""
+        return [DROP_REPEATS] if self.source.repeats else []
+
+
+def select(rule: Rule, root: Path, target: Target) -> tuple[Selection, ...]:
+    """Return the selection of *rule*, or one for each rule that its correlation names, in order.
+
+    Args:
+        rule: A Sigma rule.
+        root: The content's folder, for ``sigma/pipelines``.
+        target: Where the query will run.
+
+    Raises:
+        RuleError: pySigma refuses a detection, or its log source is not the audit log.
+
+    """
+    try:
+        return tuple(
+            _selection(rule, name, base, root, target) for name, base in bases(rule).items()
+        )
+    except SigmaError as error:  # a condition is read only when it is asked for
+        raise RuleError([f"{rule.path}: pySigma cannot convert it: {error}"]) from error
+
+
+def bases(rule: Rule) -> Mapping[str, SigmaRule]:
+    """Return the Sigma detections of *rule* by what a correlation calls them, filters applied.
+
+    Raises:
+        RuleError: pySigma refuses one.
+
+    """
+    correlation = rule.correlation
+    named = correlation.rules if correlation else ("",)
+    found: dict[str, SigmaRule] = {}
+    try:
+        for name in named:
+            document = _document(rule, name)
+            found[name] = apply(rule.filters, rule.names, SigmaRule.from_dict(document))
+    except (SigmaError, TypeError, AttributeError) as error:
+        raise RuleError([f"{rule.path}: pySigma cannot convert it: {error}"]) from error
+    return found
+
+
+def record_level(rule: Rule, root: Path, pipeline_file: str) -> str:
+    """Return KQL for the records that the Sigma detection selects, and nothing of ours.
+
+    Args:
+        rule: A rule that is no correlation.
+        root: The content's folder.
+        pipeline_file: Name of a file in ``sigma/pipelines``, which says the table.
+
+    Raises:
+        RuleError: pySigma refuses the rule.
+
+    """
+    (text,) = record_levels(rule, root, pipeline_file).values()
+    return text
+
+
+def record_levels(rule: Rule, root: Path, pipeline_file: str) -> Mapping[str, str]:
+    """Return as :func:`record_level` the query of each detection, also of a correlation's.
+
+    Raises:
+        RuleError: pySigma refuses the rule.
+
+    """
+    return {
+        name: _converted(rule, base, root, pipeline_file, {}) for name, base in bases(rule).items()
+    }
+
+
+def _document(rule: Rule, name: str) -> dict[str, object]:
+    found = [
+        d
+        for d in load_documents(rule.text)
+        if (name in {d.get("name"), str(d.get("id"))} if name else "correlation" not in d)
+    ]
+    return deepcopy(found[0])
+
+
+def _selection(rule: Rule, name: str, base: SigmaRule, root: Path, target: Target) -> Selection:
+    _check_logsource(rule, base)
+    fields = {*_fields(rule, base), *_correlated(rule, name)}
+    conditions = [condition.parsed for condition in base.detection.parsed_condition]
+    mail = all(_pins(condition) for condition in conditions) and all(
+        field in target.mail.columns for field in fields
+    )
+    source = target.mail if mail else target.audit
+    missing = sorted(field for field in fields if field not in source.columns)
+    renamed = {field: column(field) for field in missing}
+    query = _converted(rule, base, root, source.pipeline, renamed)
+    where, _, condition = query.partition(_WHERE)
+    lines = [*where.split("\n"), *_read(renamed), *f"{_WHERE[1:]}{condition}".split("\n")]
+    whole = mail and condition == f'Operation =~ "{FUNCTION}")'
+    return Selection(name, source, tuple(line.rstrip() for line in lines), whole)
+
+
+def _read(renamed: Mapping[str, str]) -> Iterator[str]:
+    """Yield what makes columns of fields of the record."""
+    for field, name in renamed.items():
+        yield f"| extend {name} = tostring(Record.{field})"
+
+
+def _converted(
+    rule: Rule, base: SigmaRule, root: Path, pipeline_file: str, renamed: Mapping[str, str]
+) -> str:
+    try:
+        path = root / "sigma" / "pipelines" / pipeline_file
+        pipeline = ProcessingPipeline.from_yaml(path.read_text(encoding="utf-8"))
+        dotted: dict[str | None, str | list[str]] = {
+            field: name for field, name in renamed.items() if field != name
+        }
+        if dotted:
+            mapping = ProcessingItem(FieldMappingTransformation(dotted))
+            pipeline = ProcessingPipeline([mapping], priority=0) + pipeline
+        backend = _Backend(
+            processing_pipeline=pipeline  # type: ignore[arg-type]  # annotated dict, takes this
+        )
+        converted = backend.convert(SigmaCollection([deepcopy(base)]))
+    except (SigmaError, OSError, TypeError, NotImplementedError) as error:
+        raise RuleError([f"{rule.path}: pySigma cannot convert it: {error}"]) from error
+    if len(converted) != 1:
+        raise RuleError([f"{rule.path}: not one query but {len(converted)} (give one condition)"])
+    return str(converted[0])
+
+
+def _check_logsource(rule: Rule, base: SigmaRule) -> None:
+    found = (base.logsource.product, base.logsource.service)
+    if found != _LOGSOURCE:
+        what = f"log source {found[0]}/{found[1]} is not the unified audit log"
+        todo = "only product: m365, service: audit has the fields of its records"
+        raise RuleError([f"{rule.path}: {what} ({todo})"])
+
+
+def _correlated(rule: Rule, name: str) -> set[str]:
+    """Return the fields that the correlation reads of the records of its rule *name*."""
+    if not rule.correlation:
+        return set()
+    aliases = rule.correlation.aliases
+    wanted = {*rule.correlation.keys, *rule.correlation.fields}
+    return {aliases[field][name] if field in aliases else field for field in wanted}
+
+
+def _fields(rule: Rule, base: SigmaRule) -> set[str]:
+    """Return the fields that the detection asks for; a value without a field is refused."""
+    found: set[str] = set()
+    for item in (i for d in base.detection.detections.values() for i in _items(d)):
+        if item.field is None:
+            raise RuleError(
+                [f"{rule.path}: a value without a field (a search over all fields is not compiled)"]
+            )
+        if not _FIELD.fullmatch(item.field):
+            raise RuleError([f"{rule.path}: {item.field!r} is no field of an audit record"])
+        found.add(item.field)
+    return found
+
+
+def _items(detection: SigmaDetection) -> Iterator[SigmaDetectionItem]:
+    for item in detection.detection_items:
+        if isinstance(item, SigmaDetection):
+            yield from _items(item)
+        else:
+            yield item
+
+
+def _pins(condition: object) -> bool:
+    """Tell whether no record but one of the function's operation can fulfil *condition*."""
+    match condition:
+        case ConditionNOT():
+            return False
+        case ConditionAND():
+            return any(_pins(arg) for arg in condition.args)
+        case ConditionOR():
+            return all(_pins(arg) for arg in condition.args)
+        case ConditionFieldEqualsValueExpression(field="Operation", value=SigmaString() as value):
+            return not value.contains_special() and str(value).lower() == FUNCTION.lower()
+    return False

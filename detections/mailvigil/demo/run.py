@@ -1,0 +1,141 @@
+"""The demonstration: a made-up tenant, an intrusion like Storm-0558's, and who finds it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from rich.console import Console
+from rich.text import Text
+
+from mailvigil.demo.collect import Collected, collect_from_a_lab
+from mailvigil.errors import InputError
+from mailvigil.hunt.findings import Finding, display_name
+from mailvigil.hunt.run import Hunted, Progress, Request, hunt
+from mailvigil.lab.tenant.other_rules import Reported, keyed_on_client_app, with_allow_list
+from mailvigil.lab.tenant.scenario import (
+    DEMO,
+    Scenario,
+    approved_apps,
+    intrusion_facts,
+    records,
+    write_approved_csv,
+)
+from mailvigil.printable import counted
+from mailvigil.reports import writing
+from mailvigil.reports.context import context
+from mailvigil.reports.terminal import print_table
+from mailvigil.rules.apps import first_party_ids, name_of
+
+DEMO_REPORT = "mailvigil-demo-report.html"
+"""Name of the report that the command writes into the current folder."""
+
+
+def run_demo(
+    out: Console,
+    progress: Progress,
+    stdin: BinaryIO,
+    scenario: Scenario = DEMO,
+    report: Path | None = None,
+) -> bool:
+    """Collect the tenant's log, hunt in it, print what was found; tell if the intruder was.
+
+    Args:
+        out: Where the results go.
+        progress: Told how far it is.
+        stdin: Not read; the hunt wants one.
+        scenario: The tenant, whose last day is over.
+        report: File for the HTML report, or None for no report.
+
+    """
+    with tempfile.TemporaryDirectory(prefix="mailvigil-demo") as name:
+        folder = Path(name)
+        progress.phase("collecting from the lab", 0)
+        collected = collect_from_a_lab(scenario, folder)
+        out.print(Text(_tenant(scenario, collected)), soft_wrap=True)
+        out.print(Text(collected.told), soft_wrap=True)
+        kept = writing.SAMPLE if report else 0
+        request = Request(
+            paths=(), workspace=collected.workspace, approved=_approved(scenario, folder),
+            evidence=kept,
+        )  # fmt: skip
+        hunted = hunt(request, stdin=stdin, name_of=name_of, progress=progress)
+    print_table(hunted, out)
+    progress.phase("comparing with other rules", 0)
+    found = _verdict(out, scenario, hunted)
+    if report:
+        out.print()
+        out.print(Text(_reported(hunted, request, report)), soft_wrap=True)
+    return found and collected.complete
+
+
+def _reported(hunted: Hunted, request: Request, report: Path) -> str:
+    """Write the report and say where it is, or why it is not there."""
+    how = context(("demo",), request.plan, None)
+    try:
+        writing.write(_without_folder(hunted), how, [report], None)
+    except InputError as error:
+        return f"The report was not written: {error}."
+    return f"Report: {report} (open it in a browser)"
+
+
+def _without_folder(hunted: Hunted) -> Hunted:
+    """Name the files without their folder, which is gone and has another name in each run."""
+    files = tuple(replace(file, name=Path(file.name).name) for file in hunted.load.files)
+    sources = tuple(replace(source, name=Path(source.name).name) for source in hunted.load.sources)
+    return replace(hunted, load=replace(hunted.load, files=files, sources=sources))
+
+
+def _approved(scenario: Scenario, folder: Path) -> Path:
+    path = folder / "approved.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        write_approved_csv(scenario, file)
+    return path
+
+
+def _tenant(scenario: Scenario, collected: Collected) -> str:
+    return (
+        f"A made-up tenant: {scenario.mailboxes} mailboxes, {scenario.days} days, with an "
+        f"intrusion in it; its feed lists {counted(collected.blobs, 'content blob')}.\n"
+        "Collected through Microsoft's own clients over TLS; the ledger states:"
+    )
+
+
+def _verdict(out: Console, scenario: Scenario, hunted: Hunted) -> bool:
+    facts = intrusion_facts(scenario)
+    if facts is None:
+        return not hunted.findings
+    caught = [f for f in hunted.findings if facts.caller in f.callers]
+    read = sorted({mailbox for f in caught for mailbox in f.mailboxes})
+    approved = [app.caller for app in approved_apps(scenario)]
+    client_app = keyed_on_client_app(records(scenario), approved=approved)
+    allow_list = with_allow_list(records(scenario), first_party_ids(), approved=approved)
+    out.print()
+    for line in (
+        (
+            f"The intruder came as {display_name(facts.caller, name_of(facts.caller) or '')} by "
+            f"{facts.protocol}, with a forged token and without any sign-in."
+        ),
+        (
+            f"mailvigil found it by {_rules(caught)}, in {len(read)} of {len(facts.mailboxes)} "
+            f"mailboxes: {', '.join(read)}."
+        ),
+        f"A rule keyed on ClientAppId alone finds {_others(client_app, facts.caller)}.",
+        f"A rule with a first-party allow list finds {_others(allow_list, facts.caller)}.",
+    ):
+        out.print(Text(line), soft_wrap=True)
+    return set(facts.mailboxes) <= set(read)
+
+
+def _rules(findings: Iterable[Finding]) -> str:
+    return ", ".join(sorted({f.rule.name for f in findings})) or "no rule"
+
+
+def _others(reported: Iterable[Reported], intruder: str) -> str:
+    callers = [r.caller for r in reported]
+    if intruder in callers:
+        return "it too"
+    return f"nothing of it ({counted(len(callers), 'other caller')})" if callers else "nothing"

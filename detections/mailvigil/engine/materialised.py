@@ -1,0 +1,146 @@
+"""Keep the rows of a KQL function in the workspace, so that each tick need not make them again.
+
+A function whose last line drops repeats and which does not read the clock gives, at any tick,
+of each record the best of its rows that had arrived by the tick. So its rows are computed once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection
+
+import duckdb
+
+from mailvigil.engine.shape_sql import ARRIVED
+
+DROP_REPEATS = "| summarize arg_min(SourceRank, *) by RecordId"
+"""The last line of such a function. Run as a window, it takes a tenth of the time that its
+translation takes, and gives the same rows."""
+
+_SINCE, _UNTIL = "_since", "_until"
+"""Where records repeat: when a row arrived, and when a better one of its record did. Its
+``_arrived`` is then that of the record's first row."""
+
+_NEEDED = ("RecordId", "Source", "SourceRank", "TimeGenerated", "EventTime")
+_CLOCK = re.compile(r"\b(now|ago)\s*\(")
+_RECORD_ID = {
+    "M365Activity_CL": "RecordId",
+    "CloudAppEvents": "json_extract_string(RawEventData, '$.Id')",
+    "OfficeActivity": "OfficeId",
+}
+
+
+def before_drop(body: str) -> str | None:
+    """Return a function's text without its last line, or None if it cannot be kept."""
+    text = body.strip()
+    if _CLOCK.search(text) or not text.endswith(DROP_REPEATS):
+        return None
+    return text.removesuffix(DROP_REPEATS)
+
+
+def key(con: duckdb.DuckDBPyConnection, main: str, body: str) -> str:
+    """Return what kept rows depend on: the function's text and the sizes of the tables."""
+    sizes = [_one(con, f'SELECT count(*) FROM "{main}".main."{t}"') for t in _RECORD_ID]
+    return hashlib.sha256(f"{body}\n{sizes}".encode()).hexdigest()
+
+
+def is_kept(con: duckdb.DuckDBPyConnection, main: str, name: str, of: str) -> bool:
+    """Tell whether the rows of *name* are there, made from what *of* stands for."""
+    con.execute(f'CREATE TABLE IF NOT EXISTS "{main}".main._kept (name VARCHAR, of VARCHAR)')
+    found = f'SELECT count(*) FROM "{main}".main._kept WHERE name = ? AND of = ?'
+    row = con.execute(found, [name, of]).fetchone()
+    return bool(row and row[0])
+
+
+def keep(
+    con: duckdb.DuckDBPyConnection,
+    main: str,
+    name: str,
+    rows: str,
+    of: str,
+    read: Collection[str] | None = None,
+) -> None:
+    """Store the result of the SQL *rows*, without those that never are their record's best.
+
+    Only the columns that are in *read*, or that this module needs, if *read* is given.
+    """
+    table = f'"{main}".main."_{name}"'
+    con.execute(
+        f"CREATE OR REPLACE TABLE {table} AS "
+        f'SELECT *, TimeGenerated AS "{ARRIVED}" FROM ({chosen(rows, read)})'
+    )
+    arrivals = _arrivals(con, main)
+    if arrivals:
+        con.execute(
+            f"CREATE OR REPLACE TABLE {table} AS "
+            f'SELECT t.* REPLACE (coalesce(a.arrived, t."{ARRIVED}") AS "{ARRIVED}") '
+            f"FROM {table} t LEFT JOIN ({arrivals}) a USING (RecordId, Source)"
+        )
+    if _one(con, f"SELECT count(DISTINCT RecordId) < count(*) FROM {table}"):
+        con.execute(
+            f"CREATE OR REPLACE TABLE {table} AS SELECT * REPLACE "
+            f'(min("{ARRIVED}") OVER (PARTITION BY RecordId) AS "{ARRIVED}"), '
+            f'"{ARRIVED}" AS {_SINCE}, min("{ARRIVED}") OVER (PARTITION BY RecordId '
+            f'ORDER BY SourceRank, "{ARRIVED}" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) '
+            f"AS {_UNTIL} FROM {table} QUALIFY {_UNTIL} IS NULL OR {_SINCE} < {_UNTIL}"
+        )
+    con.execute(f'DELETE FROM "{main}".main._kept WHERE name = ?', [name])
+    con.execute(f'INSERT INTO "{main}".main._kept VALUES (?, ?)', [name, of])
+
+
+def chosen(rows: str, read: Collection[str] | None) -> str:
+    """Return SQL for the columns to keep of *rows*: those of these names, and what is needed here.
+
+    None keeps all. Asking for the names of all columns first would take one parse more.
+    """
+    if read is None:
+        return rows
+    names = ", ".join(f"'{name}'" for name in sorted({*read, *_NEEDED}) if name.isidentifier())
+    return f"SELECT COLUMNS(lambda c: c IN ({names})) FROM ({rows})"
+
+
+def show(con: duckdb.DuckDBPyConnection, main: str, name: str) -> list[str]:
+    """Make the kept rows visible as the table ``_<name>`` and return its columns.
+
+    Unlike the other tables it shows when a row arrived, for the replay's choice of ticks.
+    """
+    table = f'"{main}".main."_{name}"'
+    columns = _columns(con, table)
+    shown = f"\"{ARRIVED}\" <= getvariable('tick')"
+    if _SINCE in columns:
+        shown = (
+            f"{_SINCE} <= getvariable('tick') AND coalesce({_UNTIL} > getvariable('tick'), true)"
+        )
+    own = [column for column in columns if column not in {_SINCE, _UNTIL}]
+    listed = ", ".join(f'"{column}"' for column in own)
+    con.execute(
+        f'CREATE OR REPLACE VIEW visible."_{name}" AS SELECT {listed} FROM {table} WHERE {shown}'
+    )
+    return own
+
+
+def _columns(con: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+    described = con.execute(f"SELECT * FROM {table} LIMIT 0").description
+    return [str(column[0]) for column in described or ()]
+
+
+def _arrivals(con: duckdb.DuckDBPyConnection, main: str) -> str:
+    """Return SQL of (RecordId, Source, arrived), or ``""`` where all arrived with their time."""
+    late = " OR ".join(
+        f'EXISTS (SELECT 1 FROM "{main}".main."{t}" WHERE "{ARRIVED}" <> TimeGenerated)'
+        for t in _RECORD_ID
+    )
+    if not _one(con, f"SELECT {late}"):
+        return ""
+    legs = " UNION ALL ".join(
+        f"SELECT {record_id} AS RecordId, '{table}' AS Source, \"{ARRIVED}\" AS a "
+        f'FROM "{main}".main."{table}"'
+        for table, record_id in _RECORD_ID.items()
+    )
+    return f"SELECT RecordId, Source, min(a) AS arrived FROM ({legs}) GROUP BY ALL"
+
+
+def _one(con: duckdb.DuckDBPyConnection, sql: str) -> object:
+    row = con.execute(sql).fetchone()
+    return row[0] if row else None

@@ -1,0 +1,165 @@
+"""The embedded workspace: a DuckDB database with the tables that a Sentinel workspace has.
+
+The tables live in the connection's main database, in memory or in a file. Beside it stands an
+attached database ``visible`` with one view a table, which hides every row that had not arrived
+at the moment looked at. Rules see only those views.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import duckdb
+
+from audit_feed.columns import load_table
+from mailvigil.engine.shape_sql import ARRIVED, TYPES
+from mailvigil.errors import InputError
+
+FORMAT = 2
+"""Version of a saved workspace. Another one is refused, never guessed at."""
+
+END_OF_TIME = datetime.max.replace(tzinfo=UTC)
+"""A tick at which everything has arrived."""
+
+OWN_TABLES = ("M365Activity_CL", "M365CallerBaseline_CL", "M365FeedHealth_CL")
+WATCHLIST_COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "ApprovedMailCallers": {
+        "Caller": "string",
+        "Owner": "string",
+        "Reason": "string",
+        "ValidFrom": "string",
+        "ValidTo": "string",
+    }
+}
+"""Columns of each watchlist that the rules read; in Sentinel all of them are text."""
+
+MEMORY_LIMIT = "1200MB"
+"""What DuckDB may hold before it spills to disk; with Python's own share a hunt stays below
+2 GiB."""
+
+
+def open_workspace(
+    save: Path | None, scratch: Path, *, memory_limit: str = MEMORY_LIMIT
+) -> duckdb.DuckDBPyConnection:
+    """Open a workspace and make sure that its tables and views are there.
+
+    A column that came with a later version is added, empty.
+
+    Args:
+        save: File that keeps the workspace, or None for memory.
+        scratch: Folder for what does not fit into memory.
+        memory_limit: In DuckDB's notation.
+
+    Raises:
+        InputError: *save* is no workspace, or one of another format.
+
+    """
+    config = {"memory_limit": memory_limit, "temp_directory": str(scratch / "spill")}
+    try:
+        con = duckdb.connect(str(save) if save else ":memory:", config=dict(config))
+    except duckdb.Error as error:
+        raise InputError(
+            str(save), f"cannot be opened as a workspace: {error}", "name another file"
+        ) from error
+    try:
+        con.execute("SET TimeZone='UTC'")
+        con.execute("SET enable_progress_bar=false")
+        _check_format(con, save)
+        for table, name, nothing in columns_lacking(con, _database(con)):
+            kind = TYPES[schemas()[table][name]]
+            con.execute(f'ALTER TABLE "{table}" ADD COLUMN "{name}" {kind} DEFAULT {nothing}')
+        for table in schemas():
+            con.execute(_create(table))
+        show_all(con)
+    except BaseException:
+        con.close()
+        raise
+    return con
+
+
+def _database(con: duckdb.DuckDBPyConnection) -> str:
+    row = con.execute("SELECT current_database()").fetchone()
+    return str(row[0]) if row else ""
+
+
+def columns_lacking(con: duckdb.DuckDBPyConnection, database: str) -> list[tuple[str, str, str]]:
+    """Return what the tables lack that *database* has: table, column, and SQL for no value.
+
+    A table that is not there lacks nothing.
+    """
+    sql = "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = ?"
+    found = set(con.execute(sql, [database]).fetchall())
+    there = {table for table, _ in found}
+    return [
+        (table, name, "''" if kind == "string" else f"NULL::{TYPES[kind]}")
+        for table, columns in schemas().items()
+        for name, kind in columns.items()
+        if table in there and (table, name) not in found
+    ]
+
+
+def _check_format(con: duckdb.DuckDBPyConnection, save: Path | None) -> None:
+    main = _database(con)
+    if main == "visible" or '"' in main:  # the name stands in queries
+        raise InputError(str(save), "a workspace cannot have this name", "name another file")
+    found = con.execute("SELECT table_name FROM information_schema.tables").fetchall()
+    if not found:
+        con.execute(f"CREATE TABLE _format AS SELECT {FORMAT} AS version")
+    elif _version(con) != FORMAT:
+        raise InputError(str(save), "no workspace of this version", "load the exports again")
+
+
+def _version(con: duckdb.DuckDBPyConnection) -> object:
+    try:
+        row = con.execute("SELECT version FROM main._format").fetchone()
+    except duckdb.Error:
+        return None
+    return row[0] if row else None
+
+
+@cache
+def schemas() -> Mapping[str, Mapping[str, str]]:
+    """Return every table that rules may read: column names and KQL types."""
+    own = {name: {c.name: c.type for c in load_table(name).columns} for name in OWN_TABLES}
+    microsoft = {}
+    for path in sorted((files("mailvigil") / "tables").iterdir(), key=lambda p: p.name):
+        if path.name.endswith(".json"):
+            data = json.loads(path.read_text(encoding="utf-8"))
+            microsoft[str(data["table"])] = dict(data["columns"])
+    return {**own, **microsoft, "_Watchlists": _watchlists()}
+
+
+def _watchlists() -> Mapping[str, str]:
+    columns = {"_Alias": "string", "SearchKey": "string"}
+    for fields in WATCHLIST_COLUMNS.values():
+        columns.update(fields)
+    return columns
+
+
+def _create(table: str) -> str:
+    columns = ", ".join(f'"{n}" {TYPES[t]}' for n, t in schemas()[table].items())
+    return f'CREATE TABLE IF NOT EXISTS "{table}" ({columns}, "{ARRIVED}" TIMESTAMP)'
+
+
+def show_all(con: duckdb.DuckDBPyConnection) -> None:
+    """Make the views of ``visible`` anew; the moment looked at is the end of time."""
+    main = _database(con)
+    con.execute("ATTACH IF NOT EXISTS ':memory:' AS visible")
+    for table in schemas():
+        con.execute(
+            f'CREATE OR REPLACE VIEW visible."{table}" AS SELECT * EXCLUDE ("{ARRIVED}") '
+            f'FROM "{main}".main."{table}" '
+            f'WHERE "{ARRIVED}" IS NULL OR "{ARRIVED}" <= getvariable(\'tick\')'
+        )
+    look_at(con, END_OF_TIME)
+
+
+def look_at(con: duckdb.DuckDBPyConnection, tick: datetime) -> None:
+    """Hide from *con*'s views what had not arrived at *tick* (aware). Per connection."""
+    moment = tick.astimezone(UTC).replace(tzinfo=None)
+    con.execute("SET VARIABLE tick = CAST(? AS TIMESTAMP)", [moment])

@@ -1,0 +1,1 @@
+"""Run every rule over exported logs, evaluation by evaluation, and merge alerts into findings."""

@@ -1,0 +1,127 @@
+"""Known callers, carried from one hunt to the next as rows of ``M365CallerBaseline_CL``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+
+from mailvigil.engine.embedded import Engine, Row
+from mailvigil.engine.record_tables import SourceRow, insert
+from mailvigil.engine.workspace import END_OF_TIME, schemas
+from mailvigil.errors import InputError
+
+TABLE = "M365CallerBaseline_CL"
+HEAD = {"format": "mailvigil caller baseline", "version": 1}
+"""The file's first line. Another one is refused."""
+
+_NEEDED = {"OrganizationId", "Caller", "Protocol", "MailboxId", "FirstSeen"}
+
+_KNOWN = """
+let seen = MailItemsAccessed()
+    | summarize FirstSeen = min(EventTime), LastSeen = max(EventTime),
+        MailboxCount = dcount(MailboxId), OperationCount = sum(OperationCount)
+        by OrganizationId, Caller, Protocol, MailboxId{per_mailbox};
+union seen, (M365CallerBaseline_CL | where {remembered}(MailboxId)
+    | project FirstSeen, LastSeen, MailboxCount, OperationCount,
+        OrganizationId, Caller, Protocol, MailboxId)
+| summarize FirstSeen = min(FirstSeen), LastSeen = max(LastSeen),
+    MailboxCount = max(MailboxCount), OperationCount = sum(OperationCount)
+    by OrganizationId, Caller, Protocol, MailboxId
+"""
+WORDS = frozenset(re.findall(r"\w+", _KNOWN))
+"""Every word of the query: among them each column that it reads."""
+
+
+def load_baseline(con: duckdb.DuckDBPyConnection, path: Path) -> int:
+    """Make the file's rows the workspace's baseline and return how many there are.
+
+    Raises:
+        InputError: The file is no baseline, of another version, or a row is broken.
+
+    """
+    lines = _read(path).splitlines()
+    if not lines or _json(path, 1, lines[0]) != HEAD:
+        raise InputError(
+            str(path), "no caller baseline of this version", "make it with --save-baseline"
+        )
+    rows = [_row(path, number, line) for number, line in enumerate(lines[1:], 2) if line.strip()]
+    # In a saved workspace may stand what an earlier hunt remembered.
+    con.execute(f'DELETE FROM "{TABLE}"')
+    insert(con, TABLE, rows)
+    # Remembered rows are visible at every tick: when they were written does not matter.
+    con.execute(f'UPDATE "{TABLE}" SET _arrived = NULL')
+    return len(rows)
+
+
+def save_baseline(engine: Engine, path: Path) -> int:
+    """Write every caller known now, to the tenant and to each mailbox; return how many rows.
+
+    Rows of a baseline that was loaded are kept and brought up to date.
+    """
+    rows = [
+        *engine.run(
+            engine.prepare(_KNOWN.format(per_mailbox=" = ''", remembered="isempty")), END_OF_TIME
+        ),
+        *engine.run(
+            engine.prepare(_KNOWN.format(per_mailbox="", remembered="isnotempty")), END_OF_TIME
+        ),
+    ]
+    lines = [json.dumps(HEAD), *sorted(_line(row) for row in rows)]
+    try:
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            str(path), f"cannot be written: {error.strerror}", "name another file"
+        ) from error
+    return len(rows)
+
+
+def _line(row: Row) -> str:
+    return json.dumps(
+        {n: v.isoformat() if isinstance(v, datetime) else v for n, v in sorted(row.items())}
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(str(path), f"cannot be read: {error}", "name a baseline file") from error
+
+
+def _json(path: Path, line: int, text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError(
+            f"{path}:{line}", "no caller baseline: not JSON", "make it with --save-baseline"
+        ) from error
+
+
+def _row(path: Path, line: int, text: str) -> SourceRow:
+    data = _json(path, line, text)
+    columns = schemas()[TABLE]
+    if not isinstance(data, Mapping) or not set(data) >= _NEEDED:
+        raise InputError(f"{path}:{line}", "no row of a caller baseline", "make the file anew")
+    try:
+        return {name: _value(data[name], kind) for name, kind in columns.items() if name in data}
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}:{line}", f"a value cannot be read: {error}", "make the file anew"
+        ) from error
+
+
+def _value(value: object, kind: str) -> object:
+    """Return a JSON value as the column's; times without a zone are UTC."""
+    if kind == "datetime":
+        time = datetime.fromisoformat(str(value))
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    if not isinstance(value, str if kind == "string" else int):
+        msg = f"{value!r} is no {kind}"
+        raise TypeError(msg)
+    return value

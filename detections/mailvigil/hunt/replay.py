@@ -1,0 +1,186 @@
+"""Evaluate a rule over the whole span of the data, tick by tick, as a scheduler would have.
+
+At a tick ``now()`` is the tick, and only rows that had arrived by then are visible. The
+compiled text runs unchanged but for the windows that it declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from mailvigil.compiler.compile import arrivals
+from mailvigil.engine.embedded import Engine, NotRunError, QueryError, Row
+from mailvigil.engine.workspace import END_OF_TIME, schemas
+from mailvigil.rules.rule import Rule, duration, kql_duration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How to replay.
+
+    ``step`` is the time between two evaluations; ``as_of`` (aware) asks for one evaluation.
+    ``memory`` is how far back a key counts as known, None means all of the data.
+    ``minimum_history`` replaces the rules' own, None leaves it.
+    """
+
+    step: timedelta = timedelta(days=1)
+    as_of: datetime | None = None
+    memory: timedelta | None = None
+    minimum_history: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One row that a rule's query returned at one tick (aware UTC)."""
+
+    tick: datetime
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What one rule gave. ``refused`` says why it could not run, ``""`` if it did.
+
+    ``absent`` says which tables the data lacks, without which there is nothing to run it on.
+    """
+
+    rule: Rule
+    ticks: int
+    alerts: tuple[Alert, ...]
+    refused: str
+    absent: str = ""
+
+    @property
+    def not_run(self) -> str:
+        """Why it was not run, ``""`` if it was."""
+        return self.refused or self.absent
+
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_TIMES = {
+    table: "EventTime" if "EventTime" in columns else "TimeGenerated"
+    for table, columns in schemas().items()
+    if not table.startswith("_") and table != "M365CallerBaseline_CL"
+}
+"""Table to the column that says when something happened."""
+
+
+def span(engine: Engine) -> tuple[datetime, datetime] | None:
+    """Return the first and last event time (aware UTC) of mail that was read, or None."""
+    query = engine.prepare(
+        "MailItemsAccessed() | summarize First = min(EventTime), Last = max(EventTime)"
+    )
+    row = engine.run(query, END_OF_TIME)[0]
+    first, last = row["First"], row["Last"]
+    return (first, last) if isinstance(first, datetime) and isinstance(last, datetime) else None
+
+
+def whole_span(engine: Engine) -> tuple[datetime, datetime] | None:
+    """Return the first and last time (aware UTC) of any row of any table, or None."""
+    legs = [
+        f"({table} | summarize First = min({time}), Last = max({time}))"
+        for table, time in _TIMES.items()
+    ]
+    query = f"union {', '.join(legs)} | summarize First = min(First), Last = max(Last)"
+    row = engine.run(engine.prepare(query), END_OF_TIME)[0]
+    first, last = row["First"], row["Last"]
+    return (first, last) if isinstance(first, datetime) and isinstance(last, datetime) else None
+
+
+def ticks(engine: Engine, rule: Rule, root: Path, plan: Plan) -> list[datetime]:
+    """Return the ticks (aware UTC) at which *rule* can alert, in order.
+
+    They lie on multiples of the step since 1970. Left out is every tick by which no new row
+    had come that the rule's record-level part matches. A rule that remembers everything can
+    alert on a key only at the first tick that sees it, so only those ticks are left. Where
+    the windows overlap, the guards of a new key may come out otherwise at a later tick: then
+    every tick stays whose window a new row can lie in. For a rule that looks for what did not
+    come, every tick stays from the first row of the data, and the last one is the minute of the
+    last row: what comes after it, nobody knows.
+    """
+    if plan.as_of is not None:
+        return [plan.as_of]
+    if rule.always:
+        return _every(whole_span(engine), plan.step)
+    is_new = rule.first_seen is not None or bool(rule.new)
+    all_remembered = is_new and plan.memory is None
+    step, within = duration(kql_duration(plan.step)), duration(rule.within)
+    text = arrivals(rule, root, kql_duration(step), first_only=all_remembered and step >= within)
+    rows = engine.run(engine.prepare(text), END_OF_TIME)
+    later = range(-(-within // step) if is_new else 1)
+    found = {row["Tick"] for row in rows}
+    return sorted({t + step * n for t in found if isinstance(t, datetime) for n in later})
+
+
+def _every(covered: tuple[datetime, datetime] | None, step: timedelta) -> list[datetime]:
+    if covered is None:
+        return []
+    minute = timedelta(minutes=1)
+    first, last = covered
+    end = _EPOCH - (_EPOCH - last) // minute * minute
+    whole = range((first - _EPOCH) // step + 1, -((_EPOCH - end) // step))
+    return [*(_EPOCH + step * number for number in whole), end]
+
+
+def windows(rule: Rule, plan: Plan, covered: timedelta) -> Mapping[str, str]:
+    """Return the values of the rule's windows for this replay.
+
+    Args:
+        rule: The rule.
+        plan: What was asked for.
+        covered: Length of the data, which ``memory`` None stands for.
+
+    """
+    recent = max(duration(rule.within), plan.step)
+    found = {"recent": kql_duration(recent)}
+    if rule.first_seen or _declares(rule, "memory"):
+        found["memory"] = kql_duration(plan.memory or covered + recent + timedelta(days=1))
+    history = plan.minimum_history
+    if rule.first_seen:
+        found["minimumHistory"] = (
+            kql_duration(history) if history else rule.first_seen.minimum_history
+        )
+    elif history and _declares(rule, "minimumHistory"):
+        found["minimumHistory"] = kql_duration(history)
+    return found
+
+
+def _declares(rule: Rule, window: str) -> bool:
+    return f"\nlet {window} = " in f"\n{rule.query}"
+
+
+def absent(rule: Rule, there: Collection[str]) -> Replayed | None:
+    """Return that *rule* was not run, or None where the tables that are *there* can feed it."""
+    for wanted in (rule.sources, rule.needs):
+        if wanted and not set(wanted) & set(there):
+            return Replayed(rule, 0, (), "", f"no table {' or '.join(wanted)}")
+    return None
+
+
+def replay(
+    engine: Engine, rule: Rule, text: str, at: Sequence[datetime], on_tick: Callable[[], None]
+) -> Replayed:
+    """Run the compiled *text* at each of the ticks *at*.
+
+    Args:
+        engine: Where the data is.
+        rule: The rule that *text* comes from.
+        text: Its KQL, windows already set.
+        at: The ticks, in order.
+        on_tick: Called after each tick, for progress.
+
+    """
+    alerts: list[Alert] = []
+    if not at:  # to translate a query takes longer than to run it
+        return Replayed(rule, 0, (), "")
+    try:
+        query = engine.prepare(text)
+        for tick in at:
+            alerts.extend(Alert(tick, row) for row in engine.run(query, tick))
+            on_tick()
+    except (NotRunError, QueryError) as error:
+        return Replayed(rule, len(at), (), str(error))
+    return Replayed(rule, len(at), tuple(alerts), "")

@@ -1,0 +1,332 @@
+"""The hunt: load exports, replay every rule over them, and say what was found."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import duckdb
+
+from mailvigil.compiler.compile import (
+    RECORD_COLUMNS,
+    record_rows,
+    to_kql,
+    whole_causes,
+    with_windows,
+)
+from mailvigil.compiler.targets import FUNCTION
+from mailvigil.engine import row_values
+from mailvigil.engine.embedded import Engine, NotRunError, QueryError, Row
+from mailvigil.engine.workspace import END_OF_TIME, open_workspace, schemas
+from mailvigil.errors import InputError
+from mailvigil.exports.digests import digest
+from mailvigil.exports.load import Limits, LoadReport, load
+from mailvigil.exports.load_progress import Watch
+from mailvigil.hunt import baseline
+from mailvigil.hunt.approved import load_approved
+from mailvigil.hunt.findings import (
+    INSUFFICIENT,
+    Finding,
+    Key,
+    NameOf,
+    causes,
+    finding,
+    key_of,
+    key_types,
+    merged,
+)
+from mailvigil.hunt.replay import (
+    Alert,
+    Plan,
+    Replayed,
+    absent,
+    replay,
+    span,
+    ticks,
+    whole_span,
+    windows,
+)
+from mailvigil.reports import evidence
+from mailvigil.reports.evidence import Evidence
+from mailvigil.rules.content import Function, content_root, load_functions
+from mailvigil.rules.filters import load_filters
+from mailvigil.rules.rule import Rule, load_rules, with_filters
+
+_WORD = re.compile(r"\w+")
+_FIRED = "_Fired"
+_DISTINCT = " + ".join(
+    f'(SELECT count(*) FROM "{table}")'
+    for table in ("M365Activity_CL", "CloudAppEvents", "OfficeActivity")
+)
+
+
+class Progress(Watch, Protocol):
+    """What the hunt tells while it works. Nothing it does depends on it."""
+
+    def phase(self, name: str, ticks: int) -> None:
+        """Tell that a step of *ticks* parts begins."""
+
+    def tick(self) -> None:
+        """Tell that one part is done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to hunt in, and how.
+
+    ``paths`` are loaded, into the file ``save`` if it is given. Without paths the hunt is in a
+    ``workspace`` saved earlier; it may also be both, to add records to it. ``evidence`` asks for
+    what a report shows beside the findings: at most so many records of each.
+    """
+
+    paths: tuple[str, ...]
+    workspace: Path | None = None
+    save: Path | None = None
+    plan: Plan = field(default_factory=Plan)
+    rules: tuple[str, ...] = ()
+    baseline: Path | None = None
+    save_baseline: Path | None = None
+    approved: Path | None = None
+    filters: Path | None = None
+    strict: bool = False
+    limits: Limits = field(default_factory=Limits)
+    evidence: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hunted:
+    """What came of a hunt. ``span`` is the first and last access (aware UTC), or None.
+
+    ``records`` counts what the files held, ``distinct_records`` what is left without repeats,
+    ``distinct`` the MailItemsAccessed records that the rules judged. ``evidence`` is there when
+    it was asked for.
+    """
+
+    load: LoadReport
+    distinct_records: int
+    distinct: int
+    span: tuple[datetime, datetime] | None
+    replayed: tuple[Replayed, ...]
+    findings: tuple[Finding, ...]
+    evidence: Evidence | None = None
+
+    @property
+    def records(self) -> int:
+        """Readable records in all files, repeats included."""
+        return sum(file.records for file in self.load.files)
+
+    @property
+    def unreadable(self) -> int:
+        """Rows and records that could not be read."""
+        return sum(file.unreadable_count for file in self.load.files)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """The rules of this hunt, their compiled texts by name, and where the content is."""
+
+    root: Path
+    functions: tuple[Function, ...]
+    chosen: tuple[Rule, ...]
+    texts: Mapping[str, str]
+
+    @property
+    def words(self) -> frozenset[str]:
+        """Every word of the queries: among them each column that they read."""
+        own = _WORD.findall(" ".join(RECORD_COLUMNS))
+        return frozenset(own).union(*(_WORD.findall(text) for text in self.texts.values()))
+
+
+def hunt(request: Request, *, stdin: BinaryIO, name_of: NameOf, progress: Progress) -> Hunted:
+    """Load what *request* names, replay the rules over it and return what was found.
+
+    Raises:
+        InputError: A file cannot be used; see :func:`mailvigil.exports.load.load`.
+        RuleError: A rule of the content is broken.
+
+    """
+    rules = _rules(content_root(), request.rules, request.filters)
+    with (
+        tempfile.TemporaryDirectory(prefix="mailvigil") as scratch,
+        _workspace(request, Path(scratch)) as con,
+    ):
+        in_file = bool(request.save or request.workspace)
+        shown = evidence.WORDS if request.evidence else frozenset[str]()
+        read = None if in_file else rules.words | baseline.WORDS | shown
+        engine = Engine(con, rules.functions)
+        keep = None if read is None else engine.needed(read)
+        loaded = _load(con, request, stdin, progress, Path(scratch), keep)
+        progress.phase("joining sources", 0)
+        engine.keep_functions(read)
+        covered = span(engine)
+        whole = whole_span(engine)
+        there = frozenset(table for table in schemas() if _count(con, f'EXISTS (FROM "{table}")'))
+        judged = [
+            absent(rule, there) or _judge(engine, rules, rule, request.plan, whole, progress)
+            for rule in rules.chosen
+        ]
+        found = [f for one in judged for f in _findings(engine, rules, one, name_of)]
+        findings = tuple(sorted(found, key=lambda f: f.order))
+        if request.save_baseline:
+            baseline.save_baseline(engine, request.save_baseline)
+        return Hunted(
+            load=loaded,
+            distinct_records=_count(con, _DISTINCT),
+            distinct=_count(con, f'count(DISTINCT RecordId) FROM "_{FUNCTION}"'),
+            span=covered,
+            replayed=tuple(judged),
+            findings=findings,
+            evidence=_evidence(engine, rules, request, findings, covered, progress),
+        )
+
+
+def _evidence(
+    engine: Engine,
+    rules: _Rules,
+    request: Request,
+    findings: Sequence[Finding],
+    covered: tuple[datetime, datetime] | None,
+    progress: Progress,
+) -> Evidence | None:
+    if not request.evidence:
+        return None
+    progress.phase("gathering evidence", 0)
+    return evidence.gather(engine, rules.root, findings, covered, request.evidence)
+
+
+@contextmanager
+def _workspace(request: Request, scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the workspace; one to be saved gets its name only when all went well."""
+    unfinished = request.save.with_name(f"{request.save.name}.part") if request.save else None
+    if unfinished:
+        unfinished.unlink(missing_ok=True)
+    con = open_workspace(unfinished or request.workspace, scratch)
+    try:
+        yield con
+    except BaseException:
+        con.close()
+        if unfinished:
+            unfinished.unlink(missing_ok=True)
+        raise
+    con.close()
+    if unfinished and request.save:
+        unfinished.replace(request.save)
+
+
+def _rules(root: Path, names: Sequence[str], filters: Path | None) -> _Rules:
+    rules = load_rules(root)
+    if filters:
+        rules = with_filters(rules, load_filters(filters))
+    chosen = _selected(rules, names)
+    texts = {rule.name: to_kql(rule, root) for rule in chosen}
+    return _Rules(root, load_functions(root), chosen, texts)
+
+
+def _selected(rules: Sequence[Rule], names: Sequence[str]) -> tuple[Rule, ...]:
+    known = {rule.name: rule for rule in rules} | {rule.id: rule for rule in rules}
+    for name in names:
+        if name not in known:
+            listed = ", ".join(rule.name for rule in rules)
+            raise InputError("--rules", f"no rule {name!r}", f"there are {listed}")
+    wanted = {known[name].name for name in names}
+    return tuple(rule for rule in rules if not names or rule.name in wanted)
+
+
+def _load(
+    con: duckdb.DuckDBPyConnection,
+    request: Request,
+    stdin: BinaryIO,
+    progress: Progress,
+    scratch: Path,
+    keep: Collection[str] | None,
+) -> LoadReport:
+    loaded = LoadReport(())
+    if request.paths:
+        loaded = load(
+            con,
+            request.paths,
+            scratch=scratch,
+            stdin=stdin,
+            limits=request.limits,
+            strict=request.strict,
+            keep=keep,
+            digest=bool(request.evidence),
+            watch=progress,
+        )
+    if request.approved:
+        load_approved(con, request.approved)
+    if request.baseline:
+        baseline.load_baseline(con, request.baseline)
+    if request.evidence:
+        beside = [path for path in (request.approved, request.baseline) if path]
+        sources = (*loaded.sources, *(digest(str(path), path) for path in beside))
+        loaded = replace(loaded, sources=sources)
+    return loaded
+
+
+def _judge(
+    engine: Engine,
+    rules: _Rules,
+    rule: Rule,
+    plan: Plan,
+    covered: tuple[datetime, datetime] | None,
+    progress: Progress,
+) -> Replayed:
+    if covered is None:
+        return Replayed(rule, 0, (), "")
+    try:
+        at = ticks(engine, rule, rules.root, plan)
+    except (NotRunError, QueryError) as error:
+        return Replayed(rule, 0, (), str(error))
+    progress.phase(rule.name, len(at))
+    text = with_windows(rules.texts[rule.name], windows(rule, plan, covered[1] - covered[0]))
+    return replay(engine, rule, text, at, progress.tick)
+
+
+def _findings(engine: Engine, rules: _Rules, replayed: Replayed, name_of: NameOf) -> list[Finding]:
+    rule = replayed.rule
+    groups = causes(rule, replayed.alerts)
+    wholes = _wholes(engine, rules, rule, groups)
+    return [finding(rule, group, wholes[key], name_of) for key, group in groups.items()]
+
+
+def _wholes(
+    engine: Engine, rules: _Rules, rule: Rule, groups: Mapping[Key, Sequence[Alert]]
+) -> Mapping[Key, Row]:
+    """Return for each cause its row over all of its records, from its first access on.
+
+    Where the records do not carry what makes a cause, its alerts say what is known of it.
+    """
+    if not groups:
+        return {}
+    records = engine.prepare("\n".join(record_rows(rule, rules.root)))
+    if not set(rule.by) <= engine.columns(records):
+        return {key: merged(group) for key, group in groups.items()}
+    columns = {**key_types(rule.by, groups), "Since": "datetime", "Until": "datetime"}
+    bounds = [(*key, *_bounds(rule, group)) for key, group in groups.items()]
+    engine.put(_FIRED, columns, bounds)
+    query = engine.prepare(whole_causes(rule, rules.root, _FIRED))
+    return {key_of(rule, row): row for row in engine.run(query, END_OF_TIME)}
+
+
+def _bounds(rule: Rule, group: Sequence[Alert]) -> tuple[object, object]:
+    """Return from when and until when records belong to the cause."""
+    first = min(row_values.time(alert.row["FirstSeen"]) for alert in group)
+    last = max(row_values.time(alert.row["LastSeen"]) for alert in group)
+    return first, last if rule.bounded else END_OF_TIME
+
+
+def _count(con: duckdb.DuckDBPyConnection, what: str) -> int:
+    row = con.execute(f"SELECT {what}").fetchone()
+    return int(row[0]) if row else 0
+
+
+def insufficient(replayed: Replayed) -> int:
+    """Return how many rows were no alert because there was too little history."""
+    return sum(alert.row.get("Verdict") == INSUFFICIENT for alert in replayed.alerts)

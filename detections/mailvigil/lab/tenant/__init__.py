@@ -1,0 +1,1 @@
+"""Audit records of made-up tenants: ordinary life, intrusions, attacks."""

@@ -1,0 +1,270 @@
+"""An ordinary month of a whole tenant, made in the workspace itself: fast, and without JSON.
+
+Every use that somebody makes of a mailbox is one real record, shaped once by the connector's own
+columns. DuckDB repeats it over the days of the use, with its own time, id, address and count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import orjson
+
+from audit_feed.columns import load_table
+from mailvigil.engine.record_tables import insert
+from mailvigil.engine.shape_sql import ARRIVED, TYPES, select_rows
+from mailvigil.engine.workspace import schemas
+from mailvigil.errors import InputError
+from mailvigil.hunt.approved import ALIAS
+from mailvigil.lab.tenant import uses
+from mailvigil.lab.tenant.people import FOLDERS, SELDOM, Tenant, tenant
+from mailvigil.lab.tenant.uses import Approval, Use
+
+LEAST_MAILBOXES, LEAST_DAYS = 100, 14
+"""Fewer mailboxes have not enough people for every attack; fewer days teach less than a week."""
+TABLE = "M365Activity_CL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Month:
+    """What is asked for. Equal months give equal rows.
+
+    ``start`` is a midnight in UTC, day 0; ``learning`` is how many days pass before alerts count.
+
+    Raises:
+        InputError: The tenant or the time is too small to show anything.
+
+    """
+
+    seed: int = 1
+    mailboxes: int = 500
+    days: int = 14
+    start: datetime = datetime(2026, 6, 15, tzinfo=UTC)
+
+    def __post_init__(self) -> None:
+        if self.mailboxes < LEAST_MAILBOXES:
+            raise InputError(
+                "backtest", f"{self.mailboxes} mailboxes", f"{LEAST_MAILBOXES} or more"
+            )
+        if self.days < LEAST_DAYS:
+            raise InputError("backtest", f"{self.days} days", f"{LEAST_DAYS} or more")
+
+    @property
+    def learning(self) -> int:
+        """Days that only teach: half of the time, at most the 14 that a rule remembers."""
+        return min(self.days // 2, 14)
+
+    @property
+    def judged(self) -> tuple[datetime, datetime]:
+        """The time in which alerts count: [from, until)."""
+        return self.midnight(self.learning), self.midnight(self.days)
+
+    def midnight(self, day: int) -> datetime:
+        """Return when *day* begins, in UTC."""
+        return self.start + timedelta(days=day)
+
+
+def people(month: Month) -> Tenant:
+    """Return who lives in *month*."""
+    return tenant(month.seed, month.mailboxes)
+
+
+def live(con: duckdb.DuckDBPyConnection, month: Month, scratch: Path) -> int:
+    """Fill the empty workspace *con* with *month* and return how many audit records there are.
+
+    Records arrive 30 to 90 minutes after their event, sign-ins 5 minutes after.
+    """
+    found = people(month)
+    file = scratch / "uses.jsonl"
+    _write(uses.of_month(found, month.seed, month.days, month.learning), file)
+    con.execute(f"CREATE TEMP TABLE uses AS SELECT * FROM read_json('{file}', {_READING})")
+    keep = frozenset(schemas()[TABLE]) - {"Record"}
+    shaped = select_rows("SELECT record AS text FROM uses", load_table(TABLE), keep)
+    con.execute(f"CREATE TEMP TABLE templates AS {shaped}")
+    con.execute(_DAYS, [month.days, f"{month.start:%Y-%m-%d}", month.seed])
+    con.execute(_filled(TABLE, _RECORD, _RECORDS))
+    for table, kind in _SIGN_INS.items():
+        con.execute(_filled(table, _SIGN_IN, _SIGNED.format(kind=kind)))
+    _beat(con, month, found.organization_id)
+    approve(con, uses.approvals(month.learning), month)
+    for name in ("uses", "templates", "days_of_use"):
+        con.execute(f"DROP TABLE {name}")
+    row = con.execute(f'SELECT count(*) FROM "{TABLE}"').fetchone()
+    return int(row[0]) if row else 0
+
+
+def approve(con: duckdb.DuckDBPyConnection, approvals: Iterable[Approval], month: Month) -> None:
+    """Put *approvals* on the watchlist, each from its own day on."""
+    rows: list[dict[str, object]] = []
+    for one in approvals:
+        since = month.midnight(one.day) + timedelta(hours=one.hour)
+        text = {"Caller": one.caller, "Owner": one.owner, "Reason": one.reason, "ValidTo": ""}
+        when = {"ValidFrom": f"{since:%Y-%m-%dT%H:%M:%SZ}", ARRIVED: since}
+        rows.append({**text, **when, "_Alias": ALIAS, "SearchKey": one.caller})
+    insert(con, "_Watchlists", rows)
+
+
+def _write(all_uses: Iterator[Use], file: Path) -> None:
+    """Write one line a use; the record's Id is the number of its line."""
+    with file.open("wb") as out:
+        for number, use in enumerate(all_uses):
+            record = {**use.record, "Id": str(number), "CreationTime": "2026-01-01T00:00:00"}
+            line = {**asdict(use), "number": number, "record": orjson.dumps(record).decode()}
+            out.write(orjson.dumps(line) + b"\n")
+
+
+_READING = """format = 'newline_delimited', columns = {number: 'BIGINT', record: 'VARCHAR',
+addresses: 'VARCHAR[]', opens: 'INTEGER', closes: 'INTEGER', mean: 'DOUBLE', items: 'INTEGER',
+first_day: 'INTEGER', last_day: 'INTEGER', rhythm: 'VARCHAR', chance: 'DOUBLE', person: 'INTEGER',
+sign_in: 'VARCHAR', session: 'VARCHAR', own_session: 'BOOLEAN', sync: 'BOOLEAN',
+filing: 'DOUBLE'}"""
+
+
+def _draw(*key: str) -> str:
+    """Return SQL for a number in [0, 1) that is the same for the same key."""
+    return (
+        f"(md5_number_lower(concat_ws('/', {', '.join(key)})) >> 11)::DOUBLE / (1::HUGEINT << 53)"
+    )
+
+
+def _guid(text: str) -> str:
+    return f"regexp_replace(md5({text}), {_GUID_PARTS})"
+
+
+_GUID_PARTS = r"'(.{8})(.{4})(.{4})(.{4})(.{12})', '\1-\2-\3-\4-\5'"
+
+
+_DAYS = f"""
+CREATE TEMP TABLE days_of_use AS
+WITH days AS (
+    SELECT d::INTEGER AS d, midnight, isodow(midnight) < 6 AS works,
+        day(midnight + INTERVAL 3 DAY) <= 3 AS ends
+    FROM (SELECT d, $2::TIMESTAMP + d * INTERVAL 1 DAY AS midnight FROM range($1) t(d)))
+SELECT u.*, d, midnight,
+    'k' || number || '/' || d || '/' || $3::VARCHAR AS key,
+    greatest(1, floor(mean * CASE WHEN works OR rhythm <> 'any' THEN 1 ELSE 0.12 END
+        * (0.5 + {_draw("'count'", "number", "d", "$3")})))::INTEGER AS count,
+    CASE WHEN {_draw("'place'", "number", "d", "$3")} < 0.3 THEN addresses[-1]
+        ELSE addresses[1] END AS address,
+    md5(concat_ws('/', session, d, $3)) AS seen
+FROM uses u, days
+WHERE d BETWEEN first_day AND last_day
+    AND CASE rhythm WHEN 'working' THEN works WHEN 'month-end' THEN ends
+        WHEN 'every' THEN true ELSE works OR {_draw("'weekend'", "number", "d", "$3")} < 0.3 END
+    AND {_draw("'day'", "number", "d", "$3")} < chance
+    AND (person < 0 OR d < 7 OR {_draw("'leave'", "person", "d // 7", "$3")} >= 0.05)
+"""
+"""The days on which each use happens. Weekends are quiet, one in twenty is on leave."""
+
+_RECORDS = f"""
+SELECT t.* EXCLUDE ({ARRIVED}), a.*, a.midnight + to_seconds(CAST(opens + (closes - opens)
+    * ((low & 4294967295)::DOUBLE + (low >> 32)::DOUBLE) / 8589934592 AS BIGINT)) AS happened
+FROM (SELECT *, md5_number_lower(key || '/' || i) AS low, md5_number_upper(key || '/' || i) AS up
+    FROM (SELECT *, unnest(range(count)) AS i FROM days_of_use)) a
+JOIN templates t ON t.RecordId = a.number::VARCHAR
+ORDER BY happened, key, i
+"""
+
+_LATE = "happened + to_seconds((1800 + up % 3600)::BIGINT)"
+
+
+def _folder() -> str:
+    """Return SQL for the folder of a record: Inbox more often than the other busy ones."""
+    inbox, *others = FOLDERS
+    busy = [inbox] * len(others) + others
+    few, most = ([name for name, _, _ in of] for of in (SELDOM, busy))
+    one = "[1 + ((up >> 8) % {})::BIGINT]"
+    return (
+        "CASE WHEN NOT sync THEN '' WHEN (up >> 20) % 1000 < 1000 * filing "
+        f"THEN {few}{one.format(len(few))} ELSE {most}{one.format(len(most))} END"
+    )
+
+
+_RECORD = {
+    "TimeGenerated": "happened",
+    "EventTime": "happened",
+    "RecordId": _guid("key || '/' || i"),
+    "ClientAddress": "address",
+    "ClientIPAddress": "CASE WHEN ClientIPAddress <> '' THEN address ELSE '' END",
+    "ClientIP": "CASE WHEN ClientIP <> '' THEN address ELSE '' END",
+    "SessionId": f"CASE WHEN own_session THEN {_guid('seen')} ELSE '' END",
+    "AADSessionId": f"CASE WHEN sign_in = 'user' AND up % 16 = 0 THEN {_guid('seen')} ELSE '' END",
+    "UniqueTokenId": "CASE WHEN sign_in <> '' AND up % 5 = 0 THEN upper(seen[1:22]) ELSE '' END",
+    "TokenTenantId": "CASE WHEN sign_in <> '' AND up % 3 = 0 THEN OrganizationId ELSE '' END",
+    "OperationCount": "CASE WHEN OperationCount IS NOT NULL THEN 1 + (up >> 8) % items END",
+    "ParentFolderPath": "CASE WHEN sync THEN 'Not Available' ELSE '' END",
+    "ParentFolderName": _folder(),
+    ARRIVED: _LATE,
+}
+"""What differs from one repetition of a use to the other."""
+
+_SIGN_INS = {
+    "SigninLogs": "sign_in = 'user' AND isodow(midnight) = 1",
+    "AADNonInteractiveUserSignInLogs": "sign_in = 'user' AND isodow(midnight) <> 1",
+    "AADServicePrincipalSignInLogs": "sign_in = 'app'",
+}
+"""Table to who signs in there: on Mondays people type a password, else a token is refreshed."""
+
+_SIGNED = """
+SELECT any_value(t.OrganizationId) AS organization, any_value(t.UserId) AS upn,
+    any_value(t.Caller) AS app, arg_min(d.address, d.opens) AS address, d.seen,
+    min(d.midnight) + to_seconds(min(d.opens) - 30) AS happened
+FROM days_of_use d JOIN templates t ON t.RecordId = d.number::VARCHAR
+WHERE {kind} GROUP BY d.seen ORDER BY happened, seen
+"""
+
+_SIGN_IN = {
+    "TimeGenerated": "happened",
+    "CreatedDateTime": "happened",
+    "AADTenantId": "organization",
+    "Id": _guid("seen || '/row'"),
+    "UserPrincipalName": "upn",
+    "AppId": "app",
+    "IPAddress": "address",
+    "ResultType": "'0'",
+    "SessionId": _guid("seen"),
+    "UniqueTokenIdentifier": "upper(seen[1:22])",
+    ARRIVED: "happened + INTERVAL 5 MINUTE",
+}
+
+
+def _filled(table: str, values: dict[str, str], rows: str) -> str:
+    """Return SQL that adds *rows* to *table*; a column without a value keeps its template's."""
+    columns = {**schemas()[table], ARRIVED: "datetime"}
+    templated = frozenset(schemas()[TABLE]) - {"Record"} if table == TABLE else frozenset()
+    listed = [
+        f'{values[name]} AS "{name}"' if name in values
+        else f'"{name}"' if name in templated
+        else f'{_nothing(kind)} AS "{name}"'
+        for name, kind in columns.items()
+    ]  # fmt: skip
+    return f'INSERT INTO "{table}" SELECT {", ".join(listed)} FROM ({rows})'
+
+
+def _nothing(kind: str) -> str:
+    return "''" if kind == "string" else f"NULL::{TYPES[kind]}"
+
+
+def _beat(con: duckdb.DuckDBPyConnection, month: Month, organization: str) -> None:
+    """Add the collector's heartbeats: one an hour, of a feed that is well."""
+    values = {
+        "TimeGenerated": "t",
+        "OrganizationId": f"'{organization}'",
+        "ContentType": "'Audit.Exchange'",
+        "Complete": "true",
+        "HoursMissing": "0",
+        "Expired": "0",
+        "Rejected": "0",
+        "LagSeconds": "3600",
+        "Collector": "'collector-1'",
+        ARRIVED: "t",
+    }
+    hours = (
+        f"SELECT TIMESTAMP '{month.start:%Y-%m-%d}' + h * INTERVAL 1 HOUR AS t "
+        f"FROM range({24 * month.days + 48}) x(h)"
+    )
+    con.execute(_filled("M365FeedHealth_CL", values, hours))

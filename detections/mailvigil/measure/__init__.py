@@ -1,1 +1,0 @@
-"""What the rules catch, and how often they bother: the backtest."""

@@ -1,0 +1,78 @@
+"""Where the content is: rules, pipelines and KQL functions, shipped or of a checkout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from mailvigil.errors import RuleError
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A stored KQL function of the content, from Sentinel's parser YAML form.
+
+    ``line`` is where the body starts in the file, for messages that name a place.
+    """
+
+    name: str
+    body: str
+    path: Path
+    line: int
+
+
+def content_root() -> Path:
+    """Return the folder that holds ``sigma/`` and ``kql/``: the wheel's, else the checkout's."""
+    shipped = PACKAGE / "content"
+    return shipped if shipped.is_dir() else PACKAGE.parents[1]
+
+
+def load_functions(root: Path) -> tuple[Function, ...]:
+    """Return the functions below ``kql/functions``, by name.
+
+    Raises:
+        RuleError: A file is no parser YAML.
+
+    """
+    return functions_in(root / "kql" / "functions")
+
+
+def functions_in(folder: Path) -> tuple[Function, ...]:
+    """Return the functions whose parser YAML is in *folder*, by name.
+
+    Raises:
+        RuleError: A file is no parser YAML.
+
+    """
+    return tuple(_function(path) for path in sorted(folder.glob("*.yaml")))
+
+
+def from_yaml(text: str) -> object:
+    """Return what a YAML file of the content says, by libyaml where PyYAML has it.
+
+    The pack has many files, and the loader written in Python takes seconds for them.
+
+    Raises:
+        yaml.YAMLError: It is no YAML.
+
+    """
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    found: object = yaml.load(text, Loader=loader)  # noqa: S506 - a safe loader in both cases
+    return found
+
+
+def _function(path: Path) -> Function:
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = from_yaml(text)
+        if not isinstance(data, dict):
+            raise TypeError("no mapping of names to values")  # noqa: TRY301 - one way out
+        name, body = str(data["FunctionName"]), str(data["FunctionQuery"])
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise RuleError([f"{path}: no KQL function in Sentinel's parser form: {error}"]) from error
+    head = text[: text.index("FunctionQuery:")]
+    return Function(name, body, path, head.count("\n") + 2)

@@ -1,0 +1,76 @@
+"""Hunting queries in Sentinel's own YAML form: questions for people, no alerts.
+
+What a query asks about stands in ``let`` statements at its top, which its tests set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailvigil.errors import RuleError
+from mailvigil.rules.rule import Attributes, Entity, attack_tags, sentinel_form
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HuntingQuery:
+    """One hunting query. ``sources`` are tables that its tests run it on, each alone."""
+
+    name: str
+    path: Path
+    id: str
+    title: str
+    description: str
+    version: str
+    tags: tuple[str, ...]
+    entities: tuple[Entity, ...]
+    sources: tuple[str, ...]
+    query: str
+
+
+def load_hunting(root: Path) -> tuple[HuntingQuery, ...]:
+    """Return the queries below ``kql/hunting``, by name.
+
+    Raises:
+        RuleError: One or more files are no hunting queries; it names all problems of all files.
+
+    """
+    queries: list[HuntingQuery] = []
+    problems: list[str] = []
+    for path in sorted((root / "kql" / "hunting").glob("*.yaml")):
+        if path.name.endswith(".test.yaml"):
+            continue
+        try:
+            queries.append(parse_hunting(path, path.read_text(encoding="utf-8")))
+        except RuleError as error:
+            problems.extend(error.problems)
+        except UnicodeDecodeError as error:
+            problems.append(f"{path}: no hunting query: {error} (write it in UTF-8)")
+    if problems:
+        raise RuleError(problems)
+    return tuple(queries)
+
+
+def parse_hunting(path: Path, text: str) -> HuntingQuery:
+    """Return the query that *text* says; *path* is only for its name and for messages.
+
+    Raises:
+        RuleError: It is no such query, or an attribute is missing or wrong.
+
+    """
+    read = Attributes(path, sentinel_form(path, text))
+    query = HuntingQuery(
+        name=path.stem,
+        path=path,
+        id=read.text("id"),
+        title=read.text("name"),
+        description=read.text("description").strip(),
+        version=read.text("version"),
+        tags=attack_tags(read.texts("tactics"), read.texts("relevantTechniques")),
+        entities=read.mapped_entities(),
+        sources=read.texts("mailvigil.sources"),
+        query=read.text("query"),
+    )
+    if read.problems:
+        raise RuleError(read.problems)
+    return query

@@ -1,0 +1,100 @@
+"""All of the content, loaded, compiled and ready to be written in any form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from mailvigil.compiler.compile import to_kql
+from mailvigil.compiler.defender import fits
+from mailvigil.compiler.parser import Validator
+from mailvigil.compiler.targets import DEFENDER
+from mailvigil.rules.content import load_functions
+from mailvigil.rules.hunting_query import load_hunting
+from mailvigil.rules.rule import Rule, load_rules
+from mailvigil.sentinel.analytics import Analytic
+from mailvigil.sentinel.content_files import (
+    Parser,
+    Solution,
+    Watchlist,
+    Workbook,
+    load_parser,
+    load_solution,
+    load_watchlists,
+    load_workbooks,
+)
+from mailvigil.sentinel.defender import Detection
+from mailvigil.sentinel.hunting import Hunt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pack:
+    """The content. ``version`` is the project's: code and content have one."""
+
+    version: str
+    solution: Solution
+    analytics: tuple[Analytic, ...]
+    detections: tuple[Detection, ...]
+    hunting: tuple[Hunt, ...]
+    parsers: tuple[Parser, ...]
+    watchlists: tuple[Watchlist, ...]
+    workbooks: tuple[Workbook, ...]
+
+
+def load_pack(root: Path) -> Pack:
+    """Return the content below *root*, every rule compiled.
+
+    Raises:
+        RuleError: A file is not of its form, or a rule does not compile.
+        InputError: Microsoft's parser, which tells a query's columns, is not installed.
+
+    """
+    with Validator(load_functions(root)) as validator:
+        return load_pack_with(root, validator)
+
+
+def load_pack_with(root: Path, validator: Validator) -> Pack:
+    """Return the content as :func:`load_pack` does, with a *validator* that knows its functions.
+
+    Raises:
+        RuleError: A file is not of its form, or a rule does not compile.
+
+    """
+    solution = load_solution(root)
+    functions = load_functions(root)
+    rules = load_rules(root)
+    analytics = [analytic(rule, root, validator) for rule in rules]
+    detections = [detection(rule, root, validator) for rule in rules if fits(rule)]
+    return Pack(
+        version=version("mailvigil"),
+        solution=solution,
+        analytics=tuple(analytics),
+        detections=tuple(detections),
+        hunting=tuple(Hunt.of(query) for query in load_hunting(root)),
+        parsers=tuple(load_parser(function) for function in functions),
+        watchlists=load_watchlists(root, solution),
+        workbooks=load_workbooks(root, solution),
+    )
+
+
+def analytic(rule: Rule, root: Path, validator: Validator) -> Analytic:
+    """Return *rule* compiled, as an analytics rule.
+
+    Raises:
+        RuleError: It does not compile.
+
+    """
+    kql = to_kql(rule, root)
+    return Analytic.of(rule, kql, validator.analyse(kql).columns.keys())
+
+
+def detection(rule: Rule, root: Path, validator: Validator) -> Detection:
+    """Return *rule* compiled for Defender, as a custom detection.
+
+    Raises:
+        RuleError: It does not compile.
+
+    """
+    kql = to_kql(rule, root, DEFENDER)
+    return Detection.of(rule, kql, validator.analyse(kql).columns.keys())

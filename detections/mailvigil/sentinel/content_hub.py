@@ -1,0 +1,466 @@
+"""The content as a solution of Content Hub, version 3 of its form.
+
+Installed, a solution brings templates from which rules and queries are made, and at once the
+functions and watchlists that they read. ARM evaluates the inner templates' expressions with the
+outer one's parameters and variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mailvigil.sentinel import arm
+from mailvigil.sentinel.analytics import Analytic, connectors
+from mailvigil.sentinel.arm import Resource
+from mailvigil.sentinel.arm_checks import (
+    CONTENT_PACKAGES,
+    CONTENT_TEMPLATES,
+    METADATA,
+    RULE_TEMPLATES,
+    SOLUTION_SEARCHES,
+)
+from mailvigil.sentinel.compiled_content import Pack
+from mailvigil.sentinel.content_files import Parser, Workbook
+from mailvigil.sentinel.hunting import Hunt
+
+CONTENT_API = "2025-06-01"
+"""Of contentTemplates, contentPackages and metadata."""
+
+WORKBOOK_VERSION = "1.0.0"
+
+_ID, _VERSION = "[variables('_solutionId')]", "[variables('_solutionVersion')]"
+_LOCATION = "[parameters('workspace-location')]"
+_LEARN_MORE = "https://learn.microsoft.com/azure/sentinel/sentinel-solutions"
+_SHORT = {"AnalyticsRule": "ar", "HuntingQuery": "hq", "Parser": "pr", "Workbook": "wb"}
+"""Content kinds to the letters that name their templates."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Item:
+    """One piece of content: what it is, what it deploys, and the resource that this makes."""
+
+    kind: str
+    id: str
+    version: str
+    title: str
+    resource: Resource
+    parent: str
+
+    @property
+    def product(self) -> str:
+        """Return the id of this version of the content, as an expression without brackets."""
+        unique = f"uniqueString(concat(variables('_solutionId'), '{self.kind}', '{self.id}', "
+        start = f"concat(take(variables('_solutionId'), 50), '-{_SHORT[self.kind]}-', "
+        return f"{start}{unique}'{self.version}')))"
+
+
+def main_template(pack: Pack) -> Resource:
+    """Return ``mainTemplate.json``: the package, a template of each content, and the functions."""
+    items = list(_items(pack))
+    return {
+        "$schema": arm.SCHEMA,
+        "contentVersion": "1.0.0.0",
+        "metadata": {
+            "author": pack.solution.author,
+            "comments": f"Solution template for {pack.solution.name}",
+        },
+        "parameters": _parameters(pack),
+        "variables": _variables(pack),
+        "resources": [
+            *(_content_template(item, pack) for item in items),
+            *(_at_once(arm.function_search(parser)) for parser in pack.parsers),
+            *(arm.watchlist(found) for found in pack.watchlists),
+            _package(items, pack),
+        ],
+    }
+
+
+def create_ui_definition(pack: Pack) -> Resource:
+    """Return ``createUiDefinition.json``: the pages of the installer, one a kind of content."""
+    workspaces = (
+        "[concat(subscription().id,"
+        "'/providers/Microsoft.OperationalInsights/workspaces?api-version=2022-10-01')]"
+    )
+    return {
+        "$schema": "https://schema.management.azure.com/schemas/0.1.2-preview/"
+        "CreateUIDefinition.MultiVm.json#",
+        "handler": "Microsoft.Azure.CreateUIDef",
+        "version": "0.1.2-preview",
+        "parameters": {
+            "config": {"isWizard": False, "basics": _basics(pack)},
+            "basics": [
+                {
+                    "name": "getLAWorkspace",
+                    "type": "Microsoft.Solutions.ArmApiControl",
+                    "toolTip": "Workspaces of the resource group",
+                    "condition": "[greater(length(resourceGroup().name),0)]",
+                    "request": {"method": "GET", "path": workspaces},
+                },
+                _workspace_choice(),
+            ],
+            "steps": list(_steps(pack)),
+            "outputs": {
+                "workspace-location": "[first(map(filter(basics('getLAWorkspace').value, (filter) "
+                "=> and(contains(toLower(filter.id), toLower(resourceGroup().name)), "
+                "equals(filter.name, basics('workspace')))), (item) => item.location))]",
+                "location": "[location()]",
+                "workspace": "[basics('workspace')]",
+            },
+        },
+    }
+
+
+def solution_data(pack: Pack, folder: Mapping[str, list[str]]) -> Resource:
+    """Return what Microsoft's packaging tool reads: *folder* names the files of each kind."""
+    return {
+        "Name": pack.solution.name,
+        "Author": pack.solution.author,
+        "Logo": "",
+        "Description": pack.solution.description,
+        **folder,
+        "BasePath": f"Solutions/{pack.solution.name}",
+        "Version": pack.version,
+        "Metadata": "SolutionMetadata.json",
+        "TemplateSpec": True,
+        "Is1PConnector": False,
+    }
+
+
+def solution_metadata(pack: Pack) -> Resource:
+    """Return ``SolutionMetadata.json``."""
+    return {
+        "publisherId": pack.solution.publisher,
+        "offerId": pack.solution.offer,
+        "firstPublishDate": pack.solution.first_published,
+        "providers": list(pack.solution.providers),
+        "categories": dict(pack.solution.categories),
+        "support": dict(pack.solution.support),
+    }
+
+
+def _items(pack: Pack) -> Iterator[_Item]:
+    yield from (_workbook_item(number, book) for number, book in enumerate(pack.workbooks, 1))
+    yield from (_rule_item(analytic) for analytic in pack.analytics)
+    yield from (_hunting_item(query) for query in pack.hunting)
+    yield from (_parser_item(parser) for parser in pack.parsers)
+
+
+def _rule_item(analytic: Analytic) -> _Item:
+    properties = {
+        **arm.alert_rule_properties(analytic, enabled=False),
+        "status": "Available",
+        "version": analytic.version,
+        "requiredDataConnectors": connectors(analytic.sources),
+    }
+    return _Item(
+        kind="AnalyticsRule",
+        id=analytic.id,
+        version=analytic.version,
+        title=analytic.title,
+        parent=f"resourceId('Microsoft.SecurityInsights/AlertRuleTemplates', '{analytic.id}')",
+        resource={
+            "type": RULE_TEMPLATES,
+            "apiVersion": CONTENT_API if analytic.kind == "Scheduled" else "2025-07-01-preview",
+            "name": analytic.id,
+            "kind": analytic.kind,
+            "location": _LOCATION,
+            "properties": properties,
+        },
+    )
+
+
+def _hunting_item(query: Hunt) -> _Item:
+    return _Item(
+        kind="HuntingQuery",
+        id=query.id,
+        version=query.version,
+        title=query.title,
+        parent=f"resourceId('{SOLUTION_SEARCHES}', '{query.id}')",
+        resource={
+            "type": SOLUTION_SEARCHES,
+            "apiVersion": arm.API_VERSIONS[arm.SAVED_SEARCHES],
+            "name": query.id,
+            "etag": arm.REPLACE,
+            "location": _LOCATION,
+            "properties": arm.hunting_properties(query),
+        },
+    )
+
+
+def _parser_item(parser: Parser) -> _Item:
+    return _Item(
+        kind="Parser",
+        id=parser.id,
+        version=parser.version,
+        title=parser.title,
+        parent=f"resourceId('{arm.SAVED_SEARCHES}', parameters('workspace'), '{parser.alias}')",
+        resource=_at_once(arm.function_search(parser)),
+    )
+
+
+def _workbook_item(number: int, book: Workbook) -> _Item:
+    resource = arm.workbook(book)
+    resource["location"] = _LOCATION
+    resource["properties"] |= {
+        "displayName": f"[parameters('workbook{number}-name')]",
+        "sourceId": "[variables('workspaceResourceId')]",
+    }
+    return _Item(
+        kind="Workbook",
+        id=book.id,
+        version=WORKBOOK_VERSION,
+        title=book.title,
+        parent=f"resourceId('{arm.WORKBOOKS}', {resource['name'][1:-1]})",
+        resource=resource,
+    )
+
+
+def _at_once(resource: Resource) -> Resource:
+    return {**resource, "location": _LOCATION}
+
+
+def _content_template(item: _Item, pack: Pack) -> Resource:
+    name = (
+        f"[concat(parameters('workspace'), '/Microsoft.SecurityInsights/', parameters('workspace'),"
+        f" '-{_SHORT[item.kind]}-', uniqueString('{item.id}'))]"
+    )
+    package = (
+        "[extensionResourceId(resourceId('Microsoft.OperationalInsights/workspaces', "
+        "parameters('workspace')), 'Microsoft.SecurityInsights/contentPackages', "
+        "variables('_solutionId'))]"
+    )
+    return {
+        "type": CONTENT_TEMPLATES,
+        "apiVersion": CONTENT_API,
+        "name": name,
+        "location": _LOCATION,
+        "dependsOn": [package],
+        "properties": {
+            "description": f"{item.title}, {item.kind} of {pack.solution.name} {pack.version}",
+            "mainTemplate": {
+                "$schema": arm.SCHEMA,
+                "contentVersion": item.version,
+                "parameters": {},
+                "variables": {},
+                "resources": [item.resource, _metadata(item, pack)],
+            },
+            "packageKind": "Solution",
+            "packageVersion": _VERSION,
+            "packageName": "[variables('_solutionName')]",
+            "packageId": _ID,
+            "contentSchemaVersion": "3.0.0",
+            "contentId": item.id,
+            "contentKind": item.kind,
+            "displayName": arm.literal(item.title),
+            "contentProductId": f"[{item.product}]",
+            "id": f"[{item.product}]",
+            "version": item.version,
+        },
+    }
+
+
+def _metadata(item: _Item, pack: Pack) -> Resource:
+    return {
+        "type": METADATA,
+        "apiVersion": CONTENT_API,
+        "name": f"[concat(parameters('workspace'), '/Microsoft.SecurityInsights/', "
+        f"concat('{item.kind}-', last(split({item.parent}, '/'))))]",
+        "properties": {
+            "description": arm.literal(item.title),
+            "parentId": f"[{item.parent}]",
+            "contentId": item.id,
+            "kind": item.kind,
+            "version": item.version,
+            **_origin(pack),
+        },
+    }
+
+
+def _origin(pack: Pack) -> Resource:
+    return {
+        "source": {"kind": "Solution", "name": pack.solution.name, "sourceId": _ID},
+        "author": {"name": pack.solution.author},
+        "support": dict(pack.solution.support),
+    }
+
+
+def _package(items: list[_Item], pack: Pack) -> Resource:
+    needs = [{"kind": i.kind, "contentId": i.id, "version": i.version} for i in items]
+    lists = [
+        {"kind": "Watchlist", "contentId": found.alias, "version": pack.version}
+        for found in pack.watchlists
+    ]
+    product = (
+        "[concat(take(variables('_solutionId'), 50), '-sl-', "
+        "uniqueString(concat(variables('_solutionId'), 'Solution', "
+        "variables('_solutionVersion'))))]"
+    )
+    return {
+        "type": CONTENT_PACKAGES,
+        "apiVersion": CONTENT_API,
+        "name": "[concat(parameters('workspace'), '/Microsoft.SecurityInsights/', "
+        "variables('_solutionId'))]",
+        "location": _LOCATION,
+        "properties": {
+            "version": _VERSION,
+            "kind": "Solution",
+            "contentSchemaVersion": "3.0.0",
+            "displayName": "[variables('_solutionName')]",
+            "publisherDisplayName": pack.solution.author,
+            "descriptionHtml": f"<p>{_escaped(pack.solution.description)}</p>",
+            "contentKind": "Solution",
+            "contentProductId": product,
+            "id": product,
+            "contentId": _ID,
+            "parentId": _ID,
+            **_origin(pack),
+            "dependencies": {"operator": "AND", "criteria": [*needs, *lists]},
+            "firstPublishDate": pack.solution.first_published,
+            "providers": list(pack.solution.providers),
+            "categories": dict(pack.solution.categories),
+        },
+    }
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _parameters(pack: Pack) -> Resource:
+    location = (
+        "Region of the resource group; not used, as everything goes to the workspace's region: "
+        "[parameters('location')]"
+    )
+    return {
+        "location": {
+            "type": "string",
+            "minLength": 1,
+            "defaultValue": "[resourceGroup().location]",
+            "metadata": {"description": location},
+        },
+        "workspace-location": {
+            "type": "string",
+            "defaultValue": "",
+            "metadata": {"description": "Region of the workspace."},
+        },
+        "workspace": {
+            "type": "string",
+            "defaultValue": "",
+            "metadata": {"description": "Log Analytics workspace with Microsoft Sentinel."},
+        },
+        **{
+            f"workbook{number}-name": {
+                "type": "string",
+                "defaultValue": book.title,
+                "minLength": 1,
+                "metadata": {"description": "Name of the workbook."},
+            }
+            for number, book in enumerate(pack.workbooks, 1)
+        },
+    }
+
+
+def _variables(pack: Pack) -> Resource:
+    return {
+        "_solutionName": pack.solution.name,
+        "_solutionVersion": pack.version,
+        "_solutionId": pack.solution.id,
+        "workspaceResourceId": "[resourceId('Microsoft.OperationalInsights/workspaces', "
+        "parameters('workspace'))]",
+    }
+
+
+def _counts(pack: Pack) -> dict[str, int]:
+    return {
+        "Parsers": len(pack.parsers),
+        "Workbooks": len(pack.workbooks),
+        "Analytic Rules": len(pack.analytics),
+        "Hunting Queries": len(pack.hunting),
+        "Watchlists": len(pack.watchlists),
+    }
+
+
+def _basics(pack: Pack) -> Resource:
+    counts = ", ".join(f"**{kind}:** {number}" for kind, number in _counts(pack).items())
+    return {
+        "description": f"{pack.solution.description}\n\n{counts}\n\n"
+        f"[Learn more about solutions]({_LEARN_MORE})",
+        "subscription": {
+            "resourceProviders": [
+                "Microsoft.OperationsManagement/solutions",
+                "Microsoft.OperationalInsights/workspaces/providers/alertRules",
+                "Microsoft.Insights/workbooks",
+            ]
+        },
+        "location": {"metadata": {"hidden": "It is that of the workspace."}, "visible": False},
+        "resourceGroup": {"allowExisting": True},
+    }
+
+
+def _workspace_choice() -> Resource:
+    allowed = (
+        "[map(filter(basics('getLAWorkspace').value, (filter) => contains(toLower(filter.id), "
+        "toLower(resourceGroup().name))), (item) => "
+        'parse(concat(\'{"label":"\', item.name, \'","value":"\', item.name, \'"}\')))]'
+    )
+    return {
+        "name": "workspace",
+        "type": "Microsoft.Common.DropDown",
+        "label": "Workspace",
+        "placeholder": "Select a workspace",
+        "toolTip": "Workspaces of the resource group that is selected",
+        "constraints": {"allowedValues": allowed, "required": True},
+        "visible": True,
+    }
+
+
+def _steps(pack: Pack) -> Iterator[Resource]:
+    kinds = (
+        ("workbooks", "Workbooks", "A workbook of:", [(b.title, "") for b in pack.workbooks]),
+        (
+            "analytics",
+            "Analytics",
+            "Templates of analytics rules. Make rules from them in Content Hub, under Manage.",
+            [(one.title, one.description) for one in pack.analytics],
+        ),
+        (
+            "huntingqueries",
+            "Hunting Queries",
+            "Queries for hunting. They stand on the Hunting page.",
+            [(one.title, one.description) for one in pack.hunting],
+        ),
+        (
+            "watchlists",
+            "Watchlists",
+            "Watchlists that the rules read.",
+            [(one.alias, one.description) for one in pack.watchlists],
+        ),
+    )
+    for name, label, text, entries in kinds:
+        if entries:
+            yield _step(name, label, text, entries)
+
+
+def _step(name: str, label: str, text: str, entries: list[tuple[str, str]]) -> Resource:
+    sections = [
+        {
+            "name": f"{name}{number}",
+            "type": "Microsoft.Common.Section",
+            "label": title,
+            "elements": [_text(f"{name}{number}-text", words or title)],
+        }
+        for number, (title, words) in enumerate(entries, 1)
+    ]
+    return {
+        "name": name,
+        "label": label,
+        "subLabel": {"preValidation": f"Configure the {label.lower()}", "postValidation": "Done"},
+        "bladeTitle": label,
+        "elements": [_text(f"{name}-text", text), *sections],
+    }
+
+
+def _text(name: str, text: str) -> dict[str, Any]:
+    return {"name": name, "type": "Microsoft.Common.TextBlock", "options": {"text": text}}

@@ -1,0 +1,175 @@
+"""The packaged folder: which files there are, and what stands in them, to the byte."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from mailvigil.sentinel import arm
+from mailvigil.sentinel.compiled_content import Pack
+from mailvigil.sentinel.content_hub import (
+    create_ui_definition,
+    main_template,
+    solution_data,
+    solution_metadata,
+)
+
+FORMAT = 1
+"""Version of the packaged folder. Another one is refused, never guessed at."""
+
+MARKER = "mailvigil-package.json"
+"""File that says that a folder is a packaged one, and what is in it."""
+
+RULE_YAML = "solution/Analytic Rules"
+HUNTING_YAML = "solution/Hunting Queries"
+PARSER_YAML = "solution/Parsers"
+DEFENDER = "defender"
+RULE_ARM = "repository/AnalyticsRules"
+TEMPLATES = ("repository", "watchlists")
+"""Folders whose JSON files are ARM templates, each to be deployed alone."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as blocks, and never a reference."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the signature is PyYAML's
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def files(pack: Pack) -> Mapping[str, bytes]:
+    """Return every file of the packaged folder by its path, folders divided by ``/``.
+
+    The same content gives the same bytes, on every machine.
+    """
+    found = {
+        **_repository(pack),
+        **_watchlists(pack),
+        **_solution(pack),
+        **_defender(pack),
+        "README.md": _readme(pack).encode(),
+    }
+    return {**found, MARKER: _marker(pack, found)}
+
+
+def _readme(pack: Pack) -> str:
+    text = (resources.files("mailvigil.sentinel") / "package_readme.md").read_text(encoding="utf-8")
+    return text.replace("{version}", pack.version)
+
+
+def _repository(pack: Pack) -> dict[str, bytes]:
+    parsers = {
+        f"repository/Parsers/{one.alias}.json": arm.template(arm.function_search(one))
+        for one in pack.parsers
+    }
+    rules = {
+        f"{RULE_ARM}/{one.name}.json": arm.template(arm.alert_rule(one)) for one in pack.analytics
+    }
+    hunting = {
+        f"repository/HuntingQueries/{one.name}.json": arm.template(arm.hunting_search(one))
+        for one in pack.hunting
+    }
+    workbooks = {
+        f"repository/Workbooks/{one.name}.json": arm.template(arm.workbook(one), location=True)
+        for one in pack.workbooks
+    }
+    first = [path.removeprefix("repository/") for path in parsers]
+    config = {"repository/sentinel-deployment.config": {"prioritizedcontentfiles": first}}
+    return _all_json({**parsers, **rules, **hunting, **workbooks, **config})
+
+
+def _watchlists(pack: Pack) -> dict[str, bytes]:
+    templates = _all_json(
+        {
+            f"watchlists/{one.alias}.json": arm.template(arm.watchlist(one))
+            for one in pack.watchlists
+        }
+    )
+    return templates | {f"watchlists/{one.alias}.csv": one.text.encode() for one in pack.watchlists}
+
+
+def _defender(pack: Pack) -> dict[str, bytes]:
+    return _all_json({f"{DEFENDER}/{one.name}.json": one.as_graph() for one in pack.detections})
+
+
+def _solution(pack: Pack) -> dict[str, bytes]:
+    yamls = {
+        **{f"{RULE_YAML}/{one.name}.yaml": as_yaml(one.as_yaml()) for one in pack.analytics},
+        **{f"{HUNTING_YAML}/{one.name}.yaml": as_yaml(one.as_yaml()) for one in pack.hunting},
+        **{f"{PARSER_YAML}/{one.alias}.yaml": one.path.read_bytes() for one in pack.parsers},
+    }
+    jsons = {
+        **{f"solution/Workbooks/{one.name}.json": dict(one.data) for one in pack.workbooks},
+        **{
+            f"solution/Watchlists/{one.alias}.json": arm.template(arm.watchlist(one))
+            for one in pack.watchlists
+        },
+    }
+    names = _by_folder([*yamls, *jsons])
+    return {
+        **yamls,
+        **_all_json(jsons),
+        **_all_json(
+            {
+                f"solution/Data/Solution_{pack.solution.name}.json": solution_data(pack, names),
+                "solution/SolutionMetadata.json": solution_metadata(pack),
+                "solution/Package/mainTemplate.json": main_template(pack),
+                "solution/Package/createUiDefinition.json": create_ui_definition(pack),
+            }
+        ),
+    }
+
+
+def as_yaml(data: object) -> bytes:
+    """Return *data* as YAML in the order given."""
+    text = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1_000)
+    return str(text).encode()
+
+
+def as_json(data: object) -> bytes:
+    """Return *data* as JSON in the order given."""
+    return (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _all_json(found: Mapping[str, Any]) -> dict[str, bytes]:
+    return {path: as_json(data) for path, data in found.items()}
+
+
+def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
+    """Return the files below ``solution/``, by folder, as the packaging tool lists them."""
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        name = path.removeprefix("solution/")
+        found.setdefault(name.partition("/")[0], []).append(name)
+    return found
+
+
+def _marker(pack: Pack, found: Mapping[str, bytes]) -> bytes:
+    contents = [
+        *(
+            {"kind": "rule", "id": r.id, "name": r.name, "version": r.version}
+            for r in pack.analytics
+        ),
+        *(
+            {"kind": "hunting", "id": q.id, "name": q.name, "version": q.version}
+            for q in pack.hunting
+        ),
+        *(
+            {"kind": "function", "id": p.id, "name": p.alias, "version": p.version}
+            for p in pack.parsers
+        ),
+    ]
+    sums = {path: hashlib.sha256(data).hexdigest() for path, data in sorted(found.items())}
+    return as_json({"format": FORMAT, "version": pack.version, "contents": contents, "files": sums})

@@ -1,0 +1,1 @@
+"""The tables that rules may read, with their columns and types. Pure."""

@@ -1,0 +1,395 @@
+"""Replay rules on their own schedule over attacks and over an ordinary month; count what fires.
+
+An alert belongs to an attack when the same rule, at the same moment, does not give it on the same
+tenant without the attack. Nothing has to be known about what the attack looks like.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock
+from typing import Protocol
+
+import duckdb
+
+from mailvigil.compiler.compile import to_kql
+from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError, Row
+from mailvigil.engine.workspace import open_workspace
+from mailvigil.errors import RuleError
+from mailvigil.hunt.findings import INSUFFICIENT
+from mailvigil.lab.tenant.attacks.catalogue import commit, happened
+from mailvigil.lab.tenant.attacks.story import Attack, World
+from mailvigil.lab.tenant.month import Month, live, people
+from mailvigil.rules.content import Function
+from mailvigil.rules.rule import Rule, frequency
+
+HOURLY = timedelta(hours=1)
+
+MINUTE = timedelta(minutes=1)
+
+NRT_DELAY = timedelta(minutes=2)
+"""https://learn.microsoft.com/azure/sentinel/near-real-time-rules"""
+
+SAME_CAUSE = timedelta(days=1)
+"""An alert with the key of one that is at most so much older is no new one: hourly rules look at
+a whole day, and incidents are grouped."""
+
+MOST_HIGH, MOST_ALL = 1.0, 5.0
+"""Alerts a day that an owner can read, at High and at all severities: the pack's own goal."""
+
+ATTACK_MAILBOXES = 500
+"""Attacks are replayed in a tenant of at most that size: it costs time, and finds no more."""
+
+_WORD = re.compile(r"\w+")
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+Key = tuple[object, ...]
+
+
+class Progress(Protocol):
+    """What a backtest tells while it works."""
+
+    def phase(self, name: str, ticks: int) -> None:
+        """Tell that a step of *ticks* parts begins, 0 for unknown."""
+
+    def tick(self) -> None:
+        """Tell that one part is done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A query on its schedule. ``step`` is the time between two runs, ``near_real_time`` NRT."""
+
+    name: str
+    severity: str
+    text: str
+    by: tuple[str, ...]
+    step: timedelta
+    near_real_time: bool = False
+    of_pack: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """One rule's first alert about an attack, and how long after the attack's first record."""
+
+    rule: str
+    at: datetime
+    delay: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Fought:
+    """One attack, and the rules that fired on it, the first first."""
+
+    attack: Attack
+    fired: tuple[Fired, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """One rule's alerts in an ordinary month: how many began on each judged day.
+
+    ``alerts`` is how many there were in all runs, with those that say the same again.
+    """
+
+    candidate: Candidate
+    days: tuple[int, ...]
+    alerts: int = 0
+
+    @property
+    def a_day(self) -> float:
+        """Alerts a day, on average."""
+        return sum(self.days) / len(self.days)
+
+    @property
+    def each(self) -> float:
+        """How often the service alerts on one cause: an NRT rule once, as it sees a record once."""
+        if self.candidate.near_real_time or not any(self.days):
+            return float(any(self.days))
+        return self.alerts / sum(self.days)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backtest:
+    """What came of it. ``month`` is that of the noise, None when only attacks were replayed."""
+
+    candidates: tuple[Candidate, ...]
+    attack_month: Month
+    fought: tuple[Fought, ...]
+    month: Month | None = None
+    records: int = 0
+    noise: tuple[Noise, ...] = ()
+
+    def a_day(self, severities: Collection[str] | None = None) -> float:
+        """Return the pack's incidents a day, at *severities* or at all."""
+        return sum(
+            noise.a_day
+            for noise in self.noise
+            if noise.candidate.of_pack
+            and (severities is None or noise.candidate.severity in severities)
+        )
+
+    @property
+    def missed(self) -> Mapping[str, tuple[str, ...]]:
+        """Attacks that the pack is meant to catch, and those rules that did not fire on them."""
+        found = {}
+        for one in self.fought:
+            fired = {f.rule for f in one.fired}
+            silent = tuple(r for r in expected().get(one.attack.name, ()) if r not in fired)
+            found.update({one.attack.name: silent} if silent else {})
+        return found
+
+    @property
+    def broken(self) -> bool:
+        """Whether the pack makes more alerts than its budget allows."""
+        return self.a_day({"High"}) > MOST_HIGH or self.a_day() > MOST_ALL
+
+
+@cache
+def expected() -> Mapping[str, tuple[str, ...]]:
+    """Return for every attack the rules that must fire on it."""
+    text = (files("mailvigil.lab.tenant.attacks") / "expected.json").read_text(encoding="utf-8")
+    return {name: tuple(rules) for name, rules in json.loads(text).items()}
+
+
+def candidate(rule: Rule, root: Path) -> Candidate:
+    """Return *rule* of the pack on its schedule; one that says none runs hourly."""
+    when = rule.schedule
+    near_real_time = bool(when and when.kind == "NRT")
+    return Candidate(
+        name=rule.name,
+        severity=rule.severity,
+        text=to_kql(rule, root),
+        by=rule.by,
+        step=HOURLY if near_real_time else frequency(rule),
+        near_real_time=near_real_time,
+    )
+
+
+def attack_world(month: Month) -> World:
+    """Return where attacks happen in *month*: they begin on the second judged day."""
+    return World(people(month), month.seed, month.midnight(month.learning + 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What a backtest works with. ``workers`` rules or attacks are judged at a time."""
+
+    candidates: tuple[Candidate, ...]
+    functions: tuple[Function, ...]
+    scratch: Path
+    progress: Progress
+    workers: int = 2
+
+    @property
+    def words(self) -> frozenset[str]:
+        """Every word of the queries: among them each column that they read."""
+        return frozenset(word for c in self.candidates for word in _WORD.findall(c.text))
+
+    def make(self, month: Month, name: str) -> tuple[Path, int]:
+        """Make the workspace of *month* and return its file and how many records it holds."""
+        file = self.scratch / f"{name}.duckdb"
+        self.progress.phase(f"making {month.mailboxes:,} mailboxes, {month.days} days", 0)
+        con = open_workspace(file, self.scratch)
+        try:
+            return file, live(con, month, self.scratch)
+        finally:
+            con.close()
+
+    @contextmanager
+    def opened(self, file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open a workspace whose queries each run in the thread that asks."""
+        con = open_workspace(file, self.scratch)
+        try:
+            con.execute("SET threads = 1")
+            yield con
+        finally:
+            con.close()
+
+    def engine(self, con: duckdb.DuckDBPyConnection) -> Engine:
+        """Return an engine on *con* with the functions' rows kept."""
+        made = Engine(con, self.functions)
+        made.keep_functions(self.words)
+        return made
+
+    def queries(self, engine: Engine) -> Mapping[str, Query]:
+        """Return every candidate's query by name.
+
+        Raises:
+            RuleError: The local engine cannot run one.
+
+        """
+        found, problems = {}, []
+        for one in self.candidates:
+            try:
+                found[one.name] = engine.prepare(one.text)
+                engine.run(found[one.name], _EPOCH)
+            except (NotRunError, QueryError) as error:
+                problems.append(f"{one.name}: cannot be run: {error} (write it otherwise)")
+        if problems:
+            raise RuleError(problems)
+        return found
+
+
+def fight(bench: Bench, base: Path, month: Month, chosen: Sequence[Attack]) -> tuple[Fought, ...]:
+    """Replay each of *chosen* in a copy of the tenant *base* and return what fired."""
+    bench.progress.phase("replaying attacks", len(chosen))
+    with bench.opened(_copy(bench, base, "without")) as con:
+        without = _Without(bench, con)
+
+        def one(attack: Attack) -> Fought:
+            fought = _fight(bench, base, month, attack, without)
+            bench.progress.tick()
+            return fought
+
+        with ThreadPoolExecutor(bench.workers) as pool:
+            return tuple(pool.map(one, chosen))
+
+
+class _Without:
+    """The same tenant without an attack, asked only where an attack's has rows. Thread-safe."""
+
+    def __init__(self, bench: Bench, con: duckdb.DuckDBPyConnection) -> None:
+        self._engine = bench.engine(con)
+        self._queries = bench.queries(self._engine)
+        self._found: dict[tuple[str, datetime], frozenset[Key]] = {}
+        self._lock = Lock()
+
+    def keys(self, one: Candidate, tick: datetime) -> frozenset[Key]:
+        """Return the keys of *one*'s alerts at *tick*."""
+        with self._lock:
+            if (one.name, tick) not in self._found:
+                rows = self._engine.run(self._queries[one.name], tick)
+                self._found[one.name, tick] = _keys(one, rows)
+            return self._found[one.name, tick]
+
+
+def _copy(bench: Bench, file: Path, name: str) -> Path:
+    return shutil.copyfile(file, bench.scratch / f"{name}.copy.duckdb")
+
+
+def _fight(bench: Bench, base: Path, month: Month, attack: Attack, without: _Without) -> Fought:
+    file = _copy(bench, base, attack.name)
+    with bench.opened(file) as con:
+        arrivals = commit(con, attack, month.seed)
+        engine = bench.engine(con)
+        queries = bench.queries(engine)
+        first = min(happened(record) for record in attack.records)
+        fired = []
+        for one in bench.candidates:
+
+            def sees(tick: datetime, one: Candidate = one) -> bool:
+                keys = _keys(one, engine.run(queries[one.name], tick))
+                return bool(keys and keys - without.keys(one, tick))
+
+            tick = first_alert(one, arrivals, month.judged[1], sees)
+            if tick is not None:
+                fired.append(Fired(one.name, tick, tick - first))
+    file.unlink()
+    return Fought(attack, tuple(sorted(fired, key=lambda f: (f.at, f.rule))))
+
+
+def first_alert(
+    one: Candidate,
+    arrivals: Sequence[datetime],
+    until: datetime,
+    sees: Callable[[datetime], bool],
+) -> datetime | None:
+    """Return the first run of *one* at which it *sees* an attack, or None.
+
+    A rule that runs hourly is run whenever a new record of the attack had come since its last
+    run; one that runs less often at every run up to *until*, because it may look for what did
+    not come. An NRT rule is run hourly first, and then in that hour two minutes after the minute
+    of each record: what it sees it also sees at the hour's end.
+    """
+    if one.step > HOURLY:
+        return next(filter(sees, schedule(one.step, min(arrivals), until)), None)
+    hours = sorted({_after(time, one.step) for time in arrivals})
+    hour = next(filter(sees, hours), None)
+    if hour is None or not one.near_real_time:
+        return hour
+    came = [time for time in arrivals if hour - one.step < time <= hour]
+    minutes = sorted({_after(time, MINUTE) + NRT_DELAY for time in came})
+    return next(filter(sees, minutes), hour)
+
+
+def schedule(step: timedelta, since: datetime, until: datetime) -> list[datetime]:
+    """Return the multiples of *step* (since 1970) in (*since*, *until*]."""
+    first = _after(since + timedelta(microseconds=1), step)
+    return [first + step * n for n in range((until - first) // step + 1)] if first <= until else []
+
+
+def _after(time: datetime, step: timedelta) -> datetime:
+    """Return the first multiple of *step* at *time* or after."""
+    return _EPOCH - (_EPOCH - time) // step * step
+
+
+def listen(bench: Bench, file: Path, month: Month) -> tuple[Noise, ...]:
+    """Run every candidate through the judged days of *month* and count its alerts.
+
+    NRT rules run hourly here: which causes they find in a day is the same.
+    """
+    moments = {
+        one.name: schedule(max(one.step, HOURLY), month.judged[0], month.judged[1])
+        for one in bench.candidates
+    }
+    bench.progress.phase("an ordinary month", sum(map(len, moments.values())))
+    with bench.opened(file) as con:
+        engines: SimpleQueue[Engine] = SimpleQueue()
+        for _ in range(bench.workers):
+            engines.put(bench.engine(con))
+
+        def one(judged: Candidate) -> Noise:
+            engine = engines.get()
+            try:
+                told = bench.progress.tick
+                return _listen(engine, judged, moments[judged.name], month, told)
+            finally:
+                engines.put(engine)
+
+        with ThreadPoolExecutor(bench.workers) as pool:
+            return tuple(pool.map(one, bench.candidates))
+
+
+def _listen(
+    engine: Engine,
+    one: Candidate,
+    moments: Sequence[datetime],
+    month: Month,
+    on_tick: Callable[[], None],
+) -> Noise:
+    query = engine.prepare(one.text)
+    days = [0] * (month.days - month.learning)
+    last: dict[Key, datetime] = {}
+    alerts = 0
+    for tick in moments:
+        for key in _keys(one, engine.run(query, tick)):
+            alerts += 1
+            if key not in last or tick - last[key] > SAME_CAUSE:
+                days[_day_of(tick, month)] += 1
+            last[key] = tick
+        on_tick()
+    return Noise(one, tuple(days), alerts)
+
+
+def _day_of(tick: datetime, month: Month) -> int:
+    """Return the judged day that *tick* ends or lies in; midnight belongs to the day before."""
+    return (tick - month.judged[0] - timedelta(microseconds=1)) // timedelta(days=1)
+
+
+def _keys(one: Candidate, rows: Sequence[Row]) -> frozenset[Key]:
+    return frozenset(
+        tuple(row[name] for name in one.by) for row in rows if row.get("Verdict") != INSUFFICIENT
+    )

@@ -1,0 +1,216 @@
+"""What a backtest found, as tables for a terminal, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib.resources import files
+from string import Template
+
+from rich.console import Console
+from rich.table import Table
+
+from mailvigil.printable import counted
+from mailvigil.rules.rule import SEVERITIES
+from mailvigil.workbench.backtest import (
+    MOST_ALL,
+    MOST_HIGH,
+    Backtest,
+    Candidate,
+    Fired,
+    Fought,
+    Noise,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One table: its title, its heads and its rows, all text."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def print_tables(found: Backtest, console: Console) -> None:
+    """Print *found* as tables, the verdict last."""
+    for shown in _tables(found):
+        table = Table(*shown.heads, title=shown.title, title_justify="left")
+        for row in shown.rows:
+            table.add_row(*row)
+        console.print(table)
+    for line in verdicts(found):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def as_markdown(found: Backtest) -> str:
+    """Return *found* as a page that says what was measured and how; it names no time of day."""
+    page = (files("mailvigil.workbench") / "proof_page.md").read_text(encoding="utf-8")
+    return Template(page).substitute(
+        how=_how(found),
+        tables="\n\n".join(_as_markdown(shown) for shown in _tables(found)),
+        verdicts="\n".join(f"- {line}" for line in verdicts(found)),
+    )
+
+
+def as_json(found: Backtest) -> str:
+    """Return *found* as one JSON object; delays are seconds, None where nothing fired."""
+    whole = {
+        "attacks": [_fought(found, one) for one in found.fought],
+        "noise": [_noise(one) for one in found.noise],
+        "month": _month(found),
+        "budget": {
+            "high_a_day": round(found.a_day({"High"}), 3),
+            "all_a_day": round(found.a_day(), 3),
+            "most_high": MOST_HIGH,
+            "most_all": MOST_ALL,
+            "broken": found.broken,
+        },
+        "missed": {name: list(rules) for name, rules in found.missed.items()},
+    }
+    return json.dumps(whole, indent=2)
+
+
+def verdicts(found: Backtest) -> list[str]:
+    """Return what it comes to, a sentence each."""
+    caught = [one for one in found.fought if _of(found, one, pack=True)]
+    lines = [f"The pack catches {len(caught)} of {counted(len(found.fought), 'attack')}."]
+    unseen = [one.attack.name for one in found.fought if one not in caught]
+    lines += [f"Missed: {', '.join(unseen)}."] if unseen else []
+    lines += [
+        f"MISSED, though the pack is meant to catch it: {name}, by {', '.join(rules)}."
+        for name, rules in found.missed.items()
+    ]
+    if found.noise:
+        high, whole = found.a_day({"High"}), found.a_day()
+        state = "BUDGET BROKEN" if found.broken else "Within the budget"
+        lines.append(
+            f"{state}: {high:.2f} incidents a day at High (at most {MOST_HIGH:.0f}), "
+            f"{whole:.2f} in all (at most {MOST_ALL:.0f})."
+        )
+    return lines
+
+
+def _tables(found: Backtest) -> Iterator[Shown]:
+    others = any(not one.of_pack for one in found.candidates)
+    heads = ("attack", "verdict", "first alert after", "rules of the pack")
+    yield Shown(
+        "Attacks",
+        (*heads, "public approaches") if others else heads,
+        tuple(_attack_row(found, one, others=others) for one in found.fought),
+    )
+    if found.noise:
+        of_noise = ("rule", "severity", "runs every", "incidents", "a day", "worst day")
+        ordered = sorted(found.noise, key=lambda n: (not n.candidate.of_pack, n.candidate.name))
+        rows = (*map(_noise_row, ordered), *_sums(found))
+        yield Shown("An ordinary month", (*of_noise, "alerts each"), rows)
+
+
+def _attack_row(found: Backtest, one: Fought, *, others: bool) -> tuple[str, ...]:
+    own = _of(found, one, pack=True)
+    first = _delay(own[0].delay) if own else ""
+    row = (f"{one.attack.name}: {one.attack.title}", "caught" if own else "missed", first)
+    listed = (*row, _named(own))
+    return (*listed, _named(_of(found, one, pack=False)) or "none") if others else listed
+
+
+def _of(found: Backtest, one: Fought, *, pack: bool) -> list[Fired]:
+    names = {c.name for c in found.candidates if c.of_pack is pack}
+    return [fired for fired in one.fired if fired.rule in names]
+
+
+def _named(fired: Sequence[Fired]) -> str:
+    return ", ".join(f"{one.rule} ({_delay(one.delay)})" for one in fired)
+
+
+def _delay(delay: timedelta) -> str:
+    minutes = round(delay / timedelta(minutes=1))
+    days, hours = minutes // 1440, minutes // 60 % 24
+    return f"{days}d {hours}h" if days else f"{hours}h {minutes % 60:02}m"
+
+
+def _noise_row(one: Noise) -> tuple[str, ...]:
+    name = one.candidate.name if one.candidate.of_pack else f"{one.candidate.name} (public)"
+    counts = (str(sum(one.days)), f"{one.a_day:.2f}", str(max(one.days)))
+    each = f"{one.each:.0f}" if any(one.days) else ""
+    return (name, one.candidate.severity, _every(one.candidate), *counts, each)
+
+
+def _sums(found: Backtest) -> Iterator[tuple[str, ...]]:
+    """Yield what the pack makes at each severity, and in all."""
+    own = [noise for noise in found.noise if noise.candidate.of_pack]
+    for severity in (*reversed(SEVERITIES), "all"):
+        some = [n for n in own if severity in {n.candidate.severity, "all"}]
+        if not some:
+            continue
+        days = [sum(day) for day in zip(*(noise.days for noise in some), strict=True)]
+        a_day = f"{sum(days) / len(days):.2f}"
+        yield ("the whole pack", severity, "", str(sum(days)), a_day, str(max(days)), "")
+
+
+def _every(one: Candidate) -> str:
+    if one.near_real_time:
+        return "minute (NRT)"
+    hours = one.step / timedelta(hours=1)
+    return f"{hours / 24:.0f}d" if hours % 24 == 0 else f"{hours:g}h"
+
+
+def _as_markdown(shown: Shown) -> str:
+    lines = (shown.heads, ["---"] * len(shown.heads), *shown.rows)
+    listed = (f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n".join([f"## {shown.title}", "", *listed])
+
+
+def _how(found: Backtest) -> str:
+    tenant, month = found.attack_month, found.month
+    lines = [
+        f"The attacks: {len(found.fought)} in a tenant of {tenant.mailboxes:,} mailboxes, which",
+        f"begin on day {tenant.learning + 2} of {tenant.days}.",
+    ]
+    if month:
+        lines += [
+            f"The ordinary month: {month.mailboxes:,} mailboxes, {month.days} days,",
+            f"{found.records:,} audit records, seed {month.seed}. The first {month.learning} days",
+            f"only teach; incidents count on the {month.days - month.learning} days after them.",
+        ]
+    return "\n".join([*lines, ""])
+
+
+def _fought(found: Backtest, one: Fought) -> dict[str, object]:
+    own = _of(found, one, pack=True)
+    return {
+        "attack": one.attack.name,
+        "title": one.attack.title,
+        "verdict": "caught" if own else "missed",
+        "delay": own[0].delay.total_seconds() if own else None,
+        "fired": [
+            {"rule": f.rule, "at": f.at.isoformat(), "delay": f.delay.total_seconds()}
+            for f in one.fired
+        ],
+    }
+
+
+def _noise(one: Noise) -> dict[str, object]:
+    return {
+        "rule": one.candidate.name,
+        "of_pack": one.candidate.of_pack,
+        "severity": one.candidate.severity,
+        "a_day": round(one.a_day, 3),
+        "days": list(one.days),
+        "alerts_each": round(one.each, 1),
+    }
+
+
+def _month(found: Backtest) -> dict[str, object] | None:
+    month = found.month
+    if month is None:
+        return None
+    return {
+        "mailboxes": month.mailboxes,
+        "days": month.days,
+        "judged_days": month.days - month.learning,
+        "seed": month.seed,
+        "records": found.records,
+    }

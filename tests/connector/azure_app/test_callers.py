@@ -1,0 +1,143 @@
+"""The memory of callers: nothing is forgotten, nothing counted twice, nothing grows for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from azure.data.tables import TableServiceClient
+
+from audit_feed.azure_app.callers import MOST_MAILBOXES, Access, Notes, listening, merged, rows
+from audit_feed.azure_app.callers_table import AT_ONCE, TableCallers
+from audit_feed.columns import load_table
+from audit_feed.errors import LedgerError
+from connector.azurite import Azurite
+from connector.made import START, TENANT, record, shaped
+
+OWA = "Client=OWA;Action=ViaProxy"
+APP = "00000002-0000-0ff1-ce00-000000000000"
+WHO = (TENANT, APP, "OWA")
+
+
+def read(name: str, **fields: object) -> dict[str, object]:
+    owner = {"MailboxOwnerUPN": "A@contoso.example"}
+    return record(name, AppId=APP, ClientInfoString=OWA, **{**owner, **fields})
+
+
+def access(*names: str, days: int = 0) -> Access:
+    time = START + timedelta(days=days)
+    return Access(time, time, 1, frozenset(names))
+
+
+def test_only_what_reads_mail_is_noted_and_as_it_was() -> None:
+    notes = Notes(TENANT)
+    shape = listening(notes, shaped())
+    notes.begin("blob")
+    shape(read("1", OperationCount=5))
+    shape(read("2", CreationTime="2026-01-09T08:00:00", MailboxOwnerUPN="a@CONTOSO.example"))
+    shape(read("3", Operation="Send"))
+    shape(read("4", CreationTime="yesterday"))
+
+    noted = notes.of(["blob", "another"])
+
+    assert list(noted) == [WHO]
+    assert noted[WHO].first == datetime(2026, 1, 9, 8, tzinfo=UTC)
+    assert noted[WHO].last == datetime(2026, 1, 10, 8, tzinfo=UTC)
+    assert noted[WHO].operations == 6
+    assert len(noted[WHO].mailboxes) == 1
+
+
+def test_a_blob_that_is_read_again_counts_twice() -> None:
+    notes = Notes(TENANT)
+    shape = listening(notes, shaped())
+    for _ in range(2):
+        notes.begin("blob")
+        shape(read("1"))
+    notes.begin("not delivered")
+    shape(read("2"))
+
+    assert notes.of(["blob"])[WHO].operations == 1
+
+
+def test_the_mailboxes_of_a_caller_grow_for_ever() -> None:
+    many = merged({WHO: access(f"m{n}")} for n in range(2 * MOST_MAILBOXES))
+
+    assert len(many[WHO].mailboxes) == MOST_MAILBOXES
+    assert many[WHO].operations == 2 * MOST_MAILBOXES
+
+
+def test_a_row_has_other_columns_than_its_table() -> None:
+    [row] = rows({WHO: access("m", days=1)}, START)
+
+    assert list(row) == [column.name for column in load_table("M365CallerBaseline_CL").columns]
+    assert row["MailboxCount"] == 1
+    assert row["FirstSeen"] == START + timedelta(days=1)
+
+
+@pytest.fixture
+def service(storage: Azurite) -> Iterator[TableServiceClient]:
+    with TableServiceClient.from_connection_string(storage.connection_string) as made:
+        yield made
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"t{uuid4().hex}"
+
+
+@pytest.fixture
+def memory(service: TableServiceClient, prefix: str) -> TableCallers:
+    return TableCallers(service, prefix)
+
+
+def test_notes_are_lost_or_counted_twice_when_they_are_gathered(memory: TableCallers) -> None:
+    for n in range(2 * AT_ONCE + 5):
+        memory.add(
+            TENANT, f"order {n}", {WHO: access("m", days=n), (TENANT, f"app {n}", ""): access()}
+        )
+        memory.add(
+            TENANT, f"order {n}", {WHO: access("m", days=n), (TENANT, f"app {n}", ""): access()}
+        )
+
+    assert memory.gather(TENANT) == 2 * (2 * AT_ONCE + 5)
+    assert memory.gather(TENANT) == 0
+
+    found = memory.all(TENANT)
+    assert len(found) == 2 * AT_ONCE + 6
+    assert found[WHO] == Access(
+        START, START + timedelta(days=2 * AT_ONCE + 4), 2 * AT_ONCE + 5, frozenset({"m"})
+    )
+    assert memory.all("another") == {}
+
+
+def test_two_that_gather_at_once_count_twice(
+    service: TableServiceClient, prefix: str, memory: TableCallers
+) -> None:
+    other = TableCallers(service, prefix)
+
+    class Slow(TableCallers):
+        """The other one is faster."""
+
+        def _bring_in(self, tenant: str, notes: object) -> int:
+            other.gather(tenant)
+            return super()._bring_in(tenant, notes)  # type: ignore[arg-type]  # passed on
+
+    memory.add(TENANT, "order", {WHO: access("m")})
+
+    assert Slow(service, prefix).gather(TENANT) == 0
+
+    assert memory.all(TENANT)[WHO].operations == 1
+
+
+def test_a_memory_of_another_version_is_taken_for_ours(
+    service: TableServiceClient, prefix: str, memory: TableCallers
+) -> None:
+    memory.add(TENANT, "order", {WHO: access("m")})
+    table = service.get_table_client(f"{prefix}callers")
+    [note] = table.list_entities()
+    table.update_entity({**note, "version": 2})
+
+    with pytest.raises(LedgerError, match="another version"):
+        memory.gather(TENANT)

@@ -1,0 +1,189 @@
+"""One order: what is delivered, what goes back, for how long, and what spends an attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+
+from audit_feed.azure_app.deliver_order import REFUSED_WAIT, Carried, carry, spoiled
+from audit_feed.azure_app.orders import AT_ONCE, Order, orders
+from audit_feed.blobs import ContentBlob
+from audit_feed.delivery.deliver import Outcome, Way
+from audit_feed.errors import AccessError, LedgerError, RetryError, ThrottledError
+from audit_feed.feed.rate_limit import FIRST_WAIT
+from audit_feed.ledger.states import BlobRow, State, delivered
+from audit_feed.ledger.table_rows import blob_key
+from audit_feed.records.batches import Body
+from connector.azure_app.memory_queue import MemoryQueue
+from connector.ledger.memory_ledger import Disk, MemoryLedger
+from connector.made import SOON, STREAM, Clock, blob, body, record, shaped
+
+NAMES = ("a", "b", "c")
+
+
+@dataclass(slots=True)
+class Bench:
+    """A ledger with three blobs, a feed that says what the test wants, and a queue."""
+
+    clock: Clock = field(default_factory=Clock)
+    disk: Disk = field(default_factory=Disk)
+    faults: dict[str, Exception] = field(default_factory=dict)
+    bodies: list[Body] = field(default_factory=list)
+    heard: list[Outcome] = field(default_factory=list)
+    stopped: Callable[[], bool] = lambda: False
+    queue: MemoryQueue = field(init=False)
+    order: Order = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.queue = MemoryQueue(self.clock)
+        blobs = [blob(name) for name in NAMES]
+        MemoryLedger(self.disk).note(STREAM, blobs, [], self.clock.now)
+        [self.order] = orders(blobs)
+
+    def fetch(self, one: ContentBlob) -> Iterator[bytes]:
+        if one.id in self.faults:
+            raise self.faults[one.id]
+        yield body(record(f"of {one.id}"))
+
+    def send(self, sent: Body) -> None:
+        self.bodies.append(sent)
+
+    def named(self, where: str, names: Sequence[str]) -> list[BlobRow]:
+        found = self.disk.blobs.values()
+        wanted = [(where, name) for name in names]
+        return [row for row in found if blob_key(row.blob) in wanted]
+
+    @property
+    def way(self) -> Way:
+        return Way(
+            fetch=self.fetch,
+            shape=shaped(),
+            wanted=lambda _record: True,
+            sink=self,
+            store=MemoryLedger(self.disk),
+            clock=self.clock,
+            stopped=self.stopped,
+        )
+
+    def carry(self) -> Carried:
+        return carry(self.order, self.way, self, self.queue, self.heard.append)
+
+    def rows(self) -> dict[str, BlobRow]:
+        return {row.blob.id: row for row in self.disk.blobs.values()}
+
+    def back(self) -> dict[str, timedelta]:
+        names = {blob_key(blob(name))[1]: name for name in NAMES}
+        return {names[n]: wait for order, wait in self.queue.sent for n in order.names}
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def states(rows: Iterable[BlobRow]) -> list[State]:
+    return [row.state for row in rows]
+
+
+def test_an_order_is_not_done_or_done_twice(bench: Bench) -> None:
+    carried = bench.carry()
+    again = bench.carry()
+
+    assert (carried.delivered, carried.records, carried.waits) == (3, 3, {})
+    assert (again.delivered, bench.queue.sent) == (0, [])
+    assert sum(one.rows for one in bench.bodies) == 3
+    assert len(bench.heard) == 3
+
+
+def test_one_bad_blob_holds_back_the_others(bench: Bench) -> None:
+    bench.faults["b"] = RetryError("blob b", "HTTP 500")
+
+    carried = bench.carry()
+
+    assert (carried.delivered, carried.failed) == (2, 1)
+    assert bench.back() == {"b": timedelta(seconds=2)}
+    assert bench.rows()["b"].attempts == 1
+
+
+def test_a_throttled_blob_spends_an_attempt(bench: Bench) -> None:
+    bench.faults = {
+        "a": ThrottledError("blob a", timedelta(seconds=90)),
+        "b": ThrottledError("blob b", None),
+        "c": ThrottledError("pace", timedelta()),
+    }
+
+    carried = bench.carry()
+
+    assert carried.throttled == 3
+    assert bench.back() == {"a": timedelta(seconds=90), "b": FIRST_WAIT, "c": SOON}
+    assert {row.attempts for row in bench.rows().values()} == {0}
+
+
+def test_a_refusal_spends_an_attempt_or_loses_the_blob(bench: Bench) -> None:
+    bench.faults["a"] = AccessError("sign-in", "refused", "check the client")
+
+    carried = bench.carry()
+
+    assert carried.delivered == 2
+    assert bench.back() == {"a": REFUSED_WAIT}
+    assert bench.rows()["a"].attempts == 0
+    assert "refused" in carried.problems[0]
+
+
+def test_what_there_was_no_time_for_does_not_go_back(bench: Bench) -> None:
+    turns = iter([False, False, True, True, True, True, True])
+    bench.stopped = lambda: next(turns)
+
+    carried = bench.carry()
+
+    assert carried.delivered + len(bench.back()) == 3
+    assert set(bench.back().values()) == {AT_ONCE}
+    assert {row.attempts for row in bench.rows().values()} == {0}
+
+
+def test_another_worker_that_was_faster_is_a_fault(bench: Bench) -> None:
+    taken = bench.named(bench.order.partition, bench.order.names)
+    store = MemoryLedger(bench.disk)
+    store.put_all([delivered(row, bench.clock.now, records=1, sent=1, parked=0) for row in taken])
+
+    class Late(Bench):
+        """Has read the rows before the other one was done."""
+
+        def named(self, _where: str, _names: Sequence[str]) -> list[BlobRow]:
+            return taken
+
+    late = Late(clock=bench.clock)
+    late.disk = bench.disk
+    carried = late.carry()
+
+    assert (carried.delivered, carried.failed, late.queue.sent) == (0, 0, [])
+    assert len(carried.problems) == 3
+
+
+def test_a_ledger_that_does_not_answer_costs_the_order() -> None:
+    def broken(_where: str, _names: Sequence[str]) -> list[BlobRow]:
+        raise LedgerError("ledger: gone")
+
+    class Gone(Bench):
+        named = staticmethod(broken)  # type: ignore[assignment]  # the same call
+
+    with pytest.raises(LedgerError):
+        Gone().carry()
+
+
+def test_a_spoiled_order_is_forgotten_or_stays_together(bench: Bench) -> None:
+    bench.faults["c"] = ThrottledError("blob c", None)
+    bench.carry()
+    bench.queue.sent.clear()
+
+    assert spoiled(bench.order, bench, bench.way, bench.queue) == 1
+
+    assert bench.rows()["c"].attempts == 1
+    assert "the worker ended" in bench.rows()["c"].last_error
+    [(order, wait)] = bench.queue.sent
+    assert len(order.names) == 1
+    assert wait >= timedelta(seconds=2)
+    assert states(bench.rows().values()).count(State.DELIVERED) == 2

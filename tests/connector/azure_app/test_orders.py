@@ -1,0 +1,92 @@
+"""Orders: every blob in one of them, and no message is taken for what it is not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audit_feed.azure_app.orders import AT_ONCE, MOST_TOGETHER, Order, Spread, orders, parsed
+from audit_feed.blobs import Stream
+from audit_feed.ledger.table_rows import blob_key
+from audit_feed.windows import HOUR
+from connector.azure_app.memory_queue import MemoryQueue
+from connector.made import OTHER_STREAM, START, STREAM, TENANT, Clock, blob
+
+BLOBS = st.builds(
+    lambda name, hours, other: blob(name, START - hours * HOUR, OTHER_STREAM if other else STREAM),
+    st.text(min_size=1, max_size=8),
+    st.integers(0, 5),
+    st.booleans(),
+)
+
+
+@given(st.lists(BLOBS, unique_by=blob_key, max_size=60))
+def test_a_blob_is_in_no_order_or_in_two(blobs: list) -> None:  # type: ignore[type-arg]  # of blobs
+    found = orders(blobs)
+
+    named = [(order.partition, name) for order in found for name in order.names]
+    assert sorted(named) == sorted(blob_key(one) for one in blobs)
+    assert all(0 < len(order.names) <= MOST_TOGETHER for order in found)
+    assert [parsed(order.text()) for order in found] == found
+
+
+def test_the_backlog_of_one_tenant_delays_another() -> None:
+    clock = Clock()
+    live, backlog = MemoryQueue(clock), MemoryQueue(clock)
+    spread = Spread(live, backlog, clock)
+    other = Stream(TENANT.replace("1", "9"), STREAM.content_type)
+
+    many = orders(blob(f"b{n}") for n in range(16_000))
+    for order in [*many, *orders([blob("a", START, other)])]:
+        spread.send(order)
+
+    waits = [wait for _, wait in (*live.sent[:-1], *backlog.sent)]
+    assert waits == sorted(waits)
+    assert timedelta(minutes=9, seconds=50) < waits[-1] < timedelta(minutes=10)
+    assert live.sent[-1] == (*orders([blob("a", START, other)]), AT_ONCE)
+    assert {order.stream for order, _ in backlog.sent} == {STREAM}
+    assert len(live.sent) < 50
+    assert spread.waiting() == len(many) + 1
+
+
+def test_an_idle_tenant_waits_or_a_pause_is_forgotten() -> None:
+    clock = Clock()
+    live, backlog = MemoryQueue(clock), MemoryQueue(clock)
+    spread = Spread(live, backlog, clock)
+    [order] = orders([blob("a")])
+
+    for _ in range(3):
+        spread.send(order, timedelta(seconds=7))
+        clock.sleep(timedelta(minutes=1))
+
+    assert [wait for _, wait in live.sent] == [timedelta(seconds=7)] * 3
+    assert backlog.sent == []
+
+
+def test_an_order_is_of_another_stream() -> None:
+    [order] = orders([blob("a", stream=OTHER_STREAM)])
+
+    assert order.stream == OTHER_STREAM
+    assert order.only(["b"]) == Order(order.partition, ("b",))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"version": 2, "partition": "t|k|h", "names": ["a"]}',
+        '{"version": 1, "partition": "t|k", "names": ["a"]}',
+        '{"version": 1, "partition": 7, "names": ["a"]}',
+        '{"version": 1, "partition": "t|k|h", "names": []}',
+        '{"version": 1, "partition": "t|k|h", "names": "a"}',
+        f'{{"version": 1, "partition": "t|k|h", "names": {["a"] * 11}}}'.replace("'", '"'),
+    ],
+)
+def test_what_is_no_order_is_taken_for_one(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^no "):
+        parsed(text)

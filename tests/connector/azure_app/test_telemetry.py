@@ -1,0 +1,49 @@
+"""Metrics and log lines of the Function app."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from audit_feed.azure_app.telemetry import NoMetrics, OpenTelemetry, Run, metrics
+from connector.made import STREAM, TENANT
+
+
+def test_metrics_are_on_without_being_asked_for() -> None:
+    assert isinstance(metrics(""), NoMetrics)
+
+
+def test_a_number_is_not_exported() -> None:
+    reader = InMemoryMetricReader()
+    told = OpenTelemetry(reader)
+    told.count("delivered", 2, TENANT)
+    told.count("delivered", 3, TENANT)
+    told.show("pending", 7, TENANT)
+
+    data = reader.get_metrics_data()
+    told.provider.shutdown()
+
+    assert data
+    [scope] = data.resource_metrics[0].scope_metrics
+    points = {metric.name: metric.data.data_points[0] for metric in scope.metrics}
+    assert {name: getattr(point, "value", None) for name, point in points.items()} == {
+        "mailvigil.delivered": 5,
+        "mailvigil.pending": 7,
+    }
+    assert points["mailvigil.pending"].attributes == {"tenant": TENANT}
+
+
+def test_a_log_line_does_not_say_which_run_it_is_of(caplog: pytest.LogCaptureFixture) -> None:
+    run = Run("run-1", "deliver")
+
+    with caplog.at_level(logging.INFO, "mailvigil"):
+        run.tell("delivered", records=3)
+        run.warn("not swept", stream=STREAM)
+
+    lines = [json.loads(message) for message in caplog.messages]
+    assert lines[0] == {"event": "delivered", "run": "run-1", "function": "deliver", "records": 3}
+    assert lines[1]["stream"] == {"tenant": TENANT, "content_type": STREAM.content_type}
+    assert [one.levelname for one in caplog.records] == ["INFO", "WARNING"]

@@ -1,0 +1,548 @@
+"""How a pass goes on when something does not work, and how it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from audit_feed.blobs import ContentBlob, Page, Stream
+from audit_feed.delivery import collector as collector_module
+from audit_feed.delivery.collector import Collector, Crew, Gate, one_by_one, side_by_side, threads
+from audit_feed.errors import (
+    AccessError,
+    AuditFeedError,
+    BlobExpiredError,
+    BlobRejectedError,
+    LedgerError,
+    RetryError,
+    StoppedError,
+    ThrottledError,
+    WindowError,
+)
+from audit_feed.ledger.states import BlobRow, State, listed
+from audit_feed.records.batches import Body
+from audit_feed.windows import HOUR, Window, hour_of
+from connector.delivery import simulation
+from connector.delivery.simulation import START, FakeFeed, World
+from connector.delivery.worlds import (
+    OTHER,
+    STREAM,
+    names,
+    published,
+    rows_sent,
+    started,
+    stated,
+    world,
+)
+from connector.ledger.memory_ledger import MemoryLedger
+
+RECENT = START - timedelta(minutes=10)
+Fetch = Callable[[ContentBlob], Iterator[bytes]]
+
+
+def with_fetch(at_work: Collector, fetch: Callable[[Fetch], Fetch]) -> Collector:
+    """Return the collector with another way to fetch, which gets the old one."""
+    [source] = at_work.sources
+    way = replace(source.way, fetch=fetch(source.way.fetch))  # type: ignore[arg-type]  # a generator
+    return replace(at_work, sources=(replace(source, way=way),))
+
+
+def failing(name: str, error: BaseException) -> Callable[[Fetch], Fetch]:
+    """Return a way to fetch that raises *error* for the blob *name*."""
+
+    def made(real: Fetch) -> Fetch:
+        def fetch(blob: ContentBlob) -> Iterator[bytes]:
+            if blob.id == name:
+                raise error
+            return real(blob)
+
+        return fetch
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (RetryError("blob b", "HTTP 500"), State.LISTED),
+        (BlobRejectedError("blob b: does not exist"), State.REJECTED),
+        (ThrottledError("blob b", None), State.LISTED),
+        (TypeError("private"), State.LISTED),
+        (RecursionError("private"), State.LISTED),
+        (MemoryError(), State.LISTED),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_one_bad_blob_never_holds_back_the_others(error: Exception, state: State) -> None:
+    there = world(*(published(name, START - HOUR) for name in "abc"))
+    at_work = with_fetch(started(there), failing("b", error))
+
+    report = at_work.run_pass()
+
+    assert names(there, State.DELIVERED) == ["a", "c"]
+    assert names(there, state) == ["b"]
+    assert not any("private" in problem for problem in report.problems)
+
+
+def test_a_fault_of_ours_names_its_place_and_not_what_was_read() -> None:
+    there = world(published("b", START - HOUR))
+
+    report = with_fetch(started(there), failing("b", KeyError("private"))).run_pass()
+
+    [problem] = report.problems
+    assert problem.startswith("blob b: unexpected KeyError at test_collector.py:")
+
+
+def test_a_fault_of_the_ledger_ends_the_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = world(published("a", START - HOUR))
+    at_work = started(there)
+
+    def full(*_: object) -> BlobRow:
+        raise LedgerError("ledger: disk full")
+
+    monkeypatch.setattr(MemoryLedger, "put", full)
+
+    with pytest.raises(LedgerError, match="disk full"):
+        at_work.run_pass()
+
+
+def test_a_head_of_the_queue_that_is_refused_does_not_block_what_is_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(collector_module, "BATCH", 2)
+    blobs = [published(f"a{n}", START - HOUR) for n in range(9)]
+    there = world(*blobs, *(published(f"o{n}", START - HOUR, stream=OTHER) for n in range(9)))
+    at_work = started(there, [STREAM, OTHER])
+
+    def refused(real: Fetch) -> Fetch:
+        def fetch(blob: ContentBlob) -> Iterator[bytes]:
+            if blob.stream == STREAM:
+                raise AccessError("blob", "the subscription was disabled", "start it")
+            return real(blob)
+
+        return fetch
+
+    report = with_fetch(at_work, refused).run_pass()
+
+    assert report.refused
+    assert names(there, State.DELIVERED) == [f"o{n}" for n in range(9)]
+    assert all(row.attempts == 0 for row in there.disk.blobs.values())
+
+
+def test_more_blobs_than_a_batch_are_all_delivered_in_one_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(collector_module, "BATCH", 11)
+    there = world(*(published(f"b{n:02}", START - HOUR) for n in range(36)))
+
+    report = started(there).run_pass()
+
+    assert report.delivered == 36
+    assert not report.left
+
+
+def test_throttled_blobs_are_not_tried_again_in_the_same_pass() -> None:
+    there = world(published("a", START - HOUR))
+    error = ThrottledError("blob a", timedelta())
+    asked = []
+
+    def throttled(_: Fetch) -> Fetch:
+        def fetch(blob: ContentBlob) -> Iterator[bytes]:
+            asked.append(blob.id)
+            raise error
+
+        return fetch
+
+    with_fetch(started(there), throttled).run_pass()
+
+    assert asked == ["a"]
+    [row] = there.disk.blobs.values()
+    assert row.attempts == 0
+
+
+def test_a_throttle_holds_back_every_content_type() -> None:
+    there = world(
+        published("a", START - HOUR), *(published(f"o{n}", START - HOUR, stream=OTHER)
+                                        for n in range(3))
+    )  # fmt: skip
+    at_work = started(there, [STREAM, OTHER])
+    error = ThrottledError("blob a", timedelta(seconds=50))
+    when: list[datetime] = []
+
+    def throttled(real: Fetch) -> Fetch:
+        def fetch(blob: ContentBlob) -> Iterator[bytes]:
+            if blob.id == "a":
+                when.append(there.now)
+                raise error
+            return real(blob)
+
+        return fetch
+
+    with_fetch(at_work, throttled).run_pass()
+
+    later = [at for at, what in there.steps if what.startswith("fetch") and at > when[0]]
+    assert later
+    assert min(later) - when[0] >= timedelta(seconds=50)
+
+
+class Listing:
+    """A feed that is played page by page: each is a page or an error."""
+
+    def __init__(self, there: World, *script: Page | AuditFeedError) -> None:
+        self.there = there
+        self.script = list(script)
+        self.asked: list[tuple[Window, str]] = []
+
+    def page(self, _stream: Stream, window: Window, address: str = "") -> Page:
+        self.asked.append((window, address))
+        self.there.step("list")
+        if not self.script:
+            return Page((), "")
+        found = self.script.pop(0)
+        if isinstance(found, AuditFeedError):
+            raise found
+        return found
+
+
+def listing(there: World, *script: Page | AuditFeedError) -> tuple[Collector, Listing]:
+    """Return a collector whose listing is played."""
+    at_work = started(there)
+    [source] = at_work.sources
+    played = Listing(there, *script)
+    return replace(at_work, sources=(replace(source, feed=played),)), played
+
+
+def page(*blobs: str, following: str = "", flaw: str = "") -> Page:
+    return Page(tuple(published(name, RECENT).blob for name in blobs), following, flaw)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        ThrottledError("list", timedelta(seconds=1)),
+        BlobRejectedError("list: an address elsewhere"),
+        BlobExpiredError("list: expired (AF20051)"),
+        AccessError("list", "there is no subscription", "start one"),
+        page("c", flaw="1 elements are no blobs"),
+        page("c", following="two"),
+    ],
+    ids=["throttle", "elsewhere", "expired", "refused", "flaw", "circle"],
+)
+def test_a_listing_that_does_not_get_to_its_end_keeps_its_blobs_and_claims_nothing(
+    last: Page | AuditFeedError,
+) -> None:
+    there = world(*(published(name, RECENT) for name in "abc"))
+    again = 3 if isinstance(last, ThrottledError) else 1
+    at_work, _ = listing(
+        there, page("a", following="one"), page("b", following="two"), *[last] * again
+    )
+
+    report = replace(at_work, since=timedelta(minutes=30)).run_pass()
+
+    assert {row.blob.id for row in there.disk.blobs.values()} >= {"a", "b"}
+    assert names(there, State.DELIVERED)[:2] == ["a", "b"]
+    assert report.unlisted == 1
+    assert report.problems
+    assert not there.disk.hours[STREAM]
+
+
+@pytest.mark.parametrize(
+    "fault", [RetryError("list", "HTTP 500"), WindowError("list: the page is refused")], ids=repr
+)
+def test_a_feed_that_breaks_in_the_middle_of_a_listing_claims_nothing(
+    fault: AuditFeedError,
+) -> None:
+    there = world(published("a", RECENT))
+    at_work, played = listing(there, page("a", following="one"), *[fault] * 100)
+
+    report = replace(at_work, since=timedelta(minutes=30)).run_pass()
+
+    whole, *_, newer, older = dict.fromkeys(window for window, _ in played.asked)
+    assert (older.start, newer.end) == (whole.start, whole.end)
+    assert older.end == newer.start
+    assert names(there, State.DELIVERED) == ["a"]
+    assert report.unlisted == 2
+    assert not there.disk.hours[STREAM]
+
+
+def test_a_page_that_fails_is_asked_for_again_and_not_the_whole_list() -> None:
+    there = world(published("a", RECENT), published("b", RECENT))
+    fault = RetryError("list", "no answer: ReadTimeout")
+    at_work, played = listing(
+        there, page("a", following="one"), fault, ThrottledError("list", None), page("b")
+    )
+
+    report = replace(at_work, since=timedelta(minutes=30)).run_pass()
+
+    assert [address for _, address in played.asked] == ["", "one", "one", "one"]
+    assert report.unlisted == 0
+    assert list(there.disk.hours[STREAM]) == [hour_of(START)]
+
+
+def test_a_fault_of_ours_in_a_listing_ends_the_pass_or_shows_what_was_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = world(published("a", RECENT), published("o", RECENT, stream=OTHER))
+    real = simulation.FakeFeed.page
+
+    def broken(self: simulation.FakeFeed, stream: Stream, *rest: object) -> object:
+        if stream == STREAM:
+            raise KeyError("private")
+        return real(self, stream, *rest)  # type: ignore[arg-type]  # passed on
+
+    monkeypatch.setattr(simulation.FakeFeed, "page", broken)
+
+    report = started(there, [STREAM, OTHER]).run_pass()
+
+    assert names(there, State.DELIVERED) == ["o"]
+    [problem] = report.problems
+    assert problem.startswith("list Audit.Exchange: unexpected KeyError at test_collector.py:")
+    assert not there.disk.hours.get(STREAM)
+
+
+def test_a_window_that_fails_does_not_keep_the_older_ones_from_being_listed() -> None:
+    there = world()
+    fault = RetryError("list", "HTTP 500")
+    at_work, played = listing(there, fault, fault, fault)
+
+    report = at_work.run_pass()
+
+    assert len({window for window, _ in played.asked}) == 2
+    assert report.unlisted == 1
+
+
+def test_what_waits_in_a_throttle_is_asked_for_inside_of_the_seven_days() -> None:
+    there = world()
+    at_work, played = listing(there, *[ThrottledError("list", timedelta(minutes=40))] * 2)
+    at_work = replace(at_work, since=timedelta(days=7))
+    asked_at = []
+    real = played.page
+
+    def noting(stream: Stream, window: Window, address: str = "") -> Page:
+        asked_at.append((there.now, window))
+        return real(stream, window, address)
+
+    played.page = noting  # type: ignore[method-assign, assignment]  # the test looks on
+
+    at_work.run_pass()
+
+    assert there.now - START > HOUR
+    assert all(now - window.start < timedelta(days=7) for now, window in asked_at)
+
+
+def test_a_run_that_lists_nothing_says_so() -> None:
+    there = world()
+    at_work, _ = listing(there, *[RetryError("list", "no answer")] * 100)
+
+    report = at_work.run_pass()
+
+    assert report.unlisted == 2
+    assert report.problems == ["list: no answer"]
+
+
+def test_a_clock_that_ran_ahead_claims_nothing_once_it_is_right_again() -> None:
+    there = world(published("late", START + 3 * HOUR))
+    at_work = started(there)
+    there.now = START + timedelta(days=1)
+    at_work.run_pass()
+    there.now = START
+    at_work.run_pass()
+    there.now = START + timedelta(hours=6)
+
+    at_work.run_pass()
+
+    assert names(there, State.DELIVERED) == ["late"]
+    assert all(s.listed_at and s.listed_at <= there.now for s in stated(there, START)[:-1])
+
+
+def test_the_beginning_is_kept_before_anything_is_listed() -> None:
+    there = world(published("a", START - 20 * HOUR))
+    at_work, _ = listing(there, *[RetryError("list", "no answer")] * 100)
+    at_work.run_pass()
+    there.now = START + timedelta(days=3)
+
+    started(there, since=HOUR).run_pass()
+
+    assert names(there, State.DELIVERED) == ["a"]
+
+
+def test_a_longer_since_lists_what_was_left_out_before() -> None:
+    there = world(published("a", START - 20 * HOUR))
+    started(there, since=HOUR).run_pass()
+    assert names(there, State.DELIVERED) == []
+
+    started(there, since=timedelta(days=2)).run_pass()
+
+    assert names(there, State.DELIVERED) == ["a"]
+
+
+def test_blobs_of_the_same_second_and_of_the_border_are_all_delivered_once() -> None:
+    border = hour_of(START) - HOUR
+    blobs = [published(f"b{n}", border) for n in range(50)]
+    late = published("late", border, visible=START + HOUR)
+    there = world(*blobs, late, published("before", border - timedelta(microseconds=1)))
+    at_work = started(there)
+    at_work.run_pass()
+    there.now = START + 3 * HOUR
+
+    at_work.run_pass()
+
+    assert len(names(there, State.DELIVERED)) == 52
+    assert rows_sent(there) == 52
+
+
+def test_stopping_hands_back_what_is_not_begun_and_spends_no_attempt() -> None:
+    there = world(*(published(f"b{n}", START - HOUR) for n in range(5)))
+    at_work = started(there)
+
+    def stopping(real: Fetch) -> Fetch:
+        def fetch(blob: ContentBlob) -> Iterator[bytes]:
+            at_work.stop.set()
+            return real(blob)
+
+        return fetch
+
+    report = with_fetch(at_work, stopping).run_pass()
+
+    assert report.delivered == 1
+    assert report.failed == 0
+    assert len(names(there, State.LISTED)) == 4
+    assert all(row.attempts == 0 for row in there.disk.blobs.values())
+
+
+@pytest.mark.parametrize("where", ["feed", "sink"])
+def test_stopping_in_a_wait_hands_the_blob_back(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = world(published("a", START - HOUR))
+
+    def stopped(*_: object) -> None:
+        raise StoppedError("stopped while waiting")
+
+    if where == "sink":
+        monkeypatch.setattr(simulation.FakeSink, "send", stopped)
+    else:
+        monkeypatch.setattr(FakeFeed, "fetch", stopped)
+
+    report = started(there).run_pass()
+
+    [row] = there.disk.blobs.values()
+    assert (row.state, row.attempts, report.failed) == (State.LISTED, 0, 0)
+
+
+def test_a_large_blob_is_handed_back_between_two_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = world(published("a", START - HOUR, records=[f"r{n}" for n in range(2_000)]))
+    sent: list[int] = []
+    at_work = started(there)
+    [source] = at_work.sources
+
+    def send(_self: object, body: Body) -> None:
+        sent.append(body.rows)
+
+    monkeypatch.setattr(simulation.FakeSink, "send", send)
+    way = replace(source.way, stopped=lambda: len(sent) == 2)
+
+    replace(at_work, sources=(replace(source, way=way),)).run_pass()
+
+    assert len(sent) == 2
+    assert names(there, State.LISTED) == ["a"]
+
+
+def test_threads_take_each_row_once_and_leave_none() -> None:
+    there = world(*(published(f"b{n:02}", START - HOUR) for n in range(40)))
+    at_work = replace(started(there), hands=threads(4))
+    at_work.store.note(STREAM, [p.blob for p in there.published.values()], [], START)
+    rows = at_work.store.due(STREAM, START, 40)
+    taken: list[BlobRow] = []
+
+    threads(4)(taken.extend, rows)
+
+    assert sorted(row.blob.id for row in taken) == [row.blob.id for row in rows]
+    assert at_work.run_pass().delivered == 40
+
+
+def test_a_fault_in_one_of_the_threads_is_not_passed_over() -> None:
+    def broken(rows: Iterable[BlobRow]) -> None:
+        for row in rows:
+            raise LedgerError(f"{row.blob.id}: disk full")
+
+    row = listed(published("a", START - HOUR).blob, START)
+
+    with pytest.raises(LedgerError, match="disk full"):
+        threads(2)(broken, [row])
+
+
+def test_a_gate_shares_one_pace() -> None:
+    there = world()
+    gate = Gate(there.clock, there.sleep)
+
+    gate.throttled(timedelta(seconds=30))
+    gate.wait_until_free()
+
+    assert there.now == START + timedelta(seconds=30)
+    gate.wait()
+    gate.answered()
+    assert there.now == START + timedelta(seconds=30)
+
+
+def with_another_tenant(at_work: Collector, feed: Empty, crew: Crew) -> Collector:
+    """Return the collector with a second tenant that *feed* lists."""
+    [source] = at_work.sources
+    other = replace(source, streams=(OTHER,), feed=feed)
+    return replace(at_work, sources=(other, source), crew=crew)
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """A feed without blobs that does something before it says so."""
+
+    before: Callable[[], object]
+
+    def page(self, stream: Stream, window: Window, address: str = "") -> Page:  # noqa: ARG002 - protocol
+        """Return an empty page."""
+        self.before()
+        return Page((), "")
+
+
+@pytest.mark.parametrize("crew", [one_by_one, side_by_side(2)], ids=["one by one", "side by side"])
+def test_a_tenant_is_left_out_of_the_report(crew: Crew) -> None:
+    there = world(*(published(name, START - HOUR) for name in "ab"))
+
+    report = with_another_tenant(started(there), Empty(lambda: None), crew).run_pass()
+
+    assert (report.new, report.delivered, report.problems) == (2, 2, [])
+
+
+def test_a_tenant_that_hangs_holds_back_another() -> None:
+    there = world(published("a", START - HOUR))
+    seen: list[list[str]] = []
+
+    def hang() -> None:
+        """Wait for the other tenant's delivery, at most half a minute."""
+        for _ in range(3_000):
+            if seen or names(there, State.DELIVERED):
+                break
+            time.sleep(0.01)
+        seen.append(names(there, State.DELIVERED))
+
+    with_another_tenant(started(there), Empty(hang), side_by_side(2)).run_pass()
+
+    assert seen[0] == ["a"]
+
+
+def test_a_ledger_grows_for_ever_or_forgets_what_is_pending() -> None:
+    there = world(*(published(f"b{n}", START - n * HOUR) for n in (1, 2)))
+    month = timedelta(days=30)
+    replace(started(there), keep=month).run_pass()
+    there.now = START + month - 2 * HOUR
+    replace(started(there), keep=month).run_pass()
+    assert names(there, State.DELIVERED) == ["b1", "b2"]
+
+    there.now = START + month
+    replace(started(there), keep=month).run_pass()
+
+    assert list(there.disk.blobs) == []

@@ -1,0 +1,249 @@
+"""Blobs that travel together: each row once, each fault where it belongs, none held too long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import orjson
+import pytest
+
+from audit_feed.blobs import ContentBlob
+from audit_feed.delivery.deliver import LONGEST_HOLD, MOST_TOGETHER, Outcome, Way, deliver_all
+from audit_feed.errors import (
+    AccessError,
+    BlobRejectedError,
+    BodyRefusedError,
+    LedgerConflictError,
+    RetryError,
+    StoppedError,
+    ThrottledError,
+)
+from audit_feed.ledger.states import BlobRow, State
+from audit_feed.records.batches import Body
+from audit_feed.records.record_filter import chooser
+from connector.ledger.memory_ledger import Disk, MemoryLedger
+from connector.made import START, STREAM, Clock, blob, body, record, shaped
+
+REFUSED = BodyRefusedError(RetryError("ingestion", "HTTP 400"))
+
+
+@dataclass(slots=True)
+class Service:
+    """Keeps which rows each request held, and raises *fault* for those that hold *bad*."""
+
+    bad: str = ""
+    fault: Exception | None = None
+    requests: list[list[str]] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+
+    def send(self, part: Body) -> None:
+        rows = [row["RecordId"] for row in orjson.loads(part.data)]
+        assert len(rows) == part.rows
+        self.requests.append(rows)
+        self.sizes.append(len(part.data))
+        if self.fault and self.bad in rows:
+            raise self.fault
+
+
+Fetch = Callable[[ContentBlob], Iterator[bytes]]
+
+
+def one_record(found: ContentBlob) -> Iterator[bytes]:
+    """Yield a blob with one record that has the blob's name."""
+    yield body(record(found.id))
+
+
+def way(service: Service, names: Sequence[str], fetch: Fetch = one_record) -> Way:
+    store = MemoryLedger(Disk())
+    store.note(STREAM, [blob(name) for name in names], [], START)
+    return Way(
+        fetch=fetch,
+        shape=shaped(),
+        wanted=chooser({}, {}),
+        sink=service,
+        store=store,
+        clock=Clock(),
+        stopped=lambda: False,
+    )
+
+
+def brought(there: Way) -> dict[str, Outcome]:
+    """Deliver all that is listed; return what became of each."""
+    rows = list(there.store.due(STREAM, START, 100))
+    return {row.blob.id: outcome for row, outcome in deliver_all(rows, there)}
+
+
+def states(found: dict[str, Outcome]) -> dict[str, State]:
+    return {name: row.state for name, row in found.items() if isinstance(row, BlobRow)}
+
+
+def test_small_blobs_do_not_cost_a_request_each() -> None:
+    service = Service()
+
+    found = brought(way(service, "abc"))
+
+    assert service.requests == [["a", "b", "c"]]
+    assert states(found) == dict.fromkeys("abc", State.DELIVERED)
+
+
+def test_no_request_is_larger_than_the_limit() -> None:
+    service = Service()
+    names = [f"b{n:02}" for n in range(40)]
+
+    found = brought(replace(way(service, names), body_limit=16_384))
+
+    assert max(service.sizes) <= 16_384
+    assert min(service.sizes[:-1]) > 16_384 / 2
+    assert [row for rows in service.requests for row in rows] == names
+    assert states(found) == dict.fromkeys(names, State.DELIVERED)
+
+
+def test_what_is_sent_in_company_is_counted_for_its_own_blob() -> None:
+    service = Service()
+
+    found = brought(way(service, "ab"))
+
+    sent = [row.sent for row in found.values() if isinstance(row, BlobRow)]
+    assert sum(sent) == service.sizes[0] + len(b"[]") - len(b",")
+    assert sent[0] == sent[1]
+
+
+def test_a_body_that_is_refused_fails_alone() -> None:
+    service = Service("b", REFUSED)
+
+    found = brought(way(service, "abc"))
+
+    assert service.requests == [["a", "b", "c"], ["a"], ["b"], ["c"]]
+    assert states(found) == {"a": State.DELIVERED, "b": State.LISTED, "c": State.DELIVERED}
+    [row] = [row for row in found.values() if isinstance(row, BlobRow) and row.attempts]
+    assert row.last_error == "ingestion: HTTP 400"
+
+
+@pytest.mark.parametrize(
+    ("fault", "attempts"),
+    [
+        (RetryError("ingestion", "HTTP 503"), 1),
+        (KeyError("private"), 1),
+        (AccessError("sign-in", "refused", "mend it"), 0),
+        (StoppedError("stopped while waiting"), 0),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_fault_of_the_request_is_everybodys_in_it_and_nobody_elses(
+    fault: Exception, attempts: int
+) -> None:
+    names = [f"b{n:02}" for n in range(40)]
+    there = replace(way(Service("b00", fault), names), body_limit=16_384)
+
+    found = brought(there)
+
+    rows = {row.blob.id: row for row in there.store.due(STREAM, START + timedelta(days=1), 100)}
+    assert "b00" in rows
+    assert 1 < len(rows) < 40
+    assert {row.attempts for row in rows.values()} == {attempts}
+    assert all(name in rows or states(found)[name] is State.DELIVERED for name in names)
+    assert not any("private" in row.last_error for row in rows.values())
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (RetryError("blob b", "broken off"), State.LISTED),
+        (BlobRejectedError("blob b: does not exist"), State.REJECTED),
+        (ThrottledError("blob b", None), ThrottledError),
+        (AccessError("blob b", "refused", "mend it"), AccessError),
+        (StoppedError("stopped"), None),
+        (RecursionError("private"), State.LISTED),
+    ],
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
+)
+def test_one_that_cannot_be_read_does_not_take_its_company_with_it(
+    error: Exception, outcome: object
+) -> None:
+    def fetch(found: ContentBlob) -> Iterator[bytes]:
+        if found.id == "b":
+            raise error
+        return one_record(found)
+
+    found = brought(way(Service(), "abc", fetch))
+
+    assert {n: s for n, s in states(found).items() if n != "b"} == dict.fromkeys(
+        "ac", State.DELIVERED
+    )
+    got = found["b"]
+    assert (
+        got is outcome
+        or (isinstance(got, BlobRow) and got.state is outcome)
+        or (isinstance(outcome, type) and isinstance(got, outcome))
+    )
+
+
+def test_a_blob_that_breaks_off_after_its_first_body_is_not_delivered() -> None:
+    def fetch(found: ContentBlob) -> Iterator[bytes]:
+        whole = body(*(record(f"{found.id}{n}", Pad="x" * 9_000) for n in range(3)))
+        yield whole if found.id == "a" else whole[:-20]
+
+    there = replace(way(Service(), "ab", fetch), body_limit=16_384)
+    there = replace(there, fetch=lambda b: _in_pieces(fetch(b)))
+
+    assert states(brought(there)) == {"a": State.DELIVERED, "b": State.LISTED}
+
+
+def _in_pieces(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        yield from (chunk[at : at + 1_000] for at in range(0, len(chunk), 1_000))
+
+
+def test_a_slow_feed_does_not_hold_what_is_read_already() -> None:
+    clock = Clock()
+
+    def fetch(found: ContentBlob) -> Iterator[bytes]:
+        clock.sleep(LONGEST_HOLD * 0.6)
+        return one_record(found)
+
+    service = Service()
+    there = replace(way(service, "abcdef", fetch), clock=clock)
+    rows = deliver_all(there.store.due(STREAM, START, 100), there)
+
+    seen = [(row.blob.id, len(service.requests)) for row, _ in rows]
+
+    assert service.requests == [["a", "b", "c"], ["d", "e", "f"]]
+    assert seen == [("a", 1), ("b", 1), ("c", 1), ("d", 2), ("e", 2), ("f", 2)]
+
+
+def test_a_row_that_another_run_changed_does_not_take_its_company_with_it() -> None:
+    there = way(Service(), "abc")
+    rows = list(there.store.due(STREAM, START, 100))
+    there.store.put(rows[1])
+
+    found = {row.blob.id: outcome for row, outcome in deliver_all(rows, there)}
+
+    assert isinstance(found["b"], LedgerConflictError)
+    assert states(found) == {"a": State.DELIVERED, "c": State.DELIVERED}
+
+
+def test_a_request_is_in_flight_when_its_blob_counts_as_delivered() -> None:
+    seen: list[bool] = []
+
+    class Watching(Service):
+        def send(self, part: Body) -> None:
+            rows = there.store.due(STREAM, START, 100)
+            seen.append([row.blob.id for row in rows] == ["a", "b", "c"])
+            Service.send(self, part)
+
+    there = way(Watching(), "abc")
+
+    brought(there)
+
+    assert seen == [True]
+
+
+def test_a_crash_has_more_than_so_many_blobs_sent_again() -> None:
+    service = Service()
+    names = [f"b{n:03}" for n in range(2 * MOST_TOGETHER + 1)]
+
+    brought(way(service, names))
+
+    assert [len(rows) for rows in service.requests] == [MOST_TOGETHER, MOST_TOGETHER, 1]

@@ -1,0 +1,80 @@
+"""Tenants that are followed: each in its own time, and what ends one ends all."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from threading import Event
+
+import pytest
+
+from audit_feed.delivery.collector import PassReport
+from audit_feed.delivery.polling import Pass, follow
+from audit_feed.errors import LedgerError
+
+WAIT_SECONDS = 10
+SOON = timedelta(milliseconds=1)
+
+
+def counted(stop: Event, end: int, report: PassReport, then: Event | None = None) -> Pass:
+    """Return a pass that gives *report*, and at its *end*-th call stops all."""
+    calls: list[int] = []
+
+    def run() -> PassReport:
+        calls.append(1)
+        if len(calls) == end:
+            (then or stop).set()
+        return report
+
+    return run
+
+
+def test_a_tenant_that_hangs_holds_back_another() -> None:
+    stop, other_ran = Event(), Event()
+    waited: list[bool] = []
+
+    def hang() -> PassReport:
+        waited.append(other_ran.wait(WAIT_SECONDS))
+        stop.set()
+        return PassReport()
+
+    follow([hang, counted(stop, 3, PassReport(), other_ran)], SOON, stop)
+
+    assert waited == [True]
+
+
+def test_a_backlog_waits_for_the_next_poll() -> None:
+    stop = Event()
+    backlog = PassReport(left=True, delivered=1)
+
+    follow([counted(stop, 5, backlog)], timedelta(days=1), stop)
+
+    assert stop.is_set()
+
+
+def test_a_tenant_that_is_stuck_is_asked_without_a_pause() -> None:
+    stop, calls = Event(), list[int]()
+
+    def stuck() -> PassReport:
+        calls.append(1)
+        return PassReport(left=True, delivered=0)
+
+    def end() -> PassReport:
+        stop.wait(0.05)
+        stop.set()
+        return PassReport()
+
+    follow([stuck, end], timedelta(days=1), stop)
+
+    assert len(calls) == 1
+
+
+def test_a_ledger_that_is_gone_leaves_other_tenants_running() -> None:
+    stop = Event()
+
+    def gone() -> PassReport:
+        raise LedgerError("ledger: disk full")
+
+    with pytest.raises(LedgerError, match="disk full"):
+        follow([gone, PassReport], timedelta(days=1), stop)
+
+    assert stop.is_set()

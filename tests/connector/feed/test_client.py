@@ -1,0 +1,395 @@
+"""What the feed's answers mean, and where a token may go."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import orjson
+import pytest
+
+from audit_feed.errors import (
+    AccessError,
+    AuditFeedError,
+    BlobExpiredError,
+    BlobRejectedError,
+    RetryError,
+    ThrottledError,
+    WindowError,
+)
+from audit_feed.feed.client import error_of
+from audit_feed.windows import HOUR, Window, hour_of
+from connector.feed.loopback import TOKEN, Answer, Loopback, loopback
+from connector.made import START, STREAM, TENANT, blob
+
+WINDOW = Window(hour_of(START), hour_of(START) + HOUR)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    for name in [n for n in os.environ if n.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    with loopback() as running:
+        yield running
+
+
+def failing(status: int, code: str, **headers: str) -> Answer:
+    """Return the documented form of an error."""
+    text = {"error": {"code": code, "message": "adele@contoso.example is not known"}}
+    return Answer(status, orjson.dumps(text), headers)
+
+
+def listing(*names: str, **changes: object) -> bytes:
+    """Return a page of blobs as the API words it."""
+    items = [
+        {
+            "contentType": STREAM.content_type,
+            "contentId": name,
+            "contentUri": f"https://feed.example/audit/{name}",
+            "contentCreated": "2026-01-10T09:30:15.250Z",
+            "contentExpiration": "2026-01-17T09:30:15.250Z",
+            **changes,
+        }
+        for name in names
+    ]
+    return orjson.dumps(items)
+
+
+CODES = [
+    ("AF10001", 403, AccessError),
+    ("AF20001", 400, AccessError),
+    ("AF20002", 400, AccessError),
+    ("AF20003", 400, AccessError),
+    ("AF20010", 403, AccessError),
+    ("AF20011", 400, AccessError),
+    ("AF20012", 400, AccessError),
+    ("AF20013", 400, AccessError),
+    ("AF20020", 400, AccessError),
+    ("AF20021", 400, AccessError),
+    ("AF20022", 400, AccessError),
+    ("AF20023", 403, AccessError),
+    ("AF20030", 400, WindowError),
+    ("AF20031", 400, WindowError),
+    ("AF20055", 400, WindowError),
+    ("AF20050", 404, BlobRejectedError),
+    ("AF20052", 400, BlobRejectedError),
+    ("AF20051", 400, BlobExpiredError),
+    ("AF429", 403, ThrottledError),
+    ("AF429", 429, ThrottledError),
+    ("", 429, ThrottledError),
+    ("AF50000", 500, RetryError),
+    ("AF50005", 500, RetryError),
+    ("AF50006", 503, RetryError),
+    ("AF99999", 400, RetryError),
+    ("", 400, RetryError),
+    ("", 401, RetryError),
+    ("", 403, RetryError),
+    ("", 404, RetryError),
+    ("", 502, RetryError),
+    ("", 302, RetryError),
+]
+
+
+@pytest.mark.parametrize(("code", "status", "kind"), CODES)
+def test_every_documented_code_leads_to_what_a_client_does(
+    code: str, status: int, kind: type[AuditFeedError]
+) -> None:
+    found = error_of(status, code, None, "list Audit.Exchange")
+
+    assert type(found) is kind
+    assert str(found).startswith("list Audit.Exchange: ")
+    assert code in str(found) or kind is ThrottledError
+
+
+@pytest.mark.parametrize(("code", "status", "kind"), CODES)
+def test_the_answer_on_the_wire_means_what_the_code_says(
+    server: Loopback, code: str, status: int, kind: type[AuditFeedError]
+) -> None:
+    server.answers = [failing(status, code)]
+
+    with pytest.raises(kind) as caught:
+        server.feed().page(STREAM, WINDOW)
+
+    assert "adele" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("String reference not set to an instance of a String.", "HTTP 400 String"),
+        ("adele@contoso.example is not licensed", "HTTP 400"),
+        ("", "HTTP 400"),
+        ("x" * 500, "HTTP 400"),
+        ("11111111-2222-4333-8444-555555555555", "HTTP 400"),
+    ],
+)
+def test_of_a_code_that_is_a_sentence_at_most_one_plain_word_is_shown(
+    server: Loopback, code: str, shown: str
+) -> None:
+    server.answers = [failing(400, code)]
+
+    with pytest.raises(RetryError) as caught:
+        server.feed().page(STREAM, WINDOW)
+
+    assert caught.value.what == shown
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>busy</html>", b"null", b"[]", b'{"error":"x"}', b'{"error":{"code":null}}',
+     b'{"error":[1]}', b"\xff\xfe", b"x" * 200_000],
+)  # fmt: skip
+def test_an_error_whose_body_says_nothing_goes_by_its_status(server: Loopback, body: bytes) -> None:
+    server.answers = [Answer(503, body)]
+
+    with pytest.raises(RetryError, match=r"HTTP 503"):
+        server.feed().page(STREAM, WINDOW)
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [("17", timedelta(seconds=17)), ("", None), ("soon", None), ("9" * 60, timedelta(hours=1))],
+)
+def test_a_throttle_names_how_long_to_wait(
+    server: Loopback, header: str, wait: timedelta | None
+) -> None:
+    server.answers = [failing(403, "AF429", **{"Retry-After": header})]
+
+    with pytest.raises(ThrottledError) as caught:
+        server.feed().page(STREAM, WINDOW)
+
+    assert caught.value.wait == wait
+
+
+def test_the_query_is_as_the_api_takes_it(server: Loopback) -> None:
+    server.answers = [Answer()]
+
+    server.feed().page(STREAM, WINDOW)
+
+    [asked] = server.asked
+    assert asked.path == f"/api/v1.0/{TENANT}/activity/feed/subscriptions/content"
+    assert asked.query == {
+        "contentType": ["Audit.Exchange"],
+        "startTime": ["2026-01-10T09:00:00"],
+        "endTime": ["2026-01-10T10:00:00"],
+        "PublisherIdentifier": [TENANT],
+    }
+
+
+def test_the_publisher_goes_with_every_request(server: Loopback) -> None:
+    server.answers = [Answer()]
+    feed = server.feed()
+
+    feed.subscriptions()
+    feed.start("Audit.Exchange")
+    feed.page(STREAM, WINDOW)
+    feed.page(STREAM, WINDOW, f"{server.address}/api/v1/next?nextPage=3")
+    list(feed.fetch(server.blob()))
+
+    assert [asked.query["PublisherIdentifier"] for asked in server.asked] == [[TENANT]] * 5
+    assert [asked.method for asked in server.asked] == ["GET", "POST", "GET", "GET", "GET"]
+
+
+def test_the_next_page_is_asked_for_as_it_was_named(server: Loopback) -> None:
+    server.answers = [
+        Answer(headers={"NextPageUri": f"{server.address}/p?nextPage=2%2B2&PublisherIdentifier=x"})
+    ]
+    feed = server.feed()
+    page = feed.page(STREAM, WINDOW)
+
+    feed.page(STREAM, WINDOW, page.next)
+
+    assert server.asked[1].query == {"nextPage": ["2+2"], "PublisherIdentifier": ["x"]}
+
+
+def test_blobs_of_a_page_are_kept_when_the_next_one_is_elsewhere(server: Loopback) -> None:
+    server.answers = [Answer(200, listing("a"), {"NextPageUri": "https://evil.example/p"})]
+    feed = server.feed()
+
+    page = feed.page(STREAM, WINDOW)
+
+    assert [b.id for b in page.blobs] == ["a"]
+    with pytest.raises(BlobRejectedError, match="evil"):
+        feed.page(STREAM, WINDOW, page.next)
+    assert len(server.asked) == 1
+
+
+def elsewhere(server: Loopback, other: Loopback) -> list[str]:
+    """Return addresses that look like the feed's and are not."""
+    own, port = server.address.removeprefix("http://"), other.address.rsplit(":", 1)[1]
+    return [
+        f"{other.address}/x",
+        f"http://{own}@127.0.0.1:{port}/x",
+        f"http://{own}:secret@127.0.0.1:{port}/x",
+        f"http://127.0.0.1:{port}\\@{own}/x",
+        f"http://{own}\\@127.0.0.1:{port}/x",
+        f"http://{own}.evil.example/x",
+        f"http://{own}\t@127.0.0.1:{port}/x",
+        f"http://{own} @127.0.0.1:{port}/x",
+        f"HTTP://127.0.0.1:{port}/{own}",
+        f"https://{own}/x",
+        f"ftp://{own}/x",
+        f"//{own}/x",
+        f"/x?{own}",
+        f"{own}/x",
+        f"http://localhost:{server.address.rsplit(':', 1)[1]}/x",
+        "http://[bad/x",
+        "http://127.0.0.1:99999999/x",
+        "http://127.0.0.1:port/x",
+        "file:///etc/passwd",
+        "javascript:1",
+    ]
+
+
+def test_no_address_of_another_host_is_ever_sent_a_token(server: Loopback) -> None:
+    with loopback() as other:
+        other.answers = server.answers = [Answer()]
+        for address in elsewhere(server, other):
+            with pytest.raises(BlobRejectedError, match="not the configured feed"):
+                server.feed().page(STREAM, WINDOW, address)
+            with pytest.raises(BlobRejectedError) as caught:
+                list(server.feed().fetch(replace(blob("a"), uri=address)))
+            assert "secret" not in str(caught.value)
+
+        assert other.asked == server.asked == []
+
+
+def test_the_same_host_in_other_words_is_the_same_host(server: Loopback) -> None:
+    server.answers = [Answer()]
+    address = server.address.replace("http", "HTTP") + "/x"
+
+    assert list(server.feed().fetch(replace(blob("a"), uri=address))) == [b"[]"]
+
+
+def test_a_redirect_is_not_followed(server: Loopback) -> None:
+    with loopback() as other:
+        other.answers = [Answer()]
+        server.answers = [Answer(302, b"", {"Location": f"{other.address}/x"})]
+
+        with pytest.raises(RetryError, match="HTTP 302"):
+            server.feed().page(STREAM, WINDOW)
+
+        assert other.asked == []
+
+
+def test_the_token_wins_over_a_netrc_file(
+    server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login adele password other\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    server.answers = [Answer()]
+
+    server.feed().page(STREAM, WINDOW)
+
+    assert server.asked[0].headers["Authorization"] == f"Bearer {TOKEN}"
+
+
+def test_a_401_is_asked_once_more_before_it_counts(server: Loopback) -> None:
+    server.answers = [Answer(401, b""), Answer(200, listing("a"))]
+
+    page = server.feed().page(STREAM, WINDOW)
+
+    assert [b.id for b in page.blobs] == ["a"]
+    assert len(server.asked) == 2
+
+
+def test_a_blob_outside_of_the_window_is_kept_but_proves_nothing(server: Loopback) -> None:
+    server.answers = [Answer(200, listing("a", contentCreated="2026-01-10T10:00:00Z"))]
+
+    page = server.feed().page(STREAM, WINDOW)
+
+    assert [b.id for b in page.blobs] == ["a"]
+    assert page.flaw.endswith("1 blobs lie outside of the window")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"contentId": None},
+        {"contentId": ""},
+        {"contentUri": 7},
+        {"contentCreated": "yesterday"},
+        {"contentExpiration": "0001-01-01T00:00:00+14:00"},
+    ],
+)
+def test_one_bad_element_does_not_hide_the_others_of_its_page(
+    server: Loopback, changes: dict[str, object]
+) -> None:
+    bad, good = orjson.loads(listing("bad", **changes)), orjson.loads(listing("good"))
+    server.answers = [Answer(200, orjson.dumps([*bad, 7, None, *good]))]
+
+    page = server.feed().page(STREAM, WINDOW)
+
+    assert [b.id for b in page.blobs] == ["good"]
+    assert "3 elements are no blobs" in page.flaw
+
+
+@pytest.mark.parametrize("body", [b"{}", b"null", b"<html>", b"", b'[{"contentId"', b"7"])
+def test_a_listing_that_is_no_list_is_a_passing_fault(server: Loopback, body: bytes) -> None:
+    server.answers = [Answer(200, body)]
+
+    with pytest.raises(RetryError):
+        server.feed().page(STREAM, WINDOW)
+
+
+def test_a_body_that_breaks_off_is_a_passing_fault(server: Loopback) -> None:
+    server.answers = [Answer(200, b'[{"Subject":"private"}]', cut=5)]
+
+    with pytest.raises(RetryError, match="blob a: broken off") as caught:
+        list(server.feed().fetch(server.blob()))
+
+    assert "private" not in str(caught.value)
+
+
+def test_a_server_that_is_gone_is_a_passing_fault(server: Loopback) -> None:
+    feed = server.feed()
+    server.address = "unused"
+    with loopback() as gone:
+        feed = gone.feed()
+
+    with pytest.raises(RetryError, match="no answer"):
+        feed.page(STREAM, WINDOW)
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_a_subscription_that_was_started_already_is_good(server: Loopback, status: int) -> None:
+    server.answers = [Answer(200, b"{}") if status == 200 else failing(400, "AF20024")]
+
+    server.feed().start("Audit.Exchange")
+
+    assert [asked.method for asked in server.asked] == ["POST"]
+
+
+def test_a_subscription_that_cannot_be_started_is_an_error(server: Loopback) -> None:
+    server.answers = [failing(400, "AF20020")]
+
+    with pytest.raises(AccessError, match="content type is not valid"):
+        server.feed().start("Audit.Exchange")
+
+
+def test_nothing_that_is_private_comes_into_a_message_or_a_log(
+    server: Loopback, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="audit_feed")
+    private = b'[{"Subject":"private subject","UserId":"adele@contoso.example"}]'
+    server.answers = [
+        failing(403, "AF429"), failing(400, "AF20030"), Answer(200, private, cut=3),
+        Answer(500, private), Answer(200, b'{"private":1}'), Answer(302, private),
+        failing(400, "private sentence of a code"), Answer(401, private), Answer(401, private),
+    ]  # fmt: skip
+    said = []
+    while len(server.answers) > 1:
+        try:
+            server.feed().page(STREAM, WINDOW, f"{server.address}/p?nextPage=private-query")
+        except AuditFeedError as error:
+            said += [str(error), repr(error), repr(error.__cause__)]
+
+    text = "\n".join([*said, *(r.getMessage() for r in caplog.records if r.name != "urllib3")])
+    assert len(said) >= 20
+    for word in (TOKEN, "private-query", "subject", "adele", "startTime", "nextPage"):
+        assert word not in text

@@ -1,0 +1,139 @@
+"""Signing in at the lab's Entra ID and identity endpoint, by the connector's own credentials."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.x509 import load_pem_x509_certificate
+
+from audit_feed.certificate import content
+from audit_feed.clouds import Cloud
+from audit_feed.errors import ConfigError, RetryError
+from audit_feed.feed.credentials import FeedTokens, credential
+from audit_feed.settings import Credential, Settings, Tenant
+from connector.feed.loopback import Answer, loopback
+from detections.collect.conftest import PRESET
+from mailvigil.lab.server.faults import Fault, Scripted
+from mailvigil.lab.server.lab import Lab
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    for name in PRESET:
+        monkeypatch.delenv(name, raising=False)
+    with Lab() as running:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", running.identity_endpoint)
+        monkeypatch.setenv("IDENTITY_HEADER", running.identity_header)
+        yield running
+
+
+def tokens(lab: Lab, given: Credential) -> FeedTokens:
+    cloud = Cloud(
+        login=lab.url,
+        feed=lab.url,
+        feed_audience=lab.options.feed.audience,
+        ingestion_audience=lab.options.ingestion.audience,
+        ca=str(lab.ca),
+    )
+    return FeedTokens(credential(Tenant(lab.tenants[0].id, (), given), cloud), cloud.feed_audience)
+
+
+def secret(lab: Lab) -> Credential:
+    one = lab.tenants[0]
+    return Credential("secret", {"client_id": one.client_id, "secret": one.secret})
+
+
+def as_pem(pem: str) -> str:
+    return pem
+
+
+def as_one_line(pem: str) -> str:
+    return pem.replace("\n", "\\n")
+
+
+def as_pfx(pem: str) -> str:
+    key = serialization.load_pem_private_key(pem.encode(), None)
+    data = pkcs12.serialize_key_and_certificates(
+        b"app",
+        key,  # type: ignore[arg-type]  # an RSA key, as the lab has made it
+        load_pem_x509_certificate(pem.encode()),
+        None,
+        serialization.NoEncryption(),
+    )
+    return b64encode(data).decode()
+
+
+@pytest.mark.parametrize("form", [as_pem, as_one_line, as_pfx])
+def test_a_certificate_in_a_setting_opens_nothing_or_is_printed(
+    lab: Lab, form: Callable[[str], str]
+) -> None:
+    given = form(lab.certificate().read_text(encoding="utf-8"))
+    settings = Settings.load(
+        {
+            "tenants": [{"id": lab.tenants[0].id, "credential": {"kind": "certificate",
+                         "client_id": lab.tenants[0].client_id, "certificate": given}}],
+            "sink": {"kind": "jsonl", "folder": "rows"},
+        },
+        Path("settings"),
+    )  # fmt: skip
+
+    [tenant] = settings.tenants
+    assert tokens(lab, tenant.credential)()
+    assert given[100:140] not in repr(settings)
+
+
+@pytest.mark.parametrize("wrong", ["-----BEGIN CERTIFICATE-----\nMIIsecret", "MIIC" * 200])
+def test_a_broken_certificate_is_printed(lab: Lab, wrong: str) -> None:
+    assert content(wrong) is not None
+    given = {"client_id": lab.tenants[0].client_id, "certificate": wrong}
+
+    with pytest.raises(ConfigError) as refused:
+        tokens(lab, Credential("certificate", given))
+
+    assert "credential: ValueError" in str(refused.value)
+    assert wrong[30:38] not in str(refused.value)
+
+
+@pytest.mark.parametrize("path", ["app.pem", "a/b/c", "/home/adele/" + "x" * 600, "AAAA" * 200])
+def test_a_path_is_taken_for_a_certificate(path: str) -> None:
+    assert content(path) is None
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_sign_in_sleeps_for_as_long_as_it_is_told(lab: Lab, status: int) -> None:
+    asked = tokens(lab, secret(lab))
+    busy = Fault(kind="status", status=status, retry_after=1)
+    lab.faults.script([Scripted(fault=busy, kind="token", nth=(1,))])
+
+    with pytest.raises(RetryError):
+        asked()
+
+    assert sum(lab.counts.asked("token").values()) == 1
+
+
+def test_a_lost_connection_is_not_tried_once_more(lab: Lab) -> None:
+    asked = tokens(lab, secret(lab))
+    lab.faults.script([Scripted(fault=Fault(kind="drop"), kind="token", nth=(1,))])
+
+    assert asked()
+
+
+@pytest.mark.parametrize("status", [429, 500])
+def test_a_busy_identity_endpoint_is_waited_for_or_taken_for_a_refusal(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    busy = json.dumps({"statusCode": status, "message": "busy"}).encode()
+    with loopback() as there:
+        there.answers = [Answer(status, busy, {"Retry-After": "1"})]
+        monkeypatch.setenv("IDENTITY_ENDPOINT", there.address)
+
+        with pytest.raises(RetryError, match=f"HTTP {status}"):
+            tokens(lab, Credential("managed_identity", {}))()
+
+    assert len(there.asked) == 1

@@ -1,0 +1,107 @@
+"""Which subscriptions the app starts, when, and which it leaves alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from audit_feed.errors import AccessError, AuditFeedError, RetryError
+from audit_feed.feed.subscriptions import AGAIN, STOPPED, Starter, Told
+
+ONE, OTHER = "tenant-1", "tenant-2"
+KINDS = ("Audit.Exchange", "Audit.General")
+
+
+@dataclass(slots=True)
+class FakeFeed:
+    """A tenant's subscriptions; ``broken`` is what every request is answered with."""
+
+    status: dict[str, str] = field(default_factory=dict)
+    list_broken: AuditFeedError | None = None
+    start_broken: AuditFeedError | None = None
+    asked: list[str] = field(default_factory=list)
+
+    def subscriptions(self) -> Mapping[str, str]:
+        self.asked.append("list")
+        if self.list_broken:
+            raise self.list_broken
+        return dict(self.status)
+
+    def start(self, content_type: str) -> None:
+        self.asked.append(content_type)
+        if self.start_broken:
+            raise self.start_broken
+        self.status[content_type] = "enabled"
+
+
+@dataclass(slots=True)
+class Clock:
+    """A clock that goes on a little with every look, as a real one does."""
+
+    now: datetime = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(microseconds=1)
+        return self.now
+
+
+def starter(clock: Clock, **feeds: FakeFeed) -> Starter:
+    named = {name.replace("_", "-"): feed for name, feed in feeds.items()}
+    return Starter(named, dict.fromkeys(named, KINDS), clock)
+
+
+def test_a_missing_subscription_is_not_started_or_asked_for_again() -> None:
+    feed = FakeFeed({"Audit.General": "enabled"})
+    made = starter(Clock(), tenant_1=feed)
+
+    assert list(made.start_missing()) == [Told(ONE, "Audit.Exchange")]
+    assert list(made.start_missing()) == []
+    assert feed.asked == ["list", "Audit.Exchange"]
+
+
+def test_what_somebody_stopped_is_started() -> None:
+    feed = FakeFeed({"Audit.Exchange": "disabled", "Audit.General": "enabled"})
+    made = starter(Clock(), tenant_1=feed)
+
+    assert list(made.start_missing()) == [Told(ONE, "Audit.Exchange", STOPPED)]
+    assert list(made.start_missing()) == []
+    assert feed.status["Audit.Exchange"] == "disabled"
+
+
+def test_a_permission_that_comes_later_is_waited_for_a_quarter_of_an_hour() -> None:
+    feed = FakeFeed(list_broken=AccessError("list subscriptions", "no role (AF10001)", "grant it"))
+    made = starter(Clock(), tenant_1=feed)
+
+    [told] = made.start_missing()
+    assert "AF10001" in told.problem
+    feed.list_broken = None
+
+    assert list(made.start_missing()) == [Told(ONE, kind) for kind in KINDS]
+
+
+def test_a_refused_start_is_repeated_within_the_quarter_of_an_hour() -> None:
+    clock, feed = Clock(), FakeFeed({"Audit.General": "enabled"})
+    feed.start_broken = RetryError("start Audit.Exchange", "HTTP 500")
+    made = starter(clock, tenant_1=feed)
+
+    assert [told.problem for told in made.start_missing()] == ["start Audit.Exchange: HTTP 500"]
+    clock.now += AGAIN - timedelta(seconds=1)
+    assert list(made.start_missing()) == []
+    clock.now += timedelta(seconds=1)
+    feed.start_broken = None
+
+    assert list(made.start_missing()) == [Told(ONE, "Audit.Exchange")]
+    assert feed.asked.count("Audit.Exchange") == 2
+
+
+def test_one_tenant_that_is_refused_keeps_another_from_being_started() -> None:
+    ill = FakeFeed(list_broken=AccessError("sign-in", "refused", "check it"))
+    well = FakeFeed()
+    made = starter(Clock(), tenant_1=ill, tenant_2=well)
+
+    told = list(made.start_missing())
+
+    assert [(one.tenant, bool(one.problem)) for one in told] == [
+        (ONE, True), (OTHER, False), (OTHER, False),
+    ]  # fmt: skip

@@ -1,0 +1,125 @@
+"""A ledger in memory, held to the same contract as the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from audit_feed.blobs import ContentBlob, Stream
+from audit_feed.errors import LeaseHeldError, LedgerConflictError
+from audit_feed.ledger.states import BlobRow, State, is_final, listed
+from audit_feed.records.batches import Parked
+from audit_feed.windows import Window, hour_of
+
+Key = tuple[Stream, str]
+
+
+@dataclass(slots=True)
+class Disk:
+    """What is there after a crash."""
+
+    begun: dict[Stream, datetime] = field(default_factory=dict)
+    hours: dict[Stream, dict[datetime, datetime]] = field(default_factory=dict)
+    blobs: dict[Key, BlobRow] = field(default_factory=dict)
+    parked: dict[tuple[Key, str], Parked] = field(default_factory=dict)
+    owner: str = ""
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLedger:
+    """A ``LedgerStore`` on a ``Disk``."""
+
+    disk: Disk
+
+    def close(self) -> None:
+        self.disk.owner = ""
+
+    def hold(self, owner: str, now: datetime, until: datetime) -> None:
+        live = self.disk.owner and self.disk.until and now < self.disk.until
+        if live and self.disk.owner != owner:
+            raise LeaseHeldError("another collector works with this ledger")
+        self.disk.owner, self.disk.until = owner, until
+
+    def release(self, owner: str) -> None:
+        if self.disk.owner == owner:
+            self.disk.owner = ""
+
+    def note(
+        self, stream: Stream, blobs: Sequence[ContentBlob], hours: Sequence[datetime], now: datetime
+    ) -> int:
+        before = len(self.disk.blobs)
+        for blob in blobs:
+            self.disk.blobs.setdefault((blob.stream, blob.id), listed(blob, now))
+        self.disk.hours.setdefault(stream, {}).update(dict.fromkeys(hours, now))
+        return len(self.disk.blobs) - before
+
+    def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, datetime]:
+        return {h: at for h, at in self.disk.hours.get(stream, {}).items() if h >= since}
+
+    def begin(self, stream: Stream, first: datetime) -> datetime:
+        self.disk.begun[stream] = min(first, self.disk.begun.get(stream, first))
+        return self.disk.begun[stream]
+
+    def first_hour(self, stream: Stream) -> datetime | None:
+        return self.disk.begun.get(stream)
+
+    def next_due(self, stream: Stream) -> datetime | None:
+        return min((row.due for row in self._listed(stream)), default=None)
+
+    def due(self, stream: Stream, now: datetime, limit: int) -> Sequence[BlobRow]:
+        found = [row for row in self._listed(stream) if row.due <= now]
+        return sorted(found, key=lambda row: (row.due, row.blob.id))[:limit]
+
+    def put(self, row: BlobRow) -> BlobRow:
+        key = (row.blob.stream, row.blob.id)
+        if key not in self.disk.blobs or self.disk.blobs[key].version != row.version:
+            raise LedgerConflictError(f"blob {row.blob.id}: changed by another run")
+        self.disk.blobs[key] = replace(row, version=row.version + 1)
+        return self.disk.blobs[key]
+
+    def put_all(self, rows: Sequence[BlobRow]) -> Sequence[BlobRow | LedgerConflictError]:
+        return [self._put_or_conflict(row) for row in rows]
+
+    def _put_or_conflict(self, row: BlobRow) -> BlobRow | LedgerConflictError:
+        try:
+            return self.put(row)
+        except LedgerConflictError as error:
+            return error
+
+    def park(self, blob: ContentBlob, parked: Parked) -> None:
+        self.disk.parked[((blob.stream, blob.id), parked.digest)] = parked
+
+    def parked(self, stream: Stream) -> Sequence[Parked]:
+        return [parked for (key, _), parked in self.disk.parked.items() if key[0] == stream]
+
+    def rows(self, stream: Stream, window: Window) -> Sequence[BlobRow]:
+        found = [
+            row
+            for row in self.disk.blobs.values()
+            if row.blob.stream == stream and row.blob.created in window
+        ]
+        return sorted(found, key=lambda row: (row.blob.created, row.blob.id))
+
+    def streams(self) -> Sequence[Stream]:
+        return sorted(self.disk.begun, key=lambda s: (s.tenant, s.content_type))
+
+    def prune(self, stream: Stream, before: datetime) -> int:
+        end = hour_of(before)
+        rows = [r for r in self.disk.blobs.values() if r.blob.stream == stream]
+        old = [row for row in rows if row.blob.created < end]
+        kept = {hour_of(row.blob.created) for row in old if not is_final(row, end)}
+        gone = [row.blob for row in old if hour_of(row.blob.created) not in kept]
+        for blob in gone:
+            del self.disk.blobs[stream, blob.id]
+        hours = self.disk.hours.get(stream, {})
+        for hour in [hour for hour in hours if hour < end and hour not in kept]:
+            del hours[hour]
+        if stream in self.disk.begun:
+            self.disk.begun[stream] = max(self.disk.begun[stream], min({end} | kept))
+        return len(gone)
+
+    def _listed(self, stream: Stream) -> list[BlobRow]:
+        rows = self.disk.blobs.values()
+        return [row for row in rows if row.blob.stream == stream and row.state is State.LISTED]

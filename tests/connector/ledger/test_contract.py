@@ -1,0 +1,345 @@
+"""What every ledger store must do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Protocol, cast
+from uuid import uuid4
+
+import pytest
+from azure.data.tables import TableServiceClient
+
+from audit_feed.blobs import ContentBlob, Stream
+from audit_feed.errors import LeaseHeldError, LedgerConflictError
+from audit_feed.ledger.sqlite import SqliteLedger
+from audit_feed.ledger.states import (
+    BlobRow,
+    LedgerStore,
+    State,
+    delivered,
+    expired,
+    failed,
+    rejected,
+)
+from audit_feed.ledger.table import TableLedger
+from audit_feed.records.batches import Parked
+from audit_feed.windows import HOUR, Window, hour_of
+from connector.azurite import Azurite
+from connector.ledger.memory_ledger import Disk, MemoryLedger
+from connector.ledger.memory_tables import MemoryTables
+from connector.made import OTHER_STREAM, SOON, START, STREAM, TENANT, blob
+
+HOURS = [hour_of(START) - HOUR * n for n in range(3)]
+EVER = Window(START - timedelta(days=30), START + timedelta(days=30))
+LATER = START + timedelta(days=1)
+
+
+class Store(LedgerStore, Protocol):
+    """A store that can be closed."""
+
+    def close(self) -> None: ...
+
+
+Opens = Callable[[], Store]
+
+
+@pytest.fixture(params=["sqlite", "memory", "table", "table in memory"])
+def opens(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opens]:
+    """Return what opens the same ledger again and again."""
+    make: Callable[[], object]
+    match request.param:
+        case "sqlite":
+            make = partial(SqliteLedger, tmp_path / "ledger.sqlite")
+        case "memory":
+            make = partial(MemoryLedger, Disk())
+        case "table in memory":
+            make = partial(TableLedger, cast("TableServiceClient", MemoryTables(Counter())))
+        case _:
+            there: Azurite = request.getfixturevalue("storage")
+            service = TableServiceClient.from_connection_string(there.connection_string)
+            make = partial(TableLedger, service, f"t{uuid4().hex}")
+    opened: list[Store] = []
+
+    def again() -> Store:
+        store = cast("Store", make())  # Sequence for list
+        opened.append(store)
+        return store
+
+    yield again
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(opens: Opens) -> Store:
+    return opens()
+
+
+def noted(store: Store, *blobs: ContentBlob) -> list[BlobRow]:
+    """Note *blobs* and return their rows."""
+    store.note(STREAM, blobs, [], START)
+    return list(store.rows(STREAM, EVER))
+
+
+def test_a_blob_that_is_listed_again_is_not_new_and_keeps_its_row(store: Store) -> None:
+    [row] = noted(store, blob("a"))
+    done = store.put(delivered(row, LATER, records=3, sent=300, parked=1))
+
+    new = store.note(STREAM, [blob("a"), blob("b"), blob("b")], [], LATER)
+
+    assert new == 1
+    rows = {row.blob.id: row for row in store.rows(STREAM, EVER)}
+    assert rows["a"] == done
+    assert rows["b"].state is State.LISTED
+    assert rows["b"].seen == LATER
+
+
+def test_every_field_of_a_row_comes_back_as_it_was_put(opens: Opens) -> None:
+    [row] = noted(opens(), blob("ü/'\"$\n" + "x" * 200))
+    put = opens().put(
+        replace(
+            failed(row, LATER, 'it said "no"\n'),
+            attempts=7,
+            records=1,
+            sent=2**40,
+            parked=3,
+            finished=LATER,
+        )
+    )
+
+    [found] = opens().rows(STREAM, EVER)
+
+    assert found == put
+    assert found.version == row.version + 1
+
+
+def test_times_of_other_zones_and_small_years_keep_their_order(store: Store) -> None:
+    early = blob("early", START.replace(year=1))
+    late = blob("late", START + timedelta(microseconds=1))
+    noted(store, late, early, blob("middle"))
+
+    rows = store.rows(STREAM, Window(START.replace(year=1), LATER))
+
+    assert [row.blob.id for row in rows] == ["early", "middle", "late"]
+    assert rows[0].blob.created == early.created  # type: ignore[index]  # stores give lists
+
+
+def test_hours_count_as_listed_only_when_they_are_noted(store: Store) -> None:
+    store.note(STREAM, [blob("a")], [], START)
+    assert store.listings(STREAM, EVER.start) == {}
+
+    store.note(STREAM, [], HOURS, START)
+    store.note(STREAM, [], HOURS[:1], LATER)
+
+    assert store.listings(STREAM, HOURS[1]) == {HOURS[0]: LATER, HOURS[1]: START}
+    assert store.listings(OTHER_STREAM, EVER.start) == {}
+
+
+def test_a_listing_of_a_clock_that_ran_ahead_is_overwritten(store: Store) -> None:
+    store.note(STREAM, [], HOURS[:1], LATER)
+
+    store.note(STREAM, [], HOURS[:1], START)
+
+    assert store.listings(STREAM, EVER.start) == {HOURS[0]: START}
+
+
+def test_what_was_begun_early_is_never_begun_later(opens: Opens) -> None:
+    assert opens().first_hour(STREAM) is None
+    assert opens().begin(STREAM, HOURS[1]) == HOURS[1]
+
+    assert opens().begin(STREAM, HOURS[0]) == HOURS[1]
+    assert opens().begin(STREAM, HOURS[2]) == HOURS[2]
+    assert opens().first_hour(STREAM) == HOURS[2]
+
+
+def test_a_stream_is_known_before_it_was_ever_listed(store: Store) -> None:
+    store.begin(OTHER_STREAM, HOURS[0])
+    store.begin(STREAM, HOURS[0])
+
+    assert list(store.streams()) == [STREAM, OTHER_STREAM]
+
+
+def test_blobs_are_due_by_time_and_not_by_the_order_they_came(store: Store) -> None:
+    a, b, c = noted(store, blob("a"), blob("b"), blob("c"))
+    store.put(failed(a, START, "x"))
+    store.put(delivered(c, START, records=0, sent=0, parked=0))
+
+    assert [row.blob.id for row in store.due(STREAM, START, 9)] == ["b"]
+    assert [row.blob.id for row in store.due(STREAM, LATER, 9)] == ["b", "a"]
+    assert [row.blob.id for row in store.due(STREAM, LATER, 1)] == ["b"]
+    assert store.due(OTHER_STREAM, LATER, 9) == []
+    assert store.next_due(STREAM) == b.due
+
+
+def test_nothing_is_due_next_when_all_is_done_or_rejected(store: Store) -> None:
+    a, b = noted(store, blob("a"), blob("b"))
+    store.put(delivered(a, START, records=0, sent=0, parked=0))
+    store.put(rejected(b, START, "unknown"))
+
+    assert store.next_due(STREAM) is None
+    assert store.due(STREAM, LATER, 9) == []
+
+
+def test_a_row_that_another_run_changed_is_not_overwritten(store: Store) -> None:
+    [row] = noted(store, blob("a"))
+    first = store.put(failed(row, START, "mine"))
+
+    with pytest.raises(LedgerConflictError, match="a: changed"):
+        store.put(failed(row, START, "theirs"))
+
+    assert list(store.rows(STREAM, EVER)) == [first]
+
+
+def test_a_row_that_was_never_noted_cannot_be_put(store: Store) -> None:
+    [row] = noted(store, blob("a"))
+
+    with pytest.raises(LedgerConflictError):
+        store.put(replace(row, blob=blob("b")))
+
+    assert [row.blob.id for row in store.rows(STREAM, EVER)] == ["a"]
+
+
+def test_the_same_id_in_another_stream_is_another_blob(store: Store) -> None:
+    store.note(STREAM, [blob("a")], [], START)
+    store.note(OTHER_STREAM, [blob("a", stream=OTHER_STREAM)], [], START)
+    [row] = store.rows(STREAM, EVER)
+
+    store.put(delivered(row, START, records=1, sent=1, parked=0))
+
+    [other] = store.rows(OTHER_STREAM, EVER)
+    assert other.state is State.LISTED
+
+
+def test_rows_are_those_created_inside_of_a_half_open_window(store: Store) -> None:
+    noted(store, blob("start", START), blob("end", START + HOUR), blob("before", START - SOON))
+
+    rows = store.rows(STREAM, Window(START, START + HOUR))
+
+    assert [row.blob.id for row in rows] == ["start"]
+
+
+def test_remainders_without_an_id_do_not_replace_each_other(opens: Opens) -> None:
+    for data in (b'{"a":1}', b'{"b":2}', b'{"a":1}'):
+        opens().park(blob("a"), Parked("", data))
+    opens().park(blob("b"), Parked("", b'{"a":1}'))
+
+    assert sorted(p.data for p in opens().parked(STREAM)) == [b'{"a":1}', b'{"a":1}', b'{"b":2}']
+
+
+@pytest.mark.parametrize("size", [0, 1, 70_000, 3_000_001])
+def test_a_remainder_of_any_size_comes_back_whole_and_from_its_own_stream(
+    opens: Opens, size: int
+) -> None:
+    parked = Parked("sha256:ü/\\#?%", Random(size).randbytes(size))  # noqa: S311 - no secret
+    opens().park(blob("a"), parked)
+    opens().park(blob("a", stream=OTHER_STREAM), Parked("other", b"{}"))
+
+    assert list(opens().parked(STREAM)) == [parked]
+    assert [p.record_id for p in opens().parked(OTHER_STREAM)] == ["other"]
+
+
+def test_all_is_there_after_reopening(opens: Opens) -> None:
+    store = opens()
+    store.begin(STREAM, HOURS[2])
+    store.note(STREAM, [blob("a"), blob("b")], HOURS, START)
+    store.put(failed(next(iter(store.rows(STREAM, EVER))), START, "x"))
+    before = (store.rows(STREAM, EVER), store.listings(STREAM, EVER.start), store.streams())
+    store.close()
+
+    again = opens()
+
+    assert (again.rows(STREAM, EVER), again.listings(STREAM, EVER.start), again.streams()) == before
+
+
+def test_a_second_collector_is_refused_until_the_first_has_closed(opens: Opens) -> None:
+    first, second = opens(), opens()
+    first.hold("first", START, LATER)
+    first.hold("first", START, LATER)
+    with pytest.raises(LeaseHeldError):
+        second.hold("second", START, LATER)
+
+    first.close()
+    second.hold("second", START, LATER)
+
+    with pytest.raises(LeaseHeldError):
+        opens().hold("third", START, LATER)
+
+
+def test_a_lease_given_back_is_free_and_can_be_taken_again(opens: Opens) -> None:
+    first, second = opens(), opens()
+    first.hold("first", START, LATER)
+    first.release("first")
+
+    second.hold("second", START, LATER)
+    second.release("second")
+
+    first.hold("first", START, LATER)
+
+
+def pruned(store: Store, before: datetime = START) -> tuple[int, set[str]]:
+    """Prune and return how many blobs went, and which ones are left."""
+    gone = store.prune(STREAM, before)
+    return gone, {row.blob.id for row in store.rows(STREAM, EVER)}
+
+
+def test_what_is_old_and_done_stays_or_what_is_not_goes(store: Store) -> None:
+    old, later = START - 2 * HOUR, START - 8 * timedelta(days=1)
+    store.begin(STREAM, later - HOUR)
+    hours = [hour_of(old), hour_of(later), hour_of(START)]
+    store.note(STREAM, [], hours, START)
+    rows = {r.blob.id: r for r in noted(store, blob("done", later), blob("late", old),
+            blob("pending", old), blob("gone", later), blob("new"))}  # fmt: skip
+    for name in ("done", "late", "new"):
+        store.put(delivered(rows[name], START, records=1, sent=1, parked=0))
+    store.put(expired(rows["gone"], START))
+
+    assert pruned(store) == (2, {"late", "pending", "new"})
+    assert store.first_hour(STREAM) == hour_of(old)
+    assert set(store.listings(STREAM, EVER.start)) == {hour_of(old), hour_of(START)}
+    assert pruned(store) == (0, {"late", "pending", "new"})
+
+
+def test_what_was_dropped_is_still_stated(store: Store) -> None:
+    store.begin(STREAM, START - 30 * HOUR)
+    store.note(STREAM, [], [hour_of(START) - n * HOUR for n in range(30)], START)
+
+    assert pruned(store) == (0, set())
+
+    assert store.first_hour(STREAM) == hour_of(START)
+    assert list(store.listings(STREAM, EVER.start)) == [hour_of(START)]
+    assert store.begin(STREAM, START) == hour_of(START)
+
+
+def test_a_rejected_blob_goes_before_it_expires(store: Store) -> None:
+    [row] = noted(store, blob("a", START - 2 * HOUR))
+    store.note(STREAM, [], [hour_of(START) - 2 * HOUR], START)
+    store.put(rejected(row, START, "unknown"))
+
+    assert pruned(store) == (0, {"a"})
+    assert pruned(store, row.blob.expires + HOUR) == (1, set())
+
+
+def test_pruning_of_one_stream_drops_another_ones_or_a_remainder(store: Store) -> None:
+    store.note(OTHER_STREAM, [blob("a", stream=OTHER_STREAM)], HOURS, START)
+    store.park(blob("a"), Parked("", b"{}"))
+
+    assert pruned(store, LATER + timedelta(days=30)) == (0, set())
+
+    assert len(list(store.rows(OTHER_STREAM, EVER))) == 1
+    assert len(store.listings(OTHER_STREAM, EVER.start)) == len(HOURS)
+    assert len(store.parked(STREAM)) == 1
+
+
+def test_streams_of_two_tenants_do_not_mix(store: Store) -> None:
+    other = Stream(TENANT.replace("1", "9"), STREAM.content_type)
+    store.note(STREAM, [blob("a")], HOURS[:1], START)
+
+    assert store.note(other, [blob("a", stream=other)], HOURS[1:2], START) == 1
+    assert store.listings(other, EVER.start) == {HOURS[1]: START}
+    assert len(list(store.rows(STREAM, EVER))) == 1

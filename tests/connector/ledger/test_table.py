@@ -1,0 +1,345 @@
+"""The ledger in Table Storage, on a real Azurite: versions, closing of hours, many at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import cast
+from uuid import uuid4
+
+import pytest
+from azure.data.tables import TableServiceClient
+
+from audit_feed.blobs import ContentBlob
+from audit_feed.delivery.health_report import statement
+from audit_feed.errors import LedgerConflictError, LedgerError
+from audit_feed.ledger import table
+from audit_feed.ledger.states import BlobRow, HourStatement, delivered, rejected
+from audit_feed.ledger.table import PIECE_BYTES, TableLedger
+from audit_feed.ledger.table_rows import blob_key
+from audit_feed.records.batches import Parked
+from audit_feed.windows import HOUR, Window, hour_of
+from connector.azurite import Azurite
+from connector.ledger.memory_tables import MemoryTables
+from connector.made import OTHER_STREAM, SOON, START, STREAM, blob
+
+NOW = hour_of(START) + 3 * HOUR
+WEEK = Window(NOW - timedelta(days=7), NOW)
+
+
+@pytest.fixture
+def service(storage: Azurite) -> Iterator[TableServiceClient]:
+    with TableServiceClient.from_connection_string(storage.connection_string) as made:
+        yield made
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"t{uuid4().hex}"
+
+
+@pytest.fixture
+def opens(service: TableServiceClient, prefix: str) -> Callable[[], TableLedger]:
+    return lambda: TableLedger(service, prefix)
+
+
+@pytest.fixture
+def store(opens: Callable[[], TableLedger]) -> TableLedger:
+    return opens()
+
+
+def noted(store: TableLedger, *blobs: ContentBlob) -> Sequence[BlobRow]:
+    store.begin(STREAM, WEEK.start)
+    store.note(STREAM, blobs, [hour_of(blob.created) for blob in blobs][:1], NOW)
+    return store.rows(STREAM, Window(WEEK.start, NOW + HOUR))
+
+
+def done(row: BlobRow) -> BlobRow:
+    return delivered(row, row.blob.created + SOON, records=3, sent=2**33, parked=1)
+
+
+def close(store: TableLedger, now: datetime = NOW) -> int:
+    return store.close_hours(store.look(STREAM, WEEK), now)
+
+
+def stated(store: TableLedger) -> Sequence[HourStatement]:
+    return store.look(STREAM, WEEK).statements
+
+
+def test_a_ledger_of_another_version_is_taken_for_ours(
+    service: TableServiceClient, prefix: str, opens: Callable[[], TableLedger]
+) -> None:
+    opens()
+    table = service.get_table_client(f"{prefix}hours")
+    table.upsert_entity({"PartitionKey": "meta", "RowKey": "format", "version": 2})
+
+    with pytest.raises(LedgerError, match="not of version 1"):
+        opens()
+
+
+def test_rows_without_a_version_are_taken_for_an_empty_ledger(
+    service: TableServiceClient, prefix: str, opens: Callable[[], TableLedger]
+) -> None:
+    table = service.create_table(f"{prefix}hours")
+    table.upsert_entity({"PartitionKey": "streams", "RowKey": "a|b", "first": "x"})
+
+    with pytest.raises(LedgerError, match="without a version"):
+        opens()
+
+
+@pytest.mark.parametrize(
+    "changed", [{"state": "done"}, {"due": "soon"}, {"attempts": "x"}, {"id": "b"}, {"sent": 7}]
+)
+def test_a_row_that_cannot_be_read_is_left_out(
+    service: TableServiceClient, prefix: str, store: TableLedger, changed: dict[str, object]
+) -> None:
+    [row] = noted(store, blob("a"))
+    where, name = blob_key(row.blob)
+    key = {"PartitionKey": where, "RowKey": name}
+    service.get_table_client(f"{prefix}blobs").update_entity({**key, **changed})
+
+    with pytest.raises(LedgerError, match="cannot be read"):
+        store.rows(STREAM, WEEK)
+
+
+def test_an_account_that_does_not_answer_is_taken_for_an_empty_ledger() -> None:
+    gone = Azurite(1, 1, 1).connection_string
+    service = TableServiceClient.from_connection_string(gone, retry_total=0)
+
+    with service, pytest.raises(LedgerError, match="ServiceRequestError"):
+        TableLedger(service)
+
+
+def test_more_blobs_than_a_batch_holds_are_lost(store: TableLedger) -> None:
+    told: list[ContentBlob] = []
+    store._told = told.extend  # noqa: SLF001 - the fixture's store hears of nothing
+    blobs = [blob(f"b{n}", START + timedelta(seconds=n * 20)) for n in range(250)]
+
+    rows = noted(store, *blobs)
+    after = store.put_all([done(row) for row in rows])
+
+    assert {row.blob for row in rows} == set(blobs) == set(told)
+    assert list(store.rows(STREAM, Window(WEEK.start, NOW + HOUR))) == list(after)
+
+
+def test_two_that_list_the_same_page_both_call_a_blob_new(
+    service: TableServiceClient, prefix: str
+) -> None:
+    blobs = [blob(f"b{n}") for n in range(150)]
+    stores = [TableLedger(service, prefix) for _ in range(3)]
+
+    with ThreadPoolExecutor(3) as pool:
+        news = list(pool.map(lambda store: store.note(STREAM, blobs, [], START), stores))
+
+    assert sum(news) == 150
+    assert len(stores[0].rows(STREAM, WEEK)) == 150
+
+
+def test_a_conflict_holds_back_the_other_rows_of_its_batch(
+    opens: Callable[[], TableLedger],
+) -> None:
+    store = opens()
+    a, b, c = noted(store, blob("a"), blob("b"), blob("c"))
+    theirs = opens().put(done(b))
+
+    first, second, third = store.put_all([done(a), done(b), done(c)])
+
+    assert isinstance(second, LedgerConflictError)
+    assert list(opens().rows(STREAM, WEEK)) == [first, theirs, third]
+
+
+def test_a_remainder_larger_than_a_row_cannot_be_kept(
+    service: TableServiceClient, prefix: str, store: TableLedger
+) -> None:
+    large = Parked("large", b"".join(uuid4().bytes for _ in range(PIECE_BYTES // 5)))
+    store.park(blob("a"), large)
+    store.park(blob("a"), Parked("small", b"{}"))
+    assert sorted(store.parked(STREAM), key=lambda p: p.record_id) == [
+        large,
+        Parked("small", b"{}"),
+    ]
+
+    pieces = service.get_table_client(f"{prefix}parked")
+    [*_, last] = [e for e in pieces.list_entities() if e["record_id"] == "large"]
+    pieces.delete_entity(last)
+
+    with pytest.raises(LedgerError, match="cannot be read"):
+        store.parked(STREAM)
+
+
+def test_a_statement_changes_when_its_hour_is_closed(store: TableLedger) -> None:
+    a, b = noted(store, blob("a"), blob("b", START - HOUR))
+    store.note(STREAM, [], [hour_of(START), hour_of(START) - HOUR], NOW)
+    store.put(done(a))
+    before = stated(store)
+
+    assert close(store) == 1
+
+    assert stated(store) == before == statement(store, STREAM, WEEK)
+    assert [row.blob for row in store.due(STREAM, NOW, 9)] == [b.blob]
+    assert sum(s.complete for s in before) == 1
+
+
+def test_an_hour_is_closed_while_a_blob_may_still_change(store: TableLedger) -> None:
+    [row] = noted(store, blob("a"))
+    assert close(store) == 0
+    store.put(rejected(row, START, "unknown"))
+
+    assert close(store) == 0
+    assert close(store, row.blob.expires) == 1
+
+    [said] = [s for s in stated(store) if s.listed]
+    assert (said.rejected, said.pending) == (1, 0)
+
+
+def test_a_late_blob_is_not_due_because_its_hour_was_closed(store: TableLedger) -> None:
+    [row] = noted(store, blob("a"))
+    store.put(done(row))
+    close(store)
+
+    store.note(STREAM, [blob("late")], [], NOW)
+
+    assert [row.blob.id for row in store.due(STREAM, NOW, 9)] == ["late"]
+    assert sum(s.pending for s in stated(store)) == 1
+
+
+def test_an_hour_that_was_opened_meanwhile_is_closed(
+    service: TableServiceClient, prefix: str
+) -> None:
+    late = TableLedger(service, prefix)
+
+    class Slow(TableLedger):
+        """Another one lists a blob after this one has read the hour's."""
+
+        def _rows(self, where: str, *more: object) -> list[BlobRow]:
+            found = super()._rows(where, *more)  # type: ignore[arg-type]  # passed on
+            late.note(STREAM, [blob("late")], [], NOW)
+            return found
+
+    [row] = noted(late, blob("a"))
+    late.put(done(row))
+
+    assert close(Slow(service, prefix)) == 0
+
+    assert [row.blob.id for row in late.due(STREAM, NOW, 9)] == ["late"]
+
+
+def counted() -> tuple[Counter[str], Callable[[], TableLedger]]:
+    """Return a count of operations, and what opens a ledger that counts there."""
+    operations = Counter[str]()
+    tables = cast("TableServiceClient", MemoryTables(operations))
+    return operations, lambda: TableLedger(tables)
+
+
+def test_a_pass_costs_more_the_more_the_ledger_holds() -> None:
+    operations, opens = counted()
+    store = opens()
+
+    def requests() -> int:
+        fresh, before = opens(), operations.total()
+        fresh.listings(STREAM, WEEK.start)
+        fresh.note(STREAM, [blob("now", NOW)], [NOW], NOW)
+        fresh.due(STREAM, NOW, 9)
+        close(fresh)
+        stated(fresh)
+        return operations.total() - before
+
+    noted(store, blob("now", NOW))
+    empty = requests()
+    for hours in range(1, 100):
+        hour = NOW - hours * HOUR
+        store.note(STREAM, [blob(f"b{hours}", hour)], [hour], NOW)
+    store.put_all([done(row) for row in store.rows(STREAM, WEEK)])
+    close(store)
+
+    assert requests() == empty > 0
+
+
+LOOKS = 12
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a look read only few blobs again."""
+    monkeypatch.setattr(table, "READ_AGAIN", LOOKS)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_look_at_a_backlog_costs_the_more_the_longer_it_is() -> None:
+    operations, opens = counted()
+    store = opens()
+    backlog = [blob(f"b{n}", NOW - n * HOUR) for n in range(1, 60)]
+    noted(store, *backlog)
+    store.look(STREAM, WEEK)
+    before = operations.total()
+
+    store.look(STREAM, WEEK)
+
+    assert operations.total() - before == LOOKS + 1
+
+
+@pytest.mark.usefixtures("few")
+def test_an_hour_is_never_read_again_because_others_have_a_backlog(store: TableLedger) -> None:
+    rows = noted(store, *(blob(f"b{n}", NOW - n * HOUR) for n in range(1, 3 * LOOKS)))
+    store.look(STREAM, WEEK)
+    store.put_all([done(row) for row in rows])
+
+    seen = [store.look(STREAM, WEEK) for _ in range(3)]
+
+    left = [sum(s.pending for s in looked.statements) for looked in seen]
+    assert left == [len(rows) - LOOKS, len(rows) - 2 * LOOKS, 0]
+    assert len({one.hour.hour for looked in seen for one in looked.open}) == len(rows)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_late_blob_is_not_seen_because_its_hour_was_not_read(
+    opens: Callable[[], TableLedger],
+) -> None:
+    store, other = opens(), opens()
+    rows = noted(store, *(blob(f"b{n}", NOW - n * HOUR) for n in range(1, 3 * LOOKS)))
+    store.look(STREAM, WEEK)
+    last = max(rows, key=lambda row: row.blob.created).blob.created
+    other.note(STREAM, [blob("late", last)], [], NOW)
+
+    looked = store.look(STREAM, WEEK)
+
+    assert sum(s.pending for s in looked.statements) == len(rows) + 1
+
+
+def test_an_hour_is_opened_again_because_a_process_has_forgotten_its_blobs(
+    opens: Callable[[], TableLedger],
+) -> None:
+    store = opens()
+    rows = noted(store, blob("a"), blob("b"))
+    store.put_all([done(row) for row in rows])
+    store.note(STREAM, [], [hour_of(START)], NOW)
+    assert close(store) == 1
+
+    other = opens()
+    other.listings(STREAM, WEEK.start)  # as each pass does first
+    new = other.note(STREAM, [row.blob for row in rows], [hour_of(START)], NOW)
+
+    assert new == 0
+    assert opens().look(STREAM, WEEK).open == []
+
+
+def test_rows_of_one_partition_are_read_by_name(store: TableLedger) -> None:
+    rows = noted(store, *(blob(f"b{n}") for n in range(20)))
+    where, _ = blob_key(rows[0].blob)
+    names = [blob_key(row.blob)[1] for row in rows[:13]]
+
+    found = store.named(where, [*names[:12], "none"])
+
+    assert {row.blob.id for row in found} == {row.blob.id for row in rows[:12]}
+    assert store.named(where, []) == []
+
+
+def test_a_blob_of_another_stream_is_told_apart(store: TableLedger) -> None:
+    [row] = noted(store, blob("a"))
+    other = replace(row.blob, stream=OTHER_STREAM)
+
+    assert blob_key(other) != blob_key(row.blob)
+    assert store.note(OTHER_STREAM, [other], [], START) == 1

@@ -1,0 +1,229 @@
+"""The command, the real clients and the lab: what is published arrives, and the ledger knows."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from audit_feed.ledger.sqlite import SqliteLedger
+from detections.collect.conftest import TYPES, config, publish, record, run
+from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK
+from mailvigil.lab.server.faults import Fault, Scripted
+from mailvigil.lab.server.lab import Lab
+from mailvigil.lab.server.options import FeedOptions, LabOptions
+
+
+def test_a_published_record_is_lost_or_doubled(tmp_path: Path) -> None:
+    with Lab() as lab:
+        records = publish(lab)
+        path = config(lab, tmp_path)
+
+        done = run("collect", "--once", "--config", path)
+
+        assert done.code == EXIT_OK, done.err
+        assert f"6 blobs delivered, {records} records" in done.out
+        found = lab.rows("SELECT count(*), count(DISTINCT RecordId) FROM M365Activity_CL")
+        assert found == [(records, records)]
+
+
+def test_a_second_run_sends_what_was_delivered(tmp_path: Path) -> None:
+    with Lab() as lab:
+        records = publish(lab)
+        path = config(lab, tmp_path)
+        run("collect", "--once", "--config", path)
+
+        again = run("collect", "--once", "--config", path)
+
+        assert again.code == EXIT_OK
+        assert "0 blobs delivered" in again.out
+        assert lab.rows("SELECT count(*) FROM M365Activity_CL") == [(records,)]
+
+
+def test_the_ledger_says_complete_before_it_is(tmp_path: Path) -> None:
+    with Lab() as lab:
+        publish(lab)
+        path = config(lab, tmp_path)
+        run("collect", "--once", "--config", path)
+
+        stated = run("ledger", "--config", path, "--format", "json")
+
+        hours = json.loads(stated.out)
+        assert stated.code == EXIT_OK
+        assert {hour["content_type"] for hour in hours} == set(TYPES)
+        assert sum(hour["delivered"] for hour in hours) == 6
+        assert all(hour["complete"] for hour in hours[:-1] if hour["delivered"])
+        assert "complete" in run("ledger", "--config", path).out
+
+
+def test_the_statement_does_not_reach_the_workspace(tmp_path: Path) -> None:
+    with Lab() as lab:
+        publish(lab)
+        path = config(lab, tmp_path, sink={"kind": "duckdb", "file": "w.duckdb"})
+
+        done = run("collect", "--once", "--config", path)
+
+    assert done.code == EXIT_OK, done.err
+    with duckdb.connect(str(tmp_path / "w.duckdb"), read_only=True) as con:
+        heartbeats = con.execute(
+            "SELECT ContentType, Delivered, Pending FROM M365FeedHealth_CL "
+            "WHERE Hour IS NULL ORDER BY 1"
+        ).fetchall()
+    assert heartbeats == [("Audit.Exchange", 3, 0), ("Audit.General", 3, 0)]
+
+
+def test_a_collected_workspace_cannot_be_hunted_in(tmp_path: Path) -> None:
+    with Lab() as lab:
+        records = publish(lab)
+        path = config(lab, tmp_path, sink={"kind": "duckdb", "file": "w.duckdb"})
+        run("collect", "--once", "--config", path)
+
+    hunted = run("hunt", "--workspace", tmp_path / "w.duckdb", "--format", "json")
+
+    assert hunted.code == EXIT_OK, hunted.err
+    assert json.loads(hunted.out)["summary"]["distinct"] == records
+
+
+def test_json_lines_lack_a_record(tmp_path: Path) -> None:
+    with Lab() as lab:
+        records = publish(lab)
+        path = config(lab, tmp_path, sink={"kind": "jsonl", "folder": "rows"})
+
+        run("collect", "--once", "--config", path)
+
+    with duckdb.connect() as con:
+        pattern = str(tmp_path / "rows" / "M365Activity_CL-*.jsonl.gz")
+        found = con.execute(
+            "SELECT count(DISTINCT RecordId) FROM read_json(?, format = 'newline_delimited')",
+            [pattern],
+        ).fetchone()
+    assert found == (records,)
+
+
+def test_a_filter_keeps_what_it_should_leave_out(tmp_path: Path) -> None:
+    with Lab() as lab:
+        mixed = [record(1), record(2, Operation="Send"), record(3, Workload="SharePoint")]
+        lab.publish("Audit.Exchange", lab.clock.now() - timedelta(hours=3), mixed)
+        path = config(
+            lab, tmp_path, include={"workload": ["Exchange"]}, exclude={"operation": ["Send"]}
+        )
+
+        run("collect", "--once", "--config", path)
+
+        assert lab.rows("SELECT RecordId FROM M365Activity_CL") == [("record-1",)]
+
+
+def test_the_lean_profile_loses_what_a_rule_reads(tmp_path: Path) -> None:
+    with Lab() as lab:
+        lab.publish(
+            "Audit.Exchange",
+            lab.clock.now() - timedelta(hours=3),
+            [record(1, LogonUserSid="S-1-5-18")],
+        )
+        path = config(lab, tmp_path, profile="lean")
+
+        done = run("collect", "--once", "--config", path)
+
+        [(kept,)] = lab.rows("SELECT Record FROM M365Activity_CL")
+        folders = [{"Path": "\\Inbox", "FolderItems": [{"InternetMessageId": "<1>"}]}]
+        assert json.loads(str(kept)) == {"Folders": folders}
+        assert "the lean profile left out" in done.out
+
+
+def test_chaos_loses_a_record(tmp_path: Path) -> None:
+    with Lab(LabOptions(chaos=3)) as lab:
+        records = publish(lab, blobs=4)
+        path = config(lab, tmp_path)
+
+        done = run("collect", "--once", "--config", path)
+
+        assert done.code == EXIT_OK, done.err
+        assert lab.rows("SELECT count(DISTINCT RecordId) FROM M365Activity_CL") == [(records,)]
+        for secret in (lab.tenants[0].secret, "Bearer", "PublisherIdentifier="):
+            assert secret not in done.out + done.err
+
+
+def test_late_pages_that_always_fail_keep_blobs_from_arriving(tmp_path: Path) -> None:
+    with Lab(LabOptions(feed=FeedOptions(page_size=2))) as lab:
+        fault = Fault(kind="status", status=504)
+        lab.faults.script([Scripted(fault=fault, kind="page", path="*nextPage=*")])
+        for number in range(12):
+            ago = timedelta(hours=2, minutes=17 * number)
+            lab.publish("Audit.Exchange", lab.clock.now() - ago, [record(number)])
+        path = config(lab, tmp_path)
+
+        done = run("collect", "--once", "--config", path)
+
+        assert done.code == EXIT_OK, done.err
+        assert "12 blobs delivered, 12 records" in done.out
+        assert run("ledger", "--config", path).code == EXIT_OK
+        assert lab.counts.faults["status"] > 0
+
+
+def test_two_collectors_work_on_one_ledger(tmp_path: Path) -> None:
+    with Lab() as lab:
+        path = config(lab, tmp_path)
+        first = SqliteLedger(tmp_path / "ledger.sqlite")
+        now = lab.clock.now()
+        first.hold("another", now, now)
+
+        second = run("collect", "--once", "--config", path)
+
+        first.close()
+    assert second.code == EXIT_INPUT
+    assert "another collector works with this ledger" in second.err
+
+
+def test_wrong_settings_come_one_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "collect.yaml"
+    path.write_text(
+        "tenants:\n- {id: contoso, content_types: [Audit.exchange]}\n"
+        "sink: {kind: file}\nsince: 9d\ncolour: red\n",
+        encoding="utf-8",
+    )
+
+    done = run("collect", "--once", "--config", path)
+
+    assert done.code == EXIT_INPUT
+    for problem in ("tenants[0].id", "content_types", "sink.kind", "since", "colour"):
+        assert problem in done.err
+
+
+def test_a_ledger_that_is_not_there_is_taken_for_an_empty_one(tmp_path: Path) -> None:
+    with Lab() as lab:
+        path = config(lab, tmp_path)
+
+        done = run("ledger", "--config", path)
+
+    assert done.code == EXIT_INPUT
+    assert "no ledger yet" in done.err
+
+
+@pytest.mark.parametrize("kind", ["secret", "certificate", "federated"])
+def test_a_credential_cannot_sign_in(tmp_path: Path, kind: str) -> None:
+    from mailvigil.lab.server.collect_config import write_collect_config  # noqa: PLC0415
+
+    with Lab() as lab:
+        publish(lab, blobs=2)
+        path = write_collect_config(lab, tmp_path / "c.yaml", kind=kind, content_types=TYPES)  # type: ignore[arg-type]  # parametrised with its literals
+
+        done = run("collect", "--once", "--config", path)
+
+    assert done.code == EXIT_OK, done.err
+
+
+def test_no_access_looks_like_nothing_to_do(tmp_path: Path) -> None:
+    with Lab() as lab:
+        publish(lab)
+        path = config(lab, tmp_path)
+        text = path.read_text(encoding="utf-8").replace(lab.tenants[0].secret, "another-secret")
+        path.write_text(text, encoding="utf-8")
+
+        done = run("collect", "--once", "--config", path)
+
+    assert done.code == EXIT_FAILED
+    assert "sign-in: refused: AADSTS" in done.err
+    assert "another-secret" not in done.err + done.out

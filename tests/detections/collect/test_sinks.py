@@ -1,0 +1,288 @@
+"""Rows in files: the same as shaped, durable, and readable by the other commands."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from io import FileIO
+from itertools import accumulate
+from pathlib import Path
+from typing import Self
+
+import duckdb
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audit_feed.app import TABLE
+from audit_feed.errors import RetryError
+from audit_feed.records.batches import Body, bodies
+from audit_feed.records.shape import Record, Row
+from audit_feed.windows import HOUR
+from connector.made import START, Clock, record, shaped
+from mailvigil.cli import main
+from mailvigil.collect import sinks
+from mailvigil.collect.gzip_members import whole_bytes
+from mailvigil.collect.sinks import DuckdbSink, JsonlSink, alone_in
+from mailvigil.engine.workspace import open_workspace
+from mailvigil.errors import InputError
+
+RECORDS: list[Record] = [
+    record("plain"),
+    record(
+        "odd", Subject='nul \x00 quote " back \\ ü 😀 \u2028', ClientIPAddress="[2001:db8::1]:7"
+    ),
+    record("numbers", OperationCount=5, UserType="2", Size=2**53, Big=2**63 + 1, Part=0.1),
+    record(
+        "nested", Folders=[{"Path": "\\Inbox", "FolderItems": [{"Id": "a'b"}]}], ExternalAccess=True
+    ),
+    record("wrong", CreationTime="yesterday", RecordType="fifty", ExternalAccess="maybe"),
+    record("zoned", CreationTime="2026-01-10T08:00:00.1234567+02:00"),
+    {"Id": "bare"},
+    {},
+]
+
+
+def whole(rows: Sequence[Row]) -> Body:
+    """Return *rows* as one body."""
+    [body] = bodies(rows)
+    assert isinstance(body, Body)
+    return body
+
+
+@pytest.fixture
+def con(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    con = open_workspace(tmp_path / "workspace.duckdb", tmp_path / "scratch")
+    yield con
+    con.close()
+
+
+def stored(con: duckdb.DuckDBPyConnection) -> list[Row]:
+    """Return the table's rows as the shaper would have made them."""
+    found = con.execute("SELECT * FROM M365Activity_CL ORDER BY rowid")
+    names = [column[0] for column in found.description or ()]
+    rows = [dict(zip(names, values, strict=True)) for values in found.fetchall()]
+    for row in rows:
+        row.pop("_arrived")
+        row["Record"] = json.loads(row["Record"]) if row["Record"] else row["Record"]
+        for name, value in row.items():
+            if isinstance(value, datetime):
+                row[name] = value.replace(tzinfo=UTC)
+    return rows
+
+
+def test_the_workspace_holds_what_the_shaper_made(con: duckdb.DuckDBPyConnection) -> None:
+    rows = [shaped()(item) for item in RECORDS]
+
+    DuckdbSink(con, TABLE, Clock()).send(whole(rows))
+
+    assert stored(con) == rows
+    arrived = con.execute("SELECT DISTINCT _arrived FROM M365Activity_CL").fetchall()
+    assert arrived == [(START.replace(tzinfo=None),)]
+
+
+def test_a_body_that_cannot_be_stored_is_a_fault_and_leaves_nothing(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    sink = DuckdbSink(con, TABLE, Clock())
+
+    with pytest.raises(RetryError) as caught:
+        sink.send(Body(b'[{"RecordId":"private"},{"RecordId":', 2))
+
+    assert "private" not in str(caught.value)
+    assert stored(con) == []
+    sink.send(whole([shaped()(record("next"))]))
+    assert len(stored(con)) == 1
+
+
+def test_hunt_reads_the_workspace_that_collect_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "collected.duckdb"
+    con = open_workspace(path, tmp_path / "scratch")
+    days = [shaped()(record(f"r{n}", CreationTime=f"2026-01-{n:02}T08:00:00", AppId="a" * 36))
+            for n in range(1, 15)]  # fmt: skip
+    DuckdbSink(con, TABLE, Clock()).send(whole(days))
+    con.close()
+    out, err = io.StringIO(), io.StringIO()
+
+    code = main(["hunt", "--workspace", str(path), "--format", "json"], io.BytesIO(), out, err)
+
+    assert code == 0, err.getvalue()
+    assert json.loads(out.getvalue())["summary"]["distinct"] == 14
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    """Return the rows of a file, which must be readable to its end."""
+    with gzip.open(path) as file:
+        return [json.loads(line) for line in file]
+
+
+def ids(folder: Path) -> list[str]:
+    files = sorted(folder.glob("*.jsonl.gz"))
+    return [str(row["RecordId"]) for path in files for row in lines(path)]
+
+
+def sent(sink: JsonlSink, *names: str) -> None:
+    for name in names:
+        sink.send(whole([shaped()(record(name))]))
+
+
+def test_every_row_is_a_line_as_shaped(tmp_path: Path) -> None:
+    rows = [shaped()(item) for item in RECORDS]
+
+    JsonlSink(tmp_path, TABLE, Clock()).send(whole(rows))
+
+    [path] = tmp_path.iterdir()
+    assert path.name == "M365Activity_CL-20260110T09-001.jsonl.gz"
+    assert lines(path) == orjson.loads(whole(rows).data)
+
+
+def test_a_new_hour_takes_a_new_file(tmp_path: Path) -> None:
+    clock = Clock()
+    sink = JsonlSink(tmp_path, TABLE, clock)
+    sent(sink, "a", "b")
+    clock.now = datetime(2026, 1, 10, 10, tzinfo=UTC)
+    sent(sink, "c")
+
+    assert len(list(tmp_path.iterdir())) == 2
+    assert ids(tmp_path) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20, 200])
+def test_a_file_that_a_crash_cut_off_cannot_be_read_to_its_end(tmp_path: Path, cut: int) -> None:
+    sent(JsonlSink(tmp_path, TABLE, Clock()), "a", "b", "lost")
+    [path] = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-cut])
+
+    sent(JsonlSink(tmp_path, TABLE, Clock()), "lost", "c")
+
+    assert ids(tmp_path) == ["a", "b", "lost", "c"]
+
+
+@pytest.mark.parametrize("left", [b"", b"\x1f\x8b", b"\x1f\x8b" + bytes(50)])
+def test_a_file_without_a_whole_row_is_left_for_others_to_stumble_over(
+    tmp_path: Path, left: bytes
+) -> None:
+    path = tmp_path / f"{TABLE}-20260110T09-001.jsonl.gz"
+    path.write_bytes(left)
+
+    sent(JsonlSink(tmp_path, TABLE, Clock()), "a")
+
+    assert ids(tmp_path) == ["a"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("last", ["by name", "by time"])
+def test_the_file_that_was_written_last_is_taken_for_an_older_one(
+    tmp_path: Path, last: str
+) -> None:
+    first, second = Clock(), Clock(START + HOUR)
+    sent(JsonlSink(tmp_path, TABLE, first), "a", "lost")
+    sent(JsonlSink(tmp_path, TABLE, second), "b", "lost")
+    files = sorted(tmp_path.iterdir())
+    cut, other = (files[1], files[0]) if last == "by name" else files
+    cut.write_bytes(cut.read_bytes()[:-9])
+    os.utime(other, ns=(10**18, 10**18 + (2 if last == "by name" else 0)))
+    os.utime(cut, ns=(10**18, 10**18 + 1))
+
+    sent(JsonlSink(tmp_path, TABLE, second), "c")
+
+    assert sorted(ids(tmp_path)) == ["a", "b", "c", "lost"]
+
+
+def test_what_others_keep_in_the_folder_is_mended(tmp_path: Path) -> None:
+    kept = [tmp_path / name for name in ("notes.jsonl.gz", "M365FeedHealth_CL-1.jsonl.gz")]
+    for path in kept:
+        path.write_bytes(b"not ours")
+
+    sent(JsonlSink(tmp_path, TABLE, Clock()), "a")
+
+    assert [path.read_bytes() for path in kept] == [b"not ours"] * 2
+
+
+@pytest.mark.parametrize("before", [[], ["a"]])
+@pytest.mark.parametrize("written", [0, 9, 9_999])
+def test_a_full_disk_leaves_half_a_row_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: list[str], written: int
+) -> None:
+    sink = JsonlSink(tmp_path, TABLE, Clock())
+    sent(sink, *before)
+    real = sinks._write  # noqa: SLF001 - where the disk is full
+
+    def full(path: Path, data: bytes, *, new: bool) -> None:
+        real(path, data[:written], new=new)
+        raise OSError(28, "No space left on device: /home/adele")
+
+    monkeypatch.setattr(sinks, "_write", full)
+    for _ in range(2):
+        with pytest.raises(RetryError, match="JSON lines file: OSError") as caught:
+            sent(sink, "b")
+        assert "adele" not in str(caught.value)
+    monkeypatch.undo()
+
+    sent(sink, "b", "c")
+
+    assert set(ids(tmp_path)) == {*before, "b", "c"}
+
+
+def test_a_system_that_writes_a_part_at_a_time_loses_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.open
+
+    def slow(self: Path, *args: object, **options: object) -> object:
+        return Slow(real(self, *args, **options))  # type: ignore[call-overload]  # passed on
+
+    class Slow:
+        def __init__(self, file: FileIO) -> None:
+            self.file = file
+            self.fileno = file.fileno
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.file.close()
+
+        def write(self, data: memoryview) -> int:
+            return self.file.write(data[:7])
+
+    sink = JsonlSink(tmp_path, TABLE, Clock())
+    monkeypatch.setattr(Path, "open", slow)
+    sent(sink, "a", "b")
+    monkeypatch.undo()
+
+    assert ids(tmp_path) == ["a", "b"]
+
+
+def test_two_collectors_write_into_one_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    with alone_in(folder), pytest.raises(InputError, match="another collector"), alone_in(folder):
+        pass
+
+    with alone_in(folder):
+        assert folder.is_dir()
+
+
+def test_a_folder_that_cannot_be_written_to_gives_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+
+    with pytest.raises(InputError, match="cannot be written to"), alone_in(tmp_path / "file" / "x"):
+        pass
+
+
+@given(st.lists(st.binary(max_size=200_000), max_size=4), st.data())
+def test_less_or_more_than_the_whole_members_is_kept(
+    contents: list[bytes], data: st.DataObject
+) -> None:
+    members = [gzip.compress(content, 1) for content in contents]
+    ends = list(accumulate(map(len, members), initial=0))
+    cut = data.draw(st.integers(0, ends[-1]))
+
+    kept = whole_bytes(io.BytesIO(b"".join(members)[:cut]))
+
+    assert kept == max(end for end in ends if end <= cut)

@@ -1,0 +1,131 @@
+"""The demonstration finds the intruder, whenever and wherever it is run."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from mailvigil.demo.run import run_demo
+from mailvigil.exit_codes import EXIT_INTERRUPTED
+from mailvigil.lab.server.scenario_blobs import in_the_past
+from mailvigil.lab.tenant.scenario import DEMO, Scenario, intrusion_facts
+from mailvigil.progress import Shown
+
+SMALL = Scenario(seed=3, mailboxes=20, records_per_mailbox_day=4.0)
+
+
+ELSEWHERE = {
+    "COLUMNS": "200",
+    "TZ": "Pacific/Kiritimati",
+    "LC_ALL": "C",
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+}
+
+
+def test_the_intruder_or_a_mailbox_is_not_named(tmp_path: Path) -> None:
+    facts = intrusion_facts(DEMO)
+    shown = subprocess.run(
+        [sys.executable, "-P", "-m", "mailvigil", "demo"],
+        env={**os.environ, **ELSEWHERE},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert facts
+    assert (shown.returncode, shown.stderr) == (0, "")
+    *_, found, client_app, allow_list, blank, report = shown.stdout.splitlines()
+    assert f"({facts.caller}) by {facts.protocol}, with a forged token" in shown.stdout
+    assert "Mail was read from 2026-06-01 00:32:51Z to 2026-06-30 20:20:15Z." in shown.stdout
+    stated = re.findall(r"Audit\.\w+ +\S+Z +\S+Z +(\w+) +(\d+) +(\d+) ", shown.stdout)
+    assert len(stated) == 3
+    assert all(word == "complete" and done == listed for word, done, listed in stated)
+    assert len(facts.mailboxes) == 5
+    assert re.match(r"mailvigil found it by .*caller_new_to_tenant.*, in 5 of 5 mailboxes: ", found)
+    assert all(mailbox in found for mailbox in facts.mailboxes)
+    assert client_app == "A rule keyed on ClientAppId alone finds nothing."
+    assert allow_list == "A rule with a first-party allow list finds nothing."
+    assert (blank, report) == ("", "Report: mailvigil-demo-report.html (open it in a browser)")
+
+
+def small(scenario: Scenario) -> tuple[bool, str]:
+    out = io.StringIO()
+    with Shown(Console(file=io.StringIO())) as progress:
+        found = run_demo(Console(file=out, width=200), progress, io.BytesIO(), scenario)
+    return found, out.getvalue()
+
+
+def test_another_tenant_keeps_the_intruder_hidden_or_leaves_files_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    facts = intrusion_facts(SMALL)
+
+    found, printed = small(SMALL)
+
+    assert facts
+    assert found
+    assert facts.caller in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("now", "start"),
+    [
+        (datetime(2026, 7, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)),
+        (datetime(2030, 1, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)),
+        (datetime(2026, 6, 30, 23, tzinfo=UTC), datetime(2026, 5, 25, tzinfo=UTC)),
+        (datetime(2026, 1, 1, tzinfo=UTC), datetime(2025, 12, 1, tzinfo=UTC)),
+    ],
+)
+def test_the_demo_is_of_the_future_or_of_other_weekdays(now: datetime, start: datetime) -> None:
+    found = in_the_past(DEMO, now)
+
+    assert found.start == start
+    assert found.start.weekday() == DEMO.start.weekday()
+    assert found.start + timedelta(days=found.days) <= now
+
+
+def wait_for(pattern: str, folder: Path, process: subprocess.Popen[str]) -> None:
+    """Return when a file that matches *pattern* is in *folder*."""
+    while process.poll() is None and not list(folder.glob(pattern)):
+        time.sleep(0.02)
+    assert process.poll() is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_collecting_goes_on_to_the_hunt_or_leaves_something(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "mailvigil", "demo"],
+        env={**os.environ, "TMPDIR": str(scratch)},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        wait_for("mailvigil-demo*/ledger.sqlite-wal", scratch, process)
+        os.killpg(process.pid, number)
+        out, err = process.communicate()
+
+    assert (process.returncode, out, err) == (EXIT_INTERRUPTED, "", "")
+    assert list(scratch.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["scratch"]
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)

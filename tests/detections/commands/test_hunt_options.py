@@ -1,0 +1,228 @@
+"""What each option of a hunt changes, and what it must not change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from detections.commands.command import KNOWN, NEWCOMER, Ran, hunt, intruded, read_at, rules_of
+from detections.exports.written import purview
+from mailvigil.exit_codes import EXIT_INPUT, EXIT_OK
+
+APPROVED = "Caller,Owner,Reason,ValidFrom,ValidTo\r\n"
+
+
+def judged(ran: Ran, rule: str) -> dict[str, object]:
+    rules = cast("list[dict[str, object]]", ran.summary["rules"])
+    [one] = [item for item in rules if item["rule"] == rule]
+    return one
+
+
+def test_a_named_rule_does_not_run_alone(export: Path) -> None:
+    by_name = hunt(export, "--rules", "caller_new_to_tenant")
+    by_id = hunt(export, "--rules", "e1f4c8b7-9d52-4f57-8c0e-6b2a4d7f1a04")
+    two = hunt(export, "--rules", "mailbox_throttled,caller_new_to_tenant")
+
+    assert rules_of(cast("list[dict[str, object]]", by_name.summary["rules"])) == [
+        "caller_new_to_tenant"
+    ]
+    assert rules_of(by_name.findings) == ["caller_new_to_tenant"]
+    assert rules_of(cast("list[dict[str, object]]", by_id.summary["rules"])) == [
+        "foreign_token_tenant"
+    ]
+    assert len(cast("list[object]", two.summary["rules"])) == 2
+
+
+def test_as_of_looks_ahead_or_more_than_once(export: Path) -> None:
+    before = hunt(export, "--as-of", "2026-01-15T13:00")
+    after = hunt(export, "--as-of", "2026-01-15T15:00")
+    elsewhere = hunt(export, "--as-of", "2026-01-15T17:00+02:00")
+    late = hunt(export, "--as-of", "2026-01-20")
+
+    assert (before.findings, late.findings) == ([], [])
+    assert after.findings == elsewhere.findings
+    assert [found["first_alert"] for found in after.findings] == ["2026-01-15T15:00:00Z"]
+    assert after.summary["as_of"] == "2026-01-15T15:00:00Z"
+    assert after.summary["ticks"] == 1
+
+
+def test_a_shorter_step_reports_later_or_something_else(export: Path) -> None:
+    daily, quarter = hunt(export), hunt(export, "--step", "6h")
+
+    assert quarter.summary["step"] == "6h"
+    [first], [second] = daily.findings, quarter.findings
+    assert second["first_alert"] == "2026-01-15T18:00:00Z"
+    assert {**first, "first_alert": "", "alerts": 0} == {**second, "first_alert": "", "alerts": 0}
+
+
+def test_more_history_than_there_is_gives_a_finding_or_is_not_counted(export: Path) -> None:
+    ran = hunt(export, "--min-history", "30d")
+
+    assert ran.findings == []
+    assert judged(ran, "caller_new_to_tenant")["insufficient_baseline"] == 2
+
+
+def test_a_caller_older_than_the_memory_is_still_known(folder: Path) -> None:
+    visits = [read_at(day, 900 + day, AppId=NEWCOMER) for day in (0, 20)]
+    every = [read_at(day, day, AppId=KNOWN) for day in range(22)]
+    (folder / "export.csv").write_bytes(purview([*every, *visits]))
+
+    assert hunt("export.csv").findings == []
+    forgetful = hunt("export.csv", "--memory", "14d")
+
+    assert [(found["rule"], found["first"]) for found in forgetful.findings] == [
+        ("caller_new_to_tenant", "2026-01-25T09:00:00Z")
+    ]
+
+
+def test_a_saved_workspace_gives_other_findings(folder: Path, export: Path) -> None:
+    saved = hunt(export, "--save", "kept.db")
+    export.unlink()
+    again = hunt("--workspace", "kept.db")
+
+    assert (again.code, again.err) == (EXIT_OK, "")
+    assert again.findings == saved.findings != []
+    assert again.summary["files"] == []
+    assert again.summary["distinct"] == saved.summary["distinct"] == 15
+    assert (folder / "kept.db").stat().st_size
+
+
+def test_records_added_twice_count_twice(export: Path) -> None:
+    first = hunt(export, "--save", "kept.db")
+    second = hunt(export, "--workspace", "kept.db")
+
+    assert first.findings == second.findings
+    assert second.summary["distinct"] == 15
+
+
+def test_saving_overwrites_a_workspace(folder: Path, export: Path) -> None:
+    hunt(export, "--save", "kept.db")
+    before = (folder / "kept.db").read_bytes()
+
+    again = hunt(export, "--save", "kept.db")
+
+    assert again.code == EXIT_INPUT
+    assert "kept.db: exists already" in again.err
+    assert (folder / "kept.db").read_bytes() == before
+
+
+def test_a_load_that_fails_leaves_half_a_workspace(folder: Path, export: Path) -> None:
+    (folder / "bad.csv").write_text("AuditData\nnonsense\n", encoding="utf-8")
+
+    failed = hunt(export, "bad.csv", "--strict", "--save", "kept.db")
+
+    assert failed.code == EXIT_INPUT
+    assert not list(folder.glob("kept.db*"))
+
+
+def test_a_baseline_forgets_a_caller_or_knows_a_stranger(folder: Path, export: Path) -> None:
+    stranger = "c0ffee00-0000-4000-8000-000000000002"
+    later = [read_at(day, 500 + day, AppId=NEWCOMER) for day in (20, 21)]
+    (folder / "later.csv").write_bytes(
+        purview(
+            [*later, read_at(22, 600, AppId=stranger, MailboxOwnerUPN="marten@contoso.example")]
+        )
+    )
+    saved = hunt(export, "--save-baseline", "known.jsonl")
+
+    without = hunt("later.csv")
+    carried = hunt("later.csv", "--baseline", "known.jsonl")
+
+    assert (saved.code, saved.err) == (EXIT_OK, "")
+    assert saved.findings == hunt(export).findings
+    assert without.findings == []
+    assert judged(without, "caller_new_to_tenant")["insufficient_baseline"] == 2
+    assert [found["callers"] for found in carried.findings] == [[{"id": stranger, "name": ""}]]
+    assert judged(carried, "caller_new_to_tenant")["insufficient_baseline"] == 0
+
+
+def test_a_baseline_carried_on_loses_the_first_hunt(folder: Path, export: Path) -> None:
+    (folder / "later.csv").write_bytes(purview([read_at(20, 500, AppId=KNOWN)]))
+    hunt(export, "--save-baseline", "january.jsonl")
+
+    hunt("later.csv", "--baseline", "january.jsonl", "--save-baseline", "february.jsonl")
+
+    text = (folder / "february.jsonl").read_text(encoding="utf-8")
+    assert NEWCOMER in text
+    assert '"FirstSeen": "2026-01-05T09:00:00' in text
+    assert '"LastSeen": "2026-01-25T09:00:00' in text
+
+
+@pytest.mark.parametrize(
+    ("row", "silent"),
+    [
+        (f"{NEWCOMER.upper()},it,pilot,,", True),
+        (f"{NEWCOMER},it,pilot,2026-01-01,2026-12-31", True),
+        (f"{NEWCOMER},it,pilot,,2026-01-10", False),
+        (f"{NEWCOMER},it,pilot,2026-02-01,", False),
+        (f"{KNOWN},it,mail,,", False),
+    ],
+)
+def test_an_approval_is_ignored_or_goes_too_far(
+    row: str,
+    silent: bool,  # noqa: FBT001 - a cell of the table above
+    folder: Path,
+    export: Path,
+) -> None:
+    (folder / "approved.csv").write_text(f"{APPROVED}{row}\r\n", encoding="utf-8")
+
+    ran = hunt(export, "--approved", "approved.csv")
+
+    assert ran.code == EXIT_OK
+    assert (ran.findings == []) is silent
+
+
+def test_the_name_of_an_application_makes_it_silent(folder: Path) -> None:
+    outlook = "9199bf20-a13f-4107-85dc-02114787ef48"
+    records = [{**r, "AppId": outlook} if r["AppId"] == NEWCOMER else r for r in intruded()]
+    (folder / "export.csv").write_bytes(purview(records))
+
+    [found] = hunt("export.csv").findings
+
+    assert found["callers"] == [{"id": outlook, "name": "Outlook on the web"}]
+    assert str(found["why"]).startswith(f"Outlook on the web ({outlook}) read mail")
+
+
+def filter_file(folder: Path, rule: str, **fields: str) -> Path:
+    """Write a tenant's own exception to *rule*: records with these *fields*."""
+    own = folder / "own"
+    own.mkdir(exist_ok=True)
+    listed = "".join(f"        {name}: {value}\n" for name, value in fields.items())
+    (own / "exception.yml").write_text(
+        "title: Our own exception\n"
+        "logsource: {product: m365, service: audit}\n"
+        f"filter:\n    rules: [{rule}]\n    ours:\n{listed}    condition: not ours\n",
+        encoding="utf-8",
+    )
+    return own
+
+
+def test_a_filter_does_not_silence_the_exception_or_silences_more(folder: Path) -> None:
+    other = {"AppId": KNOWN, "TokenTenantId": "11111111-aaaa-4bbb-8ccc-000000000099"}
+    path = folder / "both.csv"
+    path.write_bytes(purview([*intruded(), read_at(10.4, 104, **other)]))
+    new, foreign = "caller_new_to_tenant", "foreign_token_tenant"
+
+    plain = hunt(Path(path.name))
+    silenced = hunt(Path(path.name), "--filters", str(filter_file(folder, new, AppId=NEWCOMER)))
+    of_another = hunt(
+        Path(path.name), "--filters", str(filter_file(folder, new, UserId="zoe@contoso.example"))
+    )
+    of_foreign = hunt(
+        Path(path.name), "--filters", str(filter_file(folder, foreign, AppId=NEWCOMER))
+    )
+
+    assert {new, foreign} <= set(rules_of(plain.findings))
+    left = [one for one in plain.findings if one["rule"] != new]
+    assert silenced.findings == left
+    assert of_another.findings == plain.findings
+    assert of_foreign.findings == plain.findings
+
+
+def test_a_filter_of_a_rule_that_is_not_there_is_ignored(export: Path, folder: Path) -> None:
+    ran = hunt(export, "--filters", str(filter_file(folder, "no_such_rule", AppId=NEWCOMER)))
+
+    assert ran.code == EXIT_INPUT
+    assert "'no_such_rule', which is no Sigma rule here" in ran.err

@@ -1,0 +1,222 @@
+"""``mailvigil rules``: what is wrong is named, and the exit code says so to a script."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from detections.commands.command import run, version_in
+from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK, EXIT_STALE
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+
+
+def _stems(folder: str, pattern: str) -> list[str]:
+    return [
+        path.stem
+        for path in (CHECKOUT / folder).rglob(pattern)
+        if not path.name.endswith((".test.yaml", ".test.yml"))
+    ]
+
+
+NAMES = sorted([*_stems("sigma/rules", "*.yml"), *_stems("kql/analytics", "*.yaml")])
+HUNTING = sorted(_stems("kql/hunting", "*.yaml"))
+
+
+def rule_file(content: Path, name: str) -> Path:
+    return content / "sigma" / "rules" / "mail_access" / name
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in {path.name}"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_a_rule_is_not_listed_with_version_and_severity() -> None:
+    ran = run("rules", "list")
+
+    assert (ran.code, ran.err) == (EXIT_OK, "")
+    head, *lines = ran.out.splitlines()
+    assert head.split() == ["name", "form", "version", "severity", "title"]
+    assert [line.split(maxsplit=3)[:3] for line in lines[len(NAMES) :]] == [
+        [name, "hunting", version_in(CHECKOUT / f"kql/hunting/{name}.yaml")] for name in HUNTING
+    ]
+    words = [line.split(maxsplit=4) for line in lines[: len(NAMES)]]
+    assert [name for name, *_ in words] == NAMES
+    assert {name: (kind, severity) for name, kind, _, severity, _ in words} | {
+        "caller_new_to_tenant": ("sigma", "High"),
+        "mailbox_audit_bypass": ("NRT", "High"),
+        "mailbox_throttled": ("sigma", "Medium"),
+    } == {name: (kind, severity) for name, kind, _, severity, _ in words}
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for _, _, version, *_ in words)
+    assert all(title for *_, title in words)
+
+
+def test_the_shipped_rules_have_a_problem() -> None:
+    ran = run("rules", "check")
+
+    assert (ran.code, ran.out, ran.err) == (
+        EXIT_OK,
+        f"{len(NAMES)} rules, {len(HUNTING)} hunting queries, 4 functions, 0 problems\n",
+        "",
+    )
+
+
+def test_a_file_that_is_no_rule_stops_at_the_first_problem(content: Path) -> None:
+    change(rule_file(content, "mailbox_throttled.yml"), "version: 1.0.2", "version:")
+    change(rule_file(content, "caller_new_to_tenant.yml"), "    minimum_history: 7d\n", "")
+
+    ran = run("rules", "check")
+
+    assert (ran.code, ran.out) == (EXIT_FAILED, "")
+    first, second = ran.err.splitlines()
+    assert first.endswith(
+        "caller_new_to_tenant.yml: first_seen.minimum_history is missing or wrong "
+        "(give a duration such as 14d, 6h or 30m)"
+    )
+    assert second == (
+        f"{rule_file(content, 'mailbox_throttled.yml')}: mailvigil.version is missing or wrong "
+        "(give a text)"
+    )
+
+
+def test_a_file_that_is_no_function_is_passed_over(content: Path) -> None:
+    path = content / "kql" / "functions" / "Broken.yaml"
+    path.write_text("FunctionName: Broken\n", encoding="utf-8")
+
+    ran = run("rules", "check")
+
+    assert ran.code == EXIT_FAILED
+    assert f"{path}: no KQL function in Sentinel's parser form" in ran.err
+
+
+def test_the_shipped_queries_are_stale() -> None:
+    ran = run("rules", "compile", "--check")
+
+    assert (ran.code, ran.out, ran.err) == (EXIT_OK, f"{len(NAMES)} rules, 0 files stale\n", "")
+
+
+def test_a_stale_missing_or_extra_query_is_not_named(content: Path) -> None:
+    generated = content / "kql" / "generated"
+    (generated / "mailbox_throttled.kql").unlink()
+    (generated / "gone.kql").write_text("T\n", encoding="utf-8")
+    crlf = (generated / "foreign_token_tenant.kql").read_bytes().replace(b"\n", b"\r\n")
+    (generated / "foreign_token_tenant.kql").write_bytes(crlf)
+    change(rule_file(content, "caller_new_to_tenant.yml"), "within: 1d", "within: 2d")
+    before = {path.name: path.read_bytes() for path in generated.glob("*.kql")}
+
+    ran = run("rules", "compile", "--check")
+
+    stale = (
+        "caller_new_to_tenant",
+        "defender/caller_new_to_tenant",
+        "foreign_token_tenant",
+        "gone",
+        "mailbox_throttled",
+    )
+    assert ran.code == EXIT_STALE
+    assert ran.out.splitlines() == [
+        *(f"{generated / name}.kql: out of date" for name in stale),
+        f"{len(NAMES)} rules, 5 files stale",
+    ]
+    assert {path.name: path.read_bytes() for path in generated.glob("*.kql")} == before
+
+
+def test_compile_leaves_something_stale(content: Path, checkout: Path) -> None:
+    generated = content / "kql" / "generated"
+    (generated / "mailbox_throttled.kql").unlink()
+    (generated / "gone.kql").write_text("T\n", encoding="utf-8")
+
+    ran, again = run("rules", "compile"), run("rules", "compile", "--check")
+
+    assert (ran.code, again.code) == (EXIT_OK, EXIT_OK)
+    assert "gone.kql: written" not in ran.out
+    assert f"{generated / 'gone.kql'}: removed" in ran.out
+    assert f"{generated / 'mailbox_throttled.kql'}: written" in ran.out
+    assert {path.name: path.read_bytes() for path in generated.glob("*.kql")} == {
+        path.name: path.read_bytes() for path in (checkout / "kql" / "generated").glob("*.kql")
+    }
+
+
+def test_one_target_is_compiled_for_the_other(content: Path) -> None:
+    generated = content / "kql" / "generated"
+    (generated / "gone.kql").write_text("T\n", encoding="utf-8")
+    (generated / "defender" / "mailbox_throttled.kql").unlink()
+
+    ran = run("rules", "compile", "--check", "--target", "defender")
+
+    place = generated / "defender" / "mailbox_throttled.kql"
+    assert ran.code == EXIT_STALE
+    assert ran.out.splitlines()[0] == f"{place}: out of date"
+    assert ran.out.splitlines()[1] == f"{len(NAMES)} rules, 1 files stale"
+    assert "mailbox_audit_bypass.yaml: not for Defender XDR: KQL over tables" in ran.err
+
+
+def test_filters_change_the_packs_own_files(content: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "filters"
+    folder.mkdir()
+    text = (
+        "title: Backup\nlogsource: {product: m365, service: audit}\n"
+        "filter: {rules: any, a: {UserId: backup@contoso.example}, condition: not a}\n"
+    )
+    (folder / "backup.yml").write_text(text, encoding="utf-8")
+    out = tmp_path / "out"
+
+    refused = run("rules", "compile", "--filters", str(folder))
+    done = run("rules", "compile", "--filters", str(folder), "--out", str(out))
+
+    assert "name another folder with --out" in refused.err
+    assert done.code == EXIT_OK
+    assert "backup@" in (out / "mailbox_throttled.kql").read_text(encoding="utf-8")
+    assert "backup@" in (out / "defender" / "mailbox_throttled.kql").read_text(encoding="utf-8")
+    own = content / "kql" / "generated" / "mailbox_throttled.kql"
+    assert "backup@" not in own.read_text(encoding="utf-8")
+
+
+def test_the_tests_of_one_rule_run_those_of_another() -> None:
+    ran = run("rules", "test", "mailbox_throttled")
+
+    *lines, last = ran.out.splitlines()
+    assert (ran.code, ran.err) == (EXIT_OK, "")
+    assert last == "21 pass, 0 fail, 0 not run"
+    assert all(line.startswith("pass     mailbox_throttled [") for line in lines)
+    assert {line.split("[")[1].split("]")[0] for line in lines} == {
+        "M365Activity_CL",
+        "CloudAppEvents",
+        "OfficeActivity",
+    }
+
+
+def test_a_failing_test_passes(content: Path) -> None:
+    change(rule_file(content, "mailbox_throttled.test.yaml"), "Records: 2", "Records: 3")
+
+    ran = run("rules", "test", "mailbox_throttled")
+
+    assert ran.code == EXIT_FAILED
+    assert "fail     mailbox_throttled [CloudAppEvents]: a throttled mailbox fires once" in ran.out
+    assert "         missing: {" in ran.out
+    assert "         not expected: {" in ran.out
+    assert ran.out.endswith("18 pass, 3 fail, 0 not run\n")
+
+
+def test_a_query_that_the_engine_refuses_passes_for_tested(content: Path) -> None:
+    pipeline = content / "sigma" / "pipelines" / "mail_items_accessed.yml"
+    change(pipeline, "MailItemsAccessed()\n", "MailItemsAccessed() | evaluate autocluster()\n")
+
+    ran = run("rules", "test", "mailbox_throttled")
+
+    assert ran.code == EXIT_FAILED
+    assert ran.out.endswith("0 pass, 0 fail, 7 not run\n")
+    assert "not run  mailbox_throttled: " in ran.out
+
+
+@pytest.mark.parametrize("command", ["test", "mutate"])
+def test_an_unknown_rule_is_passed_over(command: str) -> None:
+    ran = run("rules", command, "mailbox_throttled", "nonesuch")
+
+    names = [*NAMES, *HUNTING] if command == "test" else NAMES
+    assert (ran.code, ran.out) == (EXIT_INPUT, "")
+    assert ran.err == (f"mailvigil: nonesuch: no such rule (there are {', '.join(names)})\n")

@@ -1,0 +1,255 @@
+"""``mailvigil shell`` answers query after query, on a terminal and in a pipe."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import select
+import signal
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import FileHistory, InMemoryHistory
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
+
+from detections.commands.command import hunt, run
+from mailvigil.cli import parser
+from mailvigil.commands import shell as shell_command
+from mailvigil.commands.shell import Words, history, talk
+from mailvigil.commands.statements import is_complete, queries
+from mailvigil.compiler.parser import Validator
+from mailvigil.errors import InputError
+from mailvigil.exit_codes import EXIT_INPUT, EXIT_NOT_RUN, EXIT_OK
+from mailvigil.rules.content import content_root, load_functions
+
+
+@pytest.fixture(scope="module")
+def real_parser() -> Iterator[Validator]:
+    """Return Microsoft's parser, for all tests of this file."""
+    with Validator(load_functions(content_root())) as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def _one_parser(real_parser: Validator, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def same(_functions: object) -> Iterator[Validator]:
+        yield real_parser
+
+    monkeypatch.setattr(shell_command, "Validator", same)
+
+
+@pytest.fixture
+def kept(export: Path) -> Path:
+    """Return a saved workspace with the records of an intrusion."""
+    assert hunt(export, "--save", "kept.db").code == EXIT_OK
+    return Path("kept.db")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("A | count; B\n| count\n\nC;\n", ["A | count", "B\n| count", "C"]),
+        ("let x = 1;\nprint x;print 2", ["let x = 1;\nprint x", "print 2"]),
+        ("let x = 1;\n\nprint x", ["let x = 1;\n\nprint x"]),
+        ("print 'a;b', \"c\n\n;\"", ["print 'a;b', \"c", '"']),
+        ("print 'a;b' // c;d\n| take 1", ["print 'a;b' // c;d\n| take 1"]),
+        (".tables\nprint 1\n\n.schema T\n", [".tables", "print 1", ".schema T"]),
+        ("\n\n;\n \n", []),
+    ],
+)
+def test_a_query_is_cut_at_the_wrong_place(text: str, expected: list[str]) -> None:
+    assert queries(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "complete"),
+    [
+        ("A | count", True), ("A |", False), ("A | where x in (1,", False), ("let x = 1;", False),
+        ("let x = 1; print x", True), ("print '('", True), (".tables", True), ("", True),
+        ("A | count;", True), ("print 1 // |", True),
+    ],
+)  # fmt: skip
+def test_enter_runs_half_a_query_or_does_not_run_a_whole_one(text: str, complete: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    assert is_complete(text) is complete
+
+
+def test_a_pipe_gets_other_answers(kept: Path) -> None:
+    before = kept.read_bytes()
+    piped = b"MailItemsAccessed() | count;\n\nlet n = 2;\nprint n\n"
+
+    ran = run("shell", kept, "--format", "csv", stdin=piped)
+
+    assert (ran.code, ran.err) == (EXIT_OK, "")
+    assert ran.out.split() == ["Count", "15", "print_0", "2"]
+    assert kept.read_bytes() == before
+
+
+def test_one_wrong_query_ends_the_others_or_is_forgotten(kept: Path) -> None:
+    piped = b"Nope | count\n\nprint 1\n\nMailItemsAccessed() | evaluate narrow()\n\n.nope\n"
+
+    ran = run("shell", kept, "--format", "json", stdin=piped)
+
+    assert ran.code == EXIT_INPUT
+    assert json.loads(ran.out) == [{"print_0": 1}]
+    assert "query:1:1" in ran.err
+    assert ".nope: no such command" in ran.err
+
+
+def test_a_query_that_the_engine_refuses_ends_with_another_code(kept: Path) -> None:
+    ran = run("shell", kept, stdin=b"MailItemsAccessed() | evaluate bag_unpack(Folders)")
+
+    assert ran.code in {EXIT_NOT_RUN, EXIT_INPUT}
+    assert ran.err.startswith("mailvigil: ")
+
+
+def test_a_dot_command_says_nothing(kept: Path) -> None:
+    ran = run("shell", kept, stdin=b".help\n.tables\n.schema MailItemsAccessed\n.exit\nNope")
+
+    assert (ran.code, ran.err) == (EXIT_OK, "")
+    assert {"M365Activity_CL", "MailItemsAccessed()", "Caller: string"} <= set(ran.out.splitlines())
+    assert ".schema T" in ran.out
+    assert "_Watchlists" not in ran.out
+
+
+def test_a_table_that_is_not_there_has_columns(kept: Path) -> None:
+    ran = run("shell", kept, stdin=b".schema \x1b[31mNope\n")
+
+    assert ran.code == EXIT_INPUT
+    assert ran.err == "mailvigil: \\x1b[31mNope: no such table or function (.tables lists them)\n"
+
+
+def type_in(kept: Path, keys: str, folder: Path) -> tuple[str, str]:
+    """Type *keys*; return standard output and standard error."""
+    out, err = io.StringIO(), io.StringIO()
+    args = parser("shell").parse_args(["shell", str(kept), "--format", "csv"])
+    with (
+        create_pipe_input() as pipe,
+        create_app_session(input=pipe, output=DummyOutput()),
+        shell_command._opened(args, out, err) as session,  # noqa: SLF001 - what the command opens
+    ):
+        pipe.send_text(keys)
+        code = talk(session, FileHistory(str(folder / "history")), pipe, DummyOutput())
+    assert code == EXIT_OK
+    return out.getvalue(), err.getvalue()
+
+
+def test_the_prompt_takes_half_a_query_or_what_ctrl_c_took_back(kept: Path, tmp_path: Path) -> None:
+    keys = "half a line\x03print 7 |\rextend eight = 8\rMailItemsAccessed()| count\r.exit\r"
+
+    out, err = type_in(kept, keys, tmp_path)
+
+    assert err == ""
+    assert out.split("\n", 1)[1].split() == ["print_0,eight", "7,8", "Count", "15"]
+    assert "+MailItemsAccessed()| count" in (tmp_path / "history").read_text(encoding="utf-8")
+
+
+def test_ctrl_d_does_not_end_the_prompt(kept: Path, tmp_path: Path) -> None:
+    out, err = type_in(kept, "\x04", tmp_path)
+
+    assert (out.count("\n"), err) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("Mail", "MailItemsAccessed()"),
+        ("M365Activity_CL | whe", "where"),
+        ("M365Activity_CL | where Mailbox", "MailboxOwnerUPN"),
+        ("M365Activity_CL | where Operation == '\U0001f4e7' and UserI", "UserId"),
+        ("M365Activity_CL | summarize countd", None),
+        ("M365Activity_CL | summarize dco", "dcount("),
+    ],
+)
+def test_the_parser_completes_another_word(
+    text: str, word: str | None, real_parser: Validator
+) -> None:
+    start, words = real_parser.complete(text, len(text))
+
+    begun = text[start:]
+    assert (word in words) if word else words == []
+    assert all(found.lower().startswith(begun.lower()) for found in words)
+
+
+def test_tab_puts_the_word_at_the_wrong_place(real_parser: Validator) -> None:
+    typed = "MailItemsAccessed() | where Proto"
+    document = Document(f"{typed} == 'OWA'", len(typed))
+
+    found = list(Words(real_parser).get_completions(document, CompleteEvent()))
+
+    assert [(c.text, c.start_position) for c in found] == [("Protocol", -len("Proto"))]
+    assert not list(Words(real_parser).get_completions(Document(".sch"), CompleteEvent()))
+
+
+def test_an_error_in_the_parser_fills_the_screen() -> None:
+    with Validator(load_functions(content_root())) as broken:
+        broken._v8.eval("analyse = function () { throw new Error('no\\n' + 'x'.repeat(9999)); }")  # noqa: SLF001 - to break it
+        with pytest.raises(InputError) as raised:
+            broken.analyse("print 1")
+
+    assert str(raised.value) == "query: Microsoft's parser failed: Error: no"
+
+
+def test_the_history_is_for_all_to_read_or_stops_the_shell(tmp_path: Path) -> None:
+    err = io.StringIO()
+    made = history({"XDG_STATE_HOME": str(tmp_path / "state")}, tmp_path, err)
+    (tmp_path / "file").touch()
+    other = history({"XDG_STATE_HOME": str(tmp_path / "file")}, tmp_path, err)
+
+    file = tmp_path / "state" / "mailvigil" / "history"
+    assert isinstance(made, FileHistory)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert isinstance(other, InMemoryHistory)
+    assert "no history: " in err.getvalue()
+
+
+def read_until(terminal: int, wanted: bytes) -> None:
+    """Read from *terminal* until *wanted* has come."""
+    seen = b""
+    while wanted not in seen:
+        seen += os.read(terminal, 4096)
+
+
+def interrupt_until(terminal: int, wanted: bytes) -> None:
+    """Press Ctrl-C, which at the prompt does nothing, until *wanted* has come."""
+    seen = b""
+    while wanted not in seen:
+        os.write(terminal, b"\x03")
+        while select.select([terminal], [], [], 0.3)[0]:
+            seen += os.read(terminal, 4096)
+
+
+ENDLESS = (
+    "range a from 1 to 9999999 step 1 | extend k = 1 | join kind=inner "
+    "(range b from 1 to 9999999 step 1 | extend k = 1) on k | summarize sum(a * b)"
+)
+
+
+def test_ctrl_c_ends_the_shell_or_does_not_stop_a_query(kept: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-P", "-m", "mailvigil", "shell", str(kept.absolute())]
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ.update({"TERM": "xterm", "XDG_STATE_HOME": str(tmp_path)})
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # who runs the tests may ignore it
+        os.execv(command[0], command)  # noqa: S606 - the test's own
+
+    read_until(terminal, b"kql>")
+    os.write(terminal, f"{ENDLESS}\r".encode())
+    read_until(terminal, b"\n")
+    interrupt_until(terminal, b"the query was stopped")
+    os.write(terminal, b"print 6 * 7\r")
+    read_until(terminal, b"42")
+    os.write(terminal, b".exit\r")
+
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == EXIT_OK
+    os.close(terminal)

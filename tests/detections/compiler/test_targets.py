@@ -1,0 +1,65 @@
+"""The columns that the compiler counts on are those that Microsoft's parser finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from detections.small_tenant import FUNCTIONS, ROOT
+from mailvigil.compiler import defender
+from mailvigil.compiler.parser import Validator
+from mailvigil.compiler.targets import DEFENDER, SENTINEL, Source
+from mailvigil.engine.workspace import schemas
+
+
+@pytest.fixture(scope="module")
+def validator() -> Iterator[Validator]:
+    with Validator(FUNCTIONS) as made:
+        yield made
+
+
+def rows(source: Source) -> str:
+    """Return the query for all rows of *source*."""
+    text = (ROOT / "sigma" / "pipelines" / source.pipeline).read_text(encoding="utf-8")
+    return str(yaml.safe_load(text)["postprocessing"][0]["prefix"]) + "true)"
+
+
+@pytest.mark.parametrize("source", [SENTINEL.mail, SENTINEL.audit], ids=["mail", "audit"])
+def test_a_source_has_other_columns_in_sentinel(validator: Validator, source: Source) -> None:
+    validator.declare(FUNCTIONS, schemas())
+
+    analysis = validator.analyse(rows(source))
+
+    assert analysis.diagnostics == ()
+    assert set(analysis.columns) == source.columns
+
+
+def test_a_source_has_other_columns_in_defender(validator: Validator) -> None:
+    validator.declare((), defender.tables())
+
+    analysis = validator.analyse(rows(DEFENDER.audit))
+
+    assert analysis.diagnostics == ()
+    assert set(analysis.columns) == DEFENDER.audit.columns == DEFENDER.mail.columns
+
+
+def test_defender_has_columns_of_a_workspace(validator: Validator) -> None:
+    validator.declare((), defender.tables())
+
+    for query in ("CloudAppEvents | project TimeGenerated", "AuditRecords()", "SigninLogs"):
+        assert validator.analyse(query).diagnostics
+
+
+def test_the_columns_of_all_sources_have_one_type(validator: Validator) -> None:
+    validator.declare(FUNCTIONS, schemas())
+    mail = validator.analyse(rows(SENTINEL.mail)).columns
+    audit = validator.analyse(rows(SENTINEL.audit)).columns
+    validator.declare((), defender.tables())
+    cloud = validator.analyse(rows(DEFENDER.audit)).columns
+
+    for name in mail.keys() & audit.keys():
+        assert mail[name] == audit[name]
+    for name in audit.keys() & cloud.keys():
+        assert audit[name] == cloud[name]

@@ -1,0 +1,157 @@
+"""KQL on the workspace: the clock is the tick, and what cannot be run is said."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from threading import Timer
+
+import duckdb
+import pytest
+
+from detections.small_tenant import FUNCTIONS, at, put, read, workspace
+from mailvigil.engine.embedded import Engine, NotRunError, QueryError, Row
+from mailvigil.engine.record_tables import insert
+
+
+@pytest.fixture(scope="module")
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    with workspace() as made:
+        put(made, [read(1, 1), read(2, 3)])
+        rows = [
+            {"_Alias": "ApprovedMailCallers", "SearchKey": "a", "Caller": "A", "Owner": "o"},
+            {"_Alias": "Other", "SearchKey": "b", "Caller": "B"},
+        ]
+        insert(made, "_Watchlists", [dict(row) for row in rows])
+        yield made
+
+
+@pytest.fixture(scope="module")
+def engine(con: duckdb.DuckDBPyConnection) -> Engine:
+    return Engine(con, FUNCTIONS)
+
+
+def run(engine: Engine, kql: str, now: datetime) -> list[Row]:
+    return engine.run(engine.prepare(kql), now)
+
+
+def test_now_is_not_the_tick(engine: Engine) -> None:
+    query = engine.prepare("print Now = now(), Day = ago(1d)")
+
+    for tick in (at(0), at(1.5), datetime(2030, 1, 1, tzinfo=UTC)):
+        assert engine.run(query, tick) == [{"Now": tick, "Day": tick - timedelta(days=1)}]
+
+
+def test_a_tick_in_another_zone_is_not_utc(engine: Engine) -> None:
+    east = timezone(timedelta(hours=5))
+
+    assert run(engine, "print Now = now()", at(1).astimezone(east)) == [{"Now": at(1)}]
+
+
+def test_a_row_later_than_the_tick_is_seen(engine: Engine) -> None:
+    query = engine.prepare("M365Activity_CL | summarize N = count()")
+
+    assert [engine.run(query, at(day)) for day in (0, 1, 2, 3)] == [
+        [{"N": 0}],
+        [{"N": 1}],
+        [{"N": 1}],
+        [{"N": 2}],
+    ]
+
+
+@pytest.mark.parametrize(
+    "construct",
+    [
+        "make-series N = count() on EventTime step 1d",
+        "evaluate bag_unpack(Record)",
+        "extend A = ipv4_is_private(ClientIP)",
+        "partition by AppId (take 1)",
+    ],
+)
+def test_a_refused_construct_is_run_or_taken_for_a_mistake(engine: Engine, construct: str) -> None:
+    with pytest.raises(NotRunError, match=r"\S"):
+        engine.prepare(f"M365Activity_CL | {construct}")
+
+
+@pytest.mark.parametrize(
+    ("kql", "named"),
+    [
+        ("M365Activity_CL | where Nope == 1", "Nope"),
+        ("NoTable | count", "NoTable"),
+        ("M365Activity_CL | where", "parse"),
+        ("M365Activity_CL | extend A = R.x", "R"),
+        ("let f = (T:(*), n:long) { T }; f(M365Activity_CL, 1)", "translated"),
+    ],
+)
+def test_a_mistake_gives_rows(engine: Engine, kql: str, named: str) -> None:
+    with pytest.raises(QueryError, match=named):
+        run(engine, kql, at(1))
+
+
+def test_a_table_that_is_left_out_is_there(con: duckdb.DuckDBPyConnection) -> None:
+    lacking = Engine(con, FUNCTIONS, frozenset({"M365CallerBaseline_CL"}))
+    fuzzy = "union isfuzzy=true (datatable(Caller:string)['x']), (M365CallerBaseline_CL)"
+
+    assert run(lacking, f"{fuzzy} | project Caller", at(1)) == [{"Caller": "x"}]
+
+
+def test_one_watchlist_gives_the_rows_of_another(engine: Engine) -> None:
+    rows = run(engine, "_GetWatchlist('ApprovedMailCallers')", at(1))
+
+    assert [(row["SearchKey"], row["Caller"], row["Owner"]) for row in rows] == [("a", "A", "o")]
+    assert "_Alias" not in rows[0]
+    assert run(engine, "_GetWatchlist('Nothing')", at(1)) == []
+
+
+def test_values_lose_their_types(engine: Engine) -> None:
+    kql = (
+        "print T = datetime(2026-01-01), D = dynamic({'a': [1, 'x']}), S = 1d, "
+        "N = long(null), B = true, L = dynamic([1, 2])"
+    )
+
+    assert run(engine, kql, at(1)) == [
+        {
+            "T": datetime(2026, 1, 1, tzinfo=UTC),
+            "D": {"a": [1, "x"]},
+            "S": timedelta(days=1),
+            "N": None,
+            "B": True,
+            "L": [1, 2],
+        }
+    ]
+
+
+def test_rows_put_are_not_visible_or_of_other_types(engine: Engine) -> None:
+    engine.put("_Put", {"Name": "string", "Since": "datetime"}, [("it's", at(1)), ("b", at(2))])
+    engine.put("_Put", {"Name": "string", "Since": "datetime"}, [("it's", at(1))])
+
+    assert run(engine, "_Put | where Since <= now()", at(1)) == [{"Name": "it's", "Since": at(1)}]
+
+
+def test_two_engines_disturb_each_other(con: duckdb.DuckDBPyConnection) -> None:
+    one, two = Engine(con, FUNCTIONS), Engine(con, FUNCTIONS)
+    query = one.prepare("M365Activity_CL | summarize N = count()")
+
+    assert (one.run(query, at(1)), two.run(query, at(3))) == ([{"N": 1}], [{"N": 2}])
+    assert one.run(query, at(0)) == [{"N": 0}]
+
+
+ENDLESS = (
+    "range a from 1 to 9999999 step 1 | extend k = 1 | join kind=inner "
+    "(range b from 1 to 9999999 step 1 | extend k = 1) on k | summarize sum(a * b)"
+)
+
+
+def test_ctrl_c_in_a_query_is_an_error_like_any_other(engine: Engine) -> None:
+    query = engine.prepare(ENDLESS)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    pressed = Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    try:
+        pressed.start()
+        with pytest.raises(KeyboardInterrupt):
+            engine.run(query, at(1))
+    finally:
+        pressed.cancel()
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,159 @@
+"""Rows that are kept are the rows that the function itself would give, at every tick."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detections.small_tenant import (
+    FUNCTIONS,
+    TABLES,
+    Record,
+    at,
+    engine,
+    put,
+    read,
+    sorted_rows,
+    workspace,
+)
+from mailvigil.engine import materialised
+from mailvigil.engine.embedded import Engine
+from mailvigil.engine.workspace import END_OF_TIME, open_workspace
+
+CALL = "MailItemsAccessed()"
+COLUMNS = "| project-away _arrived"
+TICKS = [*(at(half / 2) for half in range(1, 8)), END_OF_TIME]
+
+ARRIVALS = st.lists(
+    st.tuples(st.integers(1, 6), st.sampled_from(TABLES), st.sampled_from([0, 0, 6, 12, 36])),
+    min_size=1,
+    max_size=20,
+)
+"""Record number, the table it came in, and how many hours late."""
+
+
+def compare(con: duckdb.DuckDBPyConnection) -> None:
+    keeping, plain = engine(con), engine(con, keep=False)
+    ours, own = keeping.prepare(CALL + COLUMNS), plain.prepare(CALL)
+
+    for tick in TICKS:
+        assert sorted_rows(keeping.run(ours, tick)) == sorted_rows(plain.run(own, tick)), tick
+
+
+def record(number: int) -> Record:
+    return read(number, number / 2, f"app-{number % 2}", SessionId=f"s-{number}")
+
+
+def test_records_of_three_sources_have_other_rows() -> None:
+    with workspace() as con:
+        put(con, [record(n) for n in (1, 2, 3, 2)])
+        put(con, [record(n) for n in (2, 3, 4)], "CloudAppEvents")
+        put(con, [record(n) for n in (3, 4, 5, 5)], "OfficeActivity")
+        put(con, [{**record(6), "Operation": "Send"}])
+
+        compare(con)
+        rows = engine(con).run(engine(con).prepare(f"{CALL} | project RecordId, Source"), at(9))
+    assert sorted((row["RecordId"], row["Source"]) for row in rows) == [
+        ("id-1", "M365Activity_CL"),
+        ("id-2", "M365Activity_CL"),
+        ("id-3", "M365Activity_CL"),
+        ("id-4", "CloudAppEvents"),
+        ("id-5", "OfficeActivity"),
+    ]
+
+
+def test_a_better_source_that_comes_late_hides_the_record_until_then() -> None:
+    with workspace() as con:
+        put(con, [record(1)], late=timedelta(days=1))
+        put(con, [record(1)], "OfficeActivity")
+
+        compare(con)
+
+
+@pytest.mark.slow
+@settings(max_examples=4)
+@given(ARRIVALS)
+def test_what_arrives_late_has_other_rows(arrivals: list[tuple[int, str, int]]) -> None:
+    with workspace() as con:
+        for number, table, hours in arrivals:
+            put(con, [record(number)], table, timedelta(hours=hours))
+
+        compare(con)
+
+
+def test_a_record_that_its_table_dates_later_is_seen_later() -> None:
+    with workspace() as con:
+        put(con, [record(1)], "OfficeActivity")
+        put(con, [record(1)])
+        con.execute(
+            "UPDATE M365Activity_CL SET TimeGenerated = TimeGenerated + INTERVAL 1 DAY, "
+            "_arrived = _arrived + INTERVAL 1 DAY"
+        )
+
+        compare(con)
+
+
+def test_kept_rows_are_not_made_anew_when_data_came(tmp_path: Path) -> None:
+    path = tmp_path / "saved.duckdb"
+    first = open_workspace(path, tmp_path)
+    put(first, [record(1)])
+    compare(first)
+    first.close()
+
+    again = open_workspace(path, tmp_path)
+    put(again, [record(2)], "CloudAppEvents", timedelta(hours=6))
+    compare(again)
+
+    again.execute("DELETE FROM CloudAppEvents")
+    compare(again)
+    again.close()
+
+
+def test_kept_rows_are_made_again_when_nothing_came(tmp_path: Path) -> None:
+    con = open_workspace(tmp_path / "saved.duckdb", tmp_path)
+    put(con, [record(1)])
+    engine(con)
+    con.execute("UPDATE _MailItemsAccessed SET UserId = 'kept'")
+
+    rows = engine(con).run(engine(con).prepare(CALL), END_OF_TIME)
+
+    assert [row["UserId"] for row in rows] == ["kept"]
+    con.close()
+
+
+def test_the_first_arrival_of_a_record_is_not_known() -> None:
+    with workspace() as con:
+        put(con, [record(2)], late=timedelta(hours=12))
+        put(con, [record(2)], "OfficeActivity", timedelta(hours=6))
+        rows = engine(con).run(engine(con).prepare(f"{CALL} | project _arrived"), END_OF_TIME)
+
+    assert rows == [{"_arrived": at(1.25)}]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "T | summarize count()",
+        f"T | where A > ago(1d) {materialised.DROP_REPEATS}",
+        f"T | extend N = now () {materialised.DROP_REPEATS}",
+        f"T {materialised.DROP_REPEATS} | take 1",
+        "",
+    ],
+)
+def test_a_function_is_kept_that_cannot_be(body: str) -> None:
+    assert materialised.before_drop(body) is None
+
+
+def test_the_shipped_function_is_not_kept() -> None:
+    bodies = {function.name: materialised.before_drop(function.body) for function in FUNCTIONS}
+
+    assert {name for name, body in bodies.items() if body} == {"AuditChanges", "MailItemsAccessed"}
+    with workspace() as con:
+        keeping = Engine(con, FUNCTIONS)
+        keeping.keep_functions()
+        assert keeping.run(keeping.prepare(CALL), END_OF_TIME) == []

@@ -1,0 +1,171 @@
+"""The workspace shows what had arrived, is saved and opened again, and overwrites nothing."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from detections.small_tenant import at, put, read, workspace
+from mailvigil.engine.saved_workspace import open_saved
+from mailvigil.engine.shape_sql import ARRIVED
+from mailvigil.engine.workspace import END_OF_TIME, FORMAT, look_at, open_workspace, schemas
+from mailvigil.errors import InputError
+
+SHOWN = "SELECT RecordId FROM visible.M365Activity_CL ORDER BY RecordId"
+
+
+def shown(con: duckdb.DuckDBPyConnection, tick: datetime) -> list[str]:
+    look_at(con, tick)
+    return [str(row[0]) for row in con.execute(SHOWN).fetchall()]
+
+
+def test_a_row_is_seen_before_it_arrives() -> None:
+    with workspace() as con:
+        put(con, [read(1, 1)])
+        put(con, [read(2, 1)], late=timedelta(hours=6))
+
+        assert shown(con, at(0.9)) == []
+        assert shown(con, at(1)) == ["id-1"]
+        assert shown(con, at(1.25) - timedelta(microseconds=1)) == ["id-1"]
+        assert shown(con, at(1.25)) == ["id-1", "id-2"]
+        assert shown(con, END_OF_TIME) == ["id-1", "id-2"]
+
+
+def test_a_tick_in_another_zone_is_another_moment() -> None:
+    with workspace() as con:
+        put(con, [read(1, 1)])
+        east = at(1).astimezone(tz=datetime.fromisoformat("2026-01-01T00:00:00+05:00").tzinfo)
+
+        assert shown(con, east) == ["id-1"]
+        assert shown(con, east - timedelta(seconds=1)) == []
+
+
+def test_a_row_without_arrival_is_hidden() -> None:
+    with workspace() as con:
+        put(con, [read(1, 1)])
+        con.execute("UPDATE M365Activity_CL SET _arrived = NULL")
+
+        assert shown(con, at(0)) == ["id-1"]
+
+
+def test_rules_see_when_a_row_arrived() -> None:
+    with workspace() as con:
+        for table, columns in schemas().items():
+            described = con.table(f'visible.main."{table}"').description
+            assert described
+            assert [column[0] for column in described] == list(columns)
+
+
+def test_a_saved_workspace_is_empty_when_opened_again(tmp_path: Path) -> None:
+    path = tmp_path / "saved.duckdb"
+    first = open_workspace(path, tmp_path)
+    put(first, [read(1, 1)])
+    first.close()
+
+    again = open_workspace(path, tmp_path)
+
+    assert shown(again, END_OF_TIME) == ["id-1"]
+    assert shown(again, at(0)) == []
+    again.close()
+
+
+EARLIER = "SELECT RecordId, ParentFolderName, OperationCount FROM visible.M365Activity_CL"
+
+
+def test_a_workspace_of_an_earlier_version_cannot_be_used(tmp_path: Path) -> None:
+    file = tmp_path / "kept.db"
+    with closing(open_workspace(file, tmp_path)) as con:
+        put(con, [read(1, 0.5)])
+    with closing(duckdb.connect(str(file))) as con:
+        for column in ("ParentFolderName", "OperationCount"):
+            con.execute(f'ALTER TABLE "M365Activity_CL" DROP COLUMN "{column}"')
+    before = file.read_bytes()
+
+    with closing(open_saved(file, tmp_path)) as con:
+        assert con.execute(EARLIER).fetchall() == [("id-1", "", None)]
+    assert file.read_bytes() == before
+    with closing(open_workspace(file, tmp_path)) as con:
+        assert con.execute(EARLIER).fetchall() == [("id-1", "", None)]
+        names = [name for name, *_ in con.execute('DESCRIBE "M365Activity_CL"').fetchall()]
+        assert sorted(names) == sorted([*schemas()["M365Activity_CL"], ARRIVED])
+
+
+def test_a_workspace_of_another_format_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "old.duckdb"
+    open_workspace(path, tmp_path).close()
+    with duckdb.connect(str(path)) as con:
+        con.execute("UPDATE _format SET version = ?", [FORMAT + 1])
+    before = path.read_bytes()
+
+    with pytest.raises(InputError, match=r"no workspace of this version \(load the exports again"):
+        open_workspace(path, tmp_path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "CREATE TABLE invoices (n INTEGER)",
+        "CREATE TABLE _format (other INTEGER)",
+        "CREATE TABLE _format (version INTEGER)",
+        "CREATE SCHEMA theirs; CREATE TABLE theirs.invoices (n INTEGER)",
+        "CREATE VIEW invoices AS SELECT 1 AS n",
+    ],
+)
+def test_the_database_of_someone_else_is_taken_over(tmp_path: Path, made: str) -> None:
+    path = tmp_path / "other.duckdb"
+    with duckdb.connect(str(path)) as con:
+        con.execute(made)
+    before = path.read_bytes()
+
+    with pytest.raises(InputError, match="no workspace of this version"):
+        open_workspace(path, tmp_path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["export.csv", "export.json", "export.zip", "export"])
+@pytest.mark.parametrize("content", [b"", b"AuditData\n{}\n", b"\x00" * 20_000])
+def test_a_file_that_is_no_database_is_overwritten(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+
+    with pytest.raises(InputError, match=f"{name}: (cannot be opened as a|no) workspace"):
+        open_workspace(path, tmp_path)
+    assert path.read_bytes() == content
+
+
+def test_a_folder_that_is_not_there_ends_in_a_trace(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be opened as a workspace"):
+        open_workspace(tmp_path / "absent" / "saved.duckdb", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["visible.duckdb", 'say "x".duckdb'])
+def test_a_name_that_queries_use_ends_in_a_trace(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="cannot have this name"):
+        open_workspace(tmp_path / name, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["main.duckdb", "temp.duckdb", "a b.c.duckdb", "it's.duckdb"])
+def test_an_odd_name_breaks_the_views(tmp_path: Path, name: str) -> None:
+    con = open_workspace(tmp_path / name, tmp_path)
+    put(con, [read(1, 1)])
+
+    assert shown(con, datetime(2027, 1, 1, tzinfo=UTC)) == ["id-1"]
+    con.close()
+
+
+def test_a_refused_workspace_stays_locked(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.duckdb"
+    with duckdb.connect(str(path)) as con:
+        con.execute("CREATE TABLE invoices (n INTEGER)")
+    with pytest.raises(InputError):
+        open_workspace(path, tmp_path)
+
+    with duckdb.connect(str(path), config={"threads": 1}) as con:
+        assert con.execute("SELECT count(*) FROM invoices").fetchone() == (0,)

@@ -1,0 +1,214 @@
+"""A hunt through two weeks of a made-up tenant finds its intruder."""
+
+from __future__ import annotations
+
+import io
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from detections.exports.written import lines
+from detections.small_tenant import RULES, read
+from mailvigil.errors import InputError
+from mailvigil.exports.load_progress import Unwatched
+from mailvigil.hunt.replay import Plan
+from mailvigil.hunt.run import Hunted, Request, hunt
+from mailvigil.lab.tenant import scenario as lab
+from mailvigil.lab.tenant.scenario import Scenario
+from mailvigil.reports.identity import finding_id
+from mailvigil.rules.apps import name_of
+
+TENANT = Scenario(
+    mailboxes=20,
+    days=12,
+    records_per_mailbox_day=4,
+    intrusion_day=9,
+    intrusion_days=3,
+    drift_day=20,
+    rollout_day=8,
+    throttled_day=10,
+)
+
+
+class Told(Unwatched):
+    """Remembers what the hunt told."""
+
+    def __init__(self) -> None:
+        self.files: list[str] = []
+        self.phases: list[tuple[str, int]] = []
+        self.ticks = 0
+
+    def file(self, name: str, records: int) -> None:
+        if records:
+            self.files.append(Path(name).name)
+
+    def phase(self, name: str, ticks: int) -> None:
+        self.phases.append((name, ticks))
+
+    def tick(self) -> None:
+        self.ticks += 1
+
+
+def run(request: Request, told: Told | None = None) -> Hunted:
+    return hunt(request, stdin=io.BytesIO(), name_of=name_of, progress=told or Told())
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tenant")
+    with (folder / "export.csv").open("w", encoding="utf-8", newline="") as out:
+        lab.write_purview_csv(TENANT, out)
+    with (folder / "approved.csv").open("w", encoding="utf-8", newline="") as out:
+        lab.write_approved_csv(TENANT, out)
+    return folder / "export.csv"
+
+
+@pytest.fixture(scope="module")
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture(scope="module")
+def hunted(export: Path, told: Told) -> Hunted:
+    approved = export.with_name("approved.csv")
+    return run(Request(paths=(str(export),), approved=approved), told)
+
+
+def test_the_intruder_is_not_found(hunted: Hunted) -> None:
+    intrusion = lab.intrusion_facts(TENANT)
+    assert intrusion
+    (finding,) = [f for f in hunted.findings if f.rule.name == "caller_new_to_tenant"]
+
+    assert finding.callers.keys() == {intrusion.caller}
+    assert finding.protocols == (intrusion.protocol,)
+    assert set(finding.mailboxes) == set(intrusion.mailboxes)
+    assert set(finding.addresses) == set(intrusion.addresses)
+    assert intrusion.first <= finding.first <= finding.last < intrusion.last
+    assert finding.first_alert - finding.first <= timedelta(days=1)
+    assert intrusion.caller in finding.why
+    assert "in 5 mailboxes;" in finding.why
+
+
+def test_the_foreign_token_or_the_throttled_mailbox_is_not_found(hunted: Hunted) -> None:
+    names = {finding.rule.name for finding in hunted.findings}
+
+    assert {"foreign_token_tenant", "mailbox_throttled"} <= names
+    (throttled,) = [f for f in hunted.findings if f.rule.name == "mailbox_throttled"]
+    assert throttled.mailboxes == (lab.throttled_mailbox(TENANT),)
+
+
+def test_the_counts_are_others(hunted: Hunted) -> None:
+    made = list(lab.records(TENANT))
+    distinct = {record["Id"] for record in made}
+    mail = {record["Id"] for record in made if record["Operation"] == "MailItemsAccessed"}
+
+    assert hunted.records == len(made)
+    assert (hunted.distinct_records, hunted.distinct) == (len(distinct), len(mail))
+    assert hunted.unreadable == 0
+    assert {one.rule.name for one in hunted.replayed} == set(RULES)
+    assert {one.refused for one in hunted.replayed} == {""}
+
+
+def test_the_worst_finding_comes_later(hunted: Hunted) -> None:
+    orders = [finding.order for finding in hunted.findings]
+
+    assert orders == sorted(orders)
+
+
+def test_progress_is_not_told(hunted: Hunted, told: Told) -> None:
+    assert told.files == ["export.csv"]
+    judged = {one.rule.name for one in hunted.replayed if not one.absent}
+    assert {name for name, _ in told.phases} >= judged > {"caller_new_to_tenant"}
+    assert told.ticks == sum(one.ticks for one in hunted.replayed)
+
+
+def test_an_approved_caller_is_not_silenced_by_its_list(export: Path) -> None:
+    request = Request(paths=(str(export),), rules=("caller_new_to_tenant",))
+    callers = {caller for f in run(request).findings for caller in f.callers}
+
+    assert lab.approved_apps(TENANT)[1].caller in callers
+
+
+def test_a_saved_workspace_gives_other_findings(
+    hunted: Hunted, export: Path, tmp_path: Path
+) -> None:
+    saved = tmp_path / "saved.duckdb"
+    approved = export.with_name("approved.csv")
+    first = run(Request(paths=(str(export),), workspace=saved, approved=approved))
+    again = run(Request(paths=(), workspace=saved, approved=approved))
+
+    assert first.findings == again.findings == hunted.findings
+    assert (again.distinct_records, again.distinct) == (hunted.distinct_records, hunted.distinct)
+
+
+def test_an_unknown_rule_is_ignored(export: Path) -> None:
+    with pytest.raises(InputError, match=r"--rules: no rule 'nothing' \(there are \w+, "):
+        run(Request(paths=(str(export),), rules=("mailbox_throttled", "nothing")))
+
+
+def test_a_log_without_mail_that_is_read_has_no_findings(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    parameters = [{"Name": "AuditBypassEnabled", "Value": "True"}]
+    bypass = {**read(9, 2), "Operation": "Set-MailboxAuditBypassAssociation", "ObjectId": "adele"}
+    used = [read(n, n, Operation="MoveToDeletedItems") for n in (1, 2, 3)]
+    path.write_bytes(lines([*used, {**bypass, "Parameters": parameters}]))
+
+    hunted = run(Request(paths=(str(path),), evidence=5))
+
+    tampered, stopped = hunted.findings
+    assert hunted.span is None
+    assert (tampered.rule.name, tampered.mailboxes) == ("mailbox_audit_bypass", ("adele",))
+    assert hunted.evidence
+    [record] = hunted.evidence.samples[finding_id(tampered)]
+    assert (record.id, record.access) == ("id-9", "Set-MailboxAuditBypassAssociation")
+    assert (stopped.rule.name, stopped.key["State"]) == ("mailbox_stopped_logging", "never logged")
+    assert stopped.mailboxes == ("adele@contoso.example",)
+
+
+@pytest.mark.parametrize("named", ["mailbox_throttled", RULES["mailbox_throttled"].id])
+def test_another_rule_is_chosen(tmp_path: Path, named: str) -> None:
+    path = tmp_path / "one.jsonl"
+    path.write_bytes(lines([read(1, 1)]))
+
+    assert [r.rule.name for r in run(Request(paths=(str(path),), rules=(named,))).replayed] == [
+        "mailbox_throttled"
+    ]
+
+
+def test_a_log_without_mail_has_findings_or_fails(tmp_path: Path) -> None:
+    path = tmp_path / "other.jsonl"
+    path.write_bytes(lines([{**read(1, 1), "Operation": "Send"}]))
+    result = run(Request(paths=(str(path),), save_baseline=tmp_path / "baseline"))
+
+    assert (result.span, result.findings, result.distinct) == (None, (), 0)
+    assert {one.refused for one in result.replayed} == {""}
+    assert len((tmp_path / "baseline").read_text(encoding="utf-8").splitlines()) == 1
+
+
+def test_what_was_read_before_the_first_alert_belongs_to_the_finding(tmp_path: Path) -> None:
+    path = tmp_path / "months.jsonl"
+    others = [read(n, n / 2 + 0.1) for n in range(80)]
+    app = [
+        read(900, 0.5, "app", "marten"),
+        read(901, 30.2, "app", "megan"),
+        read(902, 30.9, "app", "lee"),
+        read(903, 34.5, "app", "alex"),
+    ]
+    path.write_bytes(lines([*others, *app]))
+    plan = Plan(memory=timedelta(days=14))
+
+    request = Request(paths=(str(path),), rules=("caller_new_to_tenant",), plan=plan)
+    (finding,) = run(request).findings
+
+    assert (finding.records, finding.alerts) == (3, 1)
+    assert finding.mailboxes == tuple(f"{n}@contoso.example" for n in ("alex", "lee", "megan"))
+
+
+def test_two_sources_count_a_record_twice(tmp_path: Path) -> None:
+    for name in ("one.jsonl", "two.jsonl"):
+        (tmp_path / name).write_bytes(lines([read(1, 1), read(1, 1), read(2, 2)]))
+
+    result = run(Request(paths=(str(tmp_path),), rules=("mailbox_throttled",)))
+
+    assert (result.records, result.distinct_records, result.distinct) == (6, 2, 2)

@@ -1,0 +1,105 @@
+"""The zip that is deployed: the same bytes each time, all that the app needs, and it runs."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import re
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from connector.azure_app.conftest import Deployed
+from connector.azure_app.host import CONNECTOR
+from detections.collect.conftest import publish, run
+from mailvigil.infra.function_package import LEFT_OUT, app_sources, zipped
+
+NAMED = re.compile(r"^([a-z0-9-]+)==", re.MULTILINE)
+PINNED = re.compile(
+    r"^[a-z0-9-]+==\S+( ; [^\\\n]+)? \\\n( {4}--hash=sha256:[0-9a-f]{64}( \\)?\n)+", re.MULTILINE
+)
+
+
+def test_two_packages_differ(tmp_path: Path) -> None:
+    names = [tmp_path / "one" / "a.zip", tmp_path / "two" / "b.zip"]
+    printed = [run("function", "package", "--out", name).out for name in names]
+
+    first, second = (name.read_bytes() for name in names)
+    assert first == second
+    assert [text.splitlines()[:-1] for text in printed] == [ZipFile(names[0]).namelist()] * 2
+
+
+def test_the_zip_lacks_a_file_or_has_one_too_many() -> None:
+    named = set(ZipFile(io.BytesIO(zipped(app_sources()))).namelist())
+
+    package = {
+        path.relative_to(CONNECTOR).as_posix()
+        for path in (CONNECTOR / "audit_feed").rglob("*")
+        if path.suffix in {".py", ".json", ".typed"}
+    }
+    assert package > LEFT_OUT
+    assert named == package - LEFT_OUT | {"function_app.py", "host.json", "requirements.txt"}
+
+
+def test_the_app_imports_what_its_requirements_do_not_name() -> None:
+    named = set(NAMED.findall((CONNECTOR / "requirements.txt").read_text(encoding="utf-8")))
+    sources = {n: data for n, data in app_sources().items() if n.endswith(".py")}
+
+    modules = {
+        name
+        for data in sources.values()
+        for node in ast.walk(ast.parse(data))
+        for name in _imported(node)
+        if name.partition(".")[0] not in {*sys.stdlib_module_names, "audit_feed", "azure"}
+    }
+    needed = {d.lower() for m in modules for d in packages_distributions()[m.partition(".")[0]]}
+    assert {"orjson", "requests", "urllib3"} <= needed
+    assert needed <= named
+    azure = ("functions", "data-tables", "storage-queue", "identity", "monitor-ingestion", "core")
+    assert {f"azure-{name}" for name in azure} <= named
+
+
+def _imported(node: ast.AST) -> list[str]:
+    match node:
+        case ast.Import():
+            return [alias.name for alias in node.names]
+        case ast.ImportFrom(module=str(module), level=0):
+            return [module]
+    return []
+
+
+def test_a_requirement_has_no_hash() -> None:
+    text = (CONNECTOR / "requirements.txt").read_text(encoding="utf-8")
+
+    comment, _, rest = text.partition("\n")
+    assert comment.startswith("#")
+    assert PINNED.sub("", rest) == ""
+    assert "://" not in text
+
+
+def test_host_json_says_something_else_than_the_tests_assume() -> None:
+    host = json.loads((CONNECTOR / "host.json").read_text(encoding="utf-8"))
+
+    assert host["version"] == "2.0"
+    assert host["extensionBundle"]["version"] == "[4.*, 5.0.0)"
+    assert host["extensions"]["queues"]["maxDequeueCount"] == 5
+    assert host["extensions"]["queues"]["messageEncoding"] == "base64"
+
+
+@pytest.mark.slow
+def test_the_unpacked_zip_does_not_run(deployed: Deployed, tmp_path: Path) -> None:
+    records = publish(deployed.lab, blobs=2)
+    app = tmp_path / "app"
+    ZipFile(io.BytesIO(zipped(app_sources()))).extractall(app)
+
+    running = deployed.start(app)
+    assert running.timer("discover").ok
+    deployed.deliver(running)
+    assert running.timer("sweep").ok
+
+    assert len(deployed.ids()) == records
+    assert running.package == app / "audit_feed"

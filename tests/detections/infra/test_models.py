@@ -1,0 +1,141 @@
+"""Every resource of the template is one that Microsoft's own models know."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from detections.infra.arm_models import MODELS, WITHOUT_MODEL, model_problems
+from detections.sentinel.sdk_models import model_problems as content_problems
+from mailvigil.infra import resources as kinds
+from mailvigil.infra.evaluate import Evaluation
+from mailvigil.sentinel.arm_checks import CHECKS
+
+Body = dict[str, Any]
+
+
+def test_a_resource_is_unknown_to_the_service(cases: dict[str, Evaluation]) -> None:
+    bodies = {json.dumps(one.body): one for case in cases.values() for one in case.resources}
+    found = []
+    for one in bodies.values():
+        if one.type in MODELS:
+            found += [f"{one.type} {p}" for p in model_problems(one.type, one.body)]
+        elif one.type in CHECKS:
+            found += [f"{one.type} {p}" for p in content_problems(one.body)]
+
+    assert found == []
+
+
+def test_a_resource_is_not_held_against_any_model(cases: dict[str, Evaluation]) -> None:
+    types = {one.type for case in cases.values() for one in case.resources}
+
+    assert types - set(MODELS) - set(CHECKS) == set(WITHOUT_MODEL)
+    assert set(MODELS) < types
+
+
+def changed(kind: str, change: Callable[[Body], object], case: Evaluation) -> list[str]:
+    body = copy.deepcopy(next(one.body for one in case.resources if one.type == kind))
+    change(body)
+    return model_problems(kind, body)
+
+
+def put(*path: str | int, value: object) -> Callable[[Body], None]:
+    def change(body: Body) -> None:
+        place: Any = body
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+
+    return change
+
+
+def drop(*path: str | int) -> Callable[[Body], None]:
+    def change(body: Body) -> None:
+        place: Any = body
+        for key in path[:-1]:
+            place = place[key]
+        del place[path[-1]]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        (
+            kinds.WORKSPACE,
+            put("properties", "sku", "name", value="PerGB2019"),
+            "properties.sku.name: 'PerGB2019' is not known",
+        ),
+        (
+            kinds.TABLE,
+            put("properties", "schema", "columns", 0, "type", value="text"),
+            "properties.schema.columns[0].type: 'text' is not known",
+        ),
+        (
+            kinds.TABLE,
+            put("properties", "retentionInDays", value="90"),
+            "properties.retentionInDays: int expected",
+        ),
+        (
+            kinds.RULE,
+            put("properties", "dataFlows", 0, "transform", value="source"),
+            "properties.dataFlows[0].transform: unknown",
+        ),
+        (
+            kinds.RULE,
+            put("properties", "immutableId", value="dcr-1"),
+            "properties.immutableId: read-only",
+        ),
+        (
+            kinds.STORAGE,
+            put("properties", "minimumTlsVersion", value="TLS1_9"),
+            "properties.minimumTlsVersion: 'TLS1_9' is not known",
+        ),
+        (kinds.STORAGE, put("sku", value={}), "sku.name: missing"),
+        (
+            kinds.SITE,
+            put("properties", "siteConfig", "ftpState", value="Disabled"),
+            "properties.siteConfig.ftpState: unknown",
+        ),
+        (
+            kinds.SITE,
+            put("properties", "functionAppConfig", "runtime", "name", value="perl"),
+            "properties.functionAppConfig.runtime.name: 'perl' is not known",
+        ),
+        (
+            kinds.SITE,
+            put("properties", "siteConfig", "appSettings", value={}),
+            "properties.siteConfig.appSettings: array expected",
+        ),
+        (kinds.SITE, put("properties", "state", value="Running"), "properties.state: read-only"),
+        (
+            kinds.ASSIGNMENT,
+            drop("properties", "principalId"),
+            "properties.principalId: missing",
+        ),
+        (
+            kinds.VAULT,
+            put("properties", "enableRbacAuthorization", value="true"),
+            "properties.enableRbacAuthorization: bool expected",
+        ),
+        (
+            kinds.NETWORK,
+            put("properties", "subnets", 0, "properties", "delegation", value=[]),
+            "properties.subnets[0].properties.delegation: unknown",
+        ),
+        (
+            kinds.DEPLOYMENT,
+            put("properties", "mode", value="Additive"),
+            "properties.mode: 'Additive' is not known",
+        ),
+    ],
+)
+def test_the_models_do_not_notice_a_fault(
+    kind: str, change: Callable[[Body], object], message: str, cases: dict[str, Evaluation]
+) -> None:
+    assert changed(kind, change, cases["everything"]) == [message]

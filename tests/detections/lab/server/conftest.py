@@ -1,0 +1,37 @@
+"""A lab for each test, and none of the machine's own settings for TLS or identities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from detections.lab.server.clients import Feed
+from mailvigil.lab.server.lab import Lab
+
+PRESET = (
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "IDENTITY_ENDPOINT",
+    "IDENTITY_HEADER",
+    "AZURE_AUTHORITY_HOST",
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_presets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PRESET:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with Lab() as running:
+        yield running
+
+
+@pytest.fixture
+def feed(lab: Lab) -> Iterator[Feed]:
+    with Feed(lab) as client:
+        yield client

@@ -1,0 +1,126 @@
+"""The lab's own endpoint, its clock and its counts, as another process uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import requests
+
+from detections.lab.server.clients import EXCHANGE, Feed, Json, record
+from mailvigil.lab.server.clock import LabClock
+from mailvigil.lab.server.lab import Lab
+
+Ask = Callable[..., Json]
+
+
+@pytest.fixture
+def ask(lab: Lab) -> Ask:
+    def run(name: str, payload: Json = None, *, status: int = 200) -> Json:
+        method = "GET" if payload is None else "POST"
+        answer = requests.request(
+            method, f"{lab.url}/lab/{name}", json=payload, verify=str(lab.ca), timeout=10
+        )
+        assert answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
+
+    return run
+
+
+def test_seven_days_pass_at_once(lab: Lab, feed: Feed, ask: Ask) -> None:
+    blob = lab.publish(EXCHANGE, lab.clock.now(), [record(1)])
+
+    told = ask("clock", {"move": 7 * 86_400, "keep_tokens": True})
+
+    assert datetime.fromisoformat(told["now"]) == pytest.approx(
+        lab.clock.now(), abs=timedelta(seconds=5)
+    )
+    assert feed.code_of(feed.get(f"audit/{blob}")) == "AF20051"
+
+
+def test_the_clock_is_set_stopped_and_read(lab: Lab, ask: Ask) -> None:
+    ask("clock", {"rate": 0})
+
+    ask("clock", {"set": "2026-06-01T12:00:00"})
+
+    assert ask("clock") == {"now": "2026-06-01T12:00:00+00:00", "rate": 0.0}
+    assert lab.clock.now() == datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+def test_a_fast_clock_passes_an_hour_in_a_minute() -> None:
+    outside = 0.0
+    clock = LabClock(datetime(2026, 6, 1, tzinfo=UTC), rate=60, monotonic=lambda: outside)
+
+    outside = 60.0
+
+    assert clock.now() == datetime(2026, 6, 1, 1, tzinfo=UTC)
+    assert clock.wall_seconds(timedelta(minutes=1)) == 1
+
+
+def test_counts_tell_never_from_once_and_more(lab: Lab, feed: Feed, ask: Ask) -> None:
+    ids = [lab.publish(EXCHANGE, lab.clock.now(), [record(n)]) for n in range(3)]
+    for blob in (ids[0], ids[1], ids[1]):
+        feed.get(f"audit/{blob}")
+
+    told = ask("counts?detail=blob")
+
+    assert {k: told["blobs"][k] for k in ("never", "once", "more", "not_answered")} == {
+        "never": 1,
+        "once": 1,
+        "more": 1,
+        "not_answered": 1,
+    }
+    assert told["asked"] == dict(zip(ids, (1, 2, 0), strict=True))
+    assert told["publishers"] == {feed.publisher: 3}
+
+
+def test_faults_are_replaced_while_the_lab_runs(feed: Feed, ask: Ask) -> None:
+    ask("faults", [{"fault": "status", "status": 502, "kind": "subscription"}], status=204)
+    assert feed.get("subscriptions/list").status_code == 502
+
+    ask("faults", [], status=204)
+
+    assert feed.get("subscriptions/list").status_code == 200
+    assert "`fault` is none of" in ask("faults", [{"fault": "x"}], status=400)["error"]
+
+
+def test_content_is_published_from_outside(lab: Lab, feed: Feed, ask: Ask) -> None:
+    created = lab.clock.now().isoformat()
+    asked = {"content_type": EXCHANGE, "created": created, "records": [record(1)]}
+
+    blob = ask("publish", asked)["contentId"]
+
+    assert feed.get(f"audit/{blob}").json() == [record(1)]
+
+
+def test_a_tenant_is_broken_and_mended_from_outside(lab: Lab, feed: Feed, ask: Ask) -> None:
+    ask("subscription", {"content_type": EXCHANGE, "disabled_by": "a service admin"})
+    now = lab.clock.now()
+    assert feed.code_of(feed.page(now - timedelta(hours=1), now)) == "AF20023"
+    ask("subscription", {"content_type": EXCHANGE})
+    assert feed.page(now - timedelta(hours=1), now).status_code == 200
+
+    ask("tenant", {"roles": [], "granted": False, "auditing": False})
+    ask("revoke", {})
+    assert feed.get("subscriptions/list").status_code == 401
+
+    app = lab.directory.tenants[feed.tenant].apps[lab.tenants[0].client_id]
+    assert (app.roles, app.granted) == (set(), False)
+    assert lab.directory.tenants[feed.tenant].auditing is False
+
+
+def test_the_workspace_is_written_when_asked(lab: Lab, ask: Ask) -> None:
+    assert ask("checkpoint", {}) == {"workspace": str(lab.workspace)}
+    assert lab.workspace.is_file()
+
+
+def test_a_page_in_a_browser_cannot_move_the_clock(lab: Lab) -> None:
+    url = f"{lab.url}/lab/clock"
+    for headers in ({"Origin": "https://attacker.example"}, {"Host": "attacker.example"}):
+        answer = requests.post(
+            url, json={"rate": 0}, headers=headers, verify=str(lab.ca), timeout=10
+        )
+
+        assert answer.status_code == 403
+    assert lab.clock.rate == 1.0

@@ -1,0 +1,121 @@
+"""Webhooks: validated at the start, told of new content, given up when they fail."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+
+from detections.lab.server.clients import EXCHANGE, Feed, Json, record
+from mailvigil.lab.server.lab import Lab
+from mailvigil.lab.server.webhooks import MAX_FAILURES
+from mailvigil.lab.server.wire import Listener, Request, Response
+
+
+class Receiver:
+    """A webhook that keeps what it was sent."""
+
+    def __init__(self) -> None:
+        self.got: list[Request] = []
+        self.status = 200
+        self._listener = Listener(self._take, lambda: "Mon, 01 Jun 2026 00:00:00 GMT")
+        self.url = f"http://127.0.0.1:{self._listener.port}/hook"
+        self._listener.start()
+
+    def _take(self, request: Request) -> Response:
+        self.got.append(request)
+        return Response(status=self.status)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    yield made
+    made.close()
+
+
+def start(feed: Feed, **webhook: str) -> Json:
+    return feed.post("subscriptions/start", {"webhook": webhook}, contentType=EXCHANGE).json()
+
+
+def until(true: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_webhook_is_validated_before_it_is_kept(feed: Feed, receiver: Receiver) -> None:
+    told = start(feed, address=receiver.url, authId="known-to-both")
+
+    asked = receiver.got[0]
+    assert asked.headers["webhook-authid"] == "known-to-both"
+    assert json.loads(asked.body) == {"validationCode": asked.headers["webhook-validationcode"]}
+    assert told["webhook"]["status"] == "enabled"
+
+
+def test_a_webhook_that_does_not_answer_200_is_refused(feed: Feed, receiver: Receiver) -> None:
+    receiver.status = 202
+
+    told = start(feed, address=receiver.url)
+
+    assert told["error"]["code"] == "AF20021"
+    listed = feed.get("subscriptions/list").json()
+    assert all(subscription["webhook"] is None for subscription in listed)
+
+
+def test_no_webhook_outside_of_this_machine_is_called(feed: Feed) -> None:
+    told = start(feed, address="https://hook.example/o365")
+
+    assert "loopback" in told["error"]["message"]
+
+
+def test_a_webhook_that_ended_before_it_began_is_refused(feed: Feed, receiver: Receiver) -> None:
+    told = start(feed, address=receiver.url, expiration="2020-01-01T00:00:00Z")
+
+    assert told["error"]["code"] == "AF20003"
+
+
+def test_new_content_is_told_once_with_tenant_and_app(
+    lab: Lab, feed: Feed, receiver: Receiver
+) -> None:
+    lab.publish(EXCHANGE, lab.clock.now(), [record(0)])
+    start(feed, address=receiver.url, authId="known-to-both")
+
+    blob = lab.publish(EXCHANGE, lab.clock.now(), [record(1)])
+    until(lambda: len(receiver.got) > 1)
+
+    assert receiver.got[1].headers["webhook-authid"] == "known-to-both"
+    (told,) = json.loads(receiver.got[1].body)
+    assert (told["tenantId"], told["contentId"]) == (feed.tenant, blob)
+    assert told["clientId"] == lab.tenants[0].client_id
+    assert feed.get(told["contentUri"]).json() == [record(1)]
+    window = lab.clock.now() - timedelta(hours=1), lab.clock.now() + timedelta(seconds=2)
+    times = [f"{moment:%Y-%m-%dT%H:%M:%S}" for moment in window]
+    (sent,) = feed.get(
+        "subscriptions/notifications", contentType=EXCHANGE, startTime=times[0], endTime=times[1]
+    ).json()
+    assert (sent["contentId"], sent["notificationStatus"]) == (blob, "success")
+
+
+def test_a_webhook_that_keeps_failing_is_disabled_and_content_is_still_listed(
+    lab: Lab, feed: Feed, receiver: Receiver
+) -> None:
+    start(feed, address=receiver.url)
+    lab.clock.run(600)
+    receiver.status = 500
+
+    lab.publish(EXCHANGE, lab.clock.now(), [record(1)])
+    until(lambda: len(receiver.got) == 1 + MAX_FAILURES)
+    lab.clock.run(1)
+
+    hook = lab.subscriptions.of(feed.tenant, EXCHANGE).webhook
+    assert hook is not None
+    until(lambda: hook.status == "disabled")
+    assert len(feed.last_day()) == 1

@@ -1,0 +1,276 @@
+"""Each form of report, as its readers take it; and what cannot be written is said in time."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from dataclasses import replace
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import stix2
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from detections.commands.command import NEWCOMER, intruded, run
+from detections.exports.written import purview
+from detections.reports.made import CONTEXT, HOSTILE, hostile_records, many
+from mailvigil.exit_codes import EXIT_INPUT, EXIT_OK
+from mailvigil.reports.html import as_html
+from mailvigil.reports.markdown import as_markdown
+from mailvigil.reports.stix import as_stix
+from mailvigil.reports.timeline import COLUMNS
+from mailvigil.reports.wording import caller_name
+from mailvigil.rules.content import content_root
+from mailvigil.rules.rule import load_rules
+
+FORMULAS = ("=", "+", "-", "@")
+NAMES = ("r.html", "r.md", "r.json", "r.stix.json")
+
+
+def reported(folder: Path, hostile: bool = False) -> Path:  # noqa: FBT001, FBT002 - one of two
+    export = folder / "export.csv"
+    export.write_bytes(purview(hostile_records() if hostile else intruded()))
+    wanted = [word for name in NAMES for word in ("--report", folder / name)]
+    ran = run("hunt", export, *wanted, "--timeline", folder / "t.csv", "--format", "json")
+    assert ran.code == EXIT_OK, ran.err
+    return folder
+
+
+def test_the_json_report_breaks_its_schema_or_is_not_the_printed_one(tmp_path: Path) -> None:
+    folder = reported(tmp_path)
+    whole = json.loads((folder / "r.json").read_text(encoding="utf-8"))
+    schema = json.loads((files("mailvigil.reports") / "findings.schema.json").read_text("utf-8"))
+    checker = Draft202012Validator.FORMAT_CHECKER
+
+    assert list(Draft202012Validator(schema, format_checker=checker).iter_errors(whole)) == []
+    printed = run("hunt", folder / "export.csv", "--format", "json").json
+    assert whole["findings"] == printed["findings"]
+    assert [source["name"] for source in whole["summary"]["sources"]] == [
+        str(folder / "export.csv")
+    ]
+
+
+@pytest.mark.parametrize("hostile", [False, True])
+def test_the_bundle_is_no_strict_stix(hostile: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a parameter
+    text = (reported(tmp_path, hostile) / "r.stix.json").read_text(encoding="utf-8")
+
+    bundle = stix2.parse(text, allow_custom=False)
+
+    kinds = [item["type"] for item in bundle["objects"]]
+    assert kinds.count("sighting") == kinds.count("observed-data") == kinds.count("note") == 1
+    assert kinds.count("indicator") == kinds.count("software") == 1
+    known = {item["id"] for item in bundle["objects"]}
+    [sighting] = [item for item in bundle["objects"] if item["type"] == "sighting"]
+    [observed] = [item for item in bundle["objects"] if item["type"] == "observed-data"]
+    assert {sighting["sighting_of_ref"], *sighting["observed_data_refs"]} <= known
+    assert set(observed["object_refs"]) <= known
+    assert (sighting["count"], observed["number_observed"]) == (3, 3)
+
+
+def test_the_same_finding_gets_another_id(tmp_path: Path) -> None:
+    first, second = tmp_path / "a", tmp_path / "b"
+    for folder in (first, second):
+        folder.mkdir()
+        reported(folder)
+    texts = [(folder / "r.stix.json").read_bytes() for folder in (first, second)]
+
+    assert texts[0] == texts[1]
+    assert as_stix(many(4)) == as_stix(many(4))
+    ids = [item["id"] for item in json.loads(as_stix(many(50)))["objects"]]
+    assert len(ids) == len(set(ids))
+    assert sum(id_.startswith("sighting--") for id_ in ids) == 50
+
+
+def test_timesketch_cannot_read_the_timeline(tmp_path: Path) -> None:
+    text = (reported(tmp_path) / "t.csv").read_bytes().decode("utf-8")
+
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+
+    assert tuple(rows[0]) == COLUMNS
+    assert COLUMNS[:3] == ("message", "datetime", "timestamp_desc")
+    assert len(rows) == 1 + 3
+    assert all(row["message"] and row["timestamp_desc"] for row in rows)
+    times = [datetime.fromisoformat(row["datetime"]) for row in rows]
+    assert times == sorted(times)
+    assert all(time.tzinfo is not None for time in times)
+    assert [row["timestamp_desc"] for row in rows].count("MailItemsAccessed") == 3
+    assert {row["caller"] for row in rows} == {NEWCOMER}
+    assert len({row["record_id"] for row in rows}) == 4
+
+
+@pytest.mark.parametrize("formula", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", " =1", "\t=1"])
+def test_a_spreadsheet_runs_a_cell_of_the_timeline(formula: str, tmp_path: Path) -> None:
+    records = [
+        {**r, "UserId": formula, "SessionId": formula, "ClientInfoString": formula}
+        if r["AppId"] == NEWCOMER
+        else r
+        for r in intruded()
+    ]
+    (tmp_path / "export.csv").write_bytes(purview(records))
+
+    ran = run("hunt", tmp_path / "export.csv", "--timeline", tmp_path / "t.csv")
+
+    assert ran.code == EXIT_OK
+    text = (tmp_path / "t.csv").read_bytes().decode("utf-8")
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert any(formula.strip() in row["user"] for row in rows)
+    assert not any(cell.lstrip().startswith(FORMULAS) for row in rows for cell in row.values())
+
+
+def test_markdown_makes_a_link_an_image_or_html_of_a_log(tmp_path: Path) -> None:
+    text = (reported(tmp_path, hostile=True) / "r.md").read_text(encoding="utf-8")
+
+    outside = "".join(text.split("`")[::2])
+    assert "<" not in outside.replace("\\<", "")
+    assert "![" not in outside.replace("\\!\\[", "")
+    assert "\u202e" not in text
+    assert "\u2028" not in text
+
+
+def test_markdown_leaves_out_what_the_page_says(tmp_path: Path) -> None:
+    text = (reported(tmp_path) / "r.md").read_text(encoding="utf-8")
+
+    for part in (
+        "# 1 finding (1 high): 1 caller read 2 mailboxes between 2026-01-15 and 2026-01-16.",
+        "What to do next",
+        "What it does not prove",
+        "## What the data cannot show",
+        "## How to repeat this",
+        f"`{NEWCOMER}`",
+        "`session-101`",
+        "`mailvigil hunt ",
+    ):
+        assert part in text
+    assert sum(line.startswith("| 2026-01-1") for line in text.splitlines()) == 3
+
+
+@given(st.text(alphabet=st.characters(codec=None), max_size=60))
+def test_a_text_in_markdown_adds_a_line_or_a_cell(value: str) -> None:
+    def shape(words: str) -> list[int]:
+        hunted = many(1)
+        assert hunted.evidence
+        [found] = hunted.findings
+        changed = replace(found, why=words, users=(words,), mailboxes=(words,))
+        text = as_markdown(replace(hunted, findings=(changed,)), hunted.evidence, CONTEXT)
+        return [line.replace("\\|", "").count("|") for line in text.split("\n")]
+
+    assert shape(value) == shape("plain")
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("report.pdf", "no form of report has this ending"),
+        ("missing/report.html", "cannot be written"),
+        (".", "no form of report has this ending"),
+    ],
+)
+def test_a_report_that_cannot_be_written_is_refused_after_the_hunt(
+    name: str, what: str, tmp_path: Path
+) -> None:
+    ran = run("hunt", tmp_path / "no such export.csv", "--report", tmp_path / name)
+
+    assert ran.code == EXIT_INPUT
+    assert what in ran.err
+    assert "no such export" not in ran.err
+
+
+def test_a_report_replaces_the_evidence(tmp_path: Path) -> None:
+    export = tmp_path / "export.json"
+    export.write_bytes(purview(intruded()))
+    before = export.read_bytes()
+
+    ran = run("hunt", export, "--report", export)
+
+    assert ran.code == EXIT_INPUT
+    assert "is read by this hunt" in ran.err
+    assert export.read_bytes() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a file that cannot be written is made otherwise")
+def test_a_disk_that_is_full_ends_in_a_trace(tmp_path: Path) -> None:
+    full = tmp_path / "full.html"
+    full.symlink_to("/dev/full")
+    (tmp_path / "export.csv").write_bytes(purview(intruded()))
+
+    ran = run("hunt", tmp_path / "export.csv", "--report", full)
+
+    assert ran.code == EXIT_INPUT
+    assert "cannot be written: No space left on device" in ran.err
+
+
+def test_a_kept_workspace_gives_another_report(tmp_path: Path) -> None:
+    reported(tmp_path)
+    kept = tmp_path / "kept.duckdb"
+    assert run("hunt", tmp_path / "export.csv", "--save", kept).code == EXIT_OK
+
+    ran = run("hunt", "--workspace", kept, "--timeline", tmp_path / "again.csv",
+              "--report", tmp_path / "again.html")  # fmt: skip
+
+    assert ran.code == EXIT_OK, ran.err
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "t.csv").read_bytes()
+    page = (tmp_path / "again.html").read_text(encoding="utf-8")
+    assert "None: the hunt was in a saved workspace." in page
+
+
+def test_a_rule_that_was_not_run_passes_for_silent() -> None:
+    hunted = many(2)
+    first, second = hunted.replayed
+    hunted = replace(hunted, replayed=(first, replace(second, refused="no such column")))
+    assert hunted.evidence
+    sentence = "mailbox_throttled was not run, so its silence says nothing: no such column"
+
+    assert sentence in as_html(hunted, hunted.evidence, CONTEXT, ())
+    assert sentence in as_markdown(hunted, hunted.evidence, CONTEXT).replace("\\", "")
+
+
+def test_the_page_does_not_say_how_to_repeat_it(tmp_path: Path) -> None:
+    folder = reported(tmp_path)
+    approved = folder / "approved.csv"
+    approved.write_text("Caller,Owner,Reason,ValidFrom,ValidTo\r\n", encoding="utf-8")
+    export, page = folder / "export.csv", folder / "again.html"
+
+    ran = run("hunt", export, "--approved", approved, "--report", page, "--step", "6h")
+
+    assert ran.code == EXIT_OK
+    text = page.read_text(encoding="utf-8")
+    for file in (export, approved):
+        assert hashlib.sha256(file.read_bytes()).hexdigest() in text
+    for part in (f"mailvigil hunt {export} --approved {approved}", "every 6h", "duckdb-kql 1."):
+        assert part in text
+    for rule in load_rules(content_root()):
+        assert hashlib.sha256(rule.text.encode()).hexdigest() in text
+
+
+def test_a_page_without_its_charts_says_nothing() -> None:
+    hunted = many(3)
+    assert hunted.evidence
+
+    page = as_html(hunted, hunted.evidence, CONTEXT, ())
+
+    assert 'class="chart"' not in page
+    assert page.count("<figure>") == page.count("<details open=") == 3
+    assert "mailbox-1@contoso.example" in page
+    assert as_markdown(hunted, hunted.evidence, CONTEXT).count("### ") == 3
+
+
+def test_a_caller_without_a_finding_loses_its_name() -> None:
+    teams = "1fec8e78-bce4-4aaf-ab1b-5451cc387264"
+
+    assert caller_name(teams) == f"Microsoft Teams ({teams})"
+
+
+def test_the_page_holds_what_ends_a_script(tmp_path: Path) -> None:
+    page = (reported(tmp_path, hostile=True) / "r.html").read_text(encoding="utf-8")
+
+    assert page.count("<script") == page.count("</script>") == 5
+    assert "<img src=x" not in page
+    assert "\u2028" not in page
+    assert HOSTILE not in page

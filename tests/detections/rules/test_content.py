@@ -1,0 +1,40 @@
+"""The content is found, and its functions are read with the line where each body starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from detections.small_tenant import FUNCTIONS, ROOT
+from mailvigil.errors import RuleError
+from mailvigil.rules.content import load_functions
+
+
+def test_the_content_lies_elsewhere() -> None:
+    assert (ROOT / "sigma" / "pipelines").is_dir()
+    assert {function.name for function in FUNCTIONS} == {
+        "ApprovedMailCallers",
+        "AuditChanges",
+        "AuditRecords",
+        "MailItemsAccessed",
+    }
+
+
+def test_a_function_starts_at_another_line() -> None:
+    for function in FUNCTIONS:
+        line = function.path.read_text(encoding="utf-8").splitlines()[function.line - 1]
+
+        assert line.strip() == function.body.splitlines()[0].strip()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"- a", b"FunctionName: x", b"FunctionName: [", b"FunctionName: \xff"]
+)
+def test_a_file_that_is_no_function_ends_in_a_trace(tmp_path: Path, content: bytes) -> None:
+    folder = tmp_path / "kql" / "functions"
+    folder.mkdir(parents=True)
+    (folder / "odd.yaml").write_bytes(content)
+
+    with pytest.raises(RuleError, match=r"odd\.yaml: no KQL function"):
+        load_functions(tmp_path)

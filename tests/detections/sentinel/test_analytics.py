@@ -1,0 +1,195 @@
+"""A packaged query finds what the compiled one finds, without the rows that are no alert."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from mailvigil.engine.embedded import Engine
+from mailvigil.engine.workspace import open_workspace
+from mailvigil.hunt.approved import load_approved
+from mailvigil.hunt.findings import INSUFFICIENT
+from mailvigil.rules.content import content_root, load_functions
+from mailvigil.rules.rule import Entity, duration, load_rules
+from mailvigil.sentinel.analytics import (
+    Analytic,
+    connectors,
+    entity_mappings,
+    iso_duration,
+    minutes_of,
+)
+from mailvigil.sentinel.compiled_content import Pack
+from mailvigil.workbench.ruletest import Bench, load_cases
+from mailvigil.workbench.ruletest import test_path as path_of_tests
+
+ROOT = content_root()
+RULES = {rule.name: rule for rule in load_rules(ROOT)}
+[FIRST, *_] = RULES.values()
+
+
+def one_of_each_kind() -> list[str]:
+    """Return a rule of each form that a packaged query can have: the rest differs in words."""
+    found: dict[object, str] = {}
+    for rule in RULES.values():
+        schedule = rule.schedule.kind if rule.schedule else ""
+        found.setdefault((schedule, rule.first_seen is None), rule.name)
+    return list(found.values())
+
+
+@pytest.fixture(scope="module")
+def con(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
+    found = open_workspace(None, tmp_path_factory.mktemp("scratch"))
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("name", one_of_each_kind())
+def test_a_packaged_query_fails_the_first_firing_case_of_its_rule(
+    name: str, pack: Pack, con: duckdb.DuckDBPyConnection
+) -> None:
+    rule = RULES[name]
+    [analytic] = [one for one in pack.analytics if one.name == name]
+    case = next(
+        case
+        for case in load_cases(path_of_tests(rule))
+        if case.expect and not any(row.get("Verdict") == INSUFFICIENT for row in case.expect)
+    )
+    told = [{**row, "MailvigilRule": name} for row in case.expect]
+
+    outcomes = Bench(con, load_functions(ROOT)).outcomes(
+        replace(rule, sources=rule.sources[:1]), analytic.query, [replace(case, expect=tuple(told))]
+    )
+
+    assert {outcome.verdict: outcome.problems for outcome in outcomes} == {"pass": ()}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_alerts_of_one_cause_become_more_than_one_incident(name: str, pack: Pack) -> None:
+    rule = RULES[name]
+    [analytic] = [one for one in pack.analytics if one.name == name]
+
+    grouping = analytic.incident("1d")["groupingConfiguration"]
+    assert isinstance(grouping, dict)
+    assert grouping["groupByCustomDetails"] == ["MailvigilCause"]
+    assert (grouping["enabled"], grouping["matchingMethod"]) == (True, "Selected")
+    assert duration(analytic.repeats) >= min(2 * duration(rule.within), timedelta(days=7))
+    keys = ", ".join(f"tostring({key})" for key in rule.by)
+    assert f"MailvigilCause = strcat_delim('|', {keys})" in analytic.query
+
+
+def test_the_period_cuts_the_window_of_a_correlation(pack: Pack) -> None:
+    for rule in (rule for rule in RULES.values() if rule.correlation):
+        [analytic] = [one for one in pack.analytics if one.name == rule.name]
+        [found] = [one for one in pack.detections if one.name == rule.name]
+
+        assert rule.correlation
+        assert duration(analytic.period) == duration(rule.within) + rule.correlation.length
+        assert duration(found.period) == duration(rule.within) + rule.correlation.length
+
+
+def test_a_row_of_too_little_history_becomes_an_alert(
+    pack: Pack, con: duckdb.DuckDBPyConnection
+) -> None:
+    rule = RULES["caller_new_to_tenant"]
+    [analytic] = [one for one in pack.analytics if one.name == rule.name]
+    case = next(
+        case
+        for case in load_cases(path_of_tests(rule))
+        if case.expect and all(row.get("Verdict") == INSUFFICIENT for row in case.expect)
+    )
+
+    outcomes = Bench(con, load_functions(ROOT)).outcomes(
+        replace(rule, sources=rule.sources[:1]), analytic.query, [replace(case, expect=())]
+    )
+
+    assert {outcome.verdict: outcome.problems for outcome in outcomes} == {"pass": ()}
+
+
+def said(why: str, **columns: str) -> Analytic:
+    by = tuple(columns)[:1]
+    rule = replace(FIRST, why=why, by=by, first_seen=None, alert_name="", alert_description="")
+    values = ", ".join(f"{name} = {value}" for name, value in columns.items())
+    return Analytic.of(rule, f"print {values}\n", columns)
+
+
+def alert_text(analytic: Analytic, con: duckdb.DuckDBPyConnection) -> object:
+    engine = Engine(con, ())
+    [row] = engine.run(engine.prepare(analytic.query), datetime(2026, 1, 1, tzinfo=UTC))
+    return row["AlertText"]
+
+
+def test_a_sentence_of_four_columns_is_not_filled_in(con: duckdb.DuckDBPyConnection) -> None:
+    analytic = said("it's $A \\ ${B}, $C and $D.", A="'x'", B="2", C="''", D="dynamic(['y'])")
+
+    assert analytic.alert_description == "{{AlertText}}"
+    assert alert_text(analytic, con) == 'it\'s x \\ 2,  and ["y"].'
+
+
+def test_a_sentence_of_three_columns_is_computed() -> None:
+    analytic = said("$CallerName read $B and $C.", Caller="1", B="2", C="3")
+
+    assert analytic.alert_description == "{{Caller}} read {{B}} and {{C}}."
+    assert "AlertText" not in analytic.query
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_is_read_back_from_its_yaml_as_another(name: str, pack: Pack) -> None:
+    [analytic] = [one for one in pack.analytics if one.name == name]
+
+    read = Analytic.from_yaml(name, analytic.as_yaml())
+
+    # Tables of the pack itself have no connector, so the YAML does not name them.
+    assert replace(read, sources=analytic.sources) == analytic
+
+
+def test_identifiers_of_one_account_become_two_accounts() -> None:
+    name, suffix = Entity("Account", "Name", "A"), Entity("Account", "UPNSuffix", "B")
+    other = Entity("Account", "Name", "C")
+
+    kinds = [
+        [field["columnName"] for field in mapping["fieldMappings"]]  # type: ignore[attr-defined]  # JSON
+        for mapping in entity_mappings([name, suffix, other])
+    ]
+
+    assert kinds == [["A", "B"], ["C"]]
+
+
+def test_tables_of_one_connector_name_it_twice() -> None:
+    assert connectors(["SigninLogs", "AuditLogs", "M365Activity_CL"]) == [
+        {"connectorId": "AzureActiveDirectory", "dataTypes": ["SigninLogs", "AuditLogs"]}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "iso", "minutes"), [("14d", "P14D", 20_160), ("6h", "PT6H", 360), ("5m", "PT5M", 5)]
+)
+def test_a_duration_becomes_another(text: str, iso: str, minutes: int) -> None:
+    assert iso_duration(text) == iso
+    assert minutes_of(iso) == minutes
+
+
+@pytest.mark.parametrize("text", ["", "P", "PT", "P1W", "1h", None])
+def test_what_is_no_duration_has_minutes(text: object) -> None:
+    assert minutes_of(text) is None
+
+
+def test_the_template_of_the_watchlist_cannot_be_read(
+    checkout: Path, con: duckdb.DuckDBPyConnection
+) -> None:
+    assert load_approved(con, checkout / "kql/watchlists/ApprovedMailCallers.csv") == 1
+
+
+def test_the_example_in_the_template_approves_a_caller(
+    checkout: Path, con: duckdb.DuckDBPyConnection
+) -> None:
+    load_approved(con, checkout / "kql/watchlists/ApprovedMailCallers.csv")
+    engine = Engine(con, load_functions(ROOT))
+
+    rows = engine.run(engine.prepare("ApprovedMailCallers()"), datetime(2026, 6, 1, tzinfo=UTC))
+
+    assert rows == []

@@ -1,0 +1,239 @@
+"""A rule's test cases: what must fail fails, and a case that cannot be read is no pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+import yaml
+
+from detections.small_tenant import FUNCTIONS, ROOT, RULES, workspace
+from mailvigil.compiler.compile import to_kql
+from mailvigil.errors import RuleError
+from mailvigil.rules.rule import Rule
+from mailvigil.workbench.ruletest import Bench, Case, Outcome, differences, load_cases
+from mailvigil.workbench.ruletest import test_path as path_of_tests
+
+RULE = RULES["mailbox_throttled"]
+NEW = RULES["caller_new_to_tenant"]
+NOW = "2026-03-20T12:00:00"
+DEFAULTS: dict[str, object] = {
+    "Id": "x",
+    "Operation": "MailItemsAccessed",
+    "OrganizationId": "t",
+    "MailboxGuid": "m-adele",
+    "MailboxOwnerUPN": "adele@contoso.example",
+    "ClientIPAddress": "192.0.2.7",
+    "SessionId": "s",
+    "OperationCount": 2,
+    "OperationProperties": [{"Name": "IsThrottled", "Value": "True"}],
+}
+ROW: dict[str, object] = {"MailboxId": "m-adele", "Records": 1}
+
+File = dict[str, object]
+
+
+@pytest.fixture(scope="module")
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    with workspace() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def bench(con: duckdb.DuckDBPyConnection) -> Bench:
+    return Bench(con, FUNCTIONS)
+
+
+def cases(folder: Path, *tests: Mapping[str, object], **other: object) -> tuple[Case, ...]:
+    path = folder / "rule.test.yaml"
+    data = {"now": NOW, "defaults": DEFAULTS, "tests": list(tests), **other}
+    path.write_text(yaml.safe_dump(data), encoding="utf-8")
+    return load_cases(path)
+
+
+def case(**keys: object) -> File:
+    return {"name": "one", "given": [{"Id": "1", "at": "-9h"}], "expect": [ROW], **keys}
+
+
+def run(bench: Bench, rule: Rule, made: tuple[Case, ...], kql: str = "") -> list[Outcome]:
+    return list(bench.outcomes(rule, kql or to_kql(rule, ROOT), made))
+
+
+def verdicts(outcomes: list[Outcome]) -> dict[str, str]:
+    return {outcome.source: outcome.verdict for outcome in outcomes}
+
+
+EVERYWHERE = ("M365Activity_CL", "CloudAppEvents", "OfficeActivity")
+
+
+@pytest.mark.parametrize(
+    ("keys", "verdict", "said"),
+    [
+        ({}, "pass", ""),
+        ({"expect": []}, "fail", "not expected: "),
+        ({"given": []}, "fail", "missing: "),
+        ({"expect": [ROW, ROW]}, "fail", "missing: "),
+        ({"expect": [{"Records": 2}]}, "fail", "missing: "),
+        ({"expect": [{"Recordz": 1}]}, "fail", "missing: "),
+        ({"expect": [{"Mailboxes": ["adele@contoso.example"] * 2}]}, "pass", ""),
+        ({"expect": [{"Mailboxes": []}]}, "fail", "missing: "),
+        ({"expect": [{"FirstSeen": "-9h", "LastSeen": "-9h"}]}, "pass", ""),
+        ({"expect": [{"FirstSeen": "-8h"}]}, "fail", "missing: "),
+    ],
+)
+def test_a_case_has_another_verdict(
+    bench: Bench, tmp_path: Path, keys: File, verdict: str, said: str
+) -> None:
+    outcomes = run(bench, RULE, cases(tmp_path, case(**keys)))
+
+    assert verdicts(outcomes) == dict.fromkeys(EVERYWHERE, verdict)
+    assert all(
+        (said in " ".join(outcome.problems)) == bool(outcome.problems or not said)
+        for outcome in outcomes
+    )
+    assert all(bool(outcome.problems) == (verdict == "fail") for outcome in outcomes)
+
+
+def test_a_column_that_one_source_lacks_fails_there_or_passes_elsewhere(
+    bench: Bench, tmp_path: Path
+) -> None:
+    right = {**ROW, "OperationCount": 2, "Sessions": ["s"]}
+    wrong = {**ROW, "OperationCount": 3}
+
+    assert set(verdicts(run(bench, RULE, cases(tmp_path, case(expect=[right])))).values()) == {
+        "pass"
+    }
+    assert verdicts(run(bench, RULE, cases(tmp_path, case(expect=[wrong])))) == {
+        "M365Activity_CL": "fail",
+        "CloudAppEvents": "fail",
+        "OfficeActivity": "pass",
+    }
+
+
+def test_a_case_sees_what_the_one_before_left(bench: Bench, tmp_path: Path) -> None:
+    outcomes = run(bench, RULE, cases(tmp_path, case(), case(name="two", given=[], expect=[])))
+
+    assert {outcome.verdict for outcome in outcomes} == {"pass"}
+
+
+def test_the_baseline_is_not_used(bench: Bench, tmp_path: Path) -> None:
+    old = {"OrganizationId": "t", "Caller": "none", "Protocol": "", "FirstSeen": "-90d"}
+    given = [{"Id": "0", "at": "-10d", "AppId": "a"}, {"Id": "1", "at": "-9h"}]
+    new = case(given=given, expect=[{"Caller": "none", "Verdict": "new"}])
+    known = case(given=given, baseline=[old], expect=[])
+
+    outcomes = run(bench, NEW, cases(tmp_path, new, known))
+
+    assert {outcome.verdict for outcome in outcomes} == {"pass"}
+
+
+def test_an_approval_is_not_used(bench: Bench, tmp_path: Path) -> None:
+    given = [{"Id": "0", "at": "-10d"}, {"Id": "1", "at": "-9h", "AppId": "A"}]
+    approved = case(given=given, approved=[{"Caller": "a"}], expect=[])
+
+    outcomes = run(bench, NEW, cases(tmp_path, approved))
+
+    assert {outcome.verdict for outcome in outcomes} == {"pass"}
+
+
+def test_a_refused_construct_passes(bench: Bench, tmp_path: Path) -> None:
+    made = cases(tmp_path, case())
+
+    (refused,) = run(
+        bench, RULE, made, "M365Activity_CL | make-series N = count() on EventTime step 1d"
+    )
+    (broken,) = run(bench, RULE, made, "M365Activity_CL | where (")
+    unknown = run(bench, RULE, made, "M365Activity_CL | where Nope == 1")
+
+    assert (refused.verdict, broken.verdict) == ("not run", "fail")
+    assert verdicts(unknown) == dict.fromkeys(EVERYWHERE, "fail")
+    assert all("Nope" in outcome.problems[0] for outcome in unknown)
+
+
+def test_a_source_of_the_rule_is_left_out(bench: Bench, tmp_path: Path) -> None:
+    only = replace(RULE, sources=("OfficeActivity",))
+
+    assert verdicts(run(bench, only, cases(tmp_path, case()))) == {"OfficeActivity": "pass"}
+
+
+@pytest.mark.parametrize(
+    ("ago", "length"),
+    [
+        ("-3d12h", timedelta(days=3, hours=12)),
+        ("-1d2h30m", timedelta(days=1, hours=2, minutes=30)),
+        ("-5m", timedelta(minutes=5)),
+        ("-0d", timedelta()),
+    ],
+)
+def test_a_time_before_now_is_another(tmp_path: Path, ago: str, length: timedelta) -> None:
+    (made,) = cases(tmp_path, case(given=[{"Id": "1", "at": ago}], expect=[{"FirstSeen": ago}]))
+    moment = datetime(2026, 3, 20, 12, tzinfo=UTC) - length
+
+    assert made.given[0]["CreationTime"] == f"{moment:%Y-%m-%dT%H:%M:%S}"
+    assert "at" not in made.given[0]
+    assert made.expect[0]["FirstSeen"] == moment
+
+
+def test_now_of_another_zone_is_taken_for_utc(tmp_path: Path) -> None:
+    (made,) = cases(tmp_path, case(), now="2026-03-20T12:00:00+02:00")
+
+    assert made.now == datetime(2026, 3, 20, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"tests": [case(expects=[])]}, r"unknown keys \['expects'\] in case 'one'"),
+        ({"tests": [case(given=[{"at": "3d"}])]}, "'3d' is no time before now"),
+        ({"tests": [case(given=[{"at": "-"}])]}, "'-' is no time before now"),
+        ({"tests": [case(given={"Id": "1"})]}, "given is no list in case 'one'"),
+        ({"tests": [case(expect="none")]}, "expect is no list in case 'one'"),
+        ({"tests": [{"given": []}]}, "name"),
+        ({"tests": ["one"]}, "no test file"),
+        ({"tests": 5}, "no test file"),
+        ({"now": "noon"}, "no test file"),
+        ({"defaults": None, "tests": [case()]}, "no test file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_has_no_cases(tmp_path: Path, other: File, named: str) -> None:
+    with pytest.raises(RuleError, match=named) as caught:
+        cases(tmp_path, **other)
+    assert str(caught.value).startswith(f"{tmp_path / 'rule.test.yaml'}: no test file: ")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"now: [", b"\xff", b"now: 2026-01-01"])
+def test_other_content_has_no_cases(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "rule.test.yaml"
+    path.write_bytes(content)
+
+    with pytest.raises(RuleError, match="no test file"):
+        load_cases(path)
+
+
+def test_a_rule_without_tests_passes(tmp_path: Path) -> None:
+    with pytest.raises(RuleError, match=r"no tests \(write one that fires and one near miss"):
+        load_cases(path_of_tests(replace(RULE, path=tmp_path / "rule.yml")))
+
+
+def test_the_same_row_meets_two_expectations() -> None:
+    row = {"A": 1, "B": [2, 1]}
+
+    assert differences([{"A": 1}], [row], frozenset()) == []
+    assert differences([{"B": [1, 2]}], [row], frozenset()) == []
+    assert len(differences([{"A": 1}, {"A": 1}], [row], frozenset())) == 1
+    assert len(differences([{"A": 1}], [row, row], frozenset())) == 1
+    assert differences([{"A": 5}], [row], frozenset({"A"})) == []
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: str(rule.name))
+def test_a_rule_of_the_pack_is_not_run(bench: Bench, rule: Rule) -> None:
+    first, *_ = load_cases(path_of_tests(rule))
+
+    outcomes = run(bench, rule, (first,))
+
+    assert {outcome.verdict for outcome in outcomes} == {"pass"}
+    assert {outcome.source for outcome in outcomes} == set(rule.sources)

@@ -1,0 +1,88 @@
+"""The generated pages: nothing that a rule says is missing, and nothing is made up."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mailvigil.rules.content import content_root
+from mailvigil.rules.hunting_query import load_hunting
+from mailvigil.rules.mitre import technique, techniques_of
+from mailvigil.rules.rule import Rule, load_rules
+from mailvigil.workbench.rule_pages import coverage_page, index_page, navigator_layer, rule_page
+from mailvigil.workbench.ruletest import load_cases, test_path
+
+ROOT = content_root()
+RULES = load_rules(ROOT)
+HUNTING = load_hunting(ROOT)
+HEADINGS = (
+    "Goal",
+    "Categorization",
+    "Strategy abstract",
+    "Technical context",
+    "Blind spots and assumptions",
+    "False positives",
+    "Validation",
+    "Priority",
+    "Response",
+)
+"""Of the Alerting and Detection Strategy framework, in its order."""
+
+EACH_RULE = pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])
+
+
+@EACH_RULE
+def test_a_page_leaves_out_a_part_of_the_framework(rule: Rule) -> None:
+    lines = rule_page(rule, ROOT).splitlines()
+
+    assert tuple(line[3:] for line in lines if line.startswith("## ")) == HEADINGS
+
+
+@EACH_RULE
+def test_a_page_leaves_out_what_the_rule_says(rule: Rule) -> None:
+    page = rule_page(rule, ROOT)
+
+    for text in (*rule.misses, *rule.falsepositives, *rule.triage):
+        assert " ".join(text.split()) in page
+    for case in load_cases(test_path(rule)):
+        assert f"- {case.name}" in page
+    for number in techniques_of(rule.tags):
+        assert (
+            f"[{number}](https://attack.mitre.org/techniques/{number.replace('.', '/')}/)" in page
+        )
+
+
+def test_a_rule_is_missing_from_the_index_or_the_table() -> None:
+    index, coverage = index_page(RULES, HUNTING), coverage_page(RULES, HUNTING)
+
+    for rule in RULES:
+        assert f"({rule.name}.md)" in index
+        assert f"(rules/{rule.name}.md)" in coverage
+    for query in HUNTING:
+        assert f"`{query.name}`" in index
+
+
+def test_the_layer_is_not_one_that_the_navigator_opens() -> None:
+    layer = json.loads(navigator_layer(RULES))
+
+    assert layer["domain"] == "enterprise-attack"
+    assert layer["versions"]["layer"].startswith("4.")
+    numbers = [one["techniqueID"] for one in layer["techniques"]]
+    assert numbers == sorted({n for rule in RULES for n in techniques_of(rule.tags)})
+    assert all(technique(number) for number in numbers)
+    assert all(0 <= one["score"] <= 100 for one in layer["techniques"])
+
+
+def test_a_bar_in_a_text_ends_a_cell_of_a_table() -> None:
+    [rule, *_] = RULES
+
+    page = index_page([replace(rule, title="a | b")], ())
+
+    assert "a \\| b" in page
+
+
+def test_a_page_names_this_machine(checkout: Path) -> None:
+    assert all(str(checkout) not in rule_page(rule, ROOT) for rule in RULES)

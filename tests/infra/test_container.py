@@ -1,0 +1,154 @@
+"""The container: what its Dockerfile says, and what its steps install. No image is built here."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from audit_feed.environment import PREFIX, from_environment
+from detections.collect.conftest import config, publish
+from infra.conftest import CHECKOUT
+from infra.dockerfile import instructions, stages
+from mailvigil.cli import parser
+from mailvigil.lab.server.lab import Lab
+
+FOLDER = CHECKOUT / "infra" / "container"
+TEXT = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
+FINAL = stages(TEXT)[-1]
+SECRET = re.compile(r"secret|password|token|\.pem|\.key|credential", re.IGNORECASE)
+COMPOSE: Any = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
+
+
+def of(name: str) -> list[str]:
+    return [one.text for one in FINAL if one.name == name]
+
+
+def environment() -> Mapping[str, str]:
+    pairs = (re.findall(r"(\w+)=(\S+)", text) for text in of("ENV"))
+    return {name: value for found in pairs for name, value in found}
+
+
+def lint(text: str, folder: Path) -> str:
+    file = folder / "Dockerfile"
+    file.write_text(text, encoding="utf-8")
+    hadolint = Path(sys.executable).parent / "hadolint"
+    done = subprocess.run([hadolint, file], capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+def test_the_linter_finds_something_or_does_not_look(tmp_path: Path) -> None:
+    assert lint(TEXT, tmp_path) == ""
+    assert "DL3002" in lint(TEXT.replace("USER 10001:10001", "USER root"), tmp_path)
+    assert "DL3025" in lint(TEXT.replace('["mailvigil"]', "mailvigil"), tmp_path)
+
+
+def test_the_process_is_root_or_may_write_elsewhere() -> None:
+    service = COMPOSE["services"]["collect"]
+
+    assert of("USER") == [service["user"]] == ["10001:10001"]
+    assert FINAL.index(next(one for one in FINAL if one.name == "USER")) > max(
+        n for n, one in enumerate(FINAL) if one.name in {"RUN", "COPY"}
+    )
+    assert of("VOLUME") == ["/var/lib/mailvigil"]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert [volume for volume in service["volumes"] if not volume.endswith(":ro")] == [
+        "ledger:/var/lib/mailvigil"
+    ]
+
+
+def test_the_base_may_be_another_one_tomorrow() -> None:
+    [base] = [one.text for one in instructions(TEXT) if one.name == "ARG"]
+    minor = (CHECKOUT / ".python-version").read_text(encoding="utf-8").strip()
+
+    assert re.fullmatch(rf"BASE=python:{re.escape(minor)}\.\d+-slim-[a-z]+", base)
+    assert {stage[0].text.split()[0] for stage in stages(TEXT)} == {"${BASE}"}
+
+
+def test_a_secret_is_in_the_image() -> None:
+    for one in instructions(TEXT):
+        assert one.name == "HEALTHCHECK" or not SECRET.search(one.text), one
+    assert [name for name in environment() if name.startswith(PREFIX)] == ["AUDIT_FEED_LEDGER"]
+
+
+def test_more_of_the_checkout_is_sent_than_is_needed() -> None:
+    lines = (FOLDER / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    allowed = {line[1:] for line in lines if line.startswith("!")}
+    copied = {
+        one.text.split()[0]
+        for one in instructions(TEXT)
+        if one.name == "COPY" and not one.text.startswith("--from")
+    }
+
+    assert "*" in lines
+    assert copied == allowed
+
+
+@pytest.mark.parametrize("name", ["CMD", "HEALTHCHECK"])
+def test_the_image_runs_a_command_that_is_none(name: str) -> None:
+    [one] = [one for one in FINAL if one.name == name]
+    words = one.words if name == "CMD" else one.words[1:]
+
+    parsed = parser(None).parse_args(words)
+
+    assert parsed.config == Path("/etc/mailvigil/collect.yaml")
+    assert any(volume.endswith(f":{parsed.config}:ro") for volume in mounts())
+    assert from_environment(environment()) == {"ledger": "/var/lib/mailvigil/ledger.sqlite"}
+
+
+def mounts() -> list[str]:
+    return [str(volume) for volume in COMPOSE["services"]["collect"]["volumes"]]
+
+
+def test_requirements_come_without_hashes_or_from_elsewhere() -> None:
+    text = (FOLDER / "requirements.txt").read_text(encoding="utf-8")
+    blocks = [block for block in re.split(r"\n(?=\S)", text) if not block.startswith("#")]
+
+    assert len(blocks) > 20
+    assert all("==" in block and "--hash=sha256:" in block for block in blocks)
+    assert "://" not in text
+
+
+@pytest.mark.slow
+def test_what_the_steps_install_does_not_collect(tmp_path: Path) -> None:
+    opt = installed(tmp_path)
+    kept = {name: v for name, v in os.environ.items() if not name.startswith(("PYTHON", PREFIX))}
+    env = {**kept, "REQUESTS_CA_BUNDLE": "", "PYTHONDONTWRITEBYTECODE": "1"}
+    with Lab() as lab:
+        records = publish(lab)
+        path = config(lab, tmp_path)
+        for words in (["collect", "--once"], ["ledger", "health"]):
+            done = subprocess.run(
+                [opt / "bin" / "mailvigil", *words, "--config", path],
+                env=env, cwd=tmp_path, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stdout + done.stderr
+        assert lab.rows("SELECT count(*) FROM M365Activity_CL") == [(records,)]
+
+
+def installed(folder: Path) -> Path:
+    """Run the build stage's own steps, in folders of ours; return what it would hand on."""
+    opt, tmp, builder = folder / "opt", folder / "context", folder / "builder"
+    tmp.mkdir()
+    hatchling = [sys.executable, "-P", "-m", "hatchling", "build", "--target", "wheel"]
+    subprocess.run([*hatchling, "--directory", tmp], cwd=CHECKOUT, check=True, capture_output=True)
+    (tmp / "requirements.txt").write_bytes((FOLDER / "requirements.txt").read_bytes())
+    uv = CHECKOUT / ".ci" / "uv"
+    subprocess.run(
+        [uv, "venv", "--quiet", "--seed", "--python", sys.executable, builder], check=True
+    )
+    [step] = [one.text for one in stages(TEXT)[0] if one.name == "RUN"]
+    here = step.replace("/tmp/", f"{tmp}/").replace("/opt/mailvigil", str(opt))  # noqa: S108 - the image's
+    kept = {name: v for name, v in os.environ.items() if not name.startswith(("PYTHON", "PIP_REQ"))}
+    env = {**kept, "PATH": f"{builder / 'bin'}:{os.environ['PATH']}"}
+    subprocess.run(["/bin/sh", "-ec", here], env=env, cwd=folder, check=True, capture_output=True)
+    return opt

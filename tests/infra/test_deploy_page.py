@@ -1,0 +1,174 @@
+"""``docs/deploy.md`` followed step by step, with the lab and a made-up Azure in Azure's place."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+import yaml
+
+from audit_feed.clouds import CLOUDS
+from audit_feed.feed.subscriptions import STOPPED
+from detections.collect.conftest import TYPES, config, publish, run
+from infra.conftest import CHECKOUT, Azure
+from infra.page import BLOCKS, PAGE, STEPS
+from mailvigil.infra.function_package import app_sources
+from mailvigil.lab.server.lab import Lab
+from mailvigil.lab.server.options import LabOptions, TenantOptions
+
+QUERIES = [text for kind, text in BLOCKS if kind == "kusto"]
+HEALTHY = TenantOptions()
+OTHER = "0ce50a11-7ab5-4f00-8000-00000000dead"
+
+
+def table(heading: str) -> list[list[str]]:
+    """Return the cells of the first table below *heading*, without its own heading."""
+    below = PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    rows = [line for line in below.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
+
+
+def follow(azure: Azure) -> subprocess.CompletedProcess[str]:
+    """Type every step into one shell, which ends at the first that fails."""
+    program = azure.folder / "mailvigil"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m mailvigil "$@"\n')
+    program.chmod(0o755)
+    typed = "\n".join(STEPS)
+    return subprocess.run(
+        ["bash", "-veuo", "pipefail", "-c", typed],  # noqa: S607 - as a user's shell
+        env=azure.environment(), cwd=azure.folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@contextmanager
+def checkout(folder: Path) -> Iterator[Lab]:
+    """Make a folder as a user has it: the checkout's infra/, and collect.yaml of a lab."""
+    (folder / "infra").symlink_to(CHECKOUT / "infra")
+    with Lab() as lab:
+        publish(lab)
+        config(lab, folder)
+        yield lab
+
+
+def test_every_step_of_the_page_works(azure: Azure) -> None:
+    with checkout(azure.folder) as lab:
+        done = follow(azure)
+        assert done.returncode == 0, done.stdout + done.stderr
+        delivered = lab.rows("SELECT count(*) FROM M365Activity_CL")
+
+    [group] = azure.state["deleted"]
+    assert delivered == [(30,)]
+    assert "WRONG" not in done.stdout
+    assert group["code"] == sorted(app_sources())
+    assert "mailvigil-collector has ActivityFeed.Read\n" in done.stdout
+    assert [next(w for w in call if w in {"post", "delete"}) for call in azure.changes] == [
+        "post", "delete",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_every_query_of_the_page_returns_each_content_type(tmp_path: Path, query: str) -> None:
+    with checkout(tmp_path) as lab:
+        path = config(lab, tmp_path)
+        assert run("collect", "--once", "--config", path).code == 0
+        lab.checkpoint()
+        ran = run("query", query, "--workspace", lab.workspace, "--format", "csv")
+
+    assert ran.code == 0, ran.err
+    assert all(kind in ran.out for kind in TYPES)
+
+
+def test_the_button_leads_to_the_template_and_its_form() -> None:
+    [link] = re.findall(r"\(https://portal\.azure\.com/#create/Microsoft\.Template/([^)]+)\)", PAGE)
+    _, template, _, form = (unquote(part) for part in link.split("/"))
+
+    assert template.endswith("/main/infra/azuredeploy.json")
+    assert form == template.replace("azuredeploy", "createUiDefinition")
+    for address in (template, form):
+        assert (CHECKOUT / "infra" / address.rpartition("/")[2]).is_file()
+
+
+def test_every_parameter_that_the_page_names_is_in_the_template() -> None:
+    text = (CHECKOUT / "infra" / "azuredeploy.json").read_text(encoding="utf-8")
+    known = {*json.loads(text)["parameters"]}
+    named = {*re.findall(r"`([a-z]+(?:[A-Z][a-z]+)+)`", PAGE)}
+
+    assert len(named) > 6
+    assert named <= known
+
+
+def test_the_page_names_the_clouds_of_the_collector() -> None:
+    assert [row[1].strip("`") for row in table("Government clouds")] == [*CLOUDS]
+    for name, (_, _, azure_cloud, _) in zip(CLOUDS, table("Government clouds"), strict=True):
+        government = CLOUDS[name].login.endswith(".us")
+        assert azure_cloud == ("AzureUSGovernment" if government else "AzureCloud")
+
+
+# --- What a user sees when it does not work -----------------------------------------------------
+
+
+def changed(path: Path, **credential: object) -> None:
+    data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    data["tenants"][0]["credential"] |= credential
+    path.write_text(yaml.safe_dump(data), encoding="utf-8")
+
+
+FAULTY: Mapping[str, TenantOptions] = {
+    "no permission": replace(HEALTHY, roles=()),
+    "no subscription": replace(HEALTHY, subscribed=()),
+    "no content": HEALTHY,
+    "no role": replace(HEALTHY, granted=False),
+}
+
+
+def doctor_output(folder: Path) -> str:
+    """Return what the doctor prints for tenants with every fault."""
+    said = []
+    for number, tenant in enumerate(FAULTY.values()):
+        with Lab(LabOptions(tenants=(tenant,))) as lab:
+            (place := folder / str(number)).mkdir()
+            path = config(lab, place)
+            said.append(run("doctor", "--config", path).out)
+            if tenant is HEALTHY:
+                changed(path, secret="wrong")  # noqa: S106 - a made-up one
+                said.append(run("doctor", "--config", path).out)
+                text = config(lab, place).read_text(encoding="utf-8")
+                path.write_text(text.replace(lab.tenants[0].id, OTHER), encoding="utf-8")
+                said.append(run("doctor", "--config", path).out)
+                changed(path, kind="managed_identity")
+                said.append(run("doctor", "--config", path).out)
+    late = LabOptions(start=datetime.now(UTC) + timedelta(minutes=10))
+    with Lab(late) as lab:
+        said.append(run("doctor", "--config", config(lab, folder)).out)
+    return "\n".join(said)
+
+
+def test_every_symptom_is_in_the_words_that_are_printed(tmp_path: Path) -> None:
+    said = doctor_output(tmp_path)
+    sources = "\n".join(
+        path.read_text(encoding="utf-8")
+        for folder in ("connector/audit_feed", "detections/mailvigil")
+        for path in (CHECKOUT / folder).glob("*.py")
+    )
+
+    first = [row[0] for row in table("When it does not work")]
+    symptoms = [found for cell in first for found in re.findall("`([^`]+)`", cell)]
+    printed = [symptom for symptom in symptoms if symptom in said]
+    assert len(printed) >= 8
+    assert [s for s in symptoms if s not in printed and s not in sources and s not in STOPPED] == []
+
+
+def test_every_symptom_has_a_cause_and_a_cure() -> None:
+    rows = table("When it does not work")
+
+    assert all(len(row) == 3 and all(row) for row in rows)

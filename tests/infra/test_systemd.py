@@ -1,0 +1,129 @@
+"""The systemd units: what systemd itself says of them, and what they run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from audit_feed.environment import from_environment
+from infra.conftest import CHECKOUT
+from mailvigil.cli import parser
+from mailvigil.commands.collect import GRACE_SECONDS
+
+FOLDER = CHECKOUT / "infra" / "systemd"
+SERVICES = ("mailvigil.service", "mailvigil-health.service")
+ANALYZE = shutil.which("systemd-analyze")
+PROGRAM = "/opt/mailvigil/bin/mailvigil"
+HIGHEST_EXPOSURE = {"mailvigil.service": 15, "mailvigil-health.service": 10}
+"""In tenths, of systemd's own scale from 0 to 10: what was reached, with a little room."""
+
+NEEDED = {
+    "DynamicUser": "yes",
+    "NoNewPrivileges": "yes",
+    "ProtectSystem": "strict",
+    "CapabilityBoundingSet": "",
+    "UMask": "0077",
+    "StateDirectory": "mailvigil",
+    "StateDirectoryMode": "0700",
+    "MemoryDenyWriteExecute": "yes",
+    "SystemCallArchitectures": "native",
+}
+
+
+def settings(name: str) -> list[tuple[str, str]]:
+    """Return the settings of a unit, in order; a name may come more than once."""
+    lines = (FOLDER / name).read_text(encoding="utf-8").splitlines()
+    pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
+    return [(key, value) for key, _, value in pairs]
+
+
+def words(name: str) -> list[str]:
+    [start] = [value for key, value in settings(name) if key == "ExecStart"]
+    return start.removeprefix(PROGRAM).split()
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """Return the units in a folder, with a program that is there."""
+    true = shutil.which("true")
+    for file in FOLDER.iterdir():
+        text = file.read_text(encoding="utf-8").replace(PROGRAM, str(true))
+        (tmp_path / file.name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_kept_in_less_closely(name: str) -> None:
+    given = dict(settings(name))
+
+    assert {key: given.get(key) for key in NEEDED} == NEEDED
+    filters = [value for key, value in settings(name) if key == "SystemCallFilter"]
+    assert filters == ["@system-service", "~@privileged @resources"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_runs_a_command_that_is_none(name: str) -> None:
+    parsed = parser(None).parse_args(words(name))
+
+    assert parsed.config == Path("${CREDENTIALS_DIRECTORY}/collect.yaml")
+    loaded = [value for key, value in settings(name) if key == "LoadCredential"]
+    assert "collect.yaml:/etc/mailvigil/collect.yaml" in loaded
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_secret_or_another_setting_is_in_the_environment(name: str) -> None:
+    pairs = re.findall(r"Environment=(.+)", (FOLDER / name).read_text(encoding="utf-8"))
+    given = dict(word.split("=", 1) for line in pairs for word in line.split())
+
+    assert from_environment(given) == {"ledger": "%S/mailvigil/ledger.sqlite"}
+    assert set(given) == {
+        "AUDIT_FEED_LEDGER", "HOME", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED",
+    }  # fmt: skip
+
+
+def test_a_collector_is_killed_before_it_has_put_down_what_it_holds() -> None:
+    given = dict(settings("mailvigil.service"))
+
+    assert int(given["TimeoutStopSec"]) > GRACE_SECONDS
+    assert given["Restart"] == "always"
+
+
+def test_the_health_check_is_never_run_or_does_not_see_the_ledger() -> None:
+    timer = dict(settings("mailvigil-health.timer"))
+    health, service = (dict(settings(f"mailvigil{kind}.service")) for kind in ("-health", ""))
+
+    assert timer["WantedBy"] == "timers.target"
+    assert timer["OnUnitActiveSec"] == "5min"
+    for key in ("User", "DynamicUser", "StateDirectory", "WorkingDirectory"):
+        assert health[key] == service[key]
+    assert health["PrivateNetwork"] == "yes"
+
+
+@pytest.mark.skipif(not ANALYZE, reason="systemd is not on this machine")
+def test_systemd_does_not_understand_a_unit(units: Path) -> None:
+    assert ANALYZE
+    files = sorted(units.iterdir())
+    done = subprocess.run([ANALYZE, "verify", *files], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+    broken = units / "mailvigil.service"
+    text = broken.read_text(encoding="utf-8")
+    broken.write_text(text.replace("ProtectSystem=strict", "ProtectSystem=srtict"))
+    again = subprocess.run([ANALYZE, "verify", broken], capture_output=True, text=True, check=False)
+    assert "srtict" in again.stderr
+
+
+@pytest.mark.skipif(not ANALYZE, reason="systemd is not on this machine")
+@pytest.mark.parametrize("name", SERVICES)
+def test_systemd_calls_a_service_exposed(units: Path, name: str) -> None:
+    assert ANALYZE
+    limit = f"--threshold={HIGHEST_EXPOSURE[name]}"
+    command = [ANALYZE, "security", "--offline=true", "--no-pager", limit]
+
+    done = subprocess.run([*command, units / name], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout

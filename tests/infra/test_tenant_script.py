@@ -1,0 +1,256 @@
+"""``infra/scripts/tenant.sh`` run for real: against a made-up Graph, and the lab's feed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from azure.identity import ClientSecretCredential
+
+from audit_feed.blobs import CONTENT_TYPES
+from audit_feed.clouds import CLOUDS
+from infra.conftest import CHECKOUT, IDENTITY, SCRIPTS, Azure
+from mailvigil.lab.server.lab import Lab
+from mailvigil.lab.server.options import LabOptions, TenantOptions
+
+SCRIPT = SCRIPTS / "tenant.sh"
+GRANT = ("grant", "--identity", IDENTITY)
+SUBSCRIBED = "Audit.General"
+SHELL = [
+    path
+    for folder in (SCRIPTS, CHECKOUT / ".ci")
+    for path in sorted(folder.iterdir())
+    if path.is_file() and path.read_bytes()[:32].split(b"\n")[0].endswith((b"/sh", b" bash"))
+]
+
+
+def token_of(lab: Lab) -> str:
+    tenant = lab.tenants[0]
+    with ClientSecretCredential(
+        tenant.id,
+        tenant.client_id,
+        tenant.secret,
+        authority=lab.url,
+        disable_instance_discovery=True,
+        connection_verify=str(lab.ca),
+    ) as who:
+        return who.get_token(f"{lab.options.feed.audience}/.default").token
+
+
+def signed_in(azure: Azure, lab: Lab, **state: object) -> None:
+    azure.begin(tenant=lab.tenants[0].id, token=token_of(lab), ca=str(lab.ca), **state)
+
+
+def subscribe(lab: Lab, *more: str) -> Sequence[str]:
+    return ("subscribe", "--host", lab.url, *more)
+
+
+def enabled(lab: Lab) -> list[str]:
+    tenant = lab.tenants[0].id
+    return sorted(s.content_type for s in lab.subscriptions.begun(tenant) if s.enabled)
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    options = LabOptions(tenants=(replace(TenantOptions(), subscribed=(SUBSCRIBED,)),))
+    with Lab(options) as running:
+        yield running
+
+
+@pytest.mark.parametrize("script", SHELL, ids=lambda path: path.name)
+def test_a_script_does_not_parse_or_has_a_known_flaw(script: Path) -> None:
+    bash = shutil.which("bash")
+    assert bash
+    assert SCRIPT in SHELL
+    subprocess.run([bash, "-n", script], check=True)
+    checked = subprocess.run(
+        [Path(sys.executable).parent / "shellcheck", "--enable=deprecate-which", script],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert checked.stdout == ""
+    assert script.stat().st_mode & 0o111
+
+
+def test_the_permission_is_not_given(azure: Azure) -> None:
+    ran = azure.run(*GRANT)
+
+    assert (ran.code, ran.err) == (0, "")
+    assert azure.given == ["ActivityFeed.Read"]
+    [one] = azure.state["assignments"]
+    assert one["principalId"] == IDENTITY
+    assert "done: give ActivityFeed.Read to mailvigil-collector" in ran.out
+
+
+def test_the_permission_is_given_twice(azure: Azure) -> None:
+    azure.run(*GRANT)
+    again = azure.run(*GRANT)
+
+    assert again.code == 0
+    assert "as it should be" in again.out
+    assert len(azure.changes) == 1
+
+
+def test_dlp_is_given_unasked_or_kept_from_who_asks(azure: Azure) -> None:
+    assert azure.run(*GRANT, "--dlp").code == 0
+    assert azure.given == ["ActivityFeed.Read", "ActivityFeed.ReadDlp"]
+
+    assert azure.run(*GRANT, "--dlp", "--undo").code == 0
+    assert azure.given == ["ActivityFeed.Read"]
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_what_if_changes_something(azure: Azure, given: bool) -> None:  # noqa: FBT001 - both ways
+    if given:
+        azure.run(*GRANT)
+    before = azure.given, len(azure.changes)
+
+    ran = azure.run(*GRANT, "--what-if", *(["--undo"] if given else []))
+
+    assert ran.code == 0
+    assert ran.out.startswith("would ")
+    assert (azure.given, len(azure.changes)) == before
+
+
+def test_undo_leaves_a_permission_or_fails_where_there_is_none(azure: Azure) -> None:
+    azure.run(*GRANT, "--dlp")
+
+    for _ in range(2):
+        assert azure.run(*GRANT, "--undo").code == 0
+
+    assert azure.given == []
+    assert len([call for call in azure.changes if "delete" in call]) == 2
+
+
+def test_a_permission_of_another_api_is_taken_for_ours(azure: Azure) -> None:
+    other = {"id": "x", "appRoleId": "role-read", "resourceId": "another", "principalId": IDENTITY}
+    azure.begin(assignments=[other])
+
+    shown = azure.run("show", "--identity", IDENTITY)
+    undone = azure.run(*GRANT, "--undo")
+
+    assert "does not have ActivityFeed.Read\n" in shown.out
+    assert undone.code == 0
+    assert azure.state["assignments"] == [other]
+
+
+@pytest.mark.parametrize(
+    ("state", "words", "told", "code"),
+    [
+        ({"api": False}, GRANT, "az ad sp create", 1),
+        ({"principals": {}}, GRANT, "no service principal with this object id", 1),
+        ({}, ("grant", "--identity", "mailvigil-collector"), "needs an object id", 2),
+        ({}, ("grant",), "needs an object id", 2),
+        ({}, (*GRANT, "--cloud", "mars"), "unknown 'mars'", 2),
+        ({}, (*GRANT, "--cloud"), "needs a value", 2),
+        ({}, (*GRANT, "--force"), "unknown option '--force'", 2),
+        ({}, ("subscribe", "--types", "Audit.exchange"), "unknown 'Audit.exchange'", 2),
+        ({"tenant": ""}, ("subscribe",), "not signed in", 1),
+        ({}, (), "usage:", 2),
+    ],
+)
+def test_what_cannot_be_done_is_passed_over(
+    azure: Azure, state: dict[str, object], words: Sequence[str], told: str, code: int
+) -> None:
+    azure.begin(**state)
+
+    ran = azure.run(*words)
+
+    assert ran.code == code
+    assert told in ran.err
+    assert azure.changes == []
+
+
+def test_the_government_is_asked_in_the_wrong_cloud(azure: Azure) -> None:
+    for cloud, host in (("gcc-high", "graph.microsoft.us"), ("dod", "dod-graph.microsoft.us")):
+        azure.begin()
+        assert azure.run(*GRANT, "--cloud", cloud).code == 0
+        assert all(f"https://{host}" in call for call in azure.state["calls"])
+
+
+def test_the_script_knows_other_clouds_or_types_than_the_collector(azure: Azure) -> None:
+    text = SCRIPT.read_text(encoding="utf-8")
+
+    told = azure.run("--help").out
+    assert f"'{' '.join(CONTENT_TYPES)}'" in text
+    for name, cloud in CLOUDS.items():
+        assert f"    {name}) graph=" in text
+        assert f" audience={cloud.feed_audience} ;;" in text
+        assert name in told
+
+
+def test_a_missing_subscription_is_not_started(azure: Azure, lab: Lab) -> None:
+    signed_in(azure, lab)
+
+    ran = azure.run(*subscribe(lab, "--types", "Audit.Exchange,Audit.General"))
+
+    assert (ran.code, ran.err) == (0, "")
+    assert enabled(lab) == ["Audit.Exchange", "Audit.General"]
+    assert "done: start Audit.Exchange" in ran.out
+    assert "as it should be: Audit.General is started" in ran.out
+    assert len(azure.changes) == 1
+
+
+def test_subscribing_again_or_with_what_if_changes_something(azure: Azure, lab: Lab) -> None:
+    signed_in(azure, lab)
+
+    wondered = azure.run(*subscribe(lab, "--what-if"))
+    assert "would start Audit.Exchange" in wondered.out
+    assert enabled(lab) == [SUBSCRIBED]
+    for _ in range(2):
+        assert azure.run(*subscribe(lab)).code == 0
+
+    assert len(azure.changes) == 1
+    assert enabled(lab) == ["Audit.Exchange", SUBSCRIBED]
+
+
+def test_what_another_started_a_moment_ago_is_an_error(azure: Azure, lab: Lab) -> None:
+    signed_in(azure, lab, stale=True)
+
+    ran = azure.run(*subscribe(lab, "--types", SUBSCRIBED))
+
+    assert (ran.code, ran.err) == (0, "")
+    assert len(azure.changes) == 1
+
+
+def test_undo_stops_other_subscriptions_than_those_named(azure: Azure, lab: Lab) -> None:
+    signed_in(azure, lab)
+    azure.run(*subscribe(lab))
+
+    for _ in range(2):
+        assert azure.run(*subscribe(lab, "--undo")).code == 0
+
+    assert enabled(lab) == [SUBSCRIBED]
+
+
+def test_what_somebody_stopped_is_started_unasked(azure: Azure, lab: Lab) -> None:
+    signed_in(azure, lab)
+    stopped = lab.subscriptions.of(lab.tenants[0].id, SUBSCRIBED)
+    stopped.stop(lab.clock.now(), "admin@contoso.example")
+
+    refused = azure.run(*subscribe(lab, "--types", SUBSCRIBED))
+    assert refused.code == 1
+    assert "--restart" in refused.err
+    assert enabled(lab) == []
+
+    assert azure.run(*subscribe(lab, "--types", SUBSCRIBED, "--restart")).code == 0
+    assert enabled(lab) == [SUBSCRIBED]
+
+
+def test_a_refusal_is_hidden_or_shows_the_token(azure: Azure) -> None:
+    with Lab(LabOptions(tenants=(replace(TenantOptions(), roles=()),))) as lab:
+        signed_in(azure, lab)
+        token = azure.state["token"]
+
+        ran = azure.run(*subscribe(lab))
+
+    assert ran.code == 1
+    assert re.fullmatch(r"tenant\.sh: list subscriptions: refused, AF10001 \([^)]+\)\n", ran.err)
+    assert token not in ran.out + ran.err
