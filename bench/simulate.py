@@ -35,8 +35,9 @@ from audit_feed.azure_app.queues import BACKLOG, BLOBS, StorageQueue
 from audit_feed.azure_app.settings import FunctionSettings
 from audit_feed.azure_app.telemetry import Run
 from audit_feed.blobs import CONTENT_TYPES, ContentBlob, Page, Stream
-from audit_feed.delivery.collector import Gate, Source
-from audit_feed.delivery.deliver import Way
+from audit_feed.delivery.deliver import DeliveryPipeline
+from audit_feed.delivery.tenant_feed import TenantFeed
+from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.feed.subscriptions import Starter
 from audit_feed.ledger.table import TableLedger
 from audit_feed.records.batches import Body
@@ -248,9 +249,9 @@ def shop_of(world: World) -> steps.Shop:
             spread.send(order)
 
     store = TableLedger(tables, told=told)
-    way = Way(
+    pipeline = DeliveryPipeline(
         fetch=world.fetch, shape=app.shape_of(settings.collector, Saving()),
-        wanted=lambda _record: True, sink=world, store=store, clock=world.clock,
+        record_filter=lambda _record: True, sink=world, store=store, clock=world.clock,
         stopped=lambda: False,
     )  # fmt: skip
     return steps.Shop(
@@ -260,10 +261,10 @@ def shop_of(world: World) -> steps.Shop:
         queues=cast("Mapping[str, StorageQueue]", world.lanes),
         spread=spread,
         hints=cast("StorageQueue", world.lanes[BLOBS]),  # nobody hints here
-        sources={
-            tenant.id: Source(
+        tenants={
+            tenant.id: TenantFeed(
                 tuple(Stream(tenant.id, kind) for kind in tenant.content_types),
-                world, way, Gate(world.clock, lambda _length: None),
+                world, pipeline, RateLimiter(world.clock, lambda _length: None),
             )
             for tenant in settings.collector.tenants
         },

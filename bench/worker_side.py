@@ -30,14 +30,17 @@ from azure.monitor.ingestion import LogsIngestionClient
 
 from audit_feed import app
 from audit_feed.blobs import ContentBlob, Stream
-from audit_feed.delivery.collector import Collector, Gate, Source, threads
-from audit_feed.delivery.deliver import Way
+from audit_feed.delivery.collector import Collector
+from audit_feed.delivery.deliver import DeliveryPipeline
 from audit_feed.delivery.ingest import gzip
+from audit_feed.delivery.tenant_feed import TenantFeed
+from audit_feed.delivery.workers import blob_threads
 from audit_feed.feed.credentials import FeedTokens, credential
+from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.records.batches import MAX_FIELD_BYTES
 from audit_feed.records.lean import Saving
-from audit_feed.records.record_filter import chooser
+from audit_feed.records.record_filter import record_filter
 from audit_feed.settings import Settings
 from audit_feed.windows import HOUR, Window, hour_of
 
@@ -54,10 +57,10 @@ class Spent:
     processor: float = 0.0
 
 
-class OpenGate(Gate):
+class OpenGate(RateLimiter):
     """Holds nobody back: a tenant's quota is far below what is measured here."""
 
-    def wait(self) -> None:
+    def acquire(self) -> None:
         """Go on at once."""
 
 
@@ -95,12 +98,12 @@ def ours(settings: Settings) -> dict[str, float]:
 
 def _collector(settings: Settings, store: SqliteLedger) -> Collector:
     stop, saving, tenant = Event(), Saving(), settings.tenants[0]
-    gate = OpenGate(app.now, app.sleeper(stop))
-    feed = app.feed_of(tenant, settings, gate)
-    way = Way(
+    limiter = OpenGate(app.now, app.sleeper(stop))
+    feed = app.feed_of(tenant, settings, limiter)
+    pipeline = DeliveryPipeline(
         fetch=feed.fetch,
         shape=app.shape_of(settings, saving),
-        wanted=chooser(settings.include, settings.exclude),
+        record_filter=record_filter(settings.include, settings.exclude),
         sink=app.log_analytics(settings, stop),
         store=store,
         clock=app.now,
@@ -109,11 +112,11 @@ def _collector(settings: Settings, store: SqliteLedger) -> Collector:
     )
     streams = tuple(Stream(tenant.id, kind) for kind in tenant.content_types)
     return Collector(
-        sources=(Source(streams, feed, way, gate),),
+        tenants=(TenantFeed(streams, feed, pipeline, limiter),),
         store=store,
         owner="bench",
         since=settings.since,
-        hands=threads(settings.workers),
+        run_blobs=blob_threads(settings.workers),
         clock=app.now,
         stop=stop,
     )

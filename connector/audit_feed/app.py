@@ -15,17 +15,20 @@ from requests.adapters import HTTPAdapter
 
 from audit_feed.blobs import Stream
 from audit_feed.columns import load_table
-from audit_feed.delivery.collector import Collector, Gate, Source, side_by_side, threads
-from audit_feed.delivery.deliver import Sink, Way
+from audit_feed.delivery.collector import Collector
+from audit_feed.delivery.deliver import DeliveryPipeline, Sink
 from audit_feed.delivery.ingest import LogAnalytics
+from audit_feed.delivery.tenant_feed import TenantFeed
+from audit_feed.delivery.workers import blob_threads, tenant_threads
 from audit_feed.errors import StoppedError
 from audit_feed.feed.client import TIMEOUT_SECONDS, Feed
 from audit_feed.feed.credentials import FeedTokens, credential
+from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.ledger.states import LedgerStore
 from audit_feed.log_redaction import guard
 from audit_feed.records.batches import MAX_FIELD_BYTES
 from audit_feed.records.lean import Saving, lean
-from audit_feed.records.record_filter import chooser
+from audit_feed.records.record_filter import record_filter
 from audit_feed.records.shape import Record, Row, shaper
 from audit_feed.settings import Settings, Tenant
 
@@ -53,15 +56,15 @@ def collector(
 
     """
     return Collector(
-        sources=tuple(
-            _source(tenant, settings, store, sink, stop, saving) for tenant in settings.tenants
+        tenants=tuple(
+            _tenant_feed(tenant, settings, store, sink, stop, saving) for tenant in settings.tenants
         ),
         store=store,
         owner=f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}",
         since=settings.since,
-        keep=settings.keep,
-        hands=threads(settings.workers),
-        crew=side_by_side(MOST_TENANTS),
+        retention=settings.keep,
+        run_blobs=blob_threads(settings.workers),
+        run_tenants=tenant_threads(MOST_TENANTS),
         clock=now,
         stop=stop,
     )
@@ -97,20 +100,20 @@ def sleeper(stop: Event) -> Callable[[timedelta], None]:
     return sleep
 
 
-def _source(
+def _tenant_feed(
     tenant: Tenant,
     settings: Settings,
     store: LedgerStore,
     sink: Sink,
     stop: Event,
     saving: Saving,
-) -> Source:
-    gate = Gate(now, sleeper(stop))
-    feed = feed_of(tenant, settings, gate)
-    way = Way(
+) -> TenantFeed:
+    limiter = RateLimiter(now, sleeper(stop))
+    feed = feed_of(tenant, settings, limiter)
+    pipeline = DeliveryPipeline(
         fetch=feed.fetch,
         shape=shape_of(settings, saving),
-        wanted=chooser(settings.include, settings.exclude),
+        record_filter=record_filter(settings.include, settings.exclude),
         sink=sink,
         store=store,
         clock=now,
@@ -118,7 +121,7 @@ def _source(
         field_limit=MAX_FIELD_BYTES if settings.sink.kind == "loganalytics" else None,
     )
     streams = tuple(Stream(tenant.id, kind) for kind in tenant.content_types)
-    return Source(streams, feed, way, gate)
+    return TenantFeed(streams, feed, pipeline, limiter)
 
 
 def shape_of(settings: Settings, saving: Saving) -> Callable[[Record], Row]:
@@ -129,7 +132,7 @@ def shape_of(settings: Settings, saving: Saving) -> Callable[[Record], Row]:
     return lambda record: shape(lean(record, saving))
 
 
-def feed_of(tenant: Tenant, settings: Settings, gate: Gate) -> Feed:
+def feed_of(tenant: Tenant, settings: Settings, limiter: RateLimiter) -> Feed:
     """Return the feed of one tenant, with its own pool of connections."""
     guard()
     cloud = settings.cloud
@@ -139,4 +142,4 @@ def feed_of(tenant: Tenant, settings: Settings, gate: Gate) -> Feed:
     if cloud.ca:
         session.trust_env = False  # REQUESTS_CA_BUNDLE would win over the given authorities
         session.verify = cloud.ca
-    return Feed(tenant.id, cloud.feed, tokens, session, gate.wait)
+    return Feed(tenant.id, cloud.feed, tokens, session, limiter.acquire)

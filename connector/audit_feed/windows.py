@@ -75,7 +75,7 @@ def due_windows(
     return [w for w in reversed(windows) if w.start < w.end]
 
 
-def still_kept(window: Window, now: datetime) -> Window | None:
+def within_retention(window: Window, now: datetime) -> Window | None:
     """Return what of *window* the feed still keeps at *now*, or None if it keeps nothing.
 
     A window may wait long for its turn; asked for as it was, it would be refused whole.

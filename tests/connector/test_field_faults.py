@@ -29,7 +29,7 @@ from audit_feed.ledger import health_rows
 from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.ledger.states import State
 from audit_feed.records.batches import Body, Parked, bodies
-from audit_feed.records.json_records import Sizes, records
+from audit_feed.records.json_records import Sizes, json_records
 from audit_feed.settings import Settings
 from audit_feed.windows import EDGE, HOUR, RETENTION, Window, hour_of
 from connector.delivery import simulation
@@ -184,8 +184,8 @@ def test_no_window_ever_lies_in_the_future_or_shrinks_to_nothing() -> None:
 
 def test_a_listing_that_waits_does_not_slip_over_the_seven_days() -> None:
     there = world(published("old", START - RETENTION + EDGE + timedelta(minutes=50)))
-    [source] = (at_work := started(there, since=timedelta(days=7))).sources
-    source.gate.throttled(timedelta(minutes=40))
+    [tenant] = (at_work := started(there, since=timedelta(days=7))).tenants
+    tenant.limiter.throttled(timedelta(minutes=40))
 
     report = at_work.run_pass()
 
@@ -361,9 +361,9 @@ def test_subscriptions_are_neither_started_nor_stopped_by_collecting() -> None:
         server.answers = [Answer(400, b'{"error":{"code":"AF20022"}}')]
         there = world()
         at_work = started(there)
-        [source] = at_work.sources
+        [tenant] = at_work.tenants
 
-        report = replace(at_work, sources=(replace(source, feed=server.feed()),)).run_pass()
+        report = replace(at_work, tenants=(replace(tenant, feed=server.feed()),)).run_pass()
 
         assert report.refused
         assert {asked.method for asked in server.asked} == {"GET"}
@@ -521,7 +521,7 @@ def test_what_was_delivered_before_a_time_limit_is_not_sent_again(
 
 
 def test_the_rest_of_a_batch_is_never_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audit_feed.delivery.collector.BATCH", 11)
+    monkeypatch.setattr("audit_feed.delivery.tenant_pass.ROWS_AT_ONCE", 11)
 
     there = collect(world(*(published(f"b{n:02}", RECENT) for n in range(12))))
 
@@ -550,7 +550,7 @@ def test_a_large_blob_is_neither_passed_over_nor_held_in_memory() -> None:
             yield large[start : start + 10_000]
 
     found, ahead = 0, 0
-    for _ in records("blob", chunks(), Sizes(whole=1_000_000, piece=100_000)):
+    for _ in json_records("blob", chunks(), Sizes(whole=1_000_000, piece=100_000)):
         found += 1
         ahead = max(ahead, given[-1] - found * 2_000)
 

@@ -20,7 +20,7 @@ from azure.core.exceptions import (
 )
 
 from audit_feed import app
-from audit_feed.delivery.collector import Collector, Gate
+from audit_feed.delivery.collector import Collector
 from audit_feed.delivery.ingest import DEADLINE, LogAnalytics
 from audit_feed.errors import (
     AccessError,
@@ -31,6 +31,7 @@ from audit_feed.errors import (
 )
 from audit_feed.feed.client import Feed
 from audit_feed.feed.credentials import FeedTokens, sign_in_error
+from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.log_redaction import LOUD, guard, shown
 from audit_feed.records.batches import Body
@@ -79,12 +80,12 @@ def settings(folder: Path) -> Settings:
 def collecting(server: Loopback, folder: Path, store: SqliteLedger) -> Collector:
     """Return the collector that the settings make, with its feed on *server*."""
     made = app.collector(settings(folder), store, Kept(), Event(), Saving())
-    [source] = made.sources
+    [tenant] = made.tenants
     feed = Feed(TENANT, server.address, lambda: TOKEN, requests.Session(), lambda: None)
     clock = Clock(app.now())
-    way = replace(source.way, fetch=feed.fetch)
-    gate = Gate(clock, clock.sleep)
-    return replace(made, sources=(replace(source, feed=feed, way=way, gate=gate),))
+    pipeline = replace(tenant.pipeline, fetch=feed.fetch)
+    limiter = RateLimiter(clock, clock.sleep)
+    return replace(made, tenants=(replace(tenant, feed=feed, pipeline=pipeline, limiter=limiter),))
 
 
 def listing(server: Loopback) -> bytes:
@@ -133,7 +134,8 @@ def test_nothing_private_is_logged_or_reported_whatever_breaks(
     for word in PRIVATE:
         assert word not in text
     assert {record.name for record in caplog.records} <= {
-        "audit_feed.delivery.collector",
+        "audit_feed.delivery.listing",
+        "audit_feed.delivery.pass_report",
         "filelock",
     }
 
@@ -265,7 +267,9 @@ def test_a_token_that_cannot_be_got_is_an_error_of_ours() -> None:
 def test_a_logger_that_somebody_set_keeps_its_level(tmp_path: Path) -> None:
     logging.getLogger("urllib3").setLevel(logging.INFO)
 
-    app.feed_of(settings(tmp_path).tenants[0], settings(tmp_path), Gate(app.now, lambda _: None))
+    app.feed_of(
+        settings(tmp_path).tenants[0], settings(tmp_path), RateLimiter(app.now, lambda _: None)
+    )
 
     assert logging.getLogger("urllib3").level == logging.INFO
     assert not logging.getLogger("azure.identity").isEnabledFor(logging.ERROR)

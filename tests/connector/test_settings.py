@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from audit_feed.clouds import CLOUDS
 from audit_feed.errors import ConfigError
-from audit_feed.records.record_filter import chooser
+from audit_feed.records.record_filter import record_filter
 from audit_feed.settings import Settings
 from connector.made import TENANT, record
 
@@ -225,4 +225,4 @@ def test_records_are_chosen_by_what_the_settings_say(
 ) -> None:
     settings = Settings.load({**GOOD, "include": include, "exclude": exclude}, FOLDER)
 
-    assert chooser(settings.include, settings.exclude)(record("a")) is wanted
+    assert record_filter(settings.include, settings.exclude)(record("a")) is wanted

@@ -22,8 +22,8 @@ from audit_feed.windows import (
     hour_of,
     hours_listed,
     is_due,
-    still_kept,
     whole_second,
+    within_retention,
 )
 from connector.made import START
 
@@ -160,7 +160,7 @@ def test_a_window_that_waited_never_slips_over_the_edge(
 ) -> None:
     later = situation[2] + waited
     for window in due_windows(*situation):
-        kept = still_kept(window, later)
+        kept = within_retention(window, later)
 
         if kept is None:
             assert window.end <= later - RETENTION + EDGE + SECOND

@@ -6,11 +6,12 @@ itself sends: a rule then fires once more, and is not silent once more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
+from audit_feed.blobs import ContentBlob
 from audit_feed.records.shape import Row
 
 READ = "MailItemsAccessed"
@@ -52,16 +53,14 @@ class Notes:
 
     def __init__(self, tenant: str) -> None:
         self._tenant = tenant
-        self._blob = ""
         self._heard: dict[str, dict[Who, Access]] = {}
 
-    def begin(self, blob: str) -> None:
-        """Count what comes now as of that blob, from the start."""
-        self._blob = blob
-        self._heard[blob] = {}
+    def begin(self, blob: ContentBlob) -> None:
+        """Forget what was noted of *blob*: it is read from its start."""
+        self._heard[blob.id] = {}
 
-    def hear(self, row: Row) -> None:
-        """Note a row that says that mail was read."""
+    def hear(self, blob: ContentBlob, row: Row) -> None:
+        """Note a row of *blob* that says that mail was read."""
         time = row["EventTime"]
         if row["Operation"] != READ or not isinstance(time, datetime):
             return
@@ -75,25 +74,12 @@ class Notes:
         )
         tenant = str(row["OrganizationId"] or self._tenant).lower()
         who = (tenant, str(row["Caller"]), str(row["Protocol"]))
-        heard = self._heard[self._blob]
+        heard = self._heard[blob.id]
         heard[who] = heard[who].with_(access) if who in heard else access
 
-    def of(self, blobs: Iterable[str]) -> Callers:
-        """Return what was heard in *blobs*."""
-        return merged(self._heard.get(blob, {}) for blob in blobs)
-
-
-def listening(
-    notes: Notes, shape: Callable[[Mapping[str, object]], Row]
-) -> Callable[[Mapping[str, object]], Row]:
-    """Return *shape* with *notes* hearing of every row."""
-
-    def shaped(record: Mapping[str, object]) -> Row:
-        row = shape(record)
-        notes.hear(row)
-        return row
-
-    return shaped
+    def of(self, blobs: Iterable[ContentBlob]) -> Callers:
+        """Return what was heard in *blobs*, all of one stream."""
+        return merged(self._heard.get(blob.id, {}) for blob in blobs)
 
 
 def merged(parts: Iterable[Callers]) -> Callers:

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from audit_feed.azure_app.orders import AT_ONCE, Order, Orders
-from audit_feed.delivery.deliver import Outcome, Settled, Way, deliver_all
+from audit_feed.delivery.counts import OutcomeCounts
+from audit_feed.delivery.deliver import Completed, DeliveryPipeline, Outcome, deliver_all
 from audit_feed.errors import AccessError, AuditFeedError, LedgerConflictError, ThrottledError
 from audit_feed.feed.rate_limit import FIRST_WAIT
 from audit_feed.ledger.states import BlobRow, State, failed
@@ -22,32 +23,30 @@ LONGEST_WAIT = timedelta(hours=6)
 
 
 class Shelf(Protocol):
-    """What is needed of the ledger, besides the way's store."""
+    """What is needed of the ledger, besides the pipeline's store."""
 
     def named(self, where: str, names: Sequence[str]) -> list[BlobRow]:
         """Return rows of a partition; see ``TableLedger.named``."""
 
 
 @dataclass(slots=True)
-class Carried:
+class Carried(OutcomeCounts):
     """What became of one order. ``waits`` are blobs that go back, by how long they wait."""
 
-    delivered: int = 0
-    records: int = 0
-    expired: int = 0
-    rejected: int = 0
-    failed: int = 0
     throttled: int = 0
     waits: dict[timedelta, list[str]] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
 
 
 def carry(
-    order: Order, way: Way, shelf: Shelf, queue: Orders, heed: Callable[[Outcome], None]
+    order: Order,
+    pipeline: DeliveryPipeline,
+    shelf: Shelf,
+    queue: Orders,
+    on_outcome: Callable[[Outcome], None],
 ) -> Carried:
     """Deliver the blobs of *order* that are not delivered yet, as far as there is time.
 
-    Throttled and handed back ones spend no attempt. *heed* hears of every outcome.
+    Throttled and handed back ones spend no attempt. *on_outcome* is called with every outcome.
 
     Raises:
         LedgerError, RetryError: The ledger or the queue does not work: the order is still there.
@@ -56,10 +55,10 @@ def carry(
     rows = [r for r in shelf.named(order.partition, order.names) if r.state is State.LISTED]
     carried = Carried()
     left = {blob_key(row.blob)[1] for row in rows}
-    for row, outcome in deliver_all(_until_stopped(rows, way), way):
+    for row, outcome in deliver_all(_until_stopped(rows, pipeline), pipeline):
         left.discard(blob_key(row.blob)[1])
-        heed(outcome)
-        _count(carried, (row, outcome), way.clock())
+        on_outcome(outcome)
+        _count(carried, (row, outcome), pipeline.clock())
     if left:
         carried.waits.setdefault(AT_ONCE, []).extend(sorted(left))
     for wait, names in carried.waits.items():
@@ -67,36 +66,36 @@ def carry(
     return carried
 
 
-def spoiled(order: Order, shelf: Shelf, way: Way, queue: Orders) -> int:
+def mark_failed(order: Order, shelf: Shelf, pipeline: DeliveryPipeline, queue: Orders) -> int:
     """Put blobs on record as failed that were in hand when workers ended; return how many.
 
     Each goes back alone: only one of them may be what no worker survives.
     """
     rows = [r for r in shelf.named(order.partition, order.names) if r.state is State.LISTED]
-    now = way.clock()
+    now = pipeline.clock()
     for row in rows:
         why = f"blob {row.blob.id}: the worker ended again and again, or the ledger did not answer"
-        put = way.store.put_all([failed(row, now, why)])
+        put = pipeline.store.put_all([failed(row, now, why)])
         if isinstance(put[0], BlobRow):
             queue.send(order.only([blob_key(row.blob)[1]]), _wait(put[0].due, now))
     return len(rows)
 
 
-def _until_stopped(rows: Iterable[BlobRow], way: Way) -> Iterable[BlobRow]:
+def _until_stopped(rows: Iterable[BlobRow], pipeline: DeliveryPipeline) -> Iterable[BlobRow]:
     for row in rows:
-        if way.stopped():
+        if pipeline.stopped():
             return
         yield row
 
 
-def _count(carried: Carried, settled: Settled, now: datetime) -> None:
-    row, outcome = settled
+def _count(carried: Carried, completed: Completed, now: datetime) -> None:
+    row, outcome = completed
     name = blob_key(row.blob)[1]
     match outcome:
         case None:
             carried.waits.setdefault(AT_ONCE, []).append(name)
         case LedgerConflictError():
-            carried.problems.append(str(outcome))
+            carried.add_problem(str(outcome))
         case ThrottledError():
             carried.throttled += 1
             asked = FIRST_WAIT if outcome.wait is None else outcome.wait
@@ -105,27 +104,12 @@ def _count(carried: Carried, settled: Settled, now: datetime) -> None:
         case AuditFeedError():
             if not isinstance(outcome, AccessError):
                 raise outcome
-            carried.problems.append(str(outcome))
+            carried.add_problem(str(outcome))
             carried.waits.setdefault(REFUSED_WAIT, []).append(name)
         case BlobRow():
-            _count_row(carried, outcome, now)
-
-
-def _count_row(carried: Carried, row: BlobRow, now: datetime) -> None:
-    match row.state:
-        case State.DELIVERED:
-            carried.delivered += 1
-            carried.records += row.records
-        case State.EXPIRED:
-            carried.expired += 1
-        case State.REJECTED:
-            carried.rejected += 1
-        case State.LISTED:
-            carried.failed += 1
-            carried.waits.setdefault(_wait(row.due, now), []).append(blob_key(row.blob)[1])
-    if row.last_error:
-        name = f"blob {row.blob.id}: "
-        carried.problems.append(name + row.last_error.removeprefix(name))
+            carried.count(outcome)
+            if outcome.state is State.LISTED:
+                carried.waits.setdefault(_wait(outcome.due, now), []).append(name)
 
 
 def _wait(due: datetime, now: datetime) -> timedelta:

@@ -18,26 +18,29 @@ from azure.storage.queue import QueueServiceClient
 
 from audit_feed import app
 from audit_feed.azure_app import callers, sweep
-from audit_feed.azure_app.callers import Notes, listening
+from audit_feed.azure_app.callers import Notes
 from audit_feed.azure_app.callers_table import TableCallers
-from audit_feed.azure_app.deliver_order import Carried, carry, spoiled
+from audit_feed.azure_app.deliver_order import Carried, carry, mark_failed
 from audit_feed.azure_app.orders import Order, Spread, orders, parsed
 from audit_feed.azure_app.queues import BACKLOG, BLOBS, HINTS, StorageQueue
 from audit_feed.azure_app.settings import FunctionSettings, Storage
 from audit_feed.azure_app.telemetry import Metrics, Run, metrics
 from audit_feed.azure_app.webhook import Notified, notified
 from audit_feed.blobs import ContentBlob, Stream
-from audit_feed.delivery.collector import Collector, Gate, Source, side_by_side, threads
-from audit_feed.delivery.deliver import Outcome, Sink, Way
+from audit_feed.delivery.collector import Collector
+from audit_feed.delivery.deliver import DeliveryPipeline, Outcome, Sink
+from audit_feed.delivery.tenant_feed import TenantFeed
+from audit_feed.delivery.workers import blob_threads, tenant_threads
 from audit_feed.errors import AuditFeedError, LedgerError, ThrottledError
 from audit_feed.feed.credentials import identity
+from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.feed.subscriptions import Starter
 from audit_feed.ledger.states import BlobRow, HourStatement
 from audit_feed.ledger.table import Looked, TableLedger
 from audit_feed.ledger.table_rows import blob_key
 from audit_feed.records.batches import MAX_FIELD_BYTES
 from audit_feed.records.lean import Saving
-from audit_feed.records.record_filter import chooser
+from audit_feed.records.record_filter import record_filter
 from audit_feed.windows import HOUR, hour_of
 
 DISCOVER_DEADLINE = timedelta(minutes=4)
@@ -75,14 +78,14 @@ class Shop:
     queues: Mapping[str, StorageQueue]
     spread: Spread
     hints: StorageQueue
-    sources: Mapping[str, Source]
+    tenants: Mapping[str, TenantFeed]
     sinks: Mapping[str, Sink]
     starter: Starter
     metrics: Metrics
 
     def streams(self) -> list[Stream]:
         """Return every stream that is collected."""
-        return [stream for source in self.sources.values() for stream in source.streams]
+        return [stream for tenant in self.tenants.values() for stream in tenant.streams]
 
 
 @cache
@@ -119,7 +122,7 @@ def shop() -> Shop:
         queues=lanes,
         spread=spread,
         hints=StorageQueue(queues, HINTS),
-        sources=_sources(settings, store, sinks[app.TABLE]),
+        tenants=_tenants(settings, store, sinks[app.TABLE]),
         sinks=sinks,
         starter=_starter(settings),
         metrics=metrics(settings.telemetry),
@@ -139,15 +142,17 @@ def _clients(storage: Storage) -> tuple[TableServiceClient, QueueServiceClient]:
     )
 
 
-def _sources(settings: FunctionSettings, store: TableLedger, sink: Sink) -> Mapping[str, Source]:
+def _tenants(
+    settings: FunctionSettings, store: TableLedger, sink: Sink
+) -> Mapping[str, TenantFeed]:
     collector = settings.collector
     found = {}
     for tenant in collector.tenants:
-        gate = Gate(app.now, _short_sleep)
-        way = Way(
-            fetch=(feed := app.feed_of(tenant, collector, gate)).fetch,
+        limiter = RateLimiter(app.now, _short_sleep)
+        pipeline = DeliveryPipeline(
+            fetch=(feed := app.feed_of(tenant, collector, limiter)).fetch,
             shape=app.shape_of(collector, Saving()),
-            wanted=chooser(collector.include, collector.exclude),
+            record_filter=record_filter(collector.include, collector.exclude),
             sink=sink,
             store=store,
             clock=app.now,
@@ -155,7 +160,7 @@ def _sources(settings: FunctionSettings, store: TableLedger, sink: Sink) -> Mapp
             field_limit=MAX_FIELD_BYTES,
         )
         streams = tuple(Stream(tenant.id, kind) for kind in tenant.content_types)
-        found[tenant.id] = Source(streams, feed, way, gate)
+        found[tenant.id] = TenantFeed(streams, feed, pipeline, limiter)
     return found
 
 
@@ -164,7 +169,7 @@ def _starter(settings: FunctionSettings) -> Starter:
     collector = settings.collector
     tenants = collector.tenants if settings.start else ()
     return Starter(
-        {t.id: app.feed_of(t, collector, Gate(app.now, _short_sleep)) for t in tenants},
+        {t.id: app.feed_of(t, collector, RateLimiter(app.now, _short_sleep)) for t in tenants},
         {t.id: t.content_types for t in tenants},
         app.now,
     )
@@ -185,36 +190,36 @@ def discover(run: Run) -> None:
             run.warn("subscription not started", stream=about, problem=told.problem)
         else:
             run.tell("subscription started", stream=about)
-    _list(run, list(shop().sources.values()))
+    _list(run, list(shop().tenants.values()))
 
 
 def hint(text: str, run: Run) -> None:
     """List a stream sooner, unless it was listed a moment ago."""
     told = orjson.loads(text)
     stream, now = Stream(told["tenant"], told["content_type"]), app.now()
-    source = shop().sources.get(stream.tenant)
-    if source is None or stream not in source.streams:
+    tenant = shop().tenants.get(stream.tenant)
+    if tenant is None or stream not in tenant.streams:
         run.warn("hint about a stream that is not collected")
         return
     last = shop().store.listings(stream, hour_of(now)).get(hour_of(now))
     if last is None or now - last > HINT_AGE:
-        _list(run, [replace(source, streams=(stream,))])
+        _list(run, [replace(tenant, streams=(stream,))])
 
 
-def _list(run: Run, sources: Sequence[Source]) -> None:
+def _list(run: Run, tenants: Sequence[TenantFeed]) -> None:
     stop = Event()
     timer = Timer(DISCOVER_DEADLINE.total_seconds(), stop.set)
     timer.daemon = True
     timer.start()
     collector = Collector(
-        sources=tuple(sources),
+        tenants=tuple(tenants),
         store=shop().store,
         owner="",
         since=shop().settings.collector.since,
-        hands=threads(1),
+        run_blobs=blob_threads(1),
         clock=app.now,
         stop=stop,
-        crew=side_by_side(app.MOST_TENANTS),
+        run_tenants=tenant_threads(app.MOST_TENANTS),
     )
     try:
         report = collector.list_pass()
@@ -234,52 +239,34 @@ def deliver(text: str, queue: str, run: Run) -> None:
 
     """
     order = _order(text, run)
-    source = shop().sources.get(order.stream.tenant) if order else None
-    if order is None or source is None:
+    tenant = shop().tenants.get(order.stream.tenant) if order else None
+    if order is None or tenant is None:
         run.warn("order dropped: unreadable, or of a tenant that is not collected")
         return
     notes = Notes(order.stream.tenant)
-    way = _way(source, notes, app.now() + DELIVER_DEADLINE)
     done: list[ContentBlob] = []
 
-    def heed(outcome: Outcome) -> None:
-        _pace(source, outcome)
+    def on_outcome(outcome: Outcome) -> None:
+        tenant.adjust_rate(outcome)
         if isinstance(outcome, BlobRow) and outcome.finished and outcome.records:
             done.append(outcome.blob)
 
-    carried = carry(order, way, shop().store, shop().queues[queue], heed)
-    _remember(order, notes, done, run)
-    _tell(carried, order, run)
-
-
-def _way(source: Source, notes: Notes, deadline: datetime) -> Way:
-    """Return the tenant's way for one order: with a deadline, and notes of who reads mail."""
-    whole = source.way
-
-    def fetch(blob: ContentBlob) -> object:
-        notes.begin(blob_key(blob)[1])
-        return whole.fetch(blob)
-
-    return replace(
-        whole,
-        fetch=fetch,  # type: ignore[arg-type]  # what the feed's own gives
-        shape=listening(notes, whole.shape),
+    deadline = app.now() + DELIVER_DEADLINE
+    pipeline = replace(
+        tenant.pipeline,
+        on_blob=notes.begin,
+        on_row=notes.hear,
         stopped=lambda: app.now() >= deadline,
     )
-
-
-def _pace(source: Source, outcome: Outcome) -> None:
-    match outcome:
-        case ThrottledError():
-            source.gate.throttled(outcome.wait)
-        case BlobRow():
-            source.gate.answered()
+    carried = carry(order, pipeline, shop().store, shop().queues[queue], on_outcome)
+    _remember(order, notes, done, run)
+    _tell(carried, order, run)
 
 
 def _remember(order: Order, notes: Notes, done: Sequence[ContentBlob], run: Run) -> None:
     """Keep who read mail; without it a rule fires once more, so no delivery fails for it."""
     names = sorted(blob_key(blob)[1] for blob in done)
-    heard = notes.of(names)
+    heard = notes.of(done)
     if not heard:
         return
     try:
@@ -310,11 +297,11 @@ def _tell(carried: Carried, order: Order, run: Run) -> None:
 def poison(text: str, queue: str, run: Run) -> None:
     """Put on record what workers failed at again and again; it is tried until it expires."""
     order = _order(text, run)
-    source = shop().sources.get(order.stream.tenant) if order else None
-    if order is None or source is None:
+    tenant = shop().tenants.get(order.stream.tenant) if order else None
+    if order is None or tenant is None:
         run.warn("poison dropped: unreadable, or of a tenant that is not collected")
         return
-    failed = spoiled(order, shop().store, source.way, shop().queues[queue])
+    failed = mark_failed(order, shop().store, tenant.pipeline, shop().queues[queue])
     shop().metrics.count("failed", failed, order.stream.tenant)
     run.warn("poison", partition=order.partition, failed=failed)
 
@@ -385,12 +372,12 @@ def _summary(statements: Sequence[HourStatement], now: datetime) -> dict[str, ob
 def _write_callers(now: datetime, run: Run) -> None:
     """Gather what workers told; once a day write all that is remembered."""
     store, today = shop().store, sweep.day(now)
-    for tenant in shop().sources:
+    for tenant in shop().tenants:
         shop().callers.gather(tenant)
     if store.marked(_DAY) == today:
         return
     rows = [
-        row for tenant in shop().sources for row in callers.rows(shop().callers.all(tenant), now)
+        row for tenant in shop().tenants for row in callers.rows(shop().callers.all(tenant), now)
     ]
     sweep.send(rows, shop().sinks[BASELINE_TABLE])
     store.mark(_DAY, today)

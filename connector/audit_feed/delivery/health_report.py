@@ -1,4 +1,4 @@
-"""State what the ledger knows, and send it where the records go."""
+"""Send the ledger's statement of the last days to the workspace, beside the records. Pure."""
 
 from __future__ import annotations
 
@@ -8,19 +8,10 @@ from datetime import datetime
 from audit_feed.blobs import Stream
 from audit_feed.delivery.deliver import Sink
 from audit_feed.ledger import health_rows
-from audit_feed.ledger.states import HourStatement, LedgerStore, state_hours
+from audit_feed.ledger.statement import statement
+from audit_feed.ledger.states import HourStatement, LedgerStore
 from audit_feed.records.batches import Parked, bodies
-from audit_feed.windows import RETENTION, Window, hour_of
-
-
-def statement(store: LedgerStore, stream: Stream, window: Window) -> list[HourStatement]:
-    """Return the statement of every hour in *window* since the ledger has known *stream*."""
-    first = store.first_hour(stream)
-    if first is None:
-        return []
-    known = Window(max(hour_of(window.start), hour_of(first)), window.end)
-    rows, listings = store.rows(stream, known), store.listings(stream, known.start)
-    return state_hours(stream, rows, listings, known)
+from audit_feed.windows import RETENTION, Window
 
 
 class Reporter:
@@ -49,9 +40,9 @@ class Reporter:
         """
         window = Window(now - RETENTION, now)
         streams = self._store.streams() if self._streams is None else self._streams
-        found = [s for stream in streams for s in statement(self._store, stream, window)]
-        for body in bodies(health_rows.rows(found, self._before, now, self._collector)):
+        hours = [hour for stream in streams for hour in statement(self._store, stream, window)]
+        for body in bodies(health_rows.rows(hours, self._before, now, self._collector)):
             if not isinstance(body, Parked):
                 self._sink.send(body)
-        self._before = health_rows.stated(found)
-        return found
+        self._before = health_rows.stated(hours)
+        return hours

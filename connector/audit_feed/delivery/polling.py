@@ -1,4 +1,7 @@
-"""Pass after pass for each tenant, in a loop of its own: none waits for another one's throttle."""
+"""Run passes again and again, each tenant's in a thread of its own. Pure.
+
+No tenant waits for another one's throttle.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +10,31 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Event
 
-from audit_feed.delivery.collector import PassReport
+from audit_feed.delivery.pass_report import PassReport
 
-Pass = Callable[[], PassReport]
+RunPass = Callable[[], PassReport]
 
 
-def follow(passes: Sequence[Pass], poll: timedelta, stop: Event) -> None:
-    """Call each of *passes* again and again, *poll* after its last end, until *stop* is set.
+def poll(passes: Sequence[RunPass], interval: timedelta, stop: Event) -> None:
+    """Call each of *passes* again and again, *interval* after its last end, until *stop* is set.
 
-    A backlog does not wait for the next poll.
+    A backlog does not wait for the next interval.
 
     Raises:
         BaseException: What one of *passes* raised; then all the others have been stopped too.
 
     """
     with ThreadPoolExecutor(len(passes)) as pool:
-        for loop in [pool.submit(_loop, run, poll, stop) for run in passes]:
+        for loop in [pool.submit(_loop, run, interval, stop) for run in passes]:
             loop.result()
 
 
-def _loop(run: Pass, poll: timedelta, stop: Event) -> None:
+def _loop(run: RunPass, interval: timedelta, stop: Event) -> None:
     try:
         while not stop.is_set():
             report = run()
             if not (report.left and report.delivered):
-                stop.wait(poll.total_seconds())
+                stop.wait(interval.total_seconds())
     except BaseException:
-        stop.set()  # a ledger that is gone ends them all
+        stop.set()  # a ledger that is gone ends all the loops
         raise

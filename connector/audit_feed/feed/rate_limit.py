@@ -1,9 +1,11 @@
-"""One pace for all that is asked of a tenant: a throttle holds back every content type. Pure."""
+"""One rate limit for each tenant: a throttle holds back every content type. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from threading import Lock
 
 FIRST_WAIT = timedelta(seconds=10)
 LAST_WAIT = timedelta(minutes=5)
@@ -31,8 +33,8 @@ def retry_after(text: str) -> timedelta | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """When the next request may leave (aware UTC), and how often we were throttled in a row.
+class RateLimit:
+    """When the next request may leave (aware UTC), and how many throttles came in a row.
 
     ``held`` is the end of the last throttle's wait: throttles that come in before it answer
     requests that had left already, and count as one.
@@ -42,28 +44,64 @@ class Pace:
     throttles: int = 0
     held: datetime | None = None
 
-    def asked(self, now: datetime) -> Pace:
-        """Return the pace after a request at *now*: the quota spread evenly, in short bursts."""
+    def after_request(self, now: datetime) -> RateLimit:
+        """Return the limit after a request at *now*: the quota spread evenly, in short bursts."""
         gap = _MINUTE / REQUESTS_PER_MINUTE
         return replace(self, next=max(self._next(now), now - _MINUTE / 4) + gap)
 
-    def throttled(self, now: datetime, wait: timedelta | None) -> Pace:
-        """Return the pace after a throttle at *now*; *wait* is what the service asks for."""
+    def after_throttle(self, now: datetime, wait: timedelta | None) -> RateLimit:
+        """Return the limit after a throttle at *now*; *wait* is what the service asks for."""
         if self.held and now < self.held <= now + LONGEST_WAIT:
             until, count = max(self.held, now + (wait or timedelta())), self.throttles
         else:
             own = min(FIRST_WAIT * 2 ** min(self.throttles, 10), LAST_WAIT)
             until, count = now + (wait or own), self.throttles + 1
-        return Pace(max(self._next(now), until), count, until)
+        return RateLimit(max(self._next(now), until), count, until)
 
-    def answered(self) -> Pace:
-        """Return the pace after an answer that was no throttle."""
+    def after_answer(self) -> RateLimit:
+        """Return the limit after an answer that was not a throttle."""
         return replace(self, throttles=0)
 
-    def wait(self, now: datetime) -> timedelta:
-        """Return how long to wait before the next request."""
+    def delay(self, now: datetime) -> timedelta:
+        """Return how long the next request must wait."""
         return max(self._next(now) - now, timedelta())
 
     def _next(self, now: datetime) -> datetime:
-        """Return ``next``, or *now* where a clock that was set back would make us wait for it."""
+        # A clock that was set back must not make the next request wait for hours.
         return self.next if self.next - now <= 2 * LONGEST_WAIT else now
+
+
+class RateLimiter:
+    """One tenant's rate limit, shared by all threads that ask for this tenant."""
+
+    def __init__(self, clock: Callable[[], datetime], sleep: Callable[[timedelta], None]) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._lock = Lock()
+        self._limit = RateLimit(clock())
+
+    def acquire(self) -> None:
+        """Wait until one more request may leave, and count it."""
+        with self._lock:
+            now = self._clock()
+            pause = self._limit.delay(now)
+            self._limit = self._limit.after_request(now)
+        if pause:
+            self._sleep(pause)
+
+    def wait_until_free(self) -> None:
+        """Wait as long as a request would have to, but count none."""
+        with self._lock:
+            pause = self._limit.delay(self._clock())
+        if pause:
+            self._sleep(pause)
+
+    def throttled(self, wait: timedelta | None) -> None:
+        """Hold back every request of this tenant; *wait* is what the service asks for."""
+        with self._lock:
+            self._limit = self._limit.after_throttle(self._clock(), wait)
+
+    def answered(self) -> None:
+        """Note a good answer: the next throttle begins with a short wait again."""
+        with self._lock:
+            self._limit = self._limit.after_answer()

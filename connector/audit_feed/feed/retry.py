@@ -1,4 +1,4 @@
-"""Ask again for what may pass, where somebody waits for one answer. Pure."""
+"""Repeat a request after a passing fault, where somebody waits for its answer. Pure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import TypeVar
 from audit_feed.errors import RetryError, ThrottledError
 
 WAITS = tuple(timedelta(seconds=seconds) for seconds in (1, 1, 2, 3, 6, 6, 6))
-"""Before each repetition, 25 s in all. What lasts longer is told. After a fault of Entra's, MSAL
-gives the same answer for 5 s without asking again."""
+"""Waits before the repetitions, 25 s in all; a fault that lasts longer is raised. MSAL gives the
+answer of a fault of Entra's for 5 s without asking again."""
 
 LONGEST_WAIT = timedelta(seconds=30)
-"""A throttle that asks for more is told instead."""
+"""A throttle that asks for a longer wait is raised instead."""
 
 _Answer = TypeVar("_Answer")
 
 
-def insist(ask: Callable[[], _Answer], sleep: Callable[[timedelta], None]) -> _Answer:
-    """Return what *ask* gives; repeat it after a passing fault.
+def retry(ask: Callable[[], _Answer], sleep: Callable[[timedelta], None]) -> _Answer:
+    """Return what *ask* returns; call it again after a passing fault.
 
     Raises:
         AuditFeedError: As *ask* raised it, the last time or where a repetition cannot help.

@@ -45,7 +45,9 @@ class Sizes:
 DEFAULT_SIZES = Sizes()
 
 
-def records(where: str, chunks: Iterable[bytes], sizes: Sizes = DEFAULT_SIZES) -> Iterator[Record]:
+def json_records(
+    where: str, chunks: Iterable[bytes], sizes: Sizes = DEFAULT_SIZES
+) -> Iterator[Record]:
     """Yield the records of the JSON array that *chunks* spell.
 
     Text that is no valid Unicode (a string cut inside of a character) is mended with U+FFFD:

@@ -9,7 +9,7 @@ from audit_feed.records.shape import Record, text_of
 _FIELDS = {"workload": "Workload", "operation": "Operation", "record_type": "RecordType"}
 
 
-def chooser(
+def record_filter(
     include: Mapping[str, frozenset[str]], exclude: Mapping[str, frozenset[str]]
 ) -> Callable[[Record], bool]:
     """Return what tells whether a record is wanted.

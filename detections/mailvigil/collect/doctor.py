@@ -20,11 +20,11 @@ import requests
 
 from audit_feed import app
 from audit_feed.blobs import Stream
-from audit_feed.delivery.collector import Gate
 from audit_feed.errors import AuditFeedError
 from audit_feed.feed.client import Feed
 from audit_feed.feed.credentials import FeedTokens, credential
-from audit_feed.feed.retry import insist
+from audit_feed.feed.rate_limit import RateLimiter
+from audit_feed.feed.retry import retry
 from audit_feed.records.batches import Body
 from audit_feed.settings import Settings, Tenant
 from audit_feed.windows import Window
@@ -86,7 +86,7 @@ def _tenant(
     tokens = FeedTokens(credential(tenant, settings.cloud), settings.cloud.feed_audience)
     yield _clock(settings, clock, name)
     try:
-        claims = claims_of(insist(tokens, sleep))
+        claims = claims_of(retry(tokens, sleep))
     except AuditFeedError as error:
         yield Examined(f"{name}: token", well=False, todo=str(error))
         return
@@ -95,7 +95,7 @@ def _tenant(
     yield _role(name, ROLE, claims)
     if DLP in tenant.content_types:
         yield _role(name, DLP_ROLE, claims)
-    feed = app.feed_of(tenant, settings, Gate(clock, sleep))
+    feed = app.feed_of(tenant, settings, RateLimiter(clock, sleep))
     yield from _subscriptions(name, tenant, _Asking(feed, clock, sleep))
 
 
@@ -137,7 +137,7 @@ def _role(name: str, role: str, claims: Mapping[str, object]) -> Examined:
 def _subscriptions(name: str, tenant: Tenant, asking: _Asking) -> Iterator[Examined]:
     """Yield how each subscription stands, and what those that are on have brought."""
     try:
-        found = insist(asking.feed.subscriptions, asking.sleep)
+        found = retry(asking.feed.subscriptions, asking.sleep)
     except AuditFeedError as error:
         yield Examined(f"{name}: subscriptions", well=False, todo=str(error))
         return
@@ -172,7 +172,7 @@ def _blobs(stream: Stream, window: Window, asking: _Asking) -> int:
     """Return how many blobs the first page has that is not empty."""
     address = ""
     for _ in range(MOST_PAGES):
-        page = insist(partial(asking.feed.page, stream, window, address), asking.sleep)
+        page = retry(partial(asking.feed.page, stream, window, address), asking.sleep)
         if page.blobs or not page.next:
             return len(page.blobs)
         address = page.next

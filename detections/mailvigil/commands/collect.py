@@ -15,12 +15,14 @@ from threading import Event, Thread
 from typing import BinaryIO, TextIO
 
 from audit_feed import app
-from audit_feed.delivery.collector import Collector, Gate, PassReport
+from audit_feed.delivery.collector import Collector
 from audit_feed.delivery.deliver import Sink
 from audit_feed.delivery.health_report import Reporter
-from audit_feed.delivery.polling import follow
+from audit_feed.delivery.pass_report import PassReport
+from audit_feed.delivery.polling import poll
 from audit_feed.errors import AuditFeedError, LedgerError
-from audit_feed.feed.retry import insist
+from audit_feed.feed.rate_limit import RateLimiter
+from audit_feed.feed.retry import retry
 from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.records.lean import Saving
 from audit_feed.settings import Settings
@@ -228,7 +230,7 @@ class _Tell:
 
 
 def _run(collector: Collector, tell: _Tell) -> _Run:
-    streams = [stream for source in collector.sources for stream in source.streams]
+    streams = [stream for tenant in collector.tenants for stream in tenant.streams]
     return _Run(collector, Reporter(collector.store, tell.health, collector.owner, streams), tell)
 
 
@@ -282,9 +284,9 @@ def _once(run: _Run) -> int:
     return EXIT_FAILED if refused or left else EXIT_OK
 
 
-def _follow(collector: Collector, tell: _Tell, poll: timedelta) -> int:
+def _follow(collector: Collector, tell: _Tell, interval: timedelta) -> int:
     runs = [_run(alone, tell) for alone in collector.apart()]
-    follow([run.run_pass for run in runs], poll, collector.stop)
+    poll([run.run_pass for run in runs], interval, collector.stop)
     return EXIT_OK
 
 
@@ -292,10 +294,10 @@ def _start(settings: Settings, err: TextIO) -> None:
     """Start the subscriptions that the settings name; only ever on request."""
     sleep = app.sleeper(Event())
     for tenant in settings.tenants:
-        feed = app.feed_of(tenant, settings, Gate(app.now, sleep))
-        insist(feed.sign_in, sleep)
+        feed = app.feed_of(tenant, settings, RateLimiter(app.now, sleep))
+        retry(feed.sign_in, sleep)
         for kind in tenant.content_types:
-            insist(partial(feed.start, kind), sleep)
+            retry(partial(feed.start, kind), sleep)
             print(f"mailvigil: subscription {kind} of {tenant.id} is started", file=err)
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit_feed.blobs import Stream
-from audit_feed.delivery.health_report import statement
 from audit_feed.ledger.sqlite import SqliteLedger
+from audit_feed.ledger.statement import statement
 from audit_feed.ledger.states import HourStatement, LedgerStore
 from audit_feed.windows import Window
 from mailvigil.errors import InputError

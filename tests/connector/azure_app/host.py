@@ -192,7 +192,7 @@ class Queues:
     def hand(
         self, running: Worker, function: str, parameter: str, name: str, message: QueueMessage
     ) -> Answer:
-        """Hand *message* over; it goes when it was done, or is spoiled after so many times."""
+        """Hand *message* over; it goes when it was done, or becomes poison after so many times."""
         answer = running.call(function, **asked(parameter, message))
         if answer.ok:
             self.of(name).delete_message(message)

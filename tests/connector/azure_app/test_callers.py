@@ -9,12 +9,12 @@ from uuid import uuid4
 import pytest
 from azure.data.tables import TableServiceClient
 
-from audit_feed.azure_app.callers import MOST_MAILBOXES, Access, Notes, listening, merged, rows
+from audit_feed.azure_app.callers import MOST_MAILBOXES, Access, Notes, merged, rows
 from audit_feed.azure_app.callers_table import AT_ONCE, TableCallers
 from audit_feed.columns import load_table
 from audit_feed.errors import LedgerError
 from connector.azurite import Azurite
-from connector.made import START, TENANT, record, shaped
+from connector.made import START, TENANT, blob, record, shaped
 
 OWA = "Client=OWA;Action=ViaProxy"
 APP = "00000002-0000-0ff1-ce00-000000000000"
@@ -32,15 +32,17 @@ def access(*names: str, days: int = 0) -> Access:
 
 
 def test_only_what_reads_mail_is_noted_and_as_it_was() -> None:
-    notes = Notes(TENANT)
-    shape = listening(notes, shaped())
-    notes.begin("blob")
-    shape(read("1", OperationCount=5))
-    shape(read("2", CreationTime="2026-01-09T08:00:00", MailboxOwnerUPN="a@CONTOSO.example"))
-    shape(read("3", Operation="Send"))
-    shape(read("4", CreationTime="yesterday"))
+    notes, shape = Notes(TENANT), shaped()
+    notes.begin(blob("one"))
+    for made in (
+        read("1", OperationCount=5),
+        read("2", CreationTime="2026-01-09T08:00:00", MailboxOwnerUPN="a@CONTOSO.example"),
+        read("3", Operation="Send"),
+        read("4", CreationTime="yesterday"),
+    ):
+        notes.hear(blob("one"), shape(made))
 
-    noted = notes.of(["blob", "another"])
+    noted = notes.of([blob("one"), blob("another")])
 
     assert list(noted) == [WHO]
     assert noted[WHO].first == datetime(2026, 1, 9, 8, tzinfo=UTC)
@@ -49,16 +51,15 @@ def test_only_what_reads_mail_is_noted_and_as_it_was() -> None:
     assert len(noted[WHO].mailboxes) == 1
 
 
-def test_a_blob_that_is_read_again_counts_twice() -> None:
-    notes = Notes(TENANT)
-    shape = listening(notes, shaped())
+def test_a_blob_that_is_read_again_counts_once() -> None:
+    notes, shape = Notes(TENANT), shaped()
     for _ in range(2):
-        notes.begin("blob")
-        shape(read("1"))
-    notes.begin("not delivered")
-    shape(read("2"))
+        notes.begin(blob("one"))
+        notes.hear(blob("one"), shape(read("1")))
+    notes.begin(blob("not delivered"))
+    notes.hear(blob("not delivered"), shape(read("2")))
 
-    assert notes.of(["blob"])[WHO].operations == 1
+    assert notes.of([blob("one")])[WHO].operations == 1
 
 
 def test_the_mailboxes_of_a_caller_grow_for_ever() -> None:

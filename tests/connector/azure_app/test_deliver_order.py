@@ -8,10 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from audit_feed.azure_app.deliver_order import REFUSED_WAIT, Carried, carry, spoiled
+from audit_feed.azure_app.deliver_order import REFUSED_WAIT, Carried, carry, mark_failed
 from audit_feed.azure_app.orders import AT_ONCE, Order, orders
 from audit_feed.blobs import ContentBlob
-from audit_feed.delivery.deliver import Outcome, Way
+from audit_feed.delivery.deliver import DeliveryPipeline, Outcome
 from audit_feed.errors import AccessError, LedgerError, RetryError, ThrottledError
 from audit_feed.feed.rate_limit import FIRST_WAIT
 from audit_feed.ledger.states import BlobRow, State, delivered
@@ -57,11 +57,11 @@ class Bench:
         return [row for row in found if blob_key(row.blob) in wanted]
 
     @property
-    def way(self) -> Way:
-        return Way(
+    def pipeline(self) -> DeliveryPipeline:
+        return DeliveryPipeline(
             fetch=self.fetch,
             shape=shaped(),
-            wanted=lambda _record: True,
+            record_filter=lambda _record: True,
             sink=self,
             store=MemoryLedger(self.disk),
             clock=self.clock,
@@ -69,7 +69,7 @@ class Bench:
         )
 
     def carry(self) -> Carried:
-        return carry(self.order, self.way, self, self.queue, self.heard.append)
+        return carry(self.order, self.pipeline, self, self.queue, self.heard.append)
 
     def rows(self) -> dict[str, BlobRow]:
         return {row.blob.id: row for row in self.disk.blobs.values()}
@@ -179,7 +179,7 @@ def test_a_spoiled_order_is_forgotten_or_stays_together(bench: Bench) -> None:
     bench.carry()
     bench.queue.sent.clear()
 
-    assert spoiled(bench.order, bench, bench.way, bench.queue) == 1
+    assert mark_failed(bench.order, bench, bench.pipeline, bench.queue) == 1
 
     assert bench.rows()["c"].attempts == 1
     assert "the worker ended" in bench.rows()["c"].last_error

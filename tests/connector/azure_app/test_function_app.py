@@ -184,9 +184,9 @@ def test_an_order_that_no_worker_gets_done_is_forgotten(deployed: Deployed) -> N
         handed += 1
     assert handed >= MOST_DEQUEUES
 
-    spoiled = deployed.queues.hand_out(running, "poison", "order", POISON)
-    assert spoiled
-    assert spoiled.ok
+    poisoned = deployed.queues.hand_out(running, "poison", "order", POISON)
+    assert poisoned
+    assert poisoned.ok
     failed = [row for row in deployed.rows() if row.attempts]
     assert {row.attempts for row in failed} == {1}
     assert all("the worker ended" in row.last_error for row in failed)

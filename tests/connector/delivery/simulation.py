@@ -19,8 +19,10 @@ from threading import Event
 import orjson
 
 from audit_feed.blobs import ContentBlob, Page, Stream
-from audit_feed.delivery.collector import Bring, Collector, Gate, Hands, Source
-from audit_feed.delivery.deliver import Way
+from audit_feed.delivery.collector import Collector
+from audit_feed.delivery.deliver import DeliveryPipeline
+from audit_feed.delivery.tenant_feed import TenantFeed
+from audit_feed.delivery.workers import DeliverRows, RunBlobs
 from audit_feed.errors import (
     AccessError,
     BlobExpiredError,
@@ -31,6 +33,7 @@ from audit_feed.errors import (
     ThrottledError,
     WindowError,
 )
+from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.ledger.states import BlobRow, LedgerStore, State, retried, state_hours
 from audit_feed.records.batches import PARKED, Body, Parked
 from audit_feed.records.shape import Record, Row
@@ -50,7 +53,7 @@ TENANT = "11111111-2222-4333-8444-555555555555"
 TYPES = ("Audit.Exchange", "Audit.General", "Audit.SharePoint")
 EVER = Window(START - timedelta(days=60), START + timedelta(days=90))
 _TICKS = [timedelta(milliseconds=n) for n in (1, 7, 90, 400)]
-KEPT = timedelta(days=365)
+RETENTION_OF_LEDGER = timedelta(days=365)
 """Longer than any history, so that whatever is gone was forgotten."""
 
 LATEST = timedelta(days=4)
@@ -157,13 +160,13 @@ class FakeFeed:
     """The feed of one tenant as the collector sees it."""
 
     world: World
-    gate: Gate
+    limiter: RateLimiter
     pages: dict[str, tuple[list[ContentBlob], str]] = field(default_factory=dict)
     stuck: set[str] = field(default_factory=set)
 
     def page(self, stream: Stream, window: Window, address: str = "") -> Page:
         world = self.world
-        self.gate.wait()
+        self.limiter.acquire()
         world.step(f"list {stream.content_type} {window.start:%d %H:%M} {address}")
         self._check(window)
         self._fault("list")
@@ -208,7 +211,7 @@ class FakeFeed:
 
     def fetch(self, blob: ContentBlob) -> Iterator[bytes]:
         world = self.world
-        self.gate.wait()
+        self.limiter.acquire()
         world.step(f"fetch {blob.id}")
         if world.now >= blob.expires:
             raise BlobExpiredError(f"blob {blob.id}: expired")
@@ -372,10 +375,10 @@ def shape(record: Record) -> Row:
     return {"RecordId": record["Id"], "Record": {"Pad": record["Pad"]}}
 
 
-def shuffled_hands(world: World) -> Hands:
-    """Return hands that take blobs in any order, some together, some amid the steps of others."""
+def shuffled(world: World) -> RunBlobs:
+    """Return a runner that takes blobs in any order, together or amid the steps of others."""
 
-    def run(bring: Bring, rows: Sequence[BlobRow]) -> None:
+    def run(deliver: DeliverRows, rows: Sequence[BlobRow]) -> None:
         left, depth = world.dice.sample(rows, len(rows)), 0
 
         def some() -> Iterator[BlobRow]:
@@ -387,13 +390,13 @@ def shuffled_hands(world: World) -> Hands:
             nonlocal depth
             if left and depth < HANDS:
                 depth += 1
-                bring(some())
+                deliver(some())
                 depth -= 1
 
         world.aside = aside
         try:
             while left:
-                bring(some())
+                deliver(some())
         finally:
             world.aside = None
 
@@ -403,12 +406,12 @@ def shuffled_hands(world: World) -> Hands:
 def collector(world: World, streams: Sequence[Stream], since: timedelta) -> Collector:
     """Return a collector as it is after a start: it knows what the disk knows."""
     store: LedgerStore = CheckedLedger(world.disk, world)
-    gate = Gate(world.clock, world.sleep)
-    feed = FakeFeed(world, gate)
-    way = Way(
+    limiter = RateLimiter(world.clock, world.sleep)
+    feed = FakeFeed(world, limiter)
+    pipeline = DeliveryPipeline(
         fetch=feed.fetch,
         shape=shape,
-        wanted=lambda _: True,
+        record_filter=lambda _: True,
         sink=FakeSink(world),
         store=store,
         clock=world.clock,
@@ -416,12 +419,12 @@ def collector(world: World, streams: Sequence[Stream], since: timedelta) -> Coll
         body_limit=BODY_LIMIT,
     )
     return Collector(
-        sources=(Source(tuple(streams), feed, way, gate),),
+        tenants=(TenantFeed(tuple(streams), feed, pipeline, limiter),),
         store=store,
         owner="simulation",
         since=since,
-        keep=KEPT,
-        hands=shuffled_hands(world),
+        retention=RETENTION_OF_LEDGER,
+        run_blobs=shuffled(world),
         clock=world.clock,
         stop=Event(),
     )

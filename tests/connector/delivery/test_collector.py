@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from audit_feed.blobs import ContentBlob, Page, Stream
-from audit_feed.delivery import collector as collector_module
-from audit_feed.delivery.collector import Collector, Crew, Gate, one_by_one, side_by_side, threads
+from audit_feed.delivery import tenant_pass
+from audit_feed.delivery.collector import Collector
+from audit_feed.delivery.workers import RunTenants, blob_threads, tenant_threads, tenants_in_turn
 from audit_feed.errors import (
     AccessError,
     AuditFeedError,
@@ -23,6 +24,7 @@ from audit_feed.errors import (
     ThrottledError,
     WindowError,
 )
+from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.ledger.states import BlobRow, State, listed
 from audit_feed.records.batches import Body
 from audit_feed.windows import HOUR, Window, hour_of
@@ -46,9 +48,9 @@ Fetch = Callable[[ContentBlob], Iterator[bytes]]
 
 def with_fetch(at_work: Collector, fetch: Callable[[Fetch], Fetch]) -> Collector:
     """Return the collector with another way to fetch, which gets the old one."""
-    [source] = at_work.sources
-    way = replace(source.way, fetch=fetch(source.way.fetch))  # type: ignore[arg-type]  # a generator
-    return replace(at_work, sources=(replace(source, way=way),))
+    [tenant] = at_work.tenants
+    pipeline = replace(tenant.pipeline, fetch=fetch(tenant.pipeline.fetch))  # type: ignore[arg-type]  # a generator
+    return replace(at_work, tenants=(replace(tenant, pipeline=pipeline),))
 
 
 def failing(name: str, error: BaseException) -> Callable[[Fetch], Fetch]:
@@ -113,7 +115,7 @@ def test_a_fault_of_the_ledger_ends_the_pass(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_head_of_the_queue_that_is_refused_does_not_block_what_is_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(collector_module, "BATCH", 2)
+    monkeypatch.setattr(tenant_pass, "ROWS_AT_ONCE", 2)
     blobs = [published(f"a{n}", START - HOUR) for n in range(9)]
     there = world(*blobs, *(published(f"o{n}", START - HOUR, stream=OTHER) for n in range(9)))
     at_work = started(there, [STREAM, OTHER])
@@ -136,7 +138,7 @@ def test_a_head_of_the_queue_that_is_refused_does_not_block_what_is_behind(
 def test_more_blobs_than_a_batch_are_all_delivered_in_one_pass(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(collector_module, "BATCH", 11)
+    monkeypatch.setattr(tenant_pass, "ROWS_AT_ONCE", 11)
     there = world(*(published(f"b{n:02}", START - HOUR) for n in range(36)))
 
     report = started(there).run_pass()
@@ -211,9 +213,9 @@ class Listing:
 def listing(there: World, *script: Page | AuditFeedError) -> tuple[Collector, Listing]:
     """Return a collector whose listing is played."""
     at_work = started(there)
-    [source] = at_work.sources
+    [tenant] = at_work.tenants
     played = Listing(there, *script)
-    return replace(at_work, sources=(replace(source, feed=played),)), played
+    return replace(at_work, tenants=(replace(tenant, feed=played),)), played
 
 
 def page(*blobs: str, following: str = "", flaw: str = "") -> Page:
@@ -438,15 +440,15 @@ def test_a_large_blob_is_handed_back_between_two_bodies(monkeypatch: pytest.Monk
     there = world(published("a", START - HOUR, records=[f"r{n}" for n in range(2_000)]))
     sent: list[int] = []
     at_work = started(there)
-    [source] = at_work.sources
+    [tenant] = at_work.tenants
 
     def send(_self: object, body: Body) -> None:
         sent.append(body.rows)
 
     monkeypatch.setattr(simulation.FakeSink, "send", send)
-    way = replace(source.way, stopped=lambda: len(sent) == 2)
+    pipeline = replace(tenant.pipeline, stopped=lambda: len(sent) == 2)
 
-    replace(at_work, sources=(replace(source, way=way),)).run_pass()
+    replace(at_work, tenants=(replace(tenant, pipeline=pipeline),)).run_pass()
 
     assert len(sent) == 2
     assert names(there, State.LISTED) == ["a"]
@@ -454,12 +456,12 @@ def test_a_large_blob_is_handed_back_between_two_bodies(monkeypatch: pytest.Monk
 
 def test_threads_take_each_row_once_and_leave_none() -> None:
     there = world(*(published(f"b{n:02}", START - HOUR) for n in range(40)))
-    at_work = replace(started(there), hands=threads(4))
+    at_work = replace(started(there), run_blobs=blob_threads(4))
     at_work.store.note(STREAM, [p.blob for p in there.published.values()], [], START)
     rows = at_work.store.due(STREAM, START, 40)
     taken: list[BlobRow] = []
 
-    threads(4)(taken.extend, rows)
+    blob_threads(4)(taken.extend, rows)
 
     assert sorted(row.blob.id for row in taken) == [row.blob.id for row in rows]
     assert at_work.run_pass().delivered == 40
@@ -473,27 +475,27 @@ def test_a_fault_in_one_of_the_threads_is_not_passed_over() -> None:
     row = listed(published("a", START - HOUR).blob, START)
 
     with pytest.raises(LedgerError, match="disk full"):
-        threads(2)(broken, [row])
+        blob_threads(2)(broken, [row])
 
 
 def test_a_gate_shares_one_pace() -> None:
     there = world()
-    gate = Gate(there.clock, there.sleep)
+    limiter = RateLimiter(there.clock, there.sleep)
 
-    gate.throttled(timedelta(seconds=30))
-    gate.wait_until_free()
+    limiter.throttled(timedelta(seconds=30))
+    limiter.wait_until_free()
 
     assert there.now == START + timedelta(seconds=30)
-    gate.wait()
-    gate.answered()
+    limiter.acquire()
+    limiter.answered()
     assert there.now == START + timedelta(seconds=30)
 
 
-def with_another_tenant(at_work: Collector, feed: Empty, crew: Crew) -> Collector:
+def with_another_tenant(at_work: Collector, feed: Empty, run_tenants: RunTenants) -> Collector:
     """Return the collector with a second tenant that *feed* lists."""
-    [source] = at_work.sources
-    other = replace(source, streams=(OTHER,), feed=feed)
-    return replace(at_work, sources=(other, source), crew=crew)
+    [tenant] = at_work.tenants
+    other = replace(tenant, streams=(OTHER,), feed=feed)
+    return replace(at_work, tenants=(other, tenant), run_tenants=run_tenants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -508,11 +510,13 @@ class Empty:
         return Page((), "")
 
 
-@pytest.mark.parametrize("crew", [one_by_one, side_by_side(2)], ids=["one by one", "side by side"])
-def test_a_tenant_is_left_out_of_the_report(crew: Crew) -> None:
+@pytest.mark.parametrize(
+    "run_tenants", [tenants_in_turn, tenant_threads(2)], ids=["in turn", "threads"]
+)
+def test_a_tenant_is_left_out_of_the_report(run_tenants: RunTenants) -> None:
     there = world(*(published(name, START - HOUR) for name in "ab"))
 
-    report = with_another_tenant(started(there), Empty(lambda: None), crew).run_pass()
+    report = with_another_tenant(started(there), Empty(lambda: None), run_tenants).run_pass()
 
     assert (report.new, report.delivered, report.problems) == (2, 2, [])
 
@@ -529,7 +533,7 @@ def test_a_tenant_that_hangs_holds_back_another() -> None:
             time.sleep(0.01)
         seen.append(names(there, State.DELIVERED))
 
-    with_another_tenant(started(there), Empty(hang), side_by_side(2)).run_pass()
+    with_another_tenant(started(there), Empty(hang), tenant_threads(2)).run_pass()
 
     assert seen[0] == ["a"]
 
@@ -537,12 +541,12 @@ def test_a_tenant_that_hangs_holds_back_another() -> None:
 def test_a_ledger_grows_for_ever_or_forgets_what_is_pending() -> None:
     there = world(*(published(f"b{n}", START - n * HOUR) for n in (1, 2)))
     month = timedelta(days=30)
-    replace(started(there), keep=month).run_pass()
+    replace(started(there), retention=month).run_pass()
     there.now = START + month - 2 * HOUR
-    replace(started(there), keep=month).run_pass()
+    replace(started(there), retention=month).run_pass()
     assert names(there, State.DELIVERED) == ["b1", "b2"]
 
     there.now = START + month
-    replace(started(there), keep=month).run_pass()
+    replace(started(there), retention=month).run_pass()
 
     assert list(there.disk.blobs) == []

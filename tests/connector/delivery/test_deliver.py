@@ -10,11 +10,11 @@ import orjson
 import pytest
 
 from audit_feed.blobs import ContentBlob
-from audit_feed.delivery.deliver import Way, deliver_all
+from audit_feed.delivery.deliver import DeliveryPipeline, deliver_all
 from audit_feed.errors import AccessError, AuditFeedError, RetryError, ThrottledError
 from audit_feed.ledger.states import BlobRow, State, listed
 from audit_feed.records.batches import Body
-from audit_feed.records.record_filter import chooser
+from audit_feed.records.record_filter import record_filter
 from connector.ledger.memory_ledger import Disk, MemoryLedger
 from connector.made import START, STREAM, Clock, blob, body, record, shaped
 
@@ -35,14 +35,14 @@ class Kept:
         self.bodies.append(part)
 
 
-def way(content: bytes, sink: Kept) -> Way:
+def pipeline(content: bytes, sink: Kept) -> DeliveryPipeline:
     def fetch(_: ContentBlob) -> Iterator[bytes]:
         yield content
 
-    return Way(
+    return DeliveryPipeline(
         fetch=fetch,
         shape=shaped(),
-        wanted=chooser({}, {}),
+        record_filter=record_filter({}, {}),
         sink=sink,
         store=sink.store,
         clock=Clock(),
@@ -60,7 +60,7 @@ def store() -> MemoryLedger:
 ROW = listed(blob("a"), START)
 
 
-def deliver(row: BlobRow, there: Way) -> BlobRow:
+def deliver(row: BlobRow, there: DeliveryPipeline) -> BlobRow:
     """Deliver one blob alone; return its row as stored, or raise what kept it as it was."""
     [(_, outcome)] = deliver_all([row], there)
     if isinstance(outcome, AuditFeedError):
@@ -72,7 +72,7 @@ def deliver(row: BlobRow, there: Way) -> BlobRow:
 def test_records_and_bytes_are_counted(store: MemoryLedger) -> None:
     sink = Kept(store)
 
-    done = deliver(ROW, way(body(record("1"), record("2")), sink))
+    done = deliver(ROW, pipeline(body(record("1"), record("2")), sink))
 
     assert (done.state, done.records, done.parked) == (State.DELIVERED, 2, 0)
     assert done.sent == sum(len(part.data) for part in sink.bodies) > 0
@@ -82,7 +82,7 @@ def test_records_and_bytes_are_counted(store: MemoryLedger) -> None:
 def test_an_empty_blob_is_delivered_without_a_body(store: MemoryLedger) -> None:
     sink = Kept(store)
 
-    done = deliver(ROW, way(b"[]", sink))
+    done = deliver(ROW, pipeline(b"[]", sink))
 
     assert (done.state, done.records, sink.bodies) == (State.DELIVERED, 0, [])
 
@@ -90,8 +90,8 @@ def test_an_empty_blob_is_delivered_without_a_body(store: MemoryLedger) -> None:
 def test_records_that_are_not_wanted_are_counted_and_not_sent(store: MemoryLedger) -> None:
     sink = Kept(store)
     chosen = replace(
-        way(body(record("1"), record("2", Operation="Send")), sink),
-        wanted=chooser({"operation": frozenset({"send"})}, {}),
+        pipeline(body(record("1"), record("2", Operation="Send")), sink),
+        record_filter=record_filter({"operation": frozenset({"send"})}, {}),
     )
 
     done = deliver(ROW, chosen)
@@ -105,7 +105,7 @@ def test_a_blob_is_not_delivered_before_its_last_body(store: MemoryLedger, fails
     content = body(*(record(str(n), Pad="x" * 700_000) for n in range(3)))
     sink = Kept(store, fails_at=fails_at)
 
-    row = deliver(ROW, way(content, sink))
+    row = deliver(ROW, pipeline(content, sink))
 
     assert len(sink.bodies) == fails_at
     assert (row.state, row.attempts, row.records) == (State.LISTED, 1, 0)
@@ -115,7 +115,7 @@ def test_a_blob_is_not_delivered_before_its_last_body(store: MemoryLedger, fails
 def test_what_does_not_fit_is_parked_before_its_head_is_sent(store: MemoryLedger) -> None:
     sink = Kept(store)
 
-    done = deliver(ROW, way(body(record("giant", Pad="x" * 2_000_000)), sink))
+    done = deliver(ROW, pipeline(body(record("giant", Pad="x" * 2_000_000)), sink))
 
     assert done.parked == 1
     assert sink.parked_before == [1]
@@ -125,15 +125,15 @@ def test_what_does_not_fit_is_parked_before_its_head_is_sent(store: MemoryLedger
 
 def test_a_blob_that_is_sent_again_parks_nothing_twice(store: MemoryLedger) -> None:
     content = body(record("giant", Pad="x" * 2_000_000), record("", Pad="y" * 2_000_000))
-    row = deliver(ROW, way(content, Kept(store, fails_at=0)))
+    row = deliver(ROW, pipeline(content, Kept(store, fails_at=0)))
 
-    deliver(replace(row, due=START), way(content, Kept(store)))
+    deliver(replace(row, due=START), pipeline(content, Kept(store)))
 
     assert len(store.parked(STREAM)) == 2
 
 
 def test_a_blob_past_its_time_is_not_even_asked_for(store: MemoryLedger) -> None:
-    late = replace(way(b"", Kept(store)), clock=Clock(START + timedelta(days=7)))
+    late = replace(pipeline(b"", Kept(store)), clock=Clock(START + timedelta(days=7)))
 
     assert deliver(ROW, late).state is State.EXPIRED
 
@@ -148,7 +148,7 @@ def test_what_is_not_the_blobs_fault_spends_no_attempt(
         raise error
 
     with pytest.raises(type(error)):
-        deliver(ROW, replace(way(b"", Kept(store)), fetch=fetch))
+        deliver(ROW, replace(pipeline(b"", Kept(store)), fetch=fetch))
 
     [row] = store.disk.blobs.values()
     assert (row.state, row.attempts) == (State.LISTED, 0)

@@ -10,7 +10,13 @@ import orjson
 import pytest
 
 from audit_feed.blobs import ContentBlob
-from audit_feed.delivery.deliver import LONGEST_HOLD, MOST_TOGETHER, Outcome, Way, deliver_all
+from audit_feed.delivery.deliver import (
+    LONGEST_HOLD,
+    MOST_TOGETHER,
+    DeliveryPipeline,
+    Outcome,
+    deliver_all,
+)
 from audit_feed.errors import (
     AccessError,
     BlobRejectedError,
@@ -22,7 +28,7 @@ from audit_feed.errors import (
 )
 from audit_feed.ledger.states import BlobRow, State
 from audit_feed.records.batches import Body
-from audit_feed.records.record_filter import chooser
+from audit_feed.records.record_filter import record_filter
 from connector.ledger.memory_ledger import Disk, MemoryLedger
 from connector.made import START, STREAM, Clock, blob, body, record, shaped
 
@@ -55,13 +61,13 @@ def one_record(found: ContentBlob) -> Iterator[bytes]:
     yield body(record(found.id))
 
 
-def way(service: Service, names: Sequence[str], fetch: Fetch = one_record) -> Way:
+def pipeline(service: Service, names: Sequence[str], fetch: Fetch = one_record) -> DeliveryPipeline:
     store = MemoryLedger(Disk())
     store.note(STREAM, [blob(name) for name in names], [], START)
-    return Way(
+    return DeliveryPipeline(
         fetch=fetch,
         shape=shaped(),
-        wanted=chooser({}, {}),
+        record_filter=record_filter({}, {}),
         sink=service,
         store=store,
         clock=Clock(),
@@ -69,7 +75,7 @@ def way(service: Service, names: Sequence[str], fetch: Fetch = one_record) -> Wa
     )
 
 
-def brought(there: Way) -> dict[str, Outcome]:
+def delivered_all(there: DeliveryPipeline) -> dict[str, Outcome]:
     """Deliver all that is listed; return what became of each."""
     rows = list(there.store.due(STREAM, START, 100))
     return {row.blob.id: outcome for row, outcome in deliver_all(rows, there)}
@@ -82,7 +88,7 @@ def states(found: dict[str, Outcome]) -> dict[str, State]:
 def test_small_blobs_do_not_cost_a_request_each() -> None:
     service = Service()
 
-    found = brought(way(service, "abc"))
+    found = delivered_all(pipeline(service, "abc"))
 
     assert service.requests == [["a", "b", "c"]]
     assert states(found) == dict.fromkeys("abc", State.DELIVERED)
@@ -92,7 +98,7 @@ def test_no_request_is_larger_than_the_limit() -> None:
     service = Service()
     names = [f"b{n:02}" for n in range(40)]
 
-    found = brought(replace(way(service, names), body_limit=16_384))
+    found = delivered_all(replace(pipeline(service, names), body_limit=16_384))
 
     assert max(service.sizes) <= 16_384
     assert min(service.sizes[:-1]) > 16_384 / 2
@@ -103,7 +109,7 @@ def test_no_request_is_larger_than_the_limit() -> None:
 def test_what_is_sent_in_company_is_counted_for_its_own_blob() -> None:
     service = Service()
 
-    found = brought(way(service, "ab"))
+    found = delivered_all(pipeline(service, "ab"))
 
     sent = [row.sent for row in found.values() if isinstance(row, BlobRow)]
     assert sum(sent) == service.sizes[0] + len(b"[]") - len(b",")
@@ -113,7 +119,7 @@ def test_what_is_sent_in_company_is_counted_for_its_own_blob() -> None:
 def test_a_body_that_is_refused_fails_alone() -> None:
     service = Service("b", REFUSED)
 
-    found = brought(way(service, "abc"))
+    found = delivered_all(pipeline(service, "abc"))
 
     assert service.requests == [["a", "b", "c"], ["a"], ["b"], ["c"]]
     assert states(found) == {"a": State.DELIVERED, "b": State.LISTED, "c": State.DELIVERED}
@@ -135,9 +141,9 @@ def test_a_fault_of_the_request_is_everybodys_in_it_and_nobody_elses(
     fault: Exception, attempts: int
 ) -> None:
     names = [f"b{n:02}" for n in range(40)]
-    there = replace(way(Service("b00", fault), names), body_limit=16_384)
+    there = replace(pipeline(Service("b00", fault), names), body_limit=16_384)
 
-    found = brought(there)
+    found = delivered_all(there)
 
     rows = {row.blob.id: row for row in there.store.due(STREAM, START + timedelta(days=1), 100)}
     assert "b00" in rows
@@ -167,7 +173,7 @@ def test_one_that_cannot_be_read_does_not_take_its_company_with_it(
             raise error
         return one_record(found)
 
-    found = brought(way(Service(), "abc", fetch))
+    found = delivered_all(pipeline(Service(), "abc", fetch))
 
     assert {n: s for n, s in states(found).items() if n != "b"} == dict.fromkeys(
         "ac", State.DELIVERED
@@ -185,10 +191,10 @@ def test_a_blob_that_breaks_off_after_its_first_body_is_not_delivered() -> None:
         whole = body(*(record(f"{found.id}{n}", Pad="x" * 9_000) for n in range(3)))
         yield whole if found.id == "a" else whole[:-20]
 
-    there = replace(way(Service(), "ab", fetch), body_limit=16_384)
+    there = replace(pipeline(Service(), "ab", fetch), body_limit=16_384)
     there = replace(there, fetch=lambda b: _in_pieces(fetch(b)))
 
-    assert states(brought(there)) == {"a": State.DELIVERED, "b": State.LISTED}
+    assert states(delivered_all(there)) == {"a": State.DELIVERED, "b": State.LISTED}
 
 
 def _in_pieces(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -204,7 +210,7 @@ def test_a_slow_feed_does_not_hold_what_is_read_already() -> None:
         return one_record(found)
 
     service = Service()
-    there = replace(way(service, "abcdef", fetch), clock=clock)
+    there = replace(pipeline(service, "abcdef", fetch), clock=clock)
     rows = deliver_all(there.store.due(STREAM, START, 100), there)
 
     seen = [(row.blob.id, len(service.requests)) for row, _ in rows]
@@ -214,7 +220,7 @@ def test_a_slow_feed_does_not_hold_what_is_read_already() -> None:
 
 
 def test_a_row_that_another_run_changed_does_not_take_its_company_with_it() -> None:
-    there = way(Service(), "abc")
+    there = pipeline(Service(), "abc")
     rows = list(there.store.due(STREAM, START, 100))
     there.store.put(rows[1])
 
@@ -233,9 +239,9 @@ def test_a_request_is_in_flight_when_its_blob_counts_as_delivered() -> None:
             seen.append([row.blob.id for row in rows] == ["a", "b", "c"])
             Service.send(self, part)
 
-    there = way(Watching(), "abc")
+    there = pipeline(Watching(), "abc")
 
-    brought(there)
+    delivered_all(there)
 
     assert seen == [True]
 
@@ -244,6 +250,6 @@ def test_a_crash_has_more_than_so_many_blobs_sent_again() -> None:
     service = Service()
     names = [f"b{n:03}" for n in range(2 * MOST_TOGETHER + 1)]
 
-    brought(way(service, names))
+    delivered_all(pipeline(service, names))
 
     assert [len(rows) for rows in service.requests] == [MOST_TOGETHER, MOST_TOGETHER, 1]

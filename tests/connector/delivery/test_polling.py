@@ -7,15 +7,15 @@ from threading import Event
 
 import pytest
 
-from audit_feed.delivery.collector import PassReport
-from audit_feed.delivery.polling import Pass, follow
+from audit_feed.delivery.pass_report import PassReport
+from audit_feed.delivery.polling import RunPass, poll
 from audit_feed.errors import LedgerError
 
 WAIT_SECONDS = 10
 SOON = timedelta(milliseconds=1)
 
 
-def counted(stop: Event, end: int, report: PassReport, then: Event | None = None) -> Pass:
+def counted(stop: Event, end: int, report: PassReport, then: Event | None = None) -> RunPass:
     """Return a pass that gives *report*, and at its *end*-th call stops all."""
     calls: list[int] = []
 
@@ -37,7 +37,7 @@ def test_a_tenant_that_hangs_holds_back_another() -> None:
         stop.set()
         return PassReport()
 
-    follow([hang, counted(stop, 3, PassReport(), other_ran)], SOON, stop)
+    poll([hang, counted(stop, 3, PassReport(), other_ran)], SOON, stop)
 
     assert waited == [True]
 
@@ -46,7 +46,7 @@ def test_a_backlog_waits_for_the_next_poll() -> None:
     stop = Event()
     backlog = PassReport(left=True, delivered=1)
 
-    follow([counted(stop, 5, backlog)], timedelta(days=1), stop)
+    poll([counted(stop, 5, backlog)], timedelta(days=1), stop)
 
     assert stop.is_set()
 
@@ -63,7 +63,7 @@ def test_a_tenant_that_is_stuck_is_asked_without_a_pause() -> None:
         stop.set()
         return PassReport()
 
-    follow([stuck, end], timedelta(days=1), stop)
+    poll([stuck, end], timedelta(days=1), stop)
 
     assert len(calls) == 1
 
@@ -75,6 +75,6 @@ def test_a_ledger_that_is_gone_leaves_other_tenants_running() -> None:
         raise LedgerError("ledger: disk full")
 
     with pytest.raises(LedgerError, match="disk full"):
-        follow([gone, PassReport], timedelta(days=1), stop)
+        poll([gone, PassReport], timedelta(days=1), stop)
 
     assert stop.is_set()

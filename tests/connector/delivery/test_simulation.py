@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from audit_feed.blobs import Stream
-from audit_feed.delivery import collector, deliver
+from audit_feed.blobs import Page, Stream
+from audit_feed.delivery import deliver, listing
+from audit_feed.delivery.listing import StreamListing
 from audit_feed.errors import AuditFeedError
 from audit_feed.ledger import states
 from audit_feed.ledger.states import BlobRow, State
 from audit_feed.records.batches import Body, Parked, bodies
-from audit_feed.records.json_records import records
+from audit_feed.records.json_records import json_records
 from audit_feed.records.shape import Record, Row
 from audit_feed.windows import HOUR, Window, due_windows, halves, hours_listed
 from connector.delivery import simulation
@@ -34,10 +35,11 @@ TO_SHOW_A_MISTAKE = 400
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
     """Keep the thousands of faults out of the log."""
-    logger = logging.getLogger("audit_feed.delivery.collector")
-    before, logger.disabled = logger.disabled, True
+    logger = logging.getLogger("audit_feed.delivery")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
     yield
-    logger.disabled = before
+    logger.setLevel(before)
 
 
 def play(first: int, count: int) -> dict[State, int]:
@@ -75,22 +77,22 @@ Patch = Callable[[pytest.MonkeyPatch], None]
 
 
 def delivered_before_it_was_sent(patch: pytest.MonkeyPatch) -> None:
-    def read(load: deliver._Load) -> bool:
-        return load.read or load.over
+    def read(delivery: deliver._BlobDelivery) -> bool:
+        return delivery.read or delivery.over
 
-    patch.setattr(deliver._Load, "clear", property(read))  # noqa: SLF001 - the step that goes wrong
+    patch.setattr(deliver._BlobDelivery, "complete", property(read))  # noqa: SLF001 - the step that goes wrong
 
 
 def delivered_though_its_request_failed(patch: pytest.MonkeyPatch) -> None:
-    real = deliver._went_wrong  # noqa: SLF001 - the step that goes wrong
+    real = deliver._set_error  # noqa: SLF001 - the step that goes wrong
 
-    def forgiving(load: deliver._Load, error: Exception, now: datetime) -> None:
-        if load.read:
-            load.waiting = 0
+    def forgiving(delivery: deliver._BlobDelivery, error: Exception, now: datetime) -> None:
+        if delivery.read:
+            delivery.waiting = 0
         else:
-            real(load, error, now)
+            real(delivery, error, now)
 
-    patch.setattr(deliver, "_went_wrong", forgiving)
+    patch.setattr(deliver, "_set_error", forgiving)
 
 
 def one_that_is_acknowledged_speaks_for_all(patch: pytest.MonkeyPatch) -> None:
@@ -103,11 +105,11 @@ def one_that_is_acknowledged_speaks_for_all(patch: pytest.MonkeyPatch) -> None:
 def cut_off_bodies_taken_for_whole(patch: pytest.MonkeyPatch) -> None:
     def lenient(where: str, chunks: Iterator[bytes]) -> Iterator[object]:
         try:
-            yield from records(where, chunks)
+            yield from json_records(where, chunks)
         except AuditFeedError:
             return
 
-    patch.setattr(deliver, "records", lenient)
+    patch.setattr(deliver, "json_records", lenient)
 
 
 def given_up_after_some_attempts(patch: pytest.MonkeyPatch) -> None:
@@ -133,18 +135,18 @@ def a_closed_hour_listed_once(patch: pytest.MonkeyPatch) -> None:
         done = {hour for hour, at in listed.items() if at >= hour + HOUR}
         return [w for w in windows if not set(hours_listed(w, now)) <= done]
 
-    patch.setattr(collector, "due_windows", due)
+    patch.setattr(listing, "due_windows", due)
 
 
 def a_window_in_the_future(patch: pytest.MonkeyPatch) -> None:
     def due(listed: dict[datetime, datetime], first: datetime, now: datetime) -> list[Window]:
         return due_windows(listed, first, now + HOUR)
 
-    patch.setattr(collector, "due_windows", due)
+    patch.setattr(listing, "due_windows", due)
 
 
 def a_window_that_slips_over_the_edge(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(collector, "still_kept", lambda window, _now: window)
+    patch.setattr(listing, "within_retention", lambda window, _now: window)
 
 
 def an_hour_claimed_before_it_was_listed(patch: pytest.MonkeyPatch) -> None:
@@ -152,16 +154,16 @@ def an_hour_claimed_before_it_was_listed(patch: pytest.MonkeyPatch) -> None:
         found = hours_listed(window, now)
         return [*found, *(hour - 24 * HOUR for hour in found)]
 
-    patch.setattr(collector, "hours_listed", claimed)
+    patch.setattr(listing, "hours_listed", claimed)
 
 
 def the_first_page_taken_for_all(patch: pytest.MonkeyPatch) -> None:
-    real = collector.Collector._page  # noqa: SLF001 - the step that goes wrong
+    real = StreamListing._page  # noqa: SLF001 - the step that goes wrong
 
-    def page(self: collector.Collector, *args: object) -> object:
-        return replace(real(self, *args), next="")  # type: ignore[arg-type]  # passed on
+    def page(self: StreamListing, window: Window, address: str) -> Page:
+        return replace(real(self, window, address), next="")
 
-    patch.setattr(collector.Collector, "_page", page)
+    patch.setattr(StreamListing, "_page", page)
 
 
 def a_blob_that_fails_left_behind(patch: pytest.MonkeyPatch) -> None:
@@ -174,26 +176,24 @@ def a_blob_that_fails_left_behind(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_flaw_passed_over(patch: pytest.MonkeyPatch) -> None:
-    real = collector.Collector._page  # noqa: SLF001 - the step that goes wrong
+    real = StreamListing._page  # noqa: SLF001 - the step that goes wrong
 
-    def page(self: collector.Collector, *args: object) -> object:
-        found = real(self, *args)  # type: ignore[arg-type]  # passed on
+    def page(self: StreamListing, window: Window, address: str) -> Page:
+        found = real(self, window, address)
         return replace(found, flaw="", blobs=() if found.flaw else found.blobs)
 
-    patch.setattr(collector.Collector, "_page", page)
+    patch.setattr(StreamListing, "_page", page)
 
 
 def a_half_that_failed_passed_over(patch: pytest.MonkeyPatch) -> None:
-    real = collector.Collector._list_window  # noqa: SLF001 - the step that goes wrong
+    real = StreamListing._list_window  # noqa: SLF001 - the step that goes wrong
 
-    def passed_over(
-        self: collector.Collector, listing: collector._Listing, window: Window
-    ) -> object:
-        ends = [real(self, listing, half) for half in halves(window)]
-        self.store.note(listing.stream, [], hours_listed(window, listing.made), listing.made)
+    def passed_over(self: StreamListing, window: Window) -> object:
+        ends = [real(self, half) for half in halves(window)]
+        self.store.note(self.stream, [], hours_listed(window, self.began), self.began)
         return ends[0]
 
-    patch.setattr(collector.Collector, "_list_halves", passed_over)
+    patch.setattr(StreamListing, "_list_halves", passed_over)
 
 
 def a_remainder_not_kept(patch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.delivery.collector import Collector
-from audit_feed.delivery.health_report import statement
+from audit_feed.ledger.statement import statement
 from audit_feed.ledger.states import HourStatement, State
 from audit_feed.windows import Window
 from connector.delivery import simulation

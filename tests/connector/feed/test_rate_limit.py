@@ -1,4 +1,4 @@
-"""Properties of the pace: inside the quota, and patient when throttled."""
+"""Properties of the limit: inside the quota, and patient when throttled."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit_feed.feed.rate_limit import FIRST_WAIT, LAST_WAIT, LONGEST_WAIT, Pace, retry_after
+from audit_feed.feed.rate_limit import FIRST_WAIT, LAST_WAIT, LONGEST_WAIT, RateLimit, retry_after
 from audit_feed.windows import SECOND
 from connector.made import START
 
@@ -18,39 +18,39 @@ QUOTA = 2_000
 
 @given(st.lists(st.floats(0, 120), min_size=1, max_size=40))
 def test_no_minute_ever_holds_more_requests_than_the_quota(pauses: list[float]) -> None:
-    pace, now, left = Pace(START), START, []
+    limit, now, left = RateLimit(START), START, []
     for pause in pauses:
         now += timedelta(seconds=pause)
         for _ in range(150):
-            now += pace.wait(now)
-            pace = pace.asked(now)
+            now += limit.delay(now)
+            limit = limit.after_request(now)
             left.append(now)
 
     assert all(left[n] - left[n - QUOTA] >= MINUTE for n in range(QUOTA, len(left)))
 
 
 def test_the_quota_is_used_when_there_is_enough_to_do() -> None:
-    pace, now = Pace(START), START
+    limit, now = RateLimit(START), START
     for _ in range(3_200):
-        now += pace.wait(now)
-        pace = pace.asked(now)
+        now += limit.delay(now)
+        limit = limit.after_request(now)
 
     assert now - START <= 2 * MINUTE
 
 
 @given(st.none() | st.timedeltas(-MINUTE, LONGEST_WAIT))
 def test_nothing_leaves_before_the_time_that_the_service_named(wait: timedelta | None) -> None:
-    pace = Pace(START).throttled(START, wait)
+    limit = RateLimit(START).after_throttle(START, wait)
 
-    assert pace.wait(START) == (max(wait, timedelta()) if wait else FIRST_WAIT)
+    assert limit.delay(START) == (max(wait, timedelta()) if wait else FIRST_WAIT)
 
 
 def test_throttles_without_a_time_wait_ever_longer_up_to_a_bound() -> None:
-    pace, now, waits = Pace(START), START, []
+    limit, now, waits = RateLimit(START), START, []
     for _ in range(12):
-        pace = pace.throttled(now, None)
-        waits.append(pace.wait(now))
-        now += pace.wait(now)
+        limit = limit.after_throttle(now, None)
+        waits.append(limit.delay(now))
+        now += limit.delay(now)
 
     assert waits == sorted(waits)
     assert waits[:3] == [FIRST_WAIT, FIRST_WAIT * 2, FIRST_WAIT * 4]
@@ -58,34 +58,38 @@ def test_throttles_without_a_time_wait_ever_longer_up_to_a_bound() -> None:
 
 
 def test_throttles_of_requests_that_had_left_already_count_as_one() -> None:
-    pace = Pace(START)
+    limit = RateLimit(START)
     for n in range(64):
-        pace = pace.throttled(START + n * timedelta(milliseconds=1), None)
+        limit = limit.after_throttle(START + n * timedelta(milliseconds=1), None)
 
-    assert pace.throttles == 1
-    assert pace.wait(START) == FIRST_WAIT
+    assert limit.throttles == 1
+    assert limit.delay(START) == FIRST_WAIT
 
 
 def test_a_longer_wait_wins_over_one_that_came_before() -> None:
-    pace = Pace(START).throttled(START, 5 * SECOND).throttled(START + SECOND, 60 * SECOND)
+    limit = (
+        RateLimit(START)
+        .after_throttle(START, 5 * SECOND)
+        .after_throttle(START + SECOND, 60 * SECOND)
+    )
 
-    assert pace.wait(START + SECOND) == 60 * SECOND
+    assert limit.delay(START + SECOND) == 60 * SECOND
 
 
 def test_a_clock_that_was_set_back_does_not_stop_us_for_as_long() -> None:
     ahead = START + timedelta(days=1)
-    pace = Pace(START).asked(ahead).throttled(ahead, None)
+    limit = RateLimit(START).after_request(ahead).after_throttle(ahead, None)
 
-    assert pace.wait(START) == timedelta()
-    assert pace.asked(START).wait(START) < SECOND
-    assert pace.throttled(START, None).wait(START) == 2 * FIRST_WAIT
+    assert limit.delay(START) == timedelta()
+    assert limit.after_request(START).delay(START) < SECOND
+    assert limit.after_throttle(START, None).delay(START) == 2 * FIRST_WAIT
 
 
 def test_a_good_answer_makes_the_next_throttle_short_again() -> None:
-    pace = Pace(START).throttled(START, None).answered()
+    limit = RateLimit(START).after_throttle(START, None).after_answer()
     now = START + MINUTE
 
-    assert pace.throttled(now, None).wait(now) == FIRST_WAIT
+    assert limit.after_throttle(now, None).delay(now) == FIRST_WAIT
 
 
 @pytest.mark.parametrize(

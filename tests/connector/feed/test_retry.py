@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from audit_feed.errors import AccessError, AuditFeedError, RetryError, ThrottledError
-from audit_feed.feed.retry import LONGEST_WAIT, WAITS, insist
+from audit_feed.feed.retry import LONGEST_WAIT, WAITS, retry
 
 BUSY = RetryError("start", "HTTP 503")
 SECOND = timedelta(seconds=1)
@@ -30,7 +30,7 @@ def answers(*given: AuditFeedError | str) -> Callable[[], str]:
 def test_a_passing_fault_is_told_at_once() -> None:
     slept: list[timedelta] = []
 
-    assert insist(answers(*[BUSY] * len(WAITS), "started"), slept.append) == "started"
+    assert retry(answers(*[BUSY] * len(WAITS), "started"), slept.append) == "started"
     assert tuple(slept) == WAITS
 
 
@@ -38,7 +38,7 @@ def test_a_fault_that_lasts_is_asked_about_for_ever() -> None:
     slept: list[timedelta] = []
 
     with pytest.raises(RetryError, match="HTTP 503"):
-        insist(answers(*[BUSY] * (len(WAITS) + 1), "too late"), slept.append)
+        retry(answers(*[BUSY] * (len(WAITS) + 1), "too late"), slept.append)
     assert len(slept) == len(WAITS)
 
 
@@ -46,7 +46,7 @@ def test_a_throttle_waits_for_another_time_than_it_says() -> None:
     slept: list[timedelta] = []
     throttled = [ThrottledError("start", 5 * SECOND), ThrottledError("start", None)]
 
-    assert insist(answers(*throttled, "started"), slept.append) == "started"
+    assert retry(answers(*throttled, "started"), slept.append) == "started"
     assert slept == [5 * SECOND, WAITS[1]]
 
 
@@ -59,5 +59,5 @@ def test_what_does_not_pass_is_waited_for(error: AuditFeedError) -> None:
     slept: list[timedelta] = []
 
     with pytest.raises(type(error)):
-        insist(answers(error, "too late"), slept.append)
+        retry(answers(error, "too late"), slept.append)
     assert not slept

@@ -14,9 +14,9 @@ import pytest
 from azure.data.tables import TableServiceClient
 
 from audit_feed.blobs import ContentBlob
-from audit_feed.delivery.health_report import statement
 from audit_feed.errors import LedgerConflictError, LedgerError
 from audit_feed.ledger import table
+from audit_feed.ledger.statement import statement
 from audit_feed.ledger.states import BlobRow, HourStatement, delivered, rejected
 from audit_feed.ledger.table import PIECE_BYTES, TableLedger
 from audit_feed.ledger.table_rows import blob_key

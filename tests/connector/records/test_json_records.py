@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit_feed.errors import RetryError
-from audit_feed.records.json_records import Sizes, records
+from audit_feed.records.json_records import Sizes, json_records
 from audit_feed.records.shape import Record
 from connector.made import record
 
@@ -45,15 +45,15 @@ def test_any_cut_gives_the_records_that_parsing_at_once_gives(
 ) -> None:
     text, chunks = cut
 
-    assert list(records("blob", chunks, sizes)) == orjson.loads(text)
-    assert list(records("blob", chunks)) == orjson.loads(text)
+    assert list(json_records("blob", chunks, sizes)) == orjson.loads(text)
+    assert list(json_records("blob", chunks)) == orjson.loads(text)
 
 
 def read_until_error(chunks: Iterable[bytes], sizes: Sizes) -> list[Record]:
     """Return what came before the error; without one the test fails."""
     got: list[Record] = []
     with pytest.raises(RetryError):
-        got.extend(records("blob", chunks, sizes))
+        got.extend(json_records("blob", chunks, sizes))
     return got
 
 
@@ -133,7 +133,7 @@ def test_what_is_no_list_of_records_is_an_error(text: bytes, sizes: Sizes, whole
     chunks = [text] if whole else list(one_by_one(text))
 
     with pytest.raises(RetryError) as caught:
-        list(records("blob a", chunks, sizes))
+        list(json_records("blob a", chunks, sizes))
 
     assert caught.value.where == "blob a"
 
@@ -151,7 +151,7 @@ def test_what_is_no_list_of_records_is_an_error(text: bytes, sizes: Sizes, whole
 def test_a_blob_is_not_given_up_for_a_character_that_is_none(
     text: bytes, value: str, sizes: Sizes
 ) -> None:
-    found = list(records("blob", [text], sizes))
+    found = list(json_records("blob", [text], sizes))
 
     assert found == [{"a": value}]
     assert orjson.dumps(found)
@@ -160,7 +160,7 @@ def test_a_blob_is_not_given_up_for_a_character_that_is_none(
 def test_mended_text_keeps_numbers_that_can_be_written_again() -> None:
     text = rb'[{"a":"\ud83d","large":123456789012345678901234567890,"u64":18446744073709551615}]'
 
-    [found] = records("blob", [text])
+    [found] = json_records("blob", [text])
 
     assert orjson.loads(orjson.dumps(found)) == {
         "a": "\ufffd",
@@ -173,7 +173,7 @@ def test_a_message_never_holds_what_was_read() -> None:
     for text in (b'[{"Subject":"secret"', b"secret", b'[{"Subject":"secret"}] secret'):
         for sizes in (Sizes(), SMALL):
             with pytest.raises(RetryError) as caught:
-                list(records("blob a", [text], sizes))
+                list(json_records("blob a", [text], sizes))
             assert "secret" not in str(caught.value)
 
 
@@ -191,7 +191,7 @@ def peak_of(chunks: Iterator[bytes]) -> int:
     """Return the most bytes that were held while all records were read."""
     tracemalloc.start()
     try:
-        for _ in records("blob", chunks):
+        for _ in json_records("blob", chunks):
             pass
         return tracemalloc.get_traced_memory()[1]
     finally:
@@ -217,7 +217,7 @@ def test_a_record_larger_than_a_piece_comes_whole() -> None:
     text = orjson.dumps([{"Id": "a"}, giant, {"Id": "b"}])
     chunks = [text[n : n + 65_536] for n in range(0, len(text), 65_536)]
 
-    found = list(records("blob", chunks, Sizes(whole=1_000, piece=1_000)))
+    found = list(json_records("blob", chunks, Sizes(whole=1_000, piece=1_000)))
 
     assert found == [{"Id": "a"}, giant, {"Id": "b"}]
 
@@ -231,7 +231,7 @@ def test_records_inside_of_records_that_begin_alike_are_not_taken_for_records(pi
     text = orjson.dumps(found)
     chunks = [text[at : at + 50] for at in range(0, len(text), 50)]
 
-    assert list(records("blob", chunks, Sizes(whole=0, piece=piece))) == found
+    assert list(json_records("blob", chunks, Sizes(whole=0, piece=piece))) == found
 
 
 @pytest.mark.parametrize("bad", [b',,{"Id":"3"}', b'{"Id":"3"}', b',3,{"Id":"3"}', b"],[{}"])

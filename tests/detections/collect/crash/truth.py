@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
-from audit_feed.delivery.health_report import statement
 from audit_feed.ledger.sqlite import SqliteLedger
+from audit_feed.ledger.statement import statement
 from audit_feed.ledger.states import BlobRow, HourStatement, State
 from audit_feed.windows import HOUR, RETENTION, Window, hour_of
 from mailvigil.lab.server.contents import Blob

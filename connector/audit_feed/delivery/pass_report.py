@@ -1,0 +1,63 @@
+"""What one pass of the collector did. Pure."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from audit_feed.delivery.counts import OutcomeCounts
+from audit_feed.delivery.deliver import Outcome
+from audit_feed.errors import AccessError, AuditFeedError, ThrottledError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class PassReport(OutcomeCounts):
+    """What one pass did. A message that comes again stands in ``problems`` once.
+
+    ``new`` counts blobs that were listed for the first time, ``unlisted`` windows whose listing
+    did not get to its end. ``refused`` says that nothing will work before somebody changes
+    something, ``left`` that the pass ran out of time with blobs still due.
+    """
+
+    new: int = 0
+    unlisted: int = 0
+    refused: bool = False
+    left: bool = False
+
+    def add(self, other: PassReport) -> None:
+        """Add what *other* did, of another tenant."""
+        self.new += other.new
+        self.delivered += other.delivered
+        self.records += other.records
+        self.expired += other.expired
+        self.rejected += other.rejected
+        self.failed += other.failed
+        self.unlisted += other.unlisted
+        self.problems += [text for text in other.problems if text not in self.problems]
+        self.refused = self.refused or other.refused
+        self.left = self.left or other.left
+
+    def count_outcome(self, outcome: Outcome) -> None:
+        """Count what became of one blob; a throttle is not a problem, the blob only waits."""
+        match outcome:
+            case None | ThrottledError():
+                return
+            case AuditFeedError():
+                self.refused = self.refused or isinstance(outcome, AccessError)
+                self.add_problem(str(outcome))
+            case _:
+                self.count(outcome)
+
+    def count_unlisted(self, problem: str, *, refused: bool = False) -> None:
+        """Count a window that was not listed to its end."""
+        self.unlisted += 1
+        self.refused = self.refused or refused
+        self.add_problem(problem)
+
+    def add_problem(self, text: str) -> None:
+        """Log a message for people, and keep it once."""
+        log.warning("%s", text)
+        if text not in self.problems:
+            self.problems.append(text)
