@@ -6,7 +6,7 @@ import gzip
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -50,6 +50,11 @@ class DuckdbSink:
             raise RetryError("workspace file", type(error).__name__) from None
 
 
+# For a time the lock's name was the second one by mistake. A collector of that time knows no
+# other, so both are held; only the first may be relied on.
+_LOCKS = (".mailvigil.lock", ".mailvigil.workbench.lock")
+
+
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Keep every other collector out of *folder*, which is made when it is missing.
@@ -58,19 +63,19 @@ def alone_in(folder: Path) -> Iterator[None]:
         InputError: Another one writes there, or nothing can be written.
 
     """
-    lock = FileLock(folder / ".mailvigil.workbench.lock", blocking=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        with ExitStack() as locks:
+            for name in _LOCKS:
+                locks.enter_context(FileLock(folder / name, blocking=False))
+            held = locks.pop_all()
     except Timeout:
         what = "another collector writes into this folder"
         raise InputError(str(folder), what, "stop it, or name another folder") from None
     except OSError as error:
         raise InputError(str(folder), f"cannot be written to: {error.strerror}") from None
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 class JsonlSink:

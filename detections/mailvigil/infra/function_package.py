@@ -18,7 +18,7 @@ from mailvigil.exit_codes import EXIT_OK
 from mailvigil.rules.content import PACKAGE
 
 APP_FILES = ("function_app.py", "host.json", "requirements.txt")
-LEFT_OUT = frozenset({"audit_feed/ledger_sqlite.py"})
+LEFT_OUT = frozenset({"audit_feed/ledger/sqlite.py"})
 """What only ``mailvigil collect`` uses, and what needs a package that the app does not have."""
 
 NAME = "mailvigil-function.zip"

@@ -16,6 +16,7 @@ from typing import Self
 import duckdb
 import orjson
 import pytest
+from filelock import FileLock, Timeout
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -259,7 +260,21 @@ def test_a_system_that_writes_a_part_at_a_time_loses_the_rest(
     assert ids(tmp_path) == ["a", "b"]
 
 
-def test_two_collectors_write_into_one_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [".mailvigil.lock", ".mailvigil.workbench.lock"])
+def test_a_collector_and_one_of_another_version_keep_each_other_out(
+    tmp_path: Path, name: str
+) -> None:
+    other = FileLock(tmp_path / name, blocking=False)
+
+    with other, pytest.raises(InputError, match="another collector"), alone_in(tmp_path):
+        pass
+    with alone_in(tmp_path), pytest.raises(Timeout):
+        other.acquire()
+    other.acquire()
+    other.release()
+
+
+def test_a_second_collector_is_kept_out_of_a_folder_in_use(tmp_path: Path) -> None:
     folder = tmp_path / "new"
     with alone_in(folder), pytest.raises(InputError, match="another collector"), alone_in(folder):
         pass
@@ -268,7 +283,7 @@ def test_two_collectors_write_into_one_folder(tmp_path: Path) -> None:
         assert folder.is_dir()
 
 
-def test_a_folder_that_cannot_be_written_to_gives_a_traceback(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
 
     with pytest.raises(InputError, match="cannot be written to"), alone_in(tmp_path / "file" / "x"):
