@@ -13,11 +13,11 @@ import duckdb
 from mailvigil.compiler.compile import to_kql, with_windows
 from mailvigil.engine.embedded import Engine
 from mailvigil.engine.record_tables import SHAPERS, insert
-from mailvigil.engine.shape_sql import ARRIVED
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.hunt.replay import Alert, Plan, replay, span, ticks, windows
 from mailvigil.rules.content import content_root, load_functions
 from mailvigil.rules.rule import Rule, load_rules
+from mailvigil.tables.schemas import ARRIVED
 
 ROOT = content_root()
 FUNCTIONS = load_functions(ROOT)

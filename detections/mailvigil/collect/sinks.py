@@ -19,8 +19,9 @@ from audit_feed.columns import load_table
 from audit_feed.errors import RetryError
 from audit_feed.records.batches import Body
 from mailvigil.collect.gzip_members import mend
-from mailvigil.engine.shape_sql import ARRIVED, TYPES
+from mailvigil.engine.shape_sql import TYPES
 from mailvigil.errors import InputError
+from mailvigil.tables.schemas import ARRIVED
 
 
 class DuckdbSink:

@@ -18,14 +18,14 @@ from mailvigil.commands.arguments import moment, positive
 from mailvigil.compiler.parser import Analysis, Validator
 from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError, Row
 from mailvigil.engine.saved_workspace import open_saved
-from mailvigil.engine.shape_sql import ARRIVED
-from mailvigil.engine.workspace import open_workspace, schemas
+from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_INPUT, EXIT_NOT_RUN, EXIT_OK
 from mailvigil.exports.load import LoadReport, load
 from mailvigil.printable import counted, visible
 from mailvigil.progress import Shown, add_talk, shown
 from mailvigil.rules.content import content_root, load_functions
+from mailvigil.tables.schemas import ARRIVED, schemas
 
 TABLE_ROWS = 1000
 """Rows that a table shows without ``--limit``; JSON and CSV have all."""

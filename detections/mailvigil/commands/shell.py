@@ -35,11 +35,11 @@ from mailvigil.commands.query import (
 from mailvigil.commands.statements import is_complete, queries
 from mailvigil.compiler.parser import Validator
 from mailvigil.engine.embedded import Engine, NotRunError, QueryError
-from mailvigil.engine.workspace import schemas
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_INPUT, EXIT_OK
 from mailvigil.printable import visible
 from mailvigil.rules.content import content_root, load_functions
+from mailvigil.tables.schemas import schemas
 
 PROMPT, MORE = "kql> ", "...> "
 _ENDS = (".exit", ".quit")

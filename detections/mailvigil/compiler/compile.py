@@ -16,18 +16,11 @@ from mailvigil.compiler.first_seen import first_seen
 from mailvigil.compiler.pipes import summarize
 from mailvigil.compiler.select import Selection, select
 from mailvigil.compiler.targets import DEFENDER, SENTINEL, Target
-from mailvigil.engine.shape_sql import ARRIVED
 from mailvigil.errors import RuleError, UnfitError
 from mailvigil.rules.rule import Rule
+from mailvigil.tables.schemas import ARRIVED
 
 PIPELINE = SENTINEL.mail.pipeline
-SOURCE_PIPELINES = {
-    "M365Activity_CL": "m365activity_cl.yml",
-    "CloudAppEvents": "cloudappevents.yml",
-    "OfficeActivity": "officeactivity.yml",
-}
-"""Table to the pipeline that makes a plain Sigma rule read it."""
-
 RECORD_COLUMNS = {
     "EventTime": "datetime",
     "RecordId": "string",

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from mailvigil.compiler.targets import DEFENDER_DEMANDS
-from mailvigil.engine.workspace import schemas
 from mailvigil.errors import UnfitError
 from mailvigil.rules.rule import Rule, duration
+from mailvigil.tables.record_tables import CLOUD_APP_EVENTS
+from mailvigil.tables.schemas import schemas
 
-TABLE = "CloudAppEvents"
+TABLE = CLOUD_APP_EVENTS.name
 LEFT_OUT = (
     "// Without the table M365CallerBaseline_CL and the watchlist ApprovedMailCallers, which are",
     "// Sentinel's: what the tenant approves goes in as Sigma filters",

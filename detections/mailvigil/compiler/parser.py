@@ -17,9 +17,9 @@ from typing import Any, Self
 
 from py_mini_racer import JSEvalException, MiniRacer
 
-from mailvigil.engine.workspace import WATCHLIST_COLUMNS, schemas
 from mailvigil.errors import InputError
 from mailvigil.rules.content import PACKAGE, Function
+from mailvigil.tables.schemas import WATCHLIST_COLUMNS, schemas
 
 PARSER = "@kusto/language-service-next"
 _JS_ERROR = re.compile(r"\w*Error: .*")

@@ -16,10 +16,11 @@ from duckdb_kql.stored_functions import ResolvedFunctions, StoredFunction, parse
 from mailvigil.engine import materialised
 from mailvigil.engine.scanned_columns import scanned
 from mailvigil.engine.shape_sql import TYPES
-from mailvigil.engine.workspace import END_OF_TIME, look_at, schemas
+from mailvigil.engine.workspace import END_OF_TIME, look_at
 from mailvigil.errors import MailvigilError
 from mailvigil.rules.content import Function
 from mailvigil.signals import raise_interrupt
+from mailvigil.tables.schemas import schemas
 
 Row = Mapping[str, object]
 """One row of a result. Times are aware UTC, dynamic values parsed."""

@@ -12,7 +12,9 @@ from collections.abc import Collection
 
 import duckdb
 
-from mailvigil.engine.shape_sql import ARRIVED
+from mailvigil.engine.record_ids import record_id_sql
+from mailvigil.tables.record_tables import RECORD_TABLES
+from mailvigil.tables.schemas import ARRIVED
 
 DROP_REPEATS = "| summarize arg_min(SourceRank, *) by RecordId"
 """The last line of such a function. Run as a window, it takes a tenth of the time that its
@@ -24,11 +26,6 @@ _SINCE, _UNTIL = "_since", "_until"
 
 _NEEDED = ("RecordId", "Source", "SourceRank", "TimeGenerated", "EventTime")
 _CLOCK = re.compile(r"\b(now|ago)\s*\(")
-_RECORD_ID = {
-    "M365Activity_CL": "RecordId",
-    "CloudAppEvents": "json_extract_string(RawEventData, '$.Id')",
-    "OfficeActivity": "OfficeId",
-}
 
 
 def before_drop(body: str) -> str | None:
@@ -41,7 +38,7 @@ def before_drop(body: str) -> str | None:
 
 def key(con: duckdb.DuckDBPyConnection, main: str, body: str) -> str:
     """Return what kept rows depend on: the function's text and the sizes of the tables."""
-    sizes = [_one(con, f'SELECT count(*) FROM "{main}".main."{t}"') for t in _RECORD_ID]
+    sizes = [_one(con, f'SELECT count(*) FROM "{main}".main."{t}"') for t in RECORD_TABLES]
     return hashlib.sha256(f"{body}\n{sizes}".encode()).hexdigest()
 
 
@@ -129,14 +126,14 @@ def _arrivals(con: duckdb.DuckDBPyConnection, main: str) -> str:
     """Return SQL of (RecordId, Source, arrived), or ``""`` where all arrived with their time."""
     late = " OR ".join(
         f'EXISTS (SELECT 1 FROM "{main}".main."{t}" WHERE "{ARRIVED}" <> TimeGenerated)'
-        for t in _RECORD_ID
+        for t in RECORD_TABLES
     )
     if not _one(con, f"SELECT {late}"):
         return ""
     legs = " UNION ALL ".join(
-        f"SELECT {record_id} AS RecordId, '{table}' AS Source, \"{ARRIVED}\" AS a "
+        f"SELECT {record_id_sql(table)} AS RecordId, '{table}' AS Source, \"{ARRIVED}\" AS a "
         f'FROM "{main}".main."{table}"'
-        for table, record_id in _RECORD_ID.items()
+        for table in RECORD_TABLES
     )
     return f"SELECT RecordId, Source, min(a) AS arrived FROM ({legs}) GROUP BY ALL"
 

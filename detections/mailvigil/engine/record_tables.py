@@ -13,17 +13,11 @@ import orjson
 
 from audit_feed.columns import load_table
 from audit_feed.records.shape import Record, shape, text_of
-from mailvigil.engine.shape_sql import ARRIVED, TYPES
-from mailvigil.engine.workspace import schemas
+from mailvigil.engine.shape_sql import TYPES
+from mailvigil.tables.record_tables import CLOUD_APP_EVENTS, M365_ACTIVITY, OFFICE_ACTIVITY
+from mailvigil.tables.schemas import ARRIVED, schemas
 
 SourceRow = dict[str, object]
-
-LACKS: Mapping[str, frozenset[str]] = {
-    "M365Activity_CL": frozenset(),
-    "CloudAppEvents": frozenset(),
-    "OfficeActivity": frozenset({"SessionId", "Sessions", "OperationCount", "TokenTenantId"}),
-}
-"""Columns of a rule's result that a source cannot fill: it documents no such field."""
 
 _OFFICE_NAMES = {
     "Id": "OfficeId",
@@ -47,7 +41,7 @@ _OFFICE_WORDS: Mapping[str, Mapping[object, str]] = {
 
 
 def _own(record: Record) -> SourceRow:
-    return dict(shape(record, load_table("M365Activity_CL")))
+    return dict(shape(record, load_table(M365_ACTIVITY.name)))
 
 
 def _cloud_app_events(record: Record) -> SourceRow:
@@ -62,7 +56,7 @@ def _cloud_app_events(record: Record) -> SourceRow:
 
 
 def _office_activity(record: Record) -> SourceRow:
-    columns = schemas()["OfficeActivity"]
+    columns = schemas()[OFFICE_ACTIVITY.name]
     row: SourceRow = {"TimeGenerated": _event_time(record)}
     for name, value in record.items():
         column = _OFFICE_NAMES.get(name, name)
@@ -73,9 +67,9 @@ def _office_activity(record: Record) -> SourceRow:
 
 
 SHAPERS: Mapping[str, Callable[[Record], SourceRow]] = {
-    "M365Activity_CL": _own,
-    "CloudAppEvents": _cloud_app_events,
-    "OfficeActivity": _office_activity,
+    M365_ACTIVITY.name: _own,
+    CLOUD_APP_EVENTS.name: _cloud_app_events,
+    OFFICE_ACTIVITY.name: _office_activity,
 }
 """Table name to what makes one of its rows from a record."""
 

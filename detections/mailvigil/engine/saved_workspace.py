@@ -6,8 +6,9 @@ from pathlib import Path
 
 import duckdb
 
-from mailvigil.engine.workspace import FORMAT, columns_lacking, open_workspace, schemas, show_all
+from mailvigil.engine.workspace import FORMAT, columns_lacking, open_workspace, show_all
 from mailvigil.errors import InputError
+from mailvigil.tables.schemas import schemas
 
 _SAVED = "_saved"
 """What the file's database is called in the connection, whatever the file is called."""

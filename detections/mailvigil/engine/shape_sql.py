@@ -19,6 +19,7 @@ from audit_feed.records.shape import (
     PROTOCOL_PATTERN,
     TIME_PATTERN,
 )
+from mailvigil.tables.schemas import ARRIVED
 
 TYPES = {
     "string": "VARCHAR",
@@ -32,9 +33,6 @@ TYPES = {
     "guid": "VARCHAR",
 }
 """KQL column type to the DuckDB type that holds it. Times are UTC without a zone."""
-
-ARRIVED = "_arrived"
-"""Column of every local table: when the row arrived (UTC). A replay hides what came later."""
 
 ALWAYS_KEPT = ("TimeGenerated", "EventTime", "RecordId", "Operation")
 """Columns without which a row cannot be told to be a record."""

@@ -7,36 +7,20 @@ at the moment looked at. Rules see only those views.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 import duckdb
 
-from audit_feed.columns import load_table
-from mailvigil.engine.shape_sql import ARRIVED, TYPES
+from mailvigil.engine.shape_sql import TYPES
 from mailvigil.errors import InputError
+from mailvigil.tables.schemas import ARRIVED, schemas
 
 FORMAT = 2
 """Version of a saved workspace. Another one is refused, never guessed at."""
 
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 """A tick at which everything has arrived."""
-
-OWN_TABLES = ("M365Activity_CL", "M365CallerBaseline_CL", "M365FeedHealth_CL")
-WATCHLIST_COLUMNS: Mapping[str, Mapping[str, str]] = {
-    "ApprovedMailCallers": {
-        "Caller": "string",
-        "Owner": "string",
-        "Reason": "string",
-        "ValidFrom": "string",
-        "ValidTo": "string",
-    }
-}
-"""Columns of each watchlist that the rules read; in Sentinel all of them are text."""
 
 MEMORY_LIMIT = "1200MB"
 """What DuckDB may hold before it spills to disk; with Python's own share a hunt stays below
@@ -120,25 +104,6 @@ def _version(con: duckdb.DuckDBPyConnection) -> object:
     except duckdb.Error:
         return None
     return row[0] if row else None
-
-
-@cache
-def schemas() -> Mapping[str, Mapping[str, str]]:
-    """Return every table that rules may read: column names and KQL types."""
-    own = {name: {c.name: c.type for c in load_table(name).columns} for name in OWN_TABLES}
-    microsoft = {}
-    for path in sorted((files("mailvigil") / "tables").iterdir(), key=lambda p: p.name):
-        if path.name.endswith(".json"):
-            data = json.loads(path.read_text(encoding="utf-8"))
-            microsoft[str(data["table"])] = dict(data["columns"])
-    return {**own, **microsoft, "_Watchlists": _watchlists()}
-
-
-def _watchlists() -> Mapping[str, str]:
-    columns = {"_Alias": "string", "SearchKey": "string"}
-    for fields in WATCHLIST_COLUMNS.values():
-        columns.update(fields)
-    return columns
 
 
 def _create(table: str) -> str:

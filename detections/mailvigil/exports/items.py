@@ -11,8 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from audit_feed.columns import load_table
-from mailvigil.engine.shape_sql import ALWAYS_KEPT, ARRIVED, TYPES, select_rows
+from mailvigil.engine.shape_sql import ALWAYS_KEPT, TYPES, select_rows
 from mailvigil.exports.table_names import ACTIVITY, columns_of, plain
+from mailvigil.tables.schemas import ARRIVED
 
 _SHOWN = 60
 """Characters of a value that a message shows."""

@@ -18,8 +18,9 @@ from mailvigil.exports.load_progress import UNWATCHED, Watch, measured
 from mailvigil.exports.load_report import FileRead, LoadReport, Unreadable
 from mailvigil.exports.read_file import Job, read_file
 from mailvigil.exports.recognise import NotAuditLogError, form_of
-from mailvigil.exports.repeats import RECORD_IDS, drop_repeats
+from mailvigil.exports.repeats import drop_repeats
 from mailvigil.exports.unpack import Limits, Member, Members
+from mailvigil.tables.record_tables import RECORD_TABLES
 
 __all__ = ["FileRead", "Limits", "LoadReport", "Unreadable", "load"]
 
@@ -88,7 +89,7 @@ def load(  # noqa: PLR0913 - each option is one of the command line
         if digests:
             digests.close()
         shutil.rmtree(spool)
-    repeats = sum(drop_repeats(con, table) for table in RECORD_IDS if _loaded(files, table))
+    repeats = sum(drop_repeats(con, table) for table in RECORD_TABLES if _loaded(files, table))
     return LoadReport(tuple(files), tuple(skipped), repeats, sources)
 
 

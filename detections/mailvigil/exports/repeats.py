@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import duckdb
 
-RECORD_IDS: Mapping[str, str] = {
-    "M365Activity_CL": '"RecordId"',
-    "OfficeActivity": '"OfficeId"',
-    "CloudAppEvents": "coalesce(json_extract_string(\"RawEventData\", '$.Id'), '')",
-}
-"""Table to the SQL of a record's id; rows whose id is empty are never repeats."""
+from mailvigil.engine.record_ids import record_id_sql
 
 
 def drop_repeats(con: duckdb.DuckDBPyConnection, table: str) -> int:
-    """Delete all but the first row of each id and return how many went."""
-    key = RECORD_IDS[table]
+    """Delete all but the first row of each id and return how many went; rows without an id stay."""
+    key = record_id_sql(table)
     ids = f"""SELECT {key} AS id FROM "{table}" WHERE {key} <> ''"""
     row = con.execute(f"SELECT count(id) - count(DISTINCT id) FROM ({ids})").fetchone()
     repeats = int(row[0]) if row else 0

@@ -8,8 +8,9 @@ from functools import cache
 from importlib.resources import files
 
 from audit_feed.columns import load_table
+from mailvigil.tables.record_tables import CLOUD_APP_EVENTS, M365_ACTIVITY, OFFICE_ACTIVITY
 
-ACTIVITY = "M365Activity_CL"
+ACTIVITY = M365_ACTIVITY.name
 
 _UTC_SUFFIX = " [UTC]"
 _CATEGORIES: Mapping[str, str] = {
@@ -22,9 +23,9 @@ _CATEGORIES: Mapping[str, str] = {
 
 _MARKS: Sequence[tuple[str, frozenset[str]]] = (
     (ACTIVITY, frozenset({"RecordId", "EventTime", "Operation"})),
-    ("OfficeActivity", frozenset({"OfficeWorkload", "Operation"})),
-    ("OfficeActivity", frozenset({"OfficeId", "Operation"})),
-    ("CloudAppEvents", frozenset({"ActionType", "RawEventData"})),
+    (OFFICE_ACTIVITY.name, frozenset({"OfficeWorkload", "Operation"})),
+    (OFFICE_ACTIVITY.name, frozenset({"OfficeId", "Operation"})),
+    (CLOUD_APP_EVENTS.name, frozenset({"ActionType", "RawEventData"})),
     ("AuditLogs", frozenset({"OperationName", "InitiatedBy", "TargetResources"})),
     ("EmailEvents", frozenset({"NetworkMessageId", "EmailDirection"})),
     ("MicrosoftGraphActivityLogs", frozenset({"RequestUri", "RequestMethod"})),

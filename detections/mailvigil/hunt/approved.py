@@ -10,8 +10,8 @@ from pathlib import Path
 import duckdb
 
 from mailvigil.engine.record_tables import SourceRow, insert
-from mailvigil.engine.workspace import WATCHLIST_COLUMNS
 from mailvigil.errors import InputError
+from mailvigil.tables.schemas import WATCHLIST_COLUMNS
 
 ALIAS = "ApprovedMailCallers"
 COLUMNS = tuple(WATCHLIST_COLUMNS[ALIAS])

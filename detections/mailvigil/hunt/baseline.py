@@ -12,8 +12,9 @@ import duckdb
 
 from mailvigil.engine.embedded import Engine, Row
 from mailvigil.engine.record_tables import SourceRow, insert
-from mailvigil.engine.workspace import END_OF_TIME, schemas
+from mailvigil.engine.workspace import END_OF_TIME
 from mailvigil.errors import InputError
+from mailvigil.tables.schemas import schemas
 
 TABLE = "M365CallerBaseline_CL"
 HEAD = {"format": "mailvigil caller baseline", "version": 1}

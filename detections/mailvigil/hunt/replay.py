@@ -13,8 +13,9 @@ from pathlib import Path
 
 from mailvigil.compiler.compile import arrivals
 from mailvigil.engine.embedded import Engine, NotRunError, QueryError, Row
-from mailvigil.engine.workspace import END_OF_TIME, schemas
+from mailvigil.engine.workspace import END_OF_TIME
 from mailvigil.rules.rule import Rule, duration, kql_duration
+from mailvigil.tables.schemas import schemas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

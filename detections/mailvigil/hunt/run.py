@@ -23,7 +23,7 @@ from mailvigil.compiler.compile import (
 from mailvigil.compiler.targets import FUNCTION
 from mailvigil.engine import row_values
 from mailvigil.engine.embedded import Engine, NotRunError, QueryError, Row
-from mailvigil.engine.workspace import END_OF_TIME, open_workspace, schemas
+from mailvigil.engine.workspace import END_OF_TIME, open_workspace
 from mailvigil.errors import InputError
 from mailvigil.exports.digests import digest
 from mailvigil.exports.load import Limits, LoadReport, load
@@ -57,13 +57,12 @@ from mailvigil.reports.evidence import Evidence
 from mailvigil.rules.content import Function, content_root, load_functions
 from mailvigil.rules.filters import load_filters
 from mailvigil.rules.rule import Rule, load_rules, with_filters
+from mailvigil.tables.record_tables import RECORD_TABLES
+from mailvigil.tables.schemas import schemas
 
 _WORD = re.compile(r"\w+")
 _FIRED = "_Fired"
-_DISTINCT = " + ".join(
-    f'(SELECT count(*) FROM "{table}")'
-    for table in ("M365Activity_CL", "CloudAppEvents", "OfficeActivity")
-)
+_DISTINCT = " + ".join(f'(SELECT count(*) FROM "{table}")' for table in RECORD_TABLES)
 
 
 class Progress(Watch, Protocol):

@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from mailvigil.engine.workspace import WATCHLIST_COLUMNS
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function
+from mailvigil.tables.schemas import WATCHLIST_COLUMNS
 
 NAMESPACE = uuid.UUID("7f0f3c9e-52ad-5b61-9d1c-0a4f5a7e2b10")
 """Of the ids that are derived from names (version 5). It never changes."""

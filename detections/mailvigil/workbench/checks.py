@@ -14,15 +14,16 @@ from sigma.validation import SigmaValidator
 from sigma.validators.core import validators
 
 from mailvigil.compiler import defender
-from mailvigil.compiler.compile import SOURCE_PIPELINES, generated_path, record_rows, to_kql
+from mailvigil.compiler.compile import generated_path, record_rows, to_kql
 from mailvigil.compiler.parser import Diagnostic, Validator
 from mailvigil.compiler.select import bases, record_levels
 from mailvigil.compiler.targets import DEFENDER
-from mailvigil.engine.workspace import schemas
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function
 from mailvigil.rules.hunting_query import HuntingQuery
 from mailvigil.rules.rule import Entity, Rule, duration, late
+from mailvigil.tables.record_tables import RECORD_TABLES
+from mailvigil.tables.schemas import schemas
 from mailvigil.workbench.ruletest import Tested, load_cases, test_path
 
 _NEED_NETWORK = {"attacktag", "d3_fendtag"}
@@ -133,8 +134,8 @@ def _compiled(rule: Rule, root: Path, validator: Validator) -> Iterator[str]:
         return
     where = generated_path(root, rule)
     yield from (_line(where, d) for d in analysis.diagnostics)
-    for source in (s for s in rule.sources if s in SOURCE_PIPELINES and not rule.query):
-        for text in record_levels(rule, root, SOURCE_PIPELINES[source]).values():
+    for source in (s for s in rule.sources if s in RECORD_TABLES and not rule.query):
+        for text in record_levels(rule, root, RECORD_TABLES[source].pipeline).values():
             plain = validator.analyse(text)
             yield from (_line(f"{rule.path} (for {source})", d) for d in plain.diagnostics)
     checked = CheckedRule(rule, frozenset(analysis.columns), rule, records)
@@ -201,7 +202,7 @@ def _names_attack(checked: Checked) -> Iterator[str]:
 
 def _reads_known_tables(checked: CheckedRule) -> Iterator[str]:
     rule = checked.rule
-    known = [t for t in schemas() if not t.startswith("_")] if rule.query else SOURCE_PIPELINES
+    known = [t for t in schemas() if not t.startswith("_")] if rule.query else RECORD_TABLES
     for source in (*rule.sources, *rule.needs):
         if source not in known:
             yield f"unknown source {source} (there are {', '.join(known)})"
@@ -253,7 +254,7 @@ def _sees_late_records(checked: CheckedRule) -> Iterator[str]:
     An NRT rule goes by when records come.
     """
     when = checked.rule.schedule
-    of_records = set(checked.rule.sources) & set(SOURCE_PIPELINES)
+    of_records = set(checked.rule.sources) & set(RECORD_TABLES)
     if when is None or when.kind == "NRT" or not of_records:
         return
     if late(checked.rule) < LATEST:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from mailvigil.compiler.compile import to_kql
 from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError
-from mailvigil.engine.record_tables import LACKS
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function
 from mailvigil.rules.rule import Rule, parse_rule
+from mailvigil.tables.record_tables import lacking_columns
 from mailvigil.workbench.ruletest import Case, absent, differences, fill
 
 SWAPS = (
@@ -148,7 +148,7 @@ def score(
 
 
 def _stand(rule: Rule, root: Path, source: str, worlds: Iterator[tuple[Case, Engine]]) -> _Stand:
-    stand = _Stand(tuple(worlds), LACKS.get(source, frozenset()))
+    stand = _Stand(tuple(worlds), lacking_columns(source))
     if _noticed(Mutant(rule.name, "", to_kql(rule, root)), stand):
         raise RuleError([f"{rule.name}: its tests fail as it is (see `rules test`)"])
     return stand

@@ -20,10 +20,11 @@ import yaml
 
 from mailvigil.compiler.compile import with_windows
 from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError, Row
-from mailvigil.engine.record_tables import LACKS, SHAPERS, SourceRow, insert
-from mailvigil.engine.workspace import schemas
+from mailvigil.engine.record_tables import SHAPERS, SourceRow, insert
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function, from_yaml
+from mailvigil.tables.record_tables import lacking_columns
+from mailvigil.tables.schemas import schemas
 
 _AGO = re.compile(r"-(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
 _FILLED = ("M365CallerBaseline_CL", "_Watchlists")
@@ -240,7 +241,7 @@ class Bench:
         finally:
             for table in (source, *case.tables):
                 self._con.execute(f'DELETE FROM "{table}"')
-        return differences(case.expect, rows, LACKS.get(source, frozenset()))
+        return differences(case.expect, rows, lacking_columns(source))
 
 
 def absent(baseline: object) -> frozenset[str]:

@@ -11,7 +11,7 @@ import pytest
 
 from detections.commands.command import quiet_days
 from detections.exports.written import Record
-from mailvigil.compiler.compile import PIPELINE, SOURCE_PIPELINES
+from mailvigil.compiler.compile import PIPELINE
 from mailvigil.compiler.parser import Validator
 from mailvigil.compiler.select import record_level
 from mailvigil.engine.embedded import Engine
@@ -19,10 +19,11 @@ from mailvigil.engine.record_tables import SHAPERS, insert
 from mailvigil.engine.workspace import END_OF_TIME, open_workspace
 from mailvigil.rules.content import load_functions
 from mailvigil.rules.rule import Rule, load_rules
+from mailvigil.tables.record_tables import RECORD_TABLES
 from mailvigil.workbench.ruletest import load_cases, test_path
 
 TABLES = {
-    **{file: table for table, file in SOURCE_PIPELINES.items()},
+    **{table.pipeline: table.name for table in RECORD_TABLES.values()},
     PIPELINE: "MailItemsAccessed",
 }
 RECORD_ID = {

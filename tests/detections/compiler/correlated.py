@@ -17,9 +17,9 @@ from mailvigil.compiler.compile import to_kql, with_windows
 from mailvigil.compiler.targets import SENTINEL, Target
 from mailvigil.engine.embedded import Engine, Row
 from mailvigil.engine.record_tables import SHAPERS, insert
-from mailvigil.engine.shape_sql import ARRIVED
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.rules.rule import Rule, parse_rule
+from mailvigil.tables.schemas import ARRIVED
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 PATH = Path("made.yml")

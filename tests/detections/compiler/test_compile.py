@@ -11,7 +11,6 @@ from detections.compiler.correlated import Event, bench
 from detections.small_tenant import ROOT, RULES, SINGLE
 from mailvigil.compiler.compile import (
     PIPELINE,
-    SOURCE_PIPELINES,
     arrivals,
     generated_path,
     to_kql,
@@ -21,6 +20,7 @@ from mailvigil.compiler.compile import (
 from mailvigil.compiler.select import record_level
 from mailvigil.errors import RuleError
 from mailvigil.rules.rule import FirstSeen, Rare, Rule, load_rules
+from mailvigil.tables.record_tables import RECORD_TABLES
 
 NEW = RULES["caller_new_to_tenant"]
 PLAIN = RULES["mailbox_throttled"]
@@ -182,9 +182,9 @@ def test_a_quote_in_a_value_ends_the_text() -> None:
 
 
 @EACH_SINGLE
-@pytest.mark.parametrize("source", SOURCE_PIPELINES)
+@pytest.mark.parametrize("source", RECORD_TABLES)
 def test_a_plain_query_reads_another_table(rule: Rule, source: str) -> None:
-    text = record_level(rule, ROOT, SOURCE_PIPELINES[source])
+    text = record_level(rule, ROOT, RECORD_TABLES[source].pipeline)
 
     assert text.startswith(f"{source}\n")
     assert 'Operation =~ "MailItemsAccessed"' in text

@@ -15,9 +15,9 @@ from detections.small_tenant import FUNCTIONS, ROOT, TENANT
 from mailvigil.compiler.compile import arrivals, record_rows, to_kql, whole_causes
 from mailvigil.compiler.parser import Validator
 from mailvigil.compiler.targets import DEFENDER, TARGETS
-from mailvigil.engine.shape_sql import ARRIVED
 from mailvigil.rules.correlation import TYPES
 from mailvigil.rules.rule import Rule, parse_rule
+from mailvigil.tables.schemas import ARRIVED
 
 HOUR = 3600
 CONDITIONS: Mapping[str, dict[str, object] | None] = {

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from detections.small_tenant import FUNCTIONS, ROOT, RULES, SINGLE
-from mailvigil.compiler.compile import SOURCE_PIPELINES, record_rows, to_kql
+from mailvigil.compiler.compile import record_rows, to_kql
 from mailvigil.compiler.parser import Validator
 from mailvigil.compiler.select import record_level
-from mailvigil.engine.shape_sql import ARRIVED
 from mailvigil.rules.content import Function
 from mailvigil.rules.rule import Rule
+from mailvigil.tables.record_tables import RECORD_TABLES
+from mailvigil.tables.schemas import ARRIVED
 
 EACH_RULE = pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: str(rule.name))
 EACH_FUNCTION = pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: str(f.name))
@@ -100,7 +101,7 @@ def test_the_records_of_a_rule_are_refused(validator: Validator, rule: Rule) -> 
 @pytest.mark.parametrize("rule", SINGLE.values(), ids=lambda rule: str(rule.name))
 def test_a_rule_is_refused_on_a_table_it_names(validator: Validator, rule: Rule) -> None:
     for source in rule.sources:
-        text = record_level(rule, ROOT, SOURCE_PIPELINES[source])
+        text = record_level(rule, ROOT, RECORD_TABLES[source].pipeline)
         assert validator.analyse(text).diagnostics == ()
 
 

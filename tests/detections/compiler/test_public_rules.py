@@ -17,9 +17,9 @@ from mailvigil.compiler import defender
 from mailvigil.compiler.compile import to_kql
 from mailvigil.compiler.parser import Validator
 from mailvigil.compiler.targets import DEFENDER
-from mailvigil.engine.workspace import schemas
 from mailvigil.errors import RuleError
 from mailvigil.rules.rule import Rule
+from mailvigil.tables.schemas import schemas
 
 FOLDER = Path(__file__).resolve().parents[4] / "shared" / "data" / "sigmahq_m365"
 PATHS = sorted(FOLDER.glob("*.yml")) if FOLDER.is_dir() else []

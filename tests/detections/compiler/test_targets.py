@@ -11,7 +11,7 @@ from detections.small_tenant import FUNCTIONS, ROOT
 from mailvigil.compiler import defender
 from mailvigil.compiler.parser import Validator
 from mailvigil.compiler.targets import DEFENDER, SENTINEL, Source
-from mailvigil.engine.workspace import schemas
+from mailvigil.tables.schemas import schemas
 
 
 @pytest.fixture(scope="module")

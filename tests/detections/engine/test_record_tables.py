@@ -10,10 +10,12 @@ import pytest
 
 from detections.small_tenant import TABLES, Record, engine, put, read, workspace
 from mailvigil.engine.embedded import Row
-from mailvigil.engine.record_tables import LACKS, SHAPERS, insert
-from mailvigil.engine.workspace import END_OF_TIME, schemas
+from mailvigil.engine.record_tables import SHAPERS, insert
+from mailvigil.engine.workspace import END_OF_TIME
 from mailvigil.lab.tenant import scenario as lab
 from mailvigil.lab.tenant.scenario import Scenario
+from mailvigil.tables.record_tables import RECORD_TABLES, lacking_columns
+from mailvigil.tables.schemas import schemas
 
 OWN = "M365Activity_CL"
 SOURCE_COLUMNS = {"Source", "SourceRank", "_arrived"}
@@ -63,7 +65,7 @@ def by_way_of(con: duckdb.DuckDBPyConnection, table: str, records: list[Record])
 
 def same(table: str, row: Row, record: Record) -> dict[str, object]:
     """Return of *row* what *table* must have in common with our own."""
-    lacks = {*SOURCE_COLUMNS, *LACKS[table]}
+    lacks = {*SOURCE_COLUMNS, *lacking_columns(table)}
     if table == "OfficeActivity":
         lacks |= OF_TOKEN
         lacks |= set() if record.get("SessionId") is None else {"SessionId"}
@@ -118,8 +120,8 @@ def test_what_a_source_lacks_is_filled(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_the_lists_say_that_a_source_lacks_what_it_has() -> None:
-    assert LACKS.keys() == SHAPERS.keys()
-    assert not LACKS["CloudAppEvents"] | LACKS[OWN]
+    assert RECORD_TABLES.keys() == SHAPERS.keys()
+    assert not lacking_columns("CloudAppEvents") | lacking_columns(OWN)
     assert "TokenTenantId" not in schemas()["OfficeActivity"]
     assert "OperationCount" not in schemas()["OfficeActivity"]
     assert "SessionId" not in schemas()["OfficeActivity"]

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from audit_feed.columns import Column
 from audit_feed.records.shape import shape
 from connector.records.odd_records import EVERY_SCALAR, NAMES, RECORDS, TABLE, Record
-from mailvigil.engine.shape_sql import ALWAYS_KEPT, ARRIVED, select_rows
+from mailvigil.engine.shape_sql import ALWAYS_KEPT, select_rows
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.exports.load import load
 from mailvigil.lab.tenant import scenario as lab
 from mailvigil.lab.tenant.scenario import Scenario
+from mailvigil.tables.schemas import ARRIVED
 
 Row = dict[str, object]
 

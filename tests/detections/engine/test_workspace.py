@@ -11,9 +11,9 @@ import pytest
 
 from detections.small_tenant import at, put, read, workspace
 from mailvigil.engine.saved_workspace import open_saved
-from mailvigil.engine.shape_sql import ARRIVED
-from mailvigil.engine.workspace import END_OF_TIME, FORMAT, look_at, open_workspace, schemas
+from mailvigil.engine.workspace import END_OF_TIME, FORMAT, look_at, open_workspace
 from mailvigil.errors import InputError
+from mailvigil.tables.schemas import ARRIVED, schemas
 
 SHOWN = "SELECT RecordId FROM visible.M365Activity_CL ORDER BY RecordId"
 

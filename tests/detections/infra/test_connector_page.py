@@ -12,10 +12,11 @@ import pytest
 
 from mailvigil.compiler.parser import Validator
 from mailvigil.engine.embedded import Engine
-from mailvigil.engine.workspace import open_workspace, schemas
+from mailvigil.engine.workspace import open_workspace
 from mailvigil.infra.connector_page import CONNECTED, HEALTH, queries
 from mailvigil.rules.content import load_functions
 from mailvigil.sentinel.arm_checks import template_problems
+from mailvigil.tables.schemas import schemas
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -15,10 +15,11 @@ from audit_feed.columns import load_table
 from audit_feed.records.shape import Row, shaper
 from detections.collect.conftest import record
 from mailvigil.engine.embedded import Engine
-from mailvigil.engine.workspace import open_workspace, schemas
+from mailvigil.engine.workspace import open_workspace
 from mailvigil.infra import resources as kinds
 from mailvigil.infra.data_collection import TRANSFORM
 from mailvigil.infra.evaluate import Evaluation, evaluate
+from mailvigil.tables.schemas import schemas
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 ACTIVITY = "M365Activity_CL"

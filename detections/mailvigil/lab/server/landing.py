@@ -15,9 +15,10 @@ from typing import Final
 
 import duckdb
 
-from mailvigil.engine.shape_sql import ARRIVED, TYPES
-from mailvigil.engine.workspace import open_workspace, schemas
+from mailvigil.engine.shape_sql import TYPES
+from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import InputError
+from mailvigil.tables.schemas import ARRIVED, schemas
 
 IDLE_SECONDS: Final = 0.5
 """Rows are written to the workspace when no more came for so long…"""

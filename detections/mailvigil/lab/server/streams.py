@@ -9,8 +9,7 @@ from typing import Final
 
 import orjson
 
-from mailvigil.engine.shape_sql import ARRIVED
-from mailvigil.engine.workspace import OWN_TABLES, schemas
+from mailvigil.tables.schemas import ARRIVED, OWN_TABLES, schemas
 
 PREFIX: Final = "Custom-"
 MAX_FIELD_BYTES: Final = 65_536

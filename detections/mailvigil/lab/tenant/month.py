@@ -16,13 +16,13 @@ import orjson
 
 from audit_feed.columns import load_table
 from mailvigil.engine.record_tables import insert
-from mailvigil.engine.shape_sql import ARRIVED, TYPES, select_rows
-from mailvigil.engine.workspace import schemas
+from mailvigil.engine.shape_sql import TYPES, select_rows
 from mailvigil.errors import InputError
 from mailvigil.hunt.approved import ALIAS
 from mailvigil.lab.tenant import uses
 from mailvigil.lab.tenant.people import FOLDERS, SELDOM, Tenant, tenant
 from mailvigil.lab.tenant.uses import Approval, Use
+from mailvigil.tables.schemas import ARRIVED, schemas
 
 LEAST_MAILBOXES, LEAST_DAYS = 100, 14
 """Fewer mailboxes have not enough people for every attack; fewer days teach less than a week."""

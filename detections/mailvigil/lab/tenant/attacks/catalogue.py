@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import duckdb
 
 from mailvigil.engine.record_tables import SHAPERS, insert
-from mailvigil.engine.shape_sql import ARRIVED
 from mailvigil.lab.tenant.attacks import apps, insiders, tokens
 from mailvigil.lab.tenant.attacks.story import Attack, SignIn, Unlogged, World
 from mailvigil.lab.tenant.dice import Dice
+from mailvigil.tables.schemas import ARRIVED
 
 TABLE = "M365Activity_CL"
 
