@@ -16,10 +16,19 @@ from detections.exports.written import lines, purview
 from mailvigil import exit_codes
 from mailvigil.cli import COMMANDS
 from mailvigil.lab.server.faults import load_script
-from test_documents import DOCS, DOCUMENTS, blocks
+from test_documents import BLOCK, CHECKOUT, DOCS, DOCUMENTS, blocks
 
 HUNT, COLLECT, LAB = (DOCS / f"{name}.md" for name in ("hunt", "collect", "lab"))
+BELOW_TESTS = DOCS / "field-faults.md"
+"""Its paths start from tests/; ``test_documents.py`` checks them."""
+
 AS_EVERYWHERE = {"--help"}
+FOLDERS = ("bench", "connector", "detections", "docs", "infra", "kql", "sigma", "tests")
+"""Of the checkout: a code span that begins with one of them is a path."""
+
+ANY = re.compile(r"<[a-z]+>|[*]")
+"""What a path holds in place of a name."""
+
 TOO_LARGE = "a zip bomb"
 """Takes a gigabyte; ``exports/test_bad_inputs.py`` makes one with lower limits."""
 
@@ -43,6 +52,32 @@ def test_every_command_is_in_the_documents() -> None:
     text = "\n".join(path.read_text("utf-8") for path in DOCUMENTS)
 
     assert [name for name in COMMANDS if f"mailvigil {name}" not in text] == []
+
+
+def test_every_path_in_the_documents_exists() -> None:
+    for path in (path for path in DOCUMENTS if path != BELOW_TESTS):
+        spans = re.findall("`([^` ]+)`", BLOCK.sub("", path.read_text("utf-8")))
+        for span in (span for span in spans if span.startswith(tuple(f"{f}/" for f in FOLDERS))):
+            wanted = ANY.sub("*", span.partition("::")[0])
+            assert list(CHECKOUT.glob(wanted)), f"{path.name}: {span}"
+
+
+def test_every_room_is_in_the_layout() -> None:
+    layout = (CHECKOUT / "CONTRIBUTING.md").read_text("utf-8").partition("## Layout")[2]
+    roots = (CHECKOUT / "connector" / "audit_feed", CHECKOUT / "detections" / "mailvigil")
+    rooms = [path.parent.name for root in roots for path in root.glob("*/__init__.py")]
+
+    assert len(rooms) > 15
+    assert [name for name in rooms if f"`{name}/`" not in layout] == []
+
+
+def test_every_make_target_is_in_contributing() -> None:
+    makefile = (CHECKOUT / "Makefile").read_text("utf-8")
+    targets = re.findall(r"^([a-z-]+):.* ## ", makefile, re.MULTILINE)
+    text = (CHECKOUT / "CONTRIBUTING.md").read_text("utf-8")
+
+    assert len(targets) > 10
+    assert [name for name in targets if name != "help" and f"`make {name}`" not in text] == []
 
 
 def test_every_option_of_a_hunt_is_on_its_page(capsys: pytest.CaptureFixture[str]) -> None:
