@@ -42,10 +42,11 @@ test-oldest: .tools/py311/.ready node_modules/.ready ## Run the fast tests on Py
 proof: .venv/.ready node_modules/.ready ## Run the long proofs, up to half an hour
 	$(PYTHON) -m pytest $(PARALLEL) -m proof
 
-check: .venv/.ready node_modules/.ready ## Lint, format, types, locks, rules, their pages and the templates
+check: .venv/.ready node_modules/.ready ## Lint, format, types, imports, locks, rules, their pages and the templates
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+	.venv/bin/lint-imports --no-cache --no-logo
 	.ci/uv lock --check
 	$(PYTHON) .ci/check_locks.py
 	.ci/requirements --check
