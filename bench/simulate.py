@@ -30,10 +30,10 @@ from azure.data.tables import TableServiceClient
 from audit_feed import app
 from audit_feed.azure_app import steps
 from audit_feed.azure_app.callers_table import TableCallers
-from audit_feed.azure_app.orders import AT_ONCE, Order, Spread, orders
+from audit_feed.azure_app.orders import AT_ONCE, Order, PacedOrders
 from audit_feed.azure_app.queues import BACKLOG, BLOBS, StorageQueue
 from audit_feed.azure_app.settings import FunctionSettings
-from audit_feed.azure_app.telemetry import Run
+from audit_feed.azure_app.telemetry import InvocationLog
 from audit_feed.blobs import CONTENT_TYPES, ContentBlob, Page, Stream
 from audit_feed.delivery.deliver import DeliveryPipeline
 from audit_feed.delivery.tenant_feed import TenantFeed
@@ -134,7 +134,7 @@ class Lane:
         self.operations["sent"] += 1
         heapq.heappush(self.orders, (self.clock() + after, next(self.numbers), order.text()))
 
-    def waiting(self) -> int:
+    def approximate_count(self) -> int:
         """Return how many orders there are."""
         self.operations["queue"] += 1
         return len(self.orders)
@@ -174,7 +174,7 @@ class World:
         return self.now
 
     def page(self, stream: Stream, window: Window, address: str = "") -> Page:
-        """Return a page of the listing: blobs are spread evenly over each hour."""
+        """Return a page of the listing: blobs are paced_orders evenly over each hour."""
         self.operations["feed"] += 1
         hourly, backlog = self.plan.of(stream.tenant)
         step = HOUR / hourly
@@ -202,7 +202,7 @@ class World:
         """Add to a metric."""
         self.counted[name] += number
 
-    def show(self, name: str, number: float, tenant: str) -> None:
+    def set_gauge(self, name: str, number: float, tenant: str) -> None:
         """Set a metric that nobody looks at here."""
 
     def asked(self) -> float:
@@ -230,7 +230,7 @@ def _blob(stream: Stream, number: int, created: datetime) -> ContentBlob:
     )
 
 
-def shop_of(world: World) -> steps.Shop:
+def context_of(world: World) -> steps.AppContext:
     """Return what the app works with, in *world* and with an empty ledger."""
     plan = world.plan
     settings = FunctionSettings.load({
@@ -242,24 +242,20 @@ def shop_of(world: World) -> steps.Shop:
         "AUDIT_FEED_SINCE": f"{max(int(plan.backlog / HOUR), 1)}h",
     })  # fmt: skip
     tables = cast("TableServiceClient", MemoryTables(world.operations))
-    spread = Spread(world.lanes[BLOBS], world.lanes[BACKLOG], world.clock)
+    paced_orders = PacedOrders(world.lanes[BLOBS], world.lanes[BACKLOG], world.clock)
 
-    def told(blobs: Sequence[ContentBlob]) -> None:
-        for order in orders(blobs):
-            spread.send(order)
-
-    store = TableLedger(tables, told=told)
+    store = TableLedger(tables)
     pipeline = DeliveryPipeline(
         fetch=world.fetch, shape=app.shape_of(settings.collector, Saving()),
         record_filter=lambda _record: True, sink=world, store=store, clock=world.clock,
         stopped=lambda: False,
     )  # fmt: skip
-    return steps.Shop(
+    return steps.AppContext(
         settings=settings,
         store=store,
         callers=TableCallers(tables),
         queues=cast("Mapping[str, StorageQueue]", world.lanes),
-        spread=spread,
+        paced_orders=paced_orders,
         hints=cast("StorageQueue", world.lanes[BLOBS]),  # nobody hints here
         tenants={
             tenant.id: TenantFeed(
@@ -286,13 +282,13 @@ class Played:
 def play(plan: Plan) -> Played:
     """Play *plan* to its end: until no order is left, and hours can be closed."""
     world = World(plan)
-    shop, played = shop_of(world), Played(world)
+    context, played = context_of(world), Played(world)
     end = START + plan.hours * HOUR
     with ExitStack() as stack:
         for owner, name, value in (
             (app, "now", world.clock),
             (app, "MOST_TENANTS", 1),  # threads would make each run another one
-            (steps, "shop", lambda: shop),
+            (steps, "app_context", lambda: context),
         ):
             stack.enter_context(patch.object(owner, name, value))
         while world.now < end or world.left:
@@ -312,17 +308,17 @@ def _play_minute(played: Played, *, listing: bool) -> None:
             if text is None:
                 break
             world.operations["executions"] += 1
-            steps.deliver(text, name, Run("", "deliver"))
+            steps.deliver(text, name, InvocationLog("", "deliver"))
     if (world.now - START) % SWEEP_EVERY == timedelta():
         cost = _cost(world, steps.sweep_all, "sweep")
         if listing:
             played.sweeps.append(cost)
 
 
-def _cost(world: World, step: Callable[[Run], None], name: str) -> float:
+def _cost(world: World, step: Callable[[InvocationLog], None], name: str) -> float:
     """Return the operations of one run of *step*, without the orders that it sends."""
     before, sent = world.asked(), world.operations["sent"]
-    step(Run("", name))
+    step(InvocationLog("", name))
     world.operations["executions"] += 1
     return world.asked() - before - (world.operations["sent"] - sent)
 

@@ -16,13 +16,13 @@ from audit_feed.azure_app.settings import (
     SWEEP_SCHEDULE,
     schedule,
 )
-from audit_feed.azure_app.telemetry import Run
+from audit_feed.azure_app.telemetry import InvocationLog
 
 app = func.FunctionApp()
 
 
-def _run(context: func.Context) -> Run:
-    return Run(context.invocation_id, context.function_name)
+def _run(context: func.Context) -> InvocationLog:
+    return InvocationLog(context.invocation_id, context.function_name)
 
 
 @app.timer_trigger("timer", schedule(os.environ, DISCOVER, DISCOVER_SCHEDULE), use_monitor=True)

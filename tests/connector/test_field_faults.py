@@ -27,7 +27,7 @@ from audit_feed.errors import (
 from audit_feed.feed.client import Feed
 from audit_feed.ledger import health_rows
 from audit_feed.ledger.sqlite import SqliteLedger
-from audit_feed.ledger.states import State
+from audit_feed.ledger.states import BlobState
 from audit_feed.records.batches import Body, Parked, bodies
 from audit_feed.records.json_records import Sizes, json_records
 from audit_feed.settings import Settings
@@ -123,7 +123,7 @@ def test_what_is_done_is_on_the_disk_and_not_in_memory(monkeypatch: pytest.Monke
     collect(there, minutes=1)
 
     assert fetched == []
-    assert names(there, State.DELIVERED) == ["a"]
+    assert names(there, BlobState.DELIVERED) == ["a"]
 
 
 def test_a_failed_blob_is_not_passed_over_by_a_later_good_one(
@@ -132,11 +132,11 @@ def test_a_failed_blob_is_not_passed_over_by_a_later_good_one(
     there = world(published("bad", RECENT), published("good", RECENT + timedelta(minutes=1)))
     raising(monkeypatch, "bad", RetryError("blob bad", "HTTP 500"))
     collect(there)
-    assert names(there, State.DELIVERED) == ["good"]
+    assert names(there, BlobState.DELIVERED) == ["good"]
 
     collect(there, minutes=1)
 
-    assert names(there, State.DELIVERED) == ["bad", "good"]
+    assert names(there, BlobState.DELIVERED) == ["bad", "good"]
 
 
 def test_a_truncated_listing_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ def test_a_truncated_listing_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
     assert not any(there.disk.hours.values())
     collect(there, days=2)
-    assert names(there, State.DELIVERED) == ["a"]
+    assert names(there, BlobState.DELIVERED) == ["a"]
 
 
 def test_a_body_cut_off_is_fetched_again_and_never_counts(
@@ -165,11 +165,11 @@ def test_a_body_cut_off_is_fetched_again_and_never_counts(
 
     monkeypatch.setattr(FakeFeed, "fetch", fetch)
     collect(there)
-    assert names(there, State.LISTED) == ["a"]
+    assert names(there, BlobState.LISTED) == ["a"]
 
     collect(there, minutes=1)
 
-    assert names(there, State.DELIVERED) == ["a"]
+    assert names(there, BlobState.DELIVERED) == ["a"]
     assert there.sunk == {"a"}
 
 
@@ -179,7 +179,7 @@ def test_no_window_ever_lies_in_the_future_or_shrinks_to_nothing() -> None:
     for _ in range(50):
         collect(there, minutes=1)  # the simulated feed refuses such windows
 
-    assert len(names(there, State.DELIVERED)) == 50
+    assert len(names(there, BlobState.DELIVERED)) == 50
 
 
 def test_a_listing_that_waits_does_not_slip_over_the_seven_days() -> None:
@@ -190,7 +190,7 @@ def test_a_listing_that_waits_does_not_slip_over_the_seven_days() -> None:
     report = at_work.run_pass()
 
     assert report.unlisted == 0
-    assert names(there, State.DELIVERED) == ["old"]
+    assert names(there, BlobState.DELIVERED) == ["old"]
 
 
 def test_blobs_on_the_edge_of_a_window_and_in_one_second_come_once() -> None:
@@ -200,7 +200,7 @@ def test_blobs_on_the_edge_of_a_window_and_in_one_second_come_once() -> None:
 
     there = collect(collect(there), hours=2)
 
-    assert len(names(there, State.DELIVERED)) == 6
+    assert len(names(there, BlobState.DELIVERED)) == 6
     assert rows_sent(there) == 6
 
 
@@ -210,7 +210,7 @@ def test_a_blob_that_is_listed_late_in_a_second_already_done_is_delivered() -> N
 
     collect(there, hours=3)
 
-    assert names(there, State.DELIVERED) == ["a", "late"]
+    assert names(there, BlobState.DELIVERED) == ["a", "late"]
 
 
 def test_every_content_type_has_a_mark_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,14 +220,14 @@ def test_every_content_type_has_a_mark_of_its_own(monkeypatch: pytest.MonkeyPatc
     collect(there, [STREAM, OTHER])
     collect(there, [STREAM, OTHER], days=3)
 
-    assert names(there, State.DELIVERED) == ["a", "o"]
+    assert names(there, BlobState.DELIVERED) == ["a", "o"]
 
 
 def test_old_events_in_a_new_blob_are_delivered() -> None:
     row = shaped()(record("old", CreationTime="2020-01-01T00:00:00"))
 
     assert row["EventTime"] == datetime(2020, 1, 1, tzinfo=UTC)
-    assert names(collect(world(published("new-blob", RECENT))), State.DELIVERED) == ["new-blob"]
+    assert names(collect(world(published("new-blob", RECENT))), BlobState.DELIVERED) == ["new-blob"]
 
 
 def test_event_time_is_creation_time_in_utc() -> None:
@@ -239,7 +239,7 @@ def test_after_downtime_collecting_goes_on_where_it_was_and_not_from_now() -> No
 
     collect(there, days=5)
 
-    assert names(there, State.DELIVERED) == ["gap"]
+    assert names(there, BlobState.DELIVERED) == ["gap"]
 
 
 def test_a_checkpoint_that_cannot_be_read_is_never_taken_for_none(tmp_path: Path) -> None:
@@ -253,10 +253,10 @@ def test_a_checkpoint_that_cannot_be_read_is_never_taken_for_none(tmp_path: Path
 
 def test_two_runs_never_overlap(tmp_path: Path) -> None:
     first, second = (SqliteLedger(tmp_path / "ledger.sqlite") for _ in range(2))
-    first.hold("first", START, START + HOUR)
+    first.acquire_lease("first", START, START + HOUR)
 
     with pytest.raises(LeaseHeldError):
-        second.hold("second", START, START + HOUR)
+        second.acquire_lease("second", START, START + HOUR)
 
     second.close()
     first.close()
@@ -281,8 +281,8 @@ def test_an_expired_blob_is_counted_as_lost_and_asked_for_once(
     collect(there, hours=2)
     collect(there, hours=2)
 
-    assert names(there, State.EXPIRED) == ["gone"]
-    assert names(there, State.DELIVERED) == ["good"]
+    assert names(there, BlobState.EXPIRED) == ["gone"]
+    assert names(there, BlobState.DELIVERED) == ["good"]
     assert fetched.count("gone") == 1
 
 
@@ -343,7 +343,7 @@ def test_a_sign_in_that_fails_does_not_end_collecting(monkeypatch: pytest.Monkey
     collect(there, minutes=1)
     collect(there, minutes=1)
 
-    assert names(there, State.DELIVERED) == ["a"]
+    assert names(there, BlobState.DELIVERED) == ["a"]
 
 
 def test_a_message_names_what_is_wrong_and_never_the_token() -> None:
@@ -405,12 +405,12 @@ def test_a_content_address_of_another_cloud_is_rejected_on_record_and_can_be_ret
     there = world(published("a", RECENT))
     raising(monkeypatch, "a", caught.value)
     collect(there)
-    assert names(there, State.REJECTED) == ["a"]
+    assert names(there, BlobState.REJECTED) == ["a"]
 
     simulation._retry(there)  # noqa: SLF001 - what `ledger retry` does
     collect(there, minutes=1)
 
-    assert names(there, State.DELIVERED) == ["a"]
+    assert names(there, BlobState.DELIVERED) == ["a"]
 
 
 # Settings
@@ -473,7 +473,7 @@ def test_a_feed_that_is_down_for_days_stops_nothing(monkeypatch: pytest.MonkeyPa
 
     at_work.run_pass()
 
-    assert names(there, State.DELIVERED) == ["a"]
+    assert names(there, BlobState.DELIVERED) == ["a"]
 
 
 def test_records_of_every_type_are_kept_known_or_not() -> None:
@@ -525,7 +525,7 @@ def test_the_rest_of_a_batch_is_never_left_out(monkeypatch: pytest.MonkeyPatch) 
 
     there = collect(world(*(published(f"b{n:02}", RECENT) for n in range(12))))
 
-    assert len(names(there, State.DELIVERED)) == 12
+    assert len(names(there, BlobState.DELIVERED)) == 12
 
 
 def test_one_bad_blob_does_not_send_its_windows_good_ones_again(
@@ -573,7 +573,7 @@ def test_deep_paging_that_times_out_loses_no_page(monkeypatch: pytest.MonkeyPatc
 
     collect(there)
 
-    assert len(names(there, State.DELIVERED)) == 30
+    assert len(names(there, BlobState.DELIVERED)) == 30
 
 
 def one_blob_a_page(there: World, monkeypatch: pytest.MonkeyPatch, *, last: int) -> list[Window]:
@@ -605,7 +605,7 @@ def test_late_pages_that_never_come_keep_nothing_from_being_listed(
 
     report = started(there).run_pass()
 
-    assert len(names(there, State.DELIVERED)) == 48
+    assert len(names(there, BlobState.DELIVERED)) == 48
     assert (report.unlisted, report.problems) == (0, [])
     assert all(hour.complete for hour in stated(there, begin)[:-1])
 
@@ -621,7 +621,7 @@ def test_an_hour_whose_late_page_never_comes_is_not_called_complete(
 
     report = started(there).run_pass()
 
-    delivered = names(there, State.DELIVERED)
+    delivered = names(there, BlobState.DELIVERED)
     assert set(delivered) >= {p.blob.id for p in rest}
     assert 0 < len([name for name in delivered if name.startswith("c")]) < len(crowd)
     assert report.unlisted == 1
@@ -631,7 +631,7 @@ def test_an_hour_whose_late_page_never_comes_is_not_called_complete(
 
     monkeypatch.undo()
     collect(there)
-    assert {p.blob.id for p in crowd} <= set(names(there, State.DELIVERED))
+    assert {p.blob.id for p in crowd} <= set(names(there, BlobState.DELIVERED))
     assert all(hour.complete for hour in stated(there, START - 12 * HOUR)[:-1])
 
 
@@ -654,7 +654,7 @@ def test_a_late_page_that_takes_long_to_fail_is_not_waited_for_again(
     collect(there)
 
     late = [address for address in asked if address]
-    assert len(names(there, State.DELIVERED)) == 19
+    assert len(names(there, BlobState.DELIVERED)) == 19
     assert len(late) == len(set(late))
 
 
@@ -686,7 +686,7 @@ def test_a_record_that_comes_again_in_another_blob_has_the_same_id() -> None:
     collect(there)
 
     assert there.sunk == {"r1", "r2", "r3"}
-    assert names(there, State.DELIVERED) == ["a", "b"]
+    assert names(there, BlobState.DELIVERED) == ["a", "b"]
 
 
 def test_keys_in_another_order_make_the_same_row() -> None:
@@ -764,7 +764,7 @@ def test_a_role_that_takes_half_an_hour_to_work_loses_nothing(
     for _ in range(70):
         collect(there, minutes=1)
 
-    assert names(there, State.DELIVERED) == ["a"]
+    assert names(there, BlobState.DELIVERED) == ["a"]
 
 
 def test_an_hour_with_a_lost_blob_is_never_called_complete(

@@ -1,4 +1,4 @@
-"""Who reads mail in a tenant, remembered for longer than a rule can look back. Pure.
+"""CallerKey reads mail in a tenant, remembered for longer than a rule can look back. Pure.
 
 What is remembered can be too little after a crash, never too much but for repeats that the feed
 itself sends: a rule then fires once more, and is not silent once more.
@@ -21,7 +21,7 @@ MOST_MAILBOXES = 500
 _NAME = 12
 """Characters of a mailbox's hash that are kept."""
 
-Who = tuple[str, str, str]
+CallerKey = tuple[str, str, str]
 """Organisation, caller and protocol."""
 
 
@@ -45,21 +45,21 @@ class Access:
         )
 
 
-Callers = Mapping[Who, Access]
+Callers = Mapping[CallerKey, Access]
 
 
-class Notes:
+class CallerStats:
     """Hears of rows while blobs are read, and gives them up blob by blob. For one thread."""
 
     def __init__(self, tenant: str) -> None:
         self._tenant = tenant
-        self._heard: dict[str, dict[Who, Access]] = {}
+        self._heard: dict[str, dict[CallerKey, Access]] = {}
 
-    def begin(self, blob: ContentBlob) -> None:
+    def start_blob(self, blob: ContentBlob) -> None:
         """Forget what was noted of *blob*: it is read from its start."""
         self._heard[blob.id] = {}
 
-    def hear(self, blob: ContentBlob, row: Row) -> None:
+    def add(self, blob: ContentBlob, row: Row) -> None:
         """Note a row of *blob* that says that mail was read."""
         time = row["EventTime"]
         if row["Operation"] != READ or not isinstance(time, datetime):
@@ -77,14 +77,14 @@ class Notes:
         heard = self._heard[blob.id]
         heard[who] = heard[who].with_(access) if who in heard else access
 
-    def of(self, blobs: Iterable[ContentBlob]) -> Callers:
+    def of_blobs(self, blobs: Iterable[ContentBlob]) -> Callers:
         """Return what was heard in *blobs*, all of one stream."""
         return merged(self._heard.get(blob.id, {}) for blob in blobs)
 
 
 def merged(parts: Iterable[Callers]) -> Callers:
     """Return all parts together."""
-    whole: dict[Who, Access] = {}
+    whole: dict[CallerKey, Access] = {}
     for part in parts:
         for who, access in part.items():
             whole[who] = whole[who].with_(access) if who in whole else access

@@ -19,14 +19,14 @@ from azure.data.tables import (
     UpdateMode,
 )
 
-from audit_feed.azure_app.callers import Access, Callers, Who, merged
+from audit_feed.azure_app.callers import Access, CallerKey, Callers, merged
 from audit_feed.errors import LedgerError
-from audit_feed.ledger.table import PREFIX, translated
-from audit_feed.ledger.table_rows import Entity, text, time
+from audit_feed.ledger.table import PREFIX, translated_errors
+from audit_feed.ledger.table_rows import TableEntity, text, time
 
 VERSION = 1
 AT_ONCE = 45
-"""Notes that are brought in by one transaction: each may need a caller's row too, and a
+"""CallerStats that are brought in by one transaction: each may need a caller's row too, and a
 transaction has at most 100 operations (Table service)."""
 
 _CALLER, _NOTE = "c|", "n|"
@@ -37,7 +37,7 @@ class TableCallers:
 
     def __init__(self, service: TableServiceClient, prefix: str = PREFIX) -> None:
         """Open the memory, or make an empty one; raises ``LedgerError``."""
-        with translated("callers"):
+        with translated_errors("callers"):
             self._table: TableClient = service.create_table_if_not_exists(f"{prefix}callers")
 
     def add(self, tenant: str, source: str, callers: Callers) -> None:
@@ -52,7 +52,7 @@ class TableCallers:
             for who, access in callers.items()
         ]
         how = {"mode": UpdateMode.REPLACE}
-        with translated("callers"):
+        with translated_errors("callers"):
             for n in range(0, len(entities), 100):
                 batch = entities[n : n + 100]
                 self._table.submit_transaction(
@@ -68,14 +68,14 @@ class TableCallers:
             LedgerError: The table does not work, or holds what cannot be read.
 
         """
-        with translated("callers"):
+        with translated_errors("callers"):
             notes = self._between(tenant, _NOTE)
             done = 0
             for n in range(0, len(notes), AT_ONCE):
                 done += self._bring_in(tenant, notes[n : n + AT_ONCE])
         return done
 
-    def _bring_in(self, tenant: str, notes: Sequence[Entity]) -> int:
+    def _bring_in(self, tenant: str, notes: Sequence[TableEntity]) -> int:
         told = merged(_caller(note) for note in notes)
         steps: list[Any] = [(TransactionOperation.DELETE, note) for note in notes]
         known = {str(e["RowKey"]): e for e in self._between(tenant, _CALLER)}
@@ -94,10 +94,10 @@ class TableCallers:
 
     def all(self, tenant: str) -> Callers:
         """Return all that was gathered of *tenant*; raises ``LedgerError``."""
-        with translated("callers"):
+        with translated_errors("callers"):
             return merged(_caller(entity) for entity in self._between(tenant, _CALLER))
 
-    def _between(self, tenant: str, start: str) -> list[Entity]:
+    def _between(self, tenant: str, start: str) -> list[TableEntity]:
         asked = "PartitionKey eq @p and RowKey ge @a and RowKey lt @b"
         values = {"p": tenant, "a": start, "b": start[:-1] + "}"}
         return list(self._table.query_entities(asked, parameters=values))
@@ -107,7 +107,7 @@ def _hash(*parts: str) -> str:
     return sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _entity(tenant: str, name: str, who: Who, access: Access) -> dict[str, object]:
+def _entity(tenant: str, name: str, who: CallerKey, access: Access) -> dict[str, object]:
     return {
         "PartitionKey": tenant,
         "RowKey": name,
@@ -120,7 +120,7 @@ def _entity(tenant: str, name: str, who: Who, access: Access) -> dict[str, objec
     }
 
 
-def _caller(entity: Entity) -> Callers:
+def _caller(entity: TableEntity) -> Callers:
     if entity["version"] != VERSION:
         raise LedgerError("ledger: callers: of another version (they are left as they are)")
     tenant, caller, protocol = orjson.loads(str(entity["who"]))

@@ -49,25 +49,27 @@ class Order:
         return orjson.dumps(told).decode()
 
 
-class Orders(Protocol):
+class OrderQueue(Protocol):
     """Where orders wait."""
 
     def send(self, order: Order, after: timedelta = AT_ONCE) -> None:
         """Let somebody have *order*, not before that time has passed; raises ``RetryError``."""
 
-    def waiting(self) -> int:
+    def approximate_count(self) -> int:
         """Return about how many there are; raises ``RetryError``."""
 
 
-class Spread:
-    """Orders of one tenant no faster than the feed lets it be asked. Safe for threads.
+class PacedOrders:
+    """OrderQueue of one tenant no faster than the feed lets it be asked. Safe for threads.
 
     What has to wait for longer than ``LONGEST_LIVE`` is a backlog and goes into a queue of its
     own, so that nothing new waits behind it, of whatever tenant. What a process does not
     remember is only the pace.
     """
 
-    def __init__(self, queue: Orders, backlog: Orders, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, queue: OrderQueue, backlog: OrderQueue, clock: Callable[[], datetime]
+    ) -> None:
         self._queue = queue
         self._backlog = backlog
         self._clock = clock
@@ -75,14 +77,14 @@ class Spread:
         self._next: dict[str, datetime] = {}
 
     def send(self, order: Order, after: timedelta = AT_ONCE) -> None:
-        """Send *order*; see ``Orders.send``. It is seen later if its tenant has many."""
+        """Send *order*; see ``OrderQueue.send``. It is seen later if its tenant has many."""
         turn = self._turn(order)
         queue = self._backlog if turn > LONGEST_LIVE else self._queue
         queue.send(order, max(after, turn))
 
-    def waiting(self) -> int:
-        """Return about how many there are; see ``Orders.waiting``."""
-        return self._queue.waiting() + self._backlog.waiting()
+    def approximate_count(self) -> int:
+        """Return about how many there are; see ``OrderQueue.approximate_count``."""
+        return self._queue.approximate_count() + self._backlog.approximate_count()
 
     def _turn(self, order: Order) -> timedelta:
         """Return whole seconds until it is this order's turn, at most ``LONGEST_TURN``."""
@@ -93,7 +95,7 @@ class Spread:
         return min(timedelta(seconds=(turn - now) // _SECOND), LONGEST_TURN)
 
 
-def parsed(text: str) -> Order:
+def parse_order(text: str) -> Order:
     """Return the order that a message is.
 
     Raises:
@@ -114,7 +116,7 @@ def parsed(text: str) -> Order:
     return Order(partition, tuple(str(name) for name in names))
 
 
-def orders(blobs: Iterable[ContentBlob]) -> list[Order]:
+def orders_for(blobs: Iterable[ContentBlob]) -> list[Order]:
     """Return orders for all of *blobs*, those of an hour together."""
     by_hour: dict[str, list[str]] = {}
     for blob in blobs:

@@ -1,4 +1,4 @@
-"""Orders on an Azure Storage Queue."""
+"""OrderQueue on an Azure Storage Queue."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ class StorageQueue:
         self._client: QueueClient = service.get_queue_client(
             name, message_encode_policy=TextBase64EncodePolicy()
         )
-        with _translated("open"), suppress(ResourceExistsError):
+        with _translated_errors("open"), suppress(ResourceExistsError):
             self._client.create_queue()
 
     def send(self, order: Order, after: timedelta = AT_ONCE) -> None:
-        """Send *order*, to be seen after that time; see ``Orders.send``."""
+        """Send *order*, to be seen after that time; see ``OrderQueue.send``."""
         self.send_text(order.text(), after)
 
     def send_text(self, text: str, after: timedelta = AT_ONCE) -> None:
         """Send a message, to be seen after that time; raises ``RetryError``."""
-        with _translated("send"):
+        with _translated_errors("send"):
             self._client.send_message(text, visibility_timeout=int(after.total_seconds()))
 
-    def waiting(self) -> int:
-        """Return about how many messages there are; see ``Orders.waiting``."""
-        with _translated("look"):
+    def approximate_count(self) -> int:
+        """Return about how many messages there are; see ``OrderQueue.approximate_count``."""
+        with _translated_errors("look"):
             return self._client.get_queue_properties().approximate_message_count or 0
 
 
 @contextmanager
-def _translated(what: str) -> Iterator[None]:
+def _translated_errors(what: str) -> Iterator[None]:
     try:
         yield
     except AzureError as error:

@@ -18,14 +18,14 @@ from azure.storage.queue import QueueServiceClient
 
 from audit_feed import app
 from audit_feed.azure_app import callers, sweep
-from audit_feed.azure_app.callers import Notes
+from audit_feed.azure_app.callers import CallerStats
 from audit_feed.azure_app.callers_table import TableCallers
-from audit_feed.azure_app.deliver_order import Carried, carry, mark_failed
-from audit_feed.azure_app.orders import Order, Spread, orders, parsed
+from audit_feed.azure_app.deliver_order import OrderResult, deliver_order, mark_failed
+from audit_feed.azure_app.orders import Order, PacedOrders, orders_for, parse_order
 from audit_feed.azure_app.queues import BACKLOG, BLOBS, HINTS, StorageQueue
 from audit_feed.azure_app.settings import FunctionSettings, Storage
-from audit_feed.azure_app.telemetry import Metrics, Run, metrics
-from audit_feed.azure_app.webhook import Notified, notified
+from audit_feed.azure_app.telemetry import InvocationLog, Metrics, metrics
+from audit_feed.azure_app.webhook import WebhookAnswer, webhook_answer
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.delivery.collector import Collector
 from audit_feed.delivery.deliver import DeliveryPipeline, Outcome, Sink
@@ -35,8 +35,9 @@ from audit_feed.errors import AuditFeedError, LedgerError, ThrottledError
 from audit_feed.feed.credentials import identity
 from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.feed.subscriptions import Starter
-from audit_feed.ledger.states import BlobRow, HourStatement
-from audit_feed.ledger.table import Looked, TableLedger
+from audit_feed.ledger.statement import HourStatement
+from audit_feed.ledger.states import BlobRow
+from audit_feed.ledger.table import StreamSnapshot, TableLedger
 from audit_feed.ledger.table_rows import blob_key
 from audit_feed.records.batches import MAX_FIELD_BYTES
 from audit_feed.records.lean import Saving
@@ -69,14 +70,14 @@ _DAY, _PRUNED = "baseline", "pruned"
 
 
 @dataclass(frozen=True, slots=True)
-class Shop:
+class AppContext:
     """All that the steps work with. ``sinks`` are by table."""
 
     settings: FunctionSettings
     store: TableLedger
     callers: TableCallers
     queues: Mapping[str, StorageQueue]
-    spread: Spread
+    paced_orders: PacedOrders
     hints: StorageQueue
     tenants: Mapping[str, TenantFeed]
     sinks: Mapping[str, Sink]
@@ -89,7 +90,7 @@ class Shop:
 
 
 @cache
-def shop() -> Shop:
+def app_context() -> AppContext:
     """Return what the environment asks for, made once; an error is not kept.
 
     Raises:
@@ -100,13 +101,9 @@ def shop() -> Shop:
     settings = FunctionSettings.load(os.environ)
     tables, queues = _clients(settings.storage)
     lanes = {name: StorageQueue(queues, name) for name in (BLOBS, BACKLOG)}
-    spread = Spread(lanes[BLOBS], lanes[BACKLOG], app.now)
+    paced_orders = PacedOrders(lanes[BLOBS], lanes[BACKLOG], app.now)
 
-    def order(blobs: Sequence[ContentBlob]) -> None:
-        for one in orders(blobs):
-            spread.send(one)
-
-    store = TableLedger(tables, told=order)
+    store = TableLedger(tables)
     never = Event()
     names = (app.TABLE, app.HEALTH_TABLE, BASELINE_TABLE)
     given = settings.collector.sink.values["stream"]
@@ -115,12 +112,12 @@ def shop() -> Shop:
         name: app.log_analytics(settings.collector, never, stream)
         for name, stream in streams.items()
     }
-    return Shop(
+    return AppContext(
         settings=settings,
         store=store,
         callers=TableCallers(tables),
         queues=lanes,
-        spread=spread,
+        paced_orders=paced_orders,
         hints=StorageQueue(queues, HINTS),
         tenants=_tenants(settings, store, sinks[app.TABLE]),
         sinks=sinks,
@@ -182,68 +179,75 @@ def _short_sleep(length: timedelta) -> None:
     Event().wait(length.total_seconds())
 
 
-def discover(run: Run) -> None:
+def discover(log: InvocationLog) -> None:
     """List what is due of every tenant; new blobs go on record and into the queue."""
-    for told in shop().starter.start_missing():
+    for told in app_context().starter.start_missing():
         about = Stream(told.tenant, told.content_type)
         if told.problem:
-            run.warn("subscription not started", stream=about, problem=told.problem)
+            log.warning("subscription not started", stream=about, problem=told.problem)
         else:
-            run.tell("subscription started", stream=about)
-    _list(run, list(shop().tenants.values()))
+            log.info("subscription started", stream=about)
+    _list(log, list(app_context().tenants.values()))
 
 
-def hint(text: str, run: Run) -> None:
+def hint(text: str, log: InvocationLog) -> None:
     """List a stream sooner, unless it was listed a moment ago."""
     told = orjson.loads(text)
     stream, now = Stream(told["tenant"], told["content_type"]), app.now()
-    tenant = shop().tenants.get(stream.tenant)
+    tenant = app_context().tenants.get(stream.tenant)
     if tenant is None or stream not in tenant.streams:
-        run.warn("hint about a stream that is not collected")
+        log.warning("hint about a stream that is not collected")
         return
-    last = shop().store.listings(stream, hour_of(now)).get(hour_of(now))
+    last = app_context().store.listings(stream, hour_of(now)).get(hour_of(now))
     if last is None or now - last > HINT_AGE:
-        _list(run, [replace(tenant, streams=(stream,))])
+        _list(log, [replace(tenant, streams=(stream,))])
 
 
-def _list(run: Run, tenants: Sequence[TenantFeed]) -> None:
+def _list(log: InvocationLog, tenants: Sequence[TenantFeed]) -> None:
     stop = Event()
     timer = Timer(DISCOVER_DEADLINE.total_seconds(), stop.set)
     timer.daemon = True
     timer.start()
     collector = Collector(
         tenants=tuple(tenants),
-        store=shop().store,
+        store=app_context().store,
         owner="",
-        since=shop().settings.collector.since,
+        since=app_context().settings.collector.since,
         run_blobs=blob_threads(1),
         clock=app.now,
         stop=stop,
         run_tenants=tenant_threads(app.MOST_TENANTS),
+        on_new_blobs=_enqueue,
     )
     try:
         report = collector.list_pass()
     finally:
         timer.cancel()
-    shop().metrics.count("listed", report.new, "")
-    run.tell("listed", new=report.new, unlisted=report.unlisted)
+    app_context().metrics.count("listed", report.new, "")
+    log.info("listed", new=report.new, unlisted=report.unlisted)
     for problem in report.problems:
-        run.warn("not listed", problem=problem)
+        log.warning("not listed", problem=problem)
 
 
-def deliver(text: str, queue: str, run: Run) -> None:
+def _enqueue(blobs: Sequence[ContentBlob]) -> None:
+    """Send orders to deliver *blobs*; raises ``RetryError``."""
+    for order in orders_for(blobs):
+        app_context().paced_orders.send(order)
+
+
+def deliver(text: str, queue: str, log: InvocationLog) -> None:
     """Bring the blobs of one order to the workspace; what has to wait goes back to *queue*.
 
     Raises:
         LedgerError, RetryError: Ledger or queue do not work; the host hands the order out again.
 
     """
-    order = _order(text, run)
-    tenant = shop().tenants.get(order.stream.tenant) if order else None
+    order = _order(text, log)
+    tenant = app_context().tenants.get(order.stream.tenant) if order else None
     if order is None or tenant is None:
-        run.warn("order dropped: unreadable, or of a tenant that is not collected")
+        log.warning("order dropped: unreadable, or of a tenant that is not collected")
         return
-    notes = Notes(order.stream.tenant)
+    stats = CallerStats(order.stream.tenant)
     done: list[ContentBlob] = []
 
     def on_outcome(outcome: Outcome) -> None:
@@ -254,102 +258,114 @@ def deliver(text: str, queue: str, run: Run) -> None:
     deadline = app.now() + DELIVER_DEADLINE
     pipeline = replace(
         tenant.pipeline,
-        on_blob=notes.begin,
-        on_row=notes.hear,
+        on_blob=stats.start_blob,
+        on_row=stats.add,
         stopped=lambda: app.now() >= deadline,
     )
-    carried = carry(order, pipeline, shop().store, shop().queues[queue], on_outcome)
-    _remember(order, notes, done, run)
-    _tell(carried, order, run)
+    result = deliver_order(
+        order, pipeline, app_context().store, app_context().queues[queue], on_outcome
+    )
+    _remember(order, stats, done, log)
+    _tell(result, order, log)
 
 
-def _remember(order: Order, notes: Notes, done: Sequence[ContentBlob], run: Run) -> None:
+def _remember(
+    order: Order, stats: CallerStats, done: Sequence[ContentBlob], log: InvocationLog
+) -> None:
     """Keep who read mail; without it a rule fires once more, so no delivery fails for it."""
     names = sorted(blob_key(blob)[1] for blob in done)
-    heard = notes.of(done)
+    heard = stats.of_blobs(done)
     if not heard:
         return
     try:
         source = "\n".join([order.partition, *names])
-        shop().callers.add(order.stream.tenant, source, heard)
+        app_context().callers.add(order.stream.tenant, source, heard)
     except LedgerError as error:
-        run.warn("callers not remembered", problem=str(error))
+        log.warning("callers not remembered", problem=str(error))
 
 
-def _tell(carried: Carried, order: Order, run: Run) -> None:
+def _tell(result: OrderResult, order: Order, log: InvocationLog) -> None:
     tenant = order.stream.tenant
     counted = {
-        "delivered": carried.delivered,
-        "records": carried.records,
-        "throttled": carried.throttled,
-        "lost": carried.expired,
-        "failed": carried.failed,
+        "delivered": result.delivered,
+        "records": result.records,
+        "throttled": result.throttled,
+        "lost": result.expired,
+        "failed": result.failed,
     }
     for name, number in counted.items():
         if number:
-            shop().metrics.count(name, number, tenant)
-    back = sum(len(names) for names in carried.waits.values())
-    run.tell("delivered", partition=order.partition, back=back, **counted)
-    for problem in carried.problems:
-        run.warn("not delivered", partition=order.partition, problem=problem)
+            app_context().metrics.count(name, number, tenant)
+    back = sum(len(names) for names in result.waits.values())
+    log.info("delivered", partition=order.partition, back=back, **counted)
+    for problem in result.problems:
+        log.warning("not delivered", partition=order.partition, problem=problem)
 
 
-def poison(text: str, queue: str, run: Run) -> None:
+def poison(text: str, queue: str, log: InvocationLog) -> None:
     """Put on record what workers failed at again and again; it is tried until it expires."""
-    order = _order(text, run)
-    tenant = shop().tenants.get(order.stream.tenant) if order else None
+    order = _order(text, log)
+    tenant = app_context().tenants.get(order.stream.tenant) if order else None
     if order is None or tenant is None:
-        run.warn("poison dropped: unreadable, or of a tenant that is not collected")
+        log.warning("poison dropped: unreadable, or of a tenant that is not collected")
         return
-    failed = mark_failed(order, shop().store, tenant.pipeline, shop().queues[queue])
-    shop().metrics.count("failed", failed, order.stream.tenant)
-    run.warn("poison", partition=order.partition, failed=failed)
+    failed = mark_failed(order, app_context().store, tenant.pipeline, app_context().queues[queue])
+    app_context().metrics.count("failed", failed, order.stream.tenant)
+    log.warning("poison", partition=order.partition, failed=failed)
 
 
-def _order(text: str, run: Run) -> Order | None:
+def _order(text: str, log: InvocationLog) -> Order | None:
     try:
-        return parsed(text)
+        return parse_order(text)
     except (ValueError, LedgerError) as error:
-        run.warn("message cannot be read", problem=type(error).__name__)
+        log.warning("message cannot be read", problem=type(error).__name__)
         return None
 
 
-def sweep_all(run: Run) -> None:
+def sweep_all(log: InvocationLog) -> None:
     """Order again what got lost, state every hour, close those that are over, write callers."""
-    now, streams = app.now(), shop().streams()
-    late = sweep.grace(shop().spread)
+    now, streams = app.now(), app_context().streams()
+    late = sweep.grace(app_context().paced_orders)
     with ThreadPoolExecutor(app.MOST_TENANTS) as pool:
-        found = list(pool.map(lambda stream: _sweep(stream, now, late, run), streams))
-    looked = [one for one in found if one]
-    rows = sweep.tell(looked, shop().sinks[app.HEALTH_TABLE], now, f"function:{_site()}")
-    shop().store.tell(_last(looked, now))
+        found = list(pool.map(lambda stream: _sweep(stream, now, late, log), streams))
+    snapshot = [one for one in found if one]
+    rows = sweep.send_statements(
+        snapshot, app_context().sinks[app.HEALTH_TABLE], now, f"function:{_site()}"
+    )
+    app_context().store.put_summaries(_last(snapshot, now))
     with ThreadPoolExecutor(app.MOST_TENANTS) as pool:
-        closed = sum(pool.map(lambda one: shop().store.close_hours(one, now), looked))
-    run.tell("swept", rows=rows, closed=closed, pending=sweep.pending(looked))
-    _prune(now, run)
-    _write_callers(now, run)
+        closed = sum(pool.map(lambda one: app_context().store.close_hours(one, now), snapshot))
+    log.info("swept", rows=rows, closed=closed, pending=sweep.pending(snapshot))
+    _prune(now, log)
+    _write_callers(now, log)
 
 
-def _sweep(stream: Stream, now: datetime, late: timedelta, run: Run) -> Looked | None:
+def _sweep(
+    stream: Stream, now: datetime, late: timedelta, log: InvocationLog
+) -> StreamSnapshot | None:
     """Sweep one stream; what is wrong with one keeps no other from being swept."""
     try:
-        found = shop().store.look(stream, sweep.week(now))
-        again = sweep.order_again(shop().store, found, shop().spread, now, late)
+        found = app_context().store.snapshot(stream, sweep.week(now))
+        again = sweep.requeue_lost(
+            app_context().store, found, app_context().paced_orders, now, late
+        )
     except AuditFeedError as error:
-        run.warn("not swept", stream=stream, problem=str(error))
+        log.warning("not swept", stream=stream, problem=str(error))
         return None
     if again:
-        run.warn("ordered again", stream=stream, blobs=again)
-    shop().metrics.show("pending", sweep.pending([found]), stream.tenant)
-    shop().metrics.show("lag_seconds", sweep.lag([found], now).total_seconds(), stream.tenant)
+        log.warning("ordered again", stream=stream, blobs=again)
+    app_context().metrics.set_gauge("pending", sweep.pending([found]), stream.tenant)
+    app_context().metrics.set_gauge(
+        "lag_seconds", sweep.lag([found], now).total_seconds(), stream.tenant
+    )
     return found
 
 
-def _last(looked: Sequence[Looked], now: datetime) -> Mapping[Stream, str]:
+def _last(snapshot: Sequence[StreamSnapshot], now: datetime) -> Mapping[Stream, str]:
     """Return what ``health`` says of each stream."""
     return {
         one.stream: orjson.dumps(_summary(one.statements, now)).decode()
-        for one in looked
+        for one in snapshot
         if one.statements
     }
 
@@ -369,47 +385,51 @@ def _summary(statements: Sequence[HourStatement], now: datetime) -> dict[str, ob
     }
 
 
-def _write_callers(now: datetime, run: Run) -> None:
+def _write_callers(now: datetime, log: InvocationLog) -> None:
     """Gather what workers told; once a day write all that is remembered."""
-    store, today = shop().store, sweep.day(now)
-    for tenant in shop().tenants:
-        shop().callers.gather(tenant)
-    if store.marked(_DAY) == today:
+    store, today = app_context().store, sweep.day(now)
+    for tenant in app_context().tenants:
+        app_context().callers.gather(tenant)
+    if store.marker(_DAY) == today:
         return
     rows = [
-        row for tenant in shop().tenants for row in callers.rows(shop().callers.all(tenant), now)
+        row
+        for tenant in app_context().tenants
+        for row in callers.rows(app_context().callers.all(tenant), now)
     ]
-    sweep.send(rows, shop().sinks[BASELINE_TABLE])
-    store.mark(_DAY, today)
-    run.tell("callers written", rows=len(rows))
+    sweep.send_rows(rows, app_context().sinks[BASELINE_TABLE])
+    store.set_marker(_DAY, today)
+    log.info("callers written", rows=len(rows))
 
 
-def _prune(now: datetime, run: Run) -> None:
+def _prune(now: datetime, log: InvocationLog) -> None:
     """Drop what is done and old, once an hour."""
-    store, hour = shop().store, hour_of(now).isoformat()
-    if store.marked(_PRUNED) == hour:
+    store, hour = app_context().store, hour_of(now).isoformat()
+    if store.marker(_PRUNED) == hour:
         return
-    before = now - shop().settings.collector.keep
+    before = now - app_context().settings.collector.keep
     with ThreadPoolExecutor(app.MOST_TENANTS) as pool:
-        gone = sum(pool.map(lambda stream: store.prune(stream, before), shop().streams()))
-    store.mark(_PRUNED, hour)
-    run.tell("pruned", blobs=gone)
+        gone = sum(pool.map(lambda stream: store.prune(stream, before), app_context().streams()))
+    store.set_marker(_PRUNED, hour)
+    log.info("pruned", blobs=gone)
 
 
-def notify(headers: Mapping[str, str], body: bytes, run: Run) -> HTTPStatus:
+def notify(headers: Mapping[str, str], body: bytes, log: InvocationLog) -> HTTPStatus:
     """Return the answer to a webhook's request, after its hints are in the queue."""
-    heard: Notified = notified(headers, body, shop().settings.auth_id, shop().streams())
+    heard: WebhookAnswer = webhook_answer(
+        headers, body, app_context().settings.auth_id, app_context().streams()
+    )
     for stream in heard.streams:
         told = {"tenant": stream.tenant, "content_type": stream.content_type}
-        shop().hints.send_text(orjson.dumps(told).decode())
-    run.tell("notified", status=int(heard.status), streams=len(heard.streams))
+        app_context().hints.send_text(orjson.dumps(told).decode())
+    log.info("notified", status=int(heard.status), streams=len(heard.streams))
     return heard.status
 
 
-def health(_run: Run) -> tuple[HTTPStatus, str]:
+def health(_log: InvocationLog) -> tuple[HTTPStatus, str]:
     """Return what was stated last of every stream, and 503 where that is old or missing."""
-    now, told = app.now(), shop().store.told()
-    found = {stream: orjson.loads(told.get(stream) or "{}") for stream in shop().streams()}
+    now, told = app.now(), app_context().store.summaries()
+    found = {stream: orjson.loads(told.get(stream) or "{}") for stream in app_context().streams()}
     well = all(_is_recent(one, now) for one in found.values())
     listed = [
         {"tenant": stream.tenant, "content_type": stream.content_type, **one}

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from audit_feed.azure_app.orders import LONGEST_TURN, Orders, orders
+from audit_feed.azure_app.orders import LONGEST_TURN, OrderQueue, orders_for
 from audit_feed.delivery.deliver import Sink
 from audit_feed.ledger import health_rows
-from audit_feed.ledger.states import BlobRow, HourStatement, LedgerStore, State, postponed
+from audit_feed.ledger.statement import HourStatement
+from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore, postponed
 from audit_feed.records.batches import Parked, bodies
 from audit_feed.records.shape import Row
 from audit_feed.windows import RETENTION, Window, hour_of
@@ -33,8 +34,8 @@ class Hour(Protocol):
         """Its blobs."""
 
 
-class Looked(Protocol):
-    """What was found of a stream; see ``ledger_table.Looked``."""
+class StreamSnapshot(Protocol):
+    """What was found of a stream; see ``ledger_table.StreamSnapshot``."""
 
     @property
     def statements(self) -> Sequence[HourStatement]:
@@ -54,13 +55,13 @@ def week(now: datetime) -> Window:
     return Window(now - RETENTION, now)
 
 
-def grace(queue: Orders) -> timedelta:
+def grace(queue: OrderQueue) -> timedelta:
     """Return for how long a blob must have been due to have lost its order."""
-    return LONG_GRACE if queue.waiting() > LONG_QUEUE else GRACE
+    return LONG_GRACE if queue.approximate_count() > LONG_QUEUE else GRACE
 
 
-def order_again(
-    store: LedgerStore, looked: Looked, queue: Orders, now: datetime, late: timedelta
+def requeue_lost(
+    store: LedgerStore, snapshot: StreamSnapshot, queue: OrderQueue, now: datetime, late: timedelta
 ) -> int:
     """Order blobs again that are due for *late* and longer; return how many.
 
@@ -70,16 +71,16 @@ def order_again(
         LedgerError, RetryError: The ledger or the queue does not work.
 
     """
-    rows = [row for hour in looked.open for row in hour.rows if row.state is State.LISTED]
+    rows = [row for hour in snapshot.open for row in hour.rows if row.state is BlobState.LISTED]
     stuck = sorted((r for r in rows if r.due <= now - late), key=lambda r: (r.due, r.blob.id))
     put = store.put_all([postponed(row, now) for row in stuck[:MOST_AT_ONCE]])
     ours = [row.blob for row in put if isinstance(row, BlobRow)]
-    for order in orders(ours):
+    for order in orders_for(ours):
         queue.send(order)
     return len(ours)
 
 
-def tell(found: Sequence[Looked], sink: Sink, now: datetime, who: str) -> int:
+def send_statements(found: Sequence[StreamSnapshot], sink: Sink, now: datetime, who: str) -> int:
     """Write heartbeats and the statement of every hour that is not closed; return the rows.
 
     Hours are closed only after this: what was not written is written the next time.
@@ -89,12 +90,12 @@ def tell(found: Sequence[Looked], sink: Sink, now: datetime, who: str) -> int:
 
     """
     closed = [s for one in found for s in one.statements if s.hour in one.closed]
-    before = health_rows.stated(closed)
+    before = health_rows.by_hour(closed)
     statements = [s for one in found for s in one.statements]
-    return send(health_rows.rows(statements, before, now, who), sink)
+    return send_rows(health_rows.rows(statements, before, now, who), sink)
 
 
-def send(rows: Sequence[Row], sink: Sink) -> int:
+def send_rows(rows: Sequence[Row], sink: Sink) -> int:
     """Send rows that fit into bodies; return how many."""
     for body in bodies(rows):
         if not isinstance(body, Parked):
@@ -102,12 +103,12 @@ def send(rows: Sequence[Row], sink: Sink) -> int:
     return len(rows)
 
 
-def pending(found: Sequence[Looked]) -> int:
+def pending(found: Sequence[StreamSnapshot]) -> int:
     """Return how many blobs are listed and not delivered."""
     return sum(s.pending for one in found for s in one.statements)
 
 
-def lag(found: Sequence[Looked], now: datetime) -> timedelta:
+def lag(found: Sequence[StreamSnapshot], now: datetime) -> timedelta:
     """Return how old the oldest hour is that has blobs left, nothing where none has."""
     open_ = [now - s.hour for one in found for s in one.statements if s.pending]
     return max(open_, default=timedelta())

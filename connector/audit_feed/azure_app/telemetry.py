@@ -27,7 +27,7 @@ class Metrics(Protocol):
     def count(self, name: str, number: int, tenant: str) -> None:
         """Add *number* to one of ``COUNTERS``."""
 
-    def show(self, name: str, number: float, tenant: str) -> None:
+    def set_gauge(self, name: str, number: float, tenant: str) -> None:
         """Set one of ``GAUGES``."""
 
 
@@ -37,7 +37,7 @@ class NoMetrics:
     def count(self, name: str, number: int, tenant: str) -> None:
         """Do nothing."""
 
-    def show(self, name: str, number: float, tenant: str) -> None:
+    def set_gauge(self, name: str, number: float, tenant: str) -> None:
         """Do nothing."""
 
 
@@ -55,8 +55,8 @@ class OpenTelemetry:
         """Add to a counter; see ``Metrics.count``."""
         self._counters[name].add(number, {"tenant": tenant})
 
-    def show(self, name: str, number: float, tenant: str) -> None:
-        """Set a gauge; see ``Metrics.show``."""
+    def set_gauge(self, name: str, number: float, tenant: str) -> None:
+        """Set a gauge; see ``Metrics.set_gauge``."""
         self._gauges[name].set(number, {"tenant": tenant})
 
 
@@ -71,18 +71,18 @@ def metrics(connection: str) -> Metrics:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class InvocationLog:
     """One invocation. ``id`` is the host's, the same as in its own traces."""
 
     id: str
     function: str
     told: Mapping[str, object] = field(default_factory=dict)
 
-    def tell(self, event: str, **values: object) -> None:
+    def info(self, event: str, **values: object) -> None:
         """Write one line of JSON: the event, what it was, and which invocation it was in."""
         self._write(logging.INFO, event, values)
 
-    def warn(self, event: str, **values: object) -> None:
+    def warning(self, event: str, **values: object) -> None:
         """Write a line that somebody should see."""
         self._write(logging.WARNING, event, values)
 

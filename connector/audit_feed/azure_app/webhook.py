@@ -16,14 +16,14 @@ import orjson
 from audit_feed.blobs import Stream
 
 MAX_BODY_BYTES = 1 << 20
-"""Largest request that is looked at, in bytes: a notification of a blob has about 500."""
+"""Largest request that is snapshot at, in bytes: a notification of a blob has about 500."""
 
 _AUTH_ID = "webhook-authid"
 _VALIDATION = "webhook-validationcode"
 
 
 @dataclass(frozen=True, slots=True)
-class Notified:
+class WebhookAnswer:
     """The answer to send, and the streams to list soon.
 
     The feed repeats what is not answered with 200, and gives the webhook up after some failures.
@@ -33,9 +33,9 @@ class Notified:
     streams: frozenset[Stream] = frozenset()
 
 
-def notified(
+def webhook_answer(
     headers: Mapping[str, str], body: bytes, auth_id: str, known: Collection[Stream]
-) -> Notified:
+) -> WebhookAnswer:
     """Return what to do about one POST request to the webhook.
 
     Args:
@@ -48,18 +48,18 @@ def notified(
     """
     named = {name.lower(): value for name, value in headers.items()}
     if not _is_feed(named.get(_AUTH_ID, ""), auth_id):
-        return Notified(HTTPStatus.UNAUTHORIZED)
+        return WebhookAnswer(HTTPStatus.UNAUTHORIZED)
     if len(body) > MAX_BODY_BYTES:
-        return Notified(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        return WebhookAnswer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     try:
         told = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return Notified(HTTPStatus.BAD_REQUEST)
+        return WebhookAnswer(HTTPStatus.BAD_REQUEST)
     if code := named.get(_VALIDATION):
-        return Notified(_validated(told, code))
+        return WebhookAnswer(_validated(told, code))
     if not isinstance(told, list):
-        return Notified(HTTPStatus.BAD_REQUEST)
-    return Notified(HTTPStatus.OK, frozenset(known) & {_stream(item) for item in told})
+        return WebhookAnswer(HTTPStatus.BAD_REQUEST)
+    return WebhookAnswer(HTTPStatus.OK, frozenset(known) & {_stream(item) for item in told})
 
 
 def _is_feed(given: str, auth_id: str) -> bool:

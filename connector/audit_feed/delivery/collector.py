@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from threading import Event
 
 from audit_feed.blobs import Stream
-from audit_feed.delivery.listing import StreamListing
+from audit_feed.delivery.listing import OnNewBlobs, StreamListing, leave_in_ledger
 from audit_feed.delivery.pass_report import PassReport
 from audit_feed.delivery.tenant_feed import TenantFeed
 from audit_feed.delivery.tenant_pass import TenantPass
@@ -32,7 +32,7 @@ class Collector:
 
     ``since`` is how far back a stream is listed that is new to the ledger; one that is known goes
     on where it was, however long ago that is. ``retention`` is how long the ledger keeps what is
-    done.
+    done. ``on_new_blobs`` is called with each page's new blobs; see ``StreamListing``.
     """
 
     tenants: tuple[TenantFeed, ...]
@@ -43,6 +43,7 @@ class Collector:
     clock: Callable[[], datetime]
     stop: Event
     run_tenants: RunTenants = tenants_in_turn
+    on_new_blobs: OnNewBlobs = leave_in_ledger
     retention: timedelta = DEFAULT_RETENTION
 
     def run_pass(self) -> PassReport:
@@ -93,7 +94,7 @@ class Collector:
         """Take or renew the lease. Without an owner there is no lease: several may list at once."""
         now = self.clock()
         if self.owner:
-            self.store.hold(self.owner, now, now + LEASE)
+            self.store.acquire_lease(self.owner, now, now + LEASE)
 
     def next_due(self) -> datetime | None:
         """Return when the next listed blob may be tried, or None if none is left."""
@@ -104,7 +105,7 @@ class Collector:
         """Return from when on each stream is listed, once the ledger holds that for all of them."""
         now = self.clock()
         first = max(hour_of(now - self.since), first_whole_hour(now))
-        return {stream: self.store.begin(stream, first) for stream in self._streams()}
+        return {stream: self.store.register_stream(stream, first) for stream in self._streams()}
 
     def _run(self, work: TenantWork) -> PassReport:
         whole = PassReport()
@@ -125,6 +126,7 @@ class Collector:
                 clock=self.clock,
                 stop=self.stop,
                 renew=self.renew,
+                on_new_blobs=self.on_new_blobs,
                 began=self.clock(),
                 report=report,
             )

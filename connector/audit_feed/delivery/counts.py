@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from audit_feed.ledger.states import BlobRow, State
+from audit_feed.ledger.states import BlobRow, BlobState
 
 
 @dataclass(slots=True)
@@ -25,14 +25,14 @@ class OutcomeCounts:
     def count(self, row: BlobRow) -> None:
         """Count a blob by *row*, as the ledger stored it after its delivery."""
         match row.state:
-            case State.DELIVERED:
+            case BlobState.DELIVERED:
                 self.delivered += 1
                 self.records += row.records
-            case State.EXPIRED:
+            case BlobState.EXPIRED:
                 self.expired += 1
-            case State.REJECTED:
+            case BlobState.REJECTED:
                 self.rejected += 1
-            case State.LISTED:
+            case BlobState.LISTED:
                 self.failed += 1
         if row.last_error:
             name = f"blob {row.blob.id}: "

@@ -8,8 +8,8 @@ from datetime import datetime
 from audit_feed.blobs import Stream
 from audit_feed.delivery.deliver import Sink
 from audit_feed.ledger import health_rows
-from audit_feed.ledger.statement import statement
-from audit_feed.ledger.states import HourStatement, LedgerStore
+from audit_feed.ledger.statement import HourStatement, statement
+from audit_feed.ledger.states import LedgerStore
 from audit_feed.records.batches import Parked, bodies
 from audit_feed.windows import RETENTION, Window
 
@@ -29,7 +29,7 @@ class Reporter:
         self._streams = streams
         self._sink = sink
         self._collector = collector
-        self._before: health_rows.Stated = {}
+        self._before: health_rows.StatementsByHour = {}
 
     def state(self, now: datetime) -> Sequence[HourStatement]:
         """Send what is known at *now* (aware UTC) and return it.
@@ -44,5 +44,5 @@ class Reporter:
         for body in bodies(health_rows.rows(hours, self._before, now, self._collector)):
             if not isinstance(body, Parked):
                 self._sink.send(body)
-        self._before = health_rows.stated(hours)
+        self._before = health_rows.by_hour(hours)
         return hours

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from threading import Event
 
-from audit_feed.blobs import Page, Stream
+from audit_feed.blobs import ContentBlob, Page, Stream
 from audit_feed.delivery.pass_report import PassReport
 from audit_feed.delivery.tenant_feed import TenantFeed
 from audit_feed.errors import (
@@ -50,6 +50,14 @@ class _End(Enum):
     HALT = "halt"
 
 
+OnNewBlobs = Callable[[Sequence[ContentBlob]], None]
+"""What is done with blobs that have just been put on record for the first time."""
+
+
+def leave_in_ledger(_blobs: Sequence[ContentBlob]) -> None:
+    """Do nothing: the same process takes the blobs from the ledger when it delivers."""
+
+
 class _LatePageError(AuditFeedError):
     """A page after the first does not come, and the window can be cut into smaller ones."""
 
@@ -58,6 +66,7 @@ class _LatePageError(AuditFeedError):
 class StreamListing:
     """The listing of one stream in one pass, begun at that time (aware UTC).
 
+    ``on_new_blobs`` is called with the new blobs of a page before its hours are marked as listed.
     ``renew`` keeps the ledger's lease; it is called after each page.
     """
 
@@ -67,6 +76,7 @@ class StreamListing:
     clock: Callable[[], datetime]
     stop: Event
     renew: Callable[[], None]
+    on_new_blobs: OnNewBlobs
     began: datetime
     report: PassReport
 
@@ -114,17 +124,26 @@ class StreamListing:
                 return end
             whole = whole and end is _End.WHOLE
         if whole:
-            self.store.note(self.stream, [], self._hours(window), self.began)
+            self.store.mark_listed(self.stream, self._hours(window), self.began)
         return _End.WHOLE if whole else _End.PART
 
     def _list_pages(self, window: Window) -> str:
-        """Store page after page, with the last one the hours; return what was wrong with any."""
+        """Store page after page, then mark the hours; return what was wrong with any page.
+
+        The order matters: add the blobs, hand on the new ones, and only then mark the hours as
+        listed. After a crash or an error in between, the hours are listed again and are not
+        called complete. The blobs are on record by then, so nobody calls them new a second
+        time: the app's sweep orders them again.
+        """
         address, flaw, seen = "", "", set[str]()
         while True:
             page = self._page(window, address)
             flaw = flaw or page.flaw
             hours = [] if page.next or flaw else self._hours(window)
-            self.report.new += self.store.note(self.stream, page.blobs, hours, self.began)
+            new = self.store.add_blobs(page.blobs, self.began)
+            self.on_new_blobs(new)
+            self.store.mark_listed(self.stream, hours, self.began)
+            self.report.new += len(new)
             self.renew()
             if not page.next:
                 return flaw

@@ -13,7 +13,7 @@ from audit_feed.delivery.pass_report import PassReport
 from audit_feed.delivery.tenant_feed import TenantFeed
 from audit_feed.delivery.workers import RunBlobs
 from audit_feed.errors import AccessError
-from audit_feed.ledger.states import BlobRow, LedgerStore, State
+from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore
 
 ROWS_AT_ONCE = 1_000
 """Blobs of one stream that are read from the ledger at a time."""
@@ -96,4 +96,6 @@ class TenantPass:
 
 def _moved_on(outcome: Outcome, now: datetime) -> bool:
     """Tell whether the blob is no longer among those due at *now*."""
-    return isinstance(outcome, BlobRow) and (outcome.state is not State.LISTED or outcome.due > now)
+    return isinstance(outcome, BlobRow) and (
+        outcome.state is not BlobState.LISTED or outcome.due > now
+    )

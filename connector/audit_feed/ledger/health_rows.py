@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from audit_feed.blobs import Stream
-from audit_feed.ledger.states import HourStatement
+from audit_feed.ledger.statement import HourStatement
 from audit_feed.records.shape import Row
 from audit_feed.windows import HOUR
 
-Stated = Mapping[tuple[Stream, datetime], HourStatement]
+StatementsByHour = Mapping[tuple[Stream, datetime], HourStatement]
 """The last statement made of each hour."""
 
 
 def rows(
-    statements: Sequence[HourStatement], before: Stated, now: datetime, collector: str
+    statements: Sequence[HourStatement], before: StatementsByHour, now: datetime, collector: str
 ) -> list[Row]:
     """Return one heartbeat for each stream, and a row for each hour that says something new.
 
@@ -23,7 +23,7 @@ def rows(
         statements: Every hour of the last 7 days, all streams.
         before: What was stated with the pass before.
         now: The time of this statement, aware UTC.
-        collector: Who makes it.
+        collector: CallerKey makes it.
 
     """
     base = {"TimeGenerated": now, "Collector": collector}
@@ -34,7 +34,7 @@ def rows(
     ]
 
 
-def stated(statements: Sequence[HourStatement]) -> Stated:
+def by_hour(statements: Sequence[HourStatement]) -> StatementsByHour:
     """Return *statements* by stream and hour, to compare the next ones with."""
     return {(s.stream, s.hour): s for s in statements}
 

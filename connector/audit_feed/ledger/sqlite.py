@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.errors import LeaseHeldError, LedgerConflictError, LedgerError
-from audit_feed.ledger.states import BlobRow, State, listed
+from audit_feed.ledger.states import BlobRow, BlobState, listed
 from audit_feed.records.batches import Parked
 from audit_feed.windows import Window, hour_of
 
@@ -123,8 +123,8 @@ class SqliteLedger:
         self._lease.release()
         self._con.close()
 
-    def hold(self, owner: str, now: datetime, until: datetime) -> None:  # noqa: ARG002 - protocol
-        """Take the lease; see ``LedgerStore.hold``.
+    def acquire_lease(self, owner: str, now: datetime, until: datetime) -> None:  # noqa: ARG002 - protocol
+        """Take the lease; see ``LedgerStore.acquire_lease``.
 
         A lock on a file beside the ledger: it ends with the process, however that ends.
         """
@@ -139,30 +139,29 @@ class SqliteLedger:
         except OSError as error:
             raise LedgerError(f"{self._path}: no lease: {type(error).__name__}") from error
 
-    def release(self, owner: str) -> None:  # noqa: ARG002 - protocol
-        """Give the lease back; see ``LedgerStore.release``."""
+    def release_lease(self, owner: str) -> None:  # noqa: ARG002 - protocol
+        """Give the lease back; see ``LedgerStore.release_lease``."""
         self._lease.release()
 
-    def note(
-        self, stream: Stream, blobs: Sequence[ContentBlob], hours: Sequence[datetime], now: datetime
-    ) -> int:
-        """Add blobs and note hours; see ``LedgerStore.note``."""
+    def add_blobs(self, blobs: Sequence[ContentBlob], now: datetime) -> Sequence[ContentBlob]:
+        """Add the blobs that are new; see ``LedgerStore.add_blobs``."""
+        rows = [_values(listed(blob, now)) for blob in blobs]
         with self._step() as con:
-            before = con.total_changes
-            con.executemany(
-                f"INSERT INTO blobs ({_COLUMNS}) VALUES ({_MARKS}) ON CONFLICT DO NOTHING",
-                [_values(listed(blob, now)) for blob in blobs],
-            )
-            new = con.total_changes - before
+            return [blob for blob, values in zip(blobs, rows, strict=True) if _added(con, values)]
+
+    def mark_listed(self, stream: Stream, hours: Sequence[datetime], now: datetime) -> None:
+        """Record that hours were listed; see ``LedgerStore.mark_listed``."""
+        if not hours:
+            return
+        with self._step() as con:
             con.executemany(
                 "INSERT INTO hours VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
                 "SET listed_at = excluded.listed_at",
                 [(stream.tenant, stream.content_type, _text(h), _text(now)) for h in hours],
             )
-            return new
 
-    def begin(self, stream: Stream, first: datetime) -> datetime:
-        """Note from when on *stream* is of interest; see ``LedgerStore.begin``."""
+    def register_stream(self, stream: Stream, first: datetime) -> datetime:
+        """Note from when on *stream* is of interest; see ``LedgerStore.register_stream``."""
         with self._step() as con:
             [(found,)] = con.execute(
                 "INSERT INTO streams VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
@@ -286,6 +285,14 @@ class SqliteLedger:
             return con.execute(sql, tuple(values)).fetchall()
 
 
+def _added(con: sqlite3.Connection, values: Sequence[object]) -> bool:
+    """Insert a blob's row; return whether there was none."""
+    added = con.execute(
+        f"INSERT INTO blobs ({_COLUMNS}) VALUES ({_MARKS}) ON CONFLICT DO NOTHING", values
+    )
+    return added.rowcount == 1
+
+
 def _replaced(con: sqlite3.Connection, row: BlobRow) -> BlobRow | LedgerConflictError:
     stored = replace(row, version=row.version + 1)
     blob = row.blob
@@ -330,7 +337,7 @@ def _values(row: BlobRow) -> tuple[object, ...]:
     blob = row.blob
     return (
         blob.stream.tenant, blob.stream.content_type, blob.id, blob.uri, _text(blob.created),
-        _text(blob.expires), row.state.value, _text(row.seen), _text(row.due), row.attempts,
+        _text(blob.expires), row.state.value, _text(row.first_listed), _text(row.due), row.attempts,
         row.records, row.sent, row.parked, _text(row.finished) if row.finished else None,
         row.last_error, row.version,
     )  # fmt: skip
@@ -347,8 +354,8 @@ def _row(values: Sequence[Any]) -> BlobRow:
             created=_time(created),
             expires=_time(expires),
         ),
-        state=State(state),
-        seen=_time(seen),
+        state=BlobState(state),
+        first_listed=_time(seen),
         due=_time(due),
         attempts=attempts,
         records=records,

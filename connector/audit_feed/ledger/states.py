@@ -14,14 +14,14 @@ from typing import Protocol
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.errors import LedgerConflictError, LedgerError
 from audit_feed.records.batches import Parked
-from audit_feed.windows import HOUR, Window, hour_of
+from audit_feed.windows import Window
 
 FIRST_RETRY = timedelta(seconds=2)
 LAST_RETRY = timedelta(hours=1)
 """Time to the first repetition of a failed blob; it doubles up to the last."""
 
 
-class State(StrEnum):
+class BlobState(StrEnum):
     """What became of a blob. Only *delivered* and *expired* are final."""
 
     LISTED = "listed"
@@ -30,11 +30,11 @@ class State(StrEnum):
     REJECTED = "rejected"
 
 
-_FORWARD: Mapping[State, frozenset[State]] = {
-    State.LISTED: frozenset({State.DELIVERED, State.EXPIRED, State.REJECTED}),
-    State.REJECTED: frozenset({State.DELIVERED, State.EXPIRED, State.LISTED}),
-    State.DELIVERED: frozenset(),
-    State.EXPIRED: frozenset(),
+_FORWARD: Mapping[BlobState, frozenset[BlobState]] = {
+    BlobState.LISTED: frozenset({BlobState.DELIVERED, BlobState.EXPIRED, BlobState.REJECTED}),
+    BlobState.REJECTED: frozenset({BlobState.DELIVERED, BlobState.EXPIRED, BlobState.LISTED}),
+    BlobState.DELIVERED: frozenset(),
+    BlobState.EXPIRED: frozenset(),
 }
 
 
@@ -48,8 +48,8 @@ class BlobRow:
     """
 
     blob: ContentBlob
-    state: State
-    seen: datetime
+    state: BlobState
+    first_listed: datetime
     due: datetime
     attempts: int = 0
     records: int = 0
@@ -62,23 +62,25 @@ class BlobRow:
 
 def listed(blob: ContentBlob, now: datetime) -> BlobRow:
     """Return the row of a blob that was listed for the first time."""
-    return BlobRow(blob=blob, state=State.LISTED, seen=now, due=now)
+    return BlobRow(blob=blob, state=BlobState.LISTED, first_listed=now, due=now)
 
 
 def delivered(row: BlobRow, now: datetime, *, records: int, sent: int, parked: int) -> BlobRow:
     """Return the row once the workspace has acknowledged the blob's last body."""
-    moved = _moved(row, State.DELIVERED, now)
+    moved = _moved(row, BlobState.DELIVERED, now)
     return replace(moved, records=records, sent=sent, parked=parked, last_error="")
 
 
 def expired(row: BlobRow, now: datetime) -> BlobRow:
     """Return the row of a blob that the feed no longer has: its records are lost."""
-    return replace(_moved(row, State.EXPIRED, now), last_error="expired before it was delivered")
+    return replace(
+        _moved(row, BlobState.EXPIRED, now), last_error="expired before it was delivered"
+    )
 
 
 def rejected(row: BlobRow, now: datetime, why: str) -> BlobRow:
     """Return the row of a blob that the feed does not know, or whose content is no list."""
-    return replace(_moved(row, State.REJECTED, now), attempts=row.attempts + 1, last_error=why)
+    return replace(_moved(row, BlobState.REJECTED, now), attempts=row.attempts + 1, last_error=why)
 
 
 def failed(row: BlobRow, now: datetime, why: str) -> BlobRow:
@@ -94,23 +96,23 @@ def postponed(row: BlobRow, until: datetime) -> BlobRow:
 
 def retried(row: BlobRow, now: datetime) -> BlobRow:
     """Return a rejected blob's row as listed again, on request."""
-    return replace(_moved(row, State.LISTED, now), finished=None, due=now)
+    return replace(_moved(row, BlobState.LISTED, now), finished=None, due=now)
 
 
 def is_final(row: BlobRow, now: datetime) -> bool:
     """Tell whether nothing can become of a blob any more; a rejected one can until it expires."""
-    if row.state is State.REJECTED:
+    if row.state is BlobState.REJECTED:
         return row.blob.expires <= now
-    return row.state is not State.LISTED
+    return row.state is not BlobState.LISTED
 
 
 def _open(row: BlobRow) -> BlobRow:
-    if row.state is not State.LISTED:
+    if row.state is not BlobState.LISTED:
         raise LedgerError(f"blob {row.blob.id}: is {row.state} and cannot be put off")
     return row
 
 
-def _moved(row: BlobRow, to: State, now: datetime) -> BlobRow:
+def _moved(row: BlobRow, to: BlobState, now: datetime) -> BlobRow:
     if to not in _FORWARD[row.state]:
         raise LedgerError(f"blob {row.blob.id}: cannot go from {row.state} to {to}")
     return replace(row, state=to, finished=now)
@@ -125,27 +127,29 @@ class LedgerStore(Protocol):
       never taken for an empty one.
     """
 
-    def hold(self, owner: str, now: datetime, until: datetime) -> None:
+    def acquire_lease(self, owner: str, now: datetime, until: datetime) -> None:
         """Take or renew the lease; ``LeaseHeldError`` while another live owner holds it.
 
         The lease of an owner that died ends at *until* at the latest.
         """
 
-    def release(self, owner: str) -> None:
+    def release_lease(self, owner: str) -> None:
         """Give the lease back, if *owner* has it."""
 
-    def note(
-        self, stream: Stream, blobs: Sequence[ContentBlob], hours: Sequence[datetime], now: datetime
-    ) -> int:
-        """Add the blobs not known yet and note *hours* as listed at *now*, in one step.
+    def add_blobs(self, blobs: Sequence[ContentBlob], now: datetime) -> Sequence[ContentBlob]:
+        """Add the blobs that are not on record yet, as listed at *now*; return those."""
 
-        *hours* is empty until the last page is in. Returns how many blobs were new.
+    def mark_listed(self, stream: Stream, hours: Sequence[datetime], now: datetime) -> None:
+        """Record that the listing of *hours* that began at *now* came to its end.
+
+        Called after the blobs of every page were added, and whatever is to be done with the new
+        ones was done: a crash before leaves the hours to be listed once more.
         """
 
     def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, datetime]:
         """Return hour to the time of its last complete listing, from *since* on."""
 
-    def begin(self, stream: Stream, first: datetime) -> datetime:
+    def register_stream(self, stream: Stream, first: datetime) -> datetime:
         """Note that *stream* is of interest from the hour *first* on, before it is listed.
 
         Returns the earliest hour ever noted so: a later one drops nothing that was begun.
@@ -189,64 +193,3 @@ class LedgerStore(Protocol):
         *before*, or to the earliest hour that stays. Remainders are kept. A store may leave some
         of it to the next call.
         """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HourStatement:
-    """What can be said of one hour (aware UTC) of one stream.
-
-    ``listed_at`` is when its last complete listing began; None means never. ``lag`` is the
-    longest time between a blob's availability and its delivery.
-    """
-
-    stream: Stream
-    hour: datetime
-    listed_at: datetime | None
-    listed: int
-    delivered: int
-    pending: int
-    expired: int
-    rejected: int
-    records: int
-    sent: int
-    parked: int
-    lag: timedelta
-
-    @property
-    def complete(self) -> bool:
-        """Whether the hour was listed to its end after it had closed, and all was delivered."""
-        closed = self.listed_at is not None and self.listed_at >= self.hour + HOUR
-        return closed and self.delivered == self.listed
-
-
-def state_hours(
-    stream: Stream, rows: Iterable[BlobRow], listings: Mapping[datetime, datetime], window: Window
-) -> list[HourStatement]:
-    """Return the statement of every hour in *window*, in order, hours without blobs too."""
-    by_hour: dict[datetime, list[BlobRow]] = {}
-    for row in rows:
-        by_hour.setdefault(hour_of(row.blob.created), []).append(row)
-    first = hour_of(window.start)
-    hours = [first + HOUR * n for n in range(-(-(window.end - first) // HOUR))]
-    return [_state(stream, hour, by_hour.get(hour, []), listings.get(hour)) for hour in hours]
-
-
-def _state(
-    stream: Stream, hour: datetime, rows: Sequence[BlobRow], listed_at: datetime | None
-) -> HourStatement:
-    of = {state: [row for row in rows if row.state is state] for state in State}
-    lags = [r.finished - r.blob.created for r in of[State.DELIVERED] if r.finished]
-    return HourStatement(
-        stream=stream,
-        hour=hour,
-        listed_at=listed_at,
-        listed=len(rows),
-        delivered=len(of[State.DELIVERED]),
-        pending=len(of[State.LISTED]),
-        expired=len(of[State.EXPIRED]),
-        rejected=len(of[State.REJECTED]),
-        records=sum(row.records for row in rows),
-        sent=sum(row.sent for row in rows),
-        parked=sum(row.parked for row in rows),
-        lag=max(lags, default=timedelta()),
-    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gzip
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,11 +34,12 @@ from azure.data.tables import (
 
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.errors import LeaseHeldError, LedgerConflictError, LedgerError
-from audit_feed.ledger.states import BlobRow, HourStatement, is_final, listed, state_hours
+from audit_feed.ledger.statement import HourStatement, hour_statements
+from audit_feed.ledger.states import BlobRow, is_final, listed
 from audit_feed.ledger.table_rows import (
-    Entity,
+    BlobKey,
     HourRow,
-    Key,
+    TableEntity,
     blob_key,
     closed,
     entity_of,
@@ -96,10 +97,6 @@ _ROUNDS = 10
 """Tries of a step that somebody else may be at too; each round one of them gets on."""
 
 
-def _unheard(_blobs: Sequence[ContentBlob]) -> None:
-    """Hear of new blobs, and do nothing."""
-
-
 @dataclass(slots=True)
 class _Listings:
     """What is known of a stream's listings since a time, and how often that may be used."""
@@ -118,7 +115,7 @@ class OpenHour:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _LastStatement:
     """What was said of an open hour, and the ETag of its row by then."""
 
     etag: str
@@ -126,7 +123,7 @@ class _Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class StreamSnapshot:
     """What was found of a stream. ``open`` are hours whose blobs were read, older ones too."""
 
     stream: Stream
@@ -147,7 +144,6 @@ class TableLedger:
         self,
         service: TableServiceClient,
         prefix: str = PREFIX,
-        told: Callable[[Sequence[ContentBlob]], None] = _unheard,
         *,
         make: bool = True,
     ) -> None:
@@ -156,7 +152,6 @@ class TableLedger:
         Args:
             service: The account's tables.
             prefix: Letters and digits.
-            told: Hears of blobs that are new, once they are on record.
             make: Whether to make an empty one where there is none; else nothing is written.
 
         Raises:
@@ -164,22 +159,21 @@ class TableLedger:
                 none and none is to be made.
 
         """
-        self._told = told
         self._held = ""
-        self._known = _Known(KEPT)
-        self._seen: set[Key] = set()
+        self._known = _VersionCache(KEPT)
+        self._seen: set[BlobKey] = set()
         self._begun: dict[Stream, datetime] = {}
         self._listings: dict[Stream, _Listings] = {}
-        self._last: dict[Stream, dict[datetime, _Told]] = {}
+        self._last: dict[Stream, dict[datetime, _LastStatement]] = {}
         table = service.create_table_if_not_exists if make else service.get_table_client
-        with translated("open"):
+        with translated_errors("open"):
             made = [table(prefix + part) for part in ("hours", "blobs", "parked")]
         self._hours, self._blobs, self._parked = made
         self._check_format(make=make)
 
     def _check_format(self, *, make: bool) -> None:
         """Write the version where there is nothing at all; elsewhere it must be ours."""
-        with translated("open"):
+        with translated_errors("open"):
             found = _get(self._hours, _FORMAT_KEY)
             if found is None and not make:
                 raise LedgerError("ledger: there is none in this storage account")
@@ -193,12 +187,12 @@ class TableLedger:
 
     def close(self) -> None:
         """Give the lease back."""
-        self.release(self._held)
+        self.release_lease(self._held)
 
-    def hold(self, owner: str, now: datetime, until: datetime) -> None:
-        """Take or renew the lease; see ``LedgerStore.hold``."""
+    def acquire_lease(self, owner: str, now: datetime, until: datetime) -> None:
+        """Take or renew the lease; see ``LedgerStore.acquire_lease``."""
         lease = {**_LEASE_KEY, "owner": owner, "until": text(until)}
-        with translated("lease"):
+        with translated_errors("lease"):
             found = _get(self._hours, _LEASE_KEY)
             if found and found["owner"] not in {"", owner} and now < time(found["until"]):
                 raise LeaseHeldError("ledger: another collector works with it (stop it first)")
@@ -208,39 +202,34 @@ class TableLedger:
             raise LeaseHeldError("ledger: another collector has just taken it (stop it first)")
         self._held = owner
 
-    def release(self, owner: str) -> None:
-        """Give the lease back; see ``LedgerStore.release``."""
+    def release_lease(self, owner: str) -> None:
+        """Give the lease back; see ``LedgerStore.release_lease``."""
         if not owner:
             return
-        with translated("lease"):
+        with translated_errors("lease"):
             found = _get(self._hours, _LEASE_KEY)
             if found and found["owner"] == owner:
                 _replaced(self._hours, {**_LEASE_KEY, "owner": "", "until": ""}, _etag(found))
         self._held = ""
 
-    def note(
-        self, stream: Stream, blobs: Sequence[ContentBlob], hours: Sequence[datetime], now: datetime
-    ) -> int:
-        """Add blobs and note hours; see ``LedgerStore.note``.
-
-        Not one step here: hours are noted last, and a blob that is on record already is not
-        new the next time.
-        """
+    def add_blobs(self, blobs: Sequence[ContentBlob], now: datetime) -> Sequence[ContentBlob]:
+        """Add the blobs that are new; see ``LedgerStore.add_blobs``."""
         keyed = {blob_key(blob): blob for blob in blobs}
         fresh = {key: listed(keyed[key], now) for key in self._known.without(keyed)}
         new: list[ContentBlob] = []
         for where in sorted({where for where, _ in fresh}):
             of = [row for key, row in fresh.items() if key[0] == where]
-            new += self._add(stream, where, of, now)
-        if new:
-            self._told(new)
-        with translated("note"):
+            new += self._add(where, of, now)
+        return new
+
+    def mark_listed(self, stream: Stream, hours: Sequence[datetime], now: datetime) -> None:
+        """Record that hours were listed; see ``LedgerStore.mark_listed``."""
+        with translated_errors("note"):
             _upserted(self._hours, [self._listed(stream, hour, now) for hour in hours])
         if stream in self._listings:
             self._listings[stream].at.update(dict.fromkeys(hours, now))
-        return len(new)
 
-    def _listed(self, stream: Stream, hour: datetime, now: datetime) -> Entity:
+    def _listed(self, stream: Stream, hour: datetime, now: datetime) -> TableEntity:
         """Return what is stored of a listed hour; one that may have no row yet is open."""
         key = (stream_key(stream), hour_key(hour))
         entity = {"PartitionKey": key[0], "RowKey": key[1], "listed_at": text(now)}
@@ -249,22 +238,20 @@ class TableLedger:
         self._saw([key])
         return {**entity, "closed": False}
 
-    def _saw(self, keys: Iterable[Key]) -> None:
+    def _saw(self, keys: Iterable[BlobKey]) -> None:
         """Remember that these hours have rows."""
         if len(self._seen) > KEPT:
             self._seen.clear()
         self._seen.update(keys)
 
-    def _add(
-        self, stream: Stream, where: str, rows: Sequence[BlobRow], now: datetime
-    ) -> list[ContentBlob]:
+    def _add(self, where: str, rows: Sequence[BlobRow], now: datetime) -> list[ContentBlob]:
         """Add rows of one hour; return those that were new.
 
         The hour is opened before, so that no blob is ever in a closed one, and after, because
         it may have been closed in between by somebody who did not see them yet. An hour that
         is not over is never closed.
         """
-        hour = hour_of(rows[0].blob.created)
+        stream, hour = rows[0].blob.stream, hour_of(rows[0].blob.created)
         runs = now < hour + HOUR - _SKEW
         if not runs and len(rows) > 1:  # an old hour listed again: nothing is to be opened for it
             there = self._there(where)
@@ -272,7 +259,7 @@ class TableLedger:
             rows = [row for row in rows if blob_key(row.blob)[1] not in there]
             if not rows:
                 return []
-        with translated("note"):
+        with translated_errors("note"):
             if not (runs and (stream_key(stream), hour_key(hour)) in self._seen):
                 self._open(stream, hour)
             new = self._create(where, rows)
@@ -301,7 +288,7 @@ class TableLedger:
 
     def _there(self, where: str) -> set[str]:
         """Return the names of the blobs of one hour."""
-        with translated("note"):
+        with translated_errors("note"):
             found = self._blobs.query_entities(
                 "PartitionKey eq @p", parameters={"p": where}, select=["RowKey"]
             )
@@ -331,13 +318,13 @@ class TableLedger:
         return self._hours_asked(stream, asked, values)
 
     def _hours_asked(self, stream: Stream, asked: str, values: Mapping[str, str]) -> list[HourRow]:
-        with translated("hours"):
+        with translated_errors("hours"):
             found = list(self._hours.query_entities(asked, parameters=dict(values)))
         self._saw(_key(entity) for entity in found)
         return [hour_row(stream, entity, _etag(entity)) for entity in found]
 
-    def begin(self, stream: Stream, first: datetime) -> datetime:
-        """Note from when on *stream* is of interest; see ``LedgerStore.begin``."""
+    def register_stream(self, stream: Stream, first: datetime) -> datetime:
+        """Note from when on *stream* is of interest; see ``LedgerStore.register_stream``."""
         begun = self._begun.get(stream)
         if begun is None or begun > first:
             begun = self._begun[stream] = self._begin(stream, first)
@@ -346,7 +333,7 @@ class TableLedger:
     def _begin(self, stream: Stream, first: datetime) -> datetime:
         key = {"PartitionKey": _STREAMS, "RowKey": stream_key(stream)}
         entity = {**key, "first": text(first)}
-        with translated("begin"):
+        with translated_errors("begin"):
             for _ in range(_ROUNDS):
                 found = _get(self._hours, key)
                 if found and time(found["first"]) <= first:
@@ -364,13 +351,13 @@ class TableLedger:
         """Return the earliest hour of interest; see ``LedgerStore.first_hour``."""
         if stream in self._begun:
             return self._begun[stream]
-        with translated("begin"):
+        with translated_errors("begin"):
             found = _get(self._hours, {"PartitionKey": _STREAMS, "RowKey": stream_key(stream)})
             return time(found["first"]) if found else None
 
     def streams(self) -> Sequence[Stream]:
         """Return every stream known; see ``LedgerStore.streams``."""
-        with translated("streams"):
+        with translated_errors("streams"):
             found = self._hours.query_entities("PartitionKey eq @p", parameters={"p": _STREAMS})
             return [stream_of(entity["RowKey"]) for entity in found]
 
@@ -397,7 +384,7 @@ class TableLedger:
         kept = [row for row in found if row.blob.created in window]
         return sorted(kept, key=lambda row: (row.blob.created, row.blob.id))
 
-    def named(self, where: str, names: Sequence[str]) -> list[BlobRow]:
+    def rows_by_key(self, where: str, names: Sequence[str]) -> list[BlobRow]:
         """Return the rows with these keys in one partition; at most 13, as a query may compare 15.
 
         A key that is not there is left out.
@@ -409,7 +396,7 @@ class TableLedger:
     def _rows(
         self, where: str, asked: str = "", values: Mapping[str, str] | None = None
     ) -> list[BlobRow]:
-        with translated(where):
+        with translated_errors(where):
             found = list(
                 self._blobs.query_entities(
                     f"PartitionKey eq @p{asked}", parameters={"p": where, **(values or {})}
@@ -425,7 +412,7 @@ class TableLedger:
     def put(self, row: BlobRow) -> BlobRow:
         """Store *row* in place of its version; see ``LedgerStore.put``."""
         key = blob_key(row.blob)
-        with translated(f"blob {row.blob.id}"):
+        with translated_errors(f"blob {row.blob.id}"):
             etag = self._etag(row, key)
             entity = entity_of(stored(row))
             new = self._blobs.update_entity(
@@ -436,7 +423,7 @@ class TableLedger:
         self._known.add([(key, f"{row.version + 1} {new['etag']}")])
         return stored(row)
 
-    def _etag(self, row: BlobRow, key: Key) -> str:
+    def _etag(self, row: BlobRow, key: BlobKey) -> str:
         """Return the ETag of *row* as it was read, or ``""`` if it is another one now."""
         version, _, etag = self._known.get(key).partition(" ")
         if version == str(row.version):
@@ -446,7 +433,7 @@ class TableLedger:
 
     def put_all(self, rows: Sequence[BlobRow]) -> Sequence[BlobRow | LedgerConflictError]:
         """Store *rows*, those of an hour in one step; see ``LedgerStore.put_all``."""
-        done: dict[Key, BlobRow | LedgerConflictError] = {}
+        done: dict[BlobKey, BlobRow | LedgerConflictError] = {}
         by_hour: dict[str, list[BlobRow]] = {}
         for row in rows:
             by_hour.setdefault(blob_key(row.blob)[0], []).append(row)
@@ -455,11 +442,13 @@ class TableLedger:
                 done.update(self._put_batch(of[n : n + MOST_IN_BATCH]))
         return [done[blob_key(row.blob)] for row in rows]
 
-    def _put_batch(self, rows: Sequence[BlobRow]) -> Mapping[Key, BlobRow | LedgerConflictError]:
+    def _put_batch(
+        self, rows: Sequence[BlobRow]
+    ) -> Mapping[BlobKey, BlobRow | LedgerConflictError]:
         """Store rows of one hour, at most ``MOST_IN_BATCH``; one by one if any is another now."""
         keys = [blob_key(row.blob) for row in rows]
         if len(rows) > 1:
-            with translated(keys[0][0]):
+            with translated_errors(keys[0][0]):
                 tags = [self._etag(row, key) for row, key in zip(rows, keys, strict=True)]
                 done = all(tags) and _transacted(self._blobs, _replacements(rows, tags))
             if done:
@@ -483,7 +472,7 @@ class TableLedger:
         where, name = blob_key(blob)
         data = gzip.compress(parked.data, compresslevel=6, mtime=0)
         pieces = [data[n : n + PIECE_BYTES] for n in range(0, len(data), PIECE_BYTES)]
-        with translated(f"blob {blob.id}: park"):
+        with translated_errors(f"blob {blob.id}: park"):
             for number in reversed(range(len(pieces))):
                 self._parked.upsert_entity(
                     {
@@ -505,11 +494,11 @@ class TableLedger:
             LedgerError: A piece is missing, or is not what it was.
 
         """
-        with translated("parked"):
+        with translated_errors("parked"):
             found = self._parked.query_entities(
                 "PartitionKey eq @p", parameters={"p": stream_key(stream)}
             )
-            by_name: dict[str, list[Entity]] = {}
+            by_name: dict[str, list[TableEntity]] = {}
             for entity in found:
                 name, _, number = str(entity["RowKey"]).rpartition("|")
                 if int(number) < int(entity["pieces"]):
@@ -517,7 +506,7 @@ class TableLedger:
         heads = {name: of for name, of in by_name.items() if of[0]["RowKey"] == f"{name}|{0:06}"}
         return [_unparked(name, of) for name, of in heads.items()]
 
-    def look(self, stream: Stream, window: Window) -> Looked:
+    def snapshot(self, stream: Stream, window: Window) -> StreamSnapshot:
         """Return what there is to say of *stream*: one query, and one for each hour it reads.
 
         Those are the open hours that changed, and others up to ``READ_AGAIN`` blobs: with a
@@ -529,7 +518,7 @@ class TableLedger:
         """
         first = self.first_hour(stream)
         if first is None:
-            return Looked(stream, (), frozenset(), ())
+            return StreamSnapshot(stream, (), frozenset(), ())
         known = Window(max(hour_of(window.start), hour_of(first)), window.end)
         asked = f"PartitionKey eq @p and ( RowKey ge @h or {_OPEN} )"
         values = {"p": stream_key(stream), "h": hour_key(known.start)}
@@ -541,11 +530,11 @@ class TableLedger:
         told = self._last.setdefault(stream, {})
         for one in found:
             statement = _open_statement(stream, one)
-            told[one.hour.hour] = _Told(one.hour.etag, statement)
-        hours = [s.hour for s in state_hours(stream, (), {}, known)]
+            told[one.hour.hour] = _LastStatement(one.hour.etag, statement)
+        hours = [s.hour for s in hour_statements(stream, (), {}, known)]
         statements = [_statement(stream, h, rows.get(h), told.get(h)) for h in hours]
         closed = frozenset(hour for hour, row in rows.items() if row.summary)
-        return Looked(stream, statements, closed, found)
+        return StreamSnapshot(stream, statements, closed, found)
 
     def _to_read(self, stream: Stream, rows: Mapping[datetime, HourRow]) -> list[HourRow]:
         """Return the open hours whose blobs to read; what was said of the others still stands."""
@@ -557,22 +546,22 @@ class TableLedger:
         self._last[stream] = later  # those that were read first are read again first
         return [row for hour, row in open_.items() if hour not in later]
 
-    def close_hours(self, looked: Looked, now: datetime) -> int:
+    def close_hours(self, snapshot: StreamSnapshot, now: datetime) -> int:
         """Close the hours that are over and of which no blob can change; return how many.
 
-        An hour that somebody opened or listed since it was looked at stays open until the next
+        An hour that somebody opened or listed since it was snapshot at stays open until the next
         time: its ETag is another one.
         """
         return sum(
-            self._close(looked.stream, one)
-            for one in looked.open
+            self._close(snapshot.stream, one)
+            for one in snapshot.open
             if _is_over(one.hour, now) and all(is_final(row, now) for row in one.rows)
         )
 
     def _close(self, stream: Stream, one: OpenHour) -> bool:
         hour = one.hour.hour
-        [statement] = state_hours(stream, one.rows, {}, Window(hour, hour + HOUR))
-        with translated("close"):
+        [statement] = hour_statements(stream, one.rows, {}, Window(hour, hour + HOUR))
+        with translated_errors("close"):
             return _replaced(self._hours, closed(statement), one.hour.etag, UpdateMode.MERGE)
 
     def prune(self, stream: Stream, before: datetime) -> int:
@@ -599,7 +588,7 @@ class TableLedger:
         if begun is None or begun >= first:
             return
         key = {"PartitionKey": _STREAMS, "RowKey": stream_key(stream)}
-        with translated("prune"):
+        with translated_errors("prune"):
             found = _get(self._hours, key)
             if found is None or time(found["first"]) >= first:
                 return
@@ -610,7 +599,7 @@ class TableLedger:
     def _drop(self, stream: Stream, hour: datetime) -> int:
         """Drop an hour's blobs, and then the hour: a crash in between leaves it for next time."""
         where = partition(stream, hour)
-        with translated("prune"):
+        with translated_errors("prune"):
             found = list(
                 self._blobs.query_entities(
                     "PartitionKey eq @p", parameters={"p": where}, select=["PartitionKey", "RowKey"]
@@ -622,67 +611,67 @@ class TableLedger:
             self._hours.delete_entity(stream_key(stream), hour_key(hour))
         return len(found)
 
-    def tell(self, told: Mapping[Stream, str]) -> None:
+    def put_summaries(self, told: Mapping[Stream, str]) -> None:
         """Keep a short text about each stream, at most 32,000 characters each."""
         entities = [
             {"PartitionKey": _STREAMS, "RowKey": stream_key(stream), "told": what}
             for stream, what in told.items()
         ]
-        with translated("tell"):
+        with translated_errors("tell"):
             _upserted(self._hours, entities)
 
-    def told(self) -> Mapping[Stream, str]:
+    def summaries(self) -> Mapping[Stream, str]:
         """Return what was told last of each stream, ``""`` of one of which nothing was."""
-        with translated("told"):
+        with translated_errors("told"):
             found = self._hours.query_entities("PartitionKey eq @p", parameters={"p": _STREAMS})
             return {stream_of(e["RowKey"]): str(e.get("told", "")) for e in found}
 
-    def marked(self, name: str) -> str:
+    def marker(self, name: str) -> str:
         """Return the text kept under *name*, or ``""``."""
-        with translated("mark"):
+        with translated_errors("mark"):
             found = _get(self._hours, {"PartitionKey": _META, "RowKey": name})
         return str(found["mark"]) if found else ""
 
-    def mark(self, name: str, value: str) -> None:
+    def set_marker(self, name: str, value: str) -> None:
         """Keep a text under *name*."""
-        with translated("mark"):
+        with translated_errors("mark"):
             self._hours.upsert_entity({"PartitionKey": _META, "RowKey": name, "mark": value})
 
 
 def _statement(
-    stream: Stream, hour: datetime, kept: HourRow | None, told: _Told | None
+    stream: Stream, hour: datetime, kept: HourRow | None, told: _LastStatement | None
 ) -> HourStatement:
     if kept and kept.summary:
         return kept.summary
     if told:
         return told.statement
-    return state_hours(stream, (), {}, Window(hour, hour + HOUR))[0]
+    return hour_statements(stream, (), {}, Window(hour, hour + HOUR))[0]
 
 
 def _open_statement(stream: Stream, one: OpenHour) -> HourStatement:
     hour, at = one.hour.hour, one.hour.listed_at
-    return state_hours(stream, one.rows, {hour: at} if at else {}, Window(hour, hour + HOUR))[0]
+    return hour_statements(stream, one.rows, {hour: at} if at else {}, Window(hour, hour + HOUR))[0]
 
 
-class _Known:
+class _VersionCache:
     """What this process knows of blobs, the oldest forgotten. Safe for threads."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._lock = Lock()
-        self._values: OrderedDict[Key, str] = OrderedDict()
+        self._values: OrderedDict[BlobKey, str] = OrderedDict()
 
-    def without(self, keys: Iterable[Key]) -> list[Key]:
+    def without(self, keys: Iterable[BlobKey]) -> list[BlobKey]:
         """Return those of *keys* that are not known."""
         with self._lock:
             return [key for key in keys if key not in self._values]
 
-    def get(self, key: Key) -> str:
+    def get(self, key: BlobKey) -> str:
         """Return version and ETag, or ``""``."""
         with self._lock:
             return self._values.get(key, "")
 
-    def add(self, found: Iterable[tuple[Key, str]]) -> None:
+    def add(self, found: Iterable[tuple[BlobKey, str]]) -> None:
         """Remember version and ETag, ``""`` where they are not known."""
         with self._lock:
             for key, value in found:
@@ -691,7 +680,7 @@ class _Known:
             while len(self._values) > self._most:
                 self._values.popitem(last=False)
 
-    def forget(self, key: Key) -> None:
+    def forget(self, key: BlobKey) -> None:
         """Ask anew the next time."""
         with self._lock:
             self._values.pop(key, None)
@@ -704,7 +693,7 @@ def _is_over(hour: HourRow, now: datetime) -> bool:
     return end <= now and (listed or end <= now - RETENTION)
 
 
-def _unparked(name: str, pieces: Sequence[Entity]) -> Parked:
+def _unparked(name: str, pieces: Sequence[TableEntity]) -> Parked:
     head = pieces[0]
     try:
         data = gzip.decompress(b"".join(_bytes(piece["data"]) for piece in pieces))
@@ -722,13 +711,13 @@ def _bytes(value: object) -> bytes:
     return value
 
 
-def _creations(rows: Sequence[BlobRow]) -> list[tuple[TransactionOperation, Entity]]:
+def _creations(rows: Sequence[BlobRow]) -> list[tuple[TransactionOperation, TableEntity]]:
     return [(TransactionOperation.CREATE, entity_of(row)) for row in rows]
 
 
 def _replacements(
     rows: Sequence[BlobRow], tags: Sequence[str]
-) -> list[tuple[TransactionOperation, Entity, Mapping[str, object]]]:
+) -> list[tuple[TransactionOperation, TableEntity, Mapping[str, object]]]:
     return [
         (
             TransactionOperation.UPDATE,
@@ -753,7 +742,7 @@ def _transacted(table: TableClient, operations: Sequence[object]) -> Sequence[Ma
         raise
 
 
-def _upserted(table: TableClient, entities: Sequence[Entity]) -> None:
+def _upserted(table: TableClient, entities: Sequence[TableEntity]) -> None:
     """Merge entities of one partition."""
     for n in range(0, len(entities), MOST_IN_BATCH):
         batch = entities[n : n + MOST_IN_BATCH]
@@ -761,14 +750,14 @@ def _upserted(table: TableClient, entities: Sequence[Entity]) -> None:
         table.submit_transaction([(TransactionOperation.UPSERT, e, how) for e in batch])
 
 
-def _get(table: TableClient, key: Mapping[str, str]) -> Entity | None:
+def _get(table: TableClient, key: Mapping[str, str]) -> TableEntity | None:
     try:
         return table.get_entity(key["PartitionKey"], key["RowKey"])
     except ResourceNotFoundError:
         return None
 
 
-def _created(table: TableClient, entity: Entity) -> bool:
+def _created(table: TableClient, entity: TableEntity) -> bool:
     try:
         table.create_entity(entity)
     except ResourceExistsError:
@@ -777,7 +766,7 @@ def _created(table: TableClient, entity: Entity) -> bool:
 
 
 def _replaced(
-    table: TableClient, entity: Entity, etag: str, mode: UpdateMode = UpdateMode.REPLACE
+    table: TableClient, entity: TableEntity, etag: str, mode: UpdateMode = UpdateMode.REPLACE
 ) -> bool:
     """Write in place of what was read as *etag*; tell whether it was still that."""
     try:
@@ -787,16 +776,16 @@ def _replaced(
     return True
 
 
-def _key(entity: Entity) -> Key:
+def _key(entity: TableEntity) -> BlobKey:
     return str(entity["PartitionKey"]), str(entity["RowKey"])
 
 
-def _etag(entity: Entity) -> str:
+def _etag(entity: TableEntity) -> str:
     return str(getattr(entity, "metadata")["etag"])  # noqa: B009 - entities are read as mappings
 
 
 @contextmanager
-def translated(where: str) -> Iterator[None]:
+def translated_errors(where: str) -> Iterator[None]:
     """Make the library's errors ours; its texts can hold keys and addresses."""
     try:
         yield

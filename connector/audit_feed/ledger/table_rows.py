@@ -14,13 +14,14 @@ from hashlib import sha256
 
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.errors import LedgerError
-from audit_feed.ledger.states import BlobRow, HourStatement, State
+from audit_feed.ledger.statement import HourStatement
+from audit_feed.ledger.states import BlobRow, BlobState
 from audit_feed.windows import hour_of
 
-Entity = Mapping[str, object]
+TableEntity = Mapping[str, object]
 """Property name to value, with ``PartitionKey`` and ``RowKey``."""
 
-Key = tuple[str, str]
+BlobKey = tuple[str, str]
 """Partition key and row key."""
 
 LONGEST_ERROR = 2_000
@@ -71,7 +72,7 @@ def partition(stream: Stream, hour: datetime) -> str:
     return f"{stream_key(stream)}|{hour_key(hour)}"
 
 
-def blob_key(blob: ContentBlob) -> Key:
+def blob_key(blob: ContentBlob) -> BlobKey:
     """Return where *blob* lies. Its id may hold what a key may not, so that is hashed."""
     return partition(blob.stream, hour_of(blob.created)), _name(blob.id)
 
@@ -96,7 +97,7 @@ def entity_of(row: BlobRow) -> dict[str, object]:
         "created": text(blob.created),
         "expires": text(blob.expires),
         "state": row.state.value,
-        "seen": text(row.seen),
+        "seen": text(row.first_listed),
         "due": text(row.due),
         "finished": text(row.finished) if row.finished else "",
         "last_error": row.last_error[:LONGEST_ERROR],
@@ -104,7 +105,7 @@ def entity_of(row: BlobRow) -> dict[str, object]:
     }
 
 
-def row_of(entity: Entity) -> BlobRow:
+def row_of(entity: TableEntity) -> BlobRow:
     """Return the row that *entity* holds.
 
     Raises:
@@ -120,7 +121,7 @@ def row_of(entity: Entity) -> BlobRow:
     return row
 
 
-def _row(entity: Entity) -> BlobRow:
+def _row(entity: TableEntity) -> BlobRow:
     texts = {name: _text(entity[name]) for name in _TEXTS}
     return BlobRow(
         blob=ContentBlob(
@@ -130,8 +131,8 @@ def _row(entity: Entity) -> BlobRow:
             created=time(entity["created"]),
             expires=time(entity["expires"]),
         ),
-        state=State(_text(entity["state"])),
-        seen=time(entity["seen"]),
+        state=BlobState(_text(entity["state"])),
+        first_listed=time(entity["seen"]),
         due=time(entity["due"]),
         finished=time(entity["finished"]) if entity["finished"] else None,
         last_error=texts["last_error"],
@@ -145,7 +146,7 @@ def _text(value: object) -> str:
     return value
 
 
-def _unreadable(entity: Entity, error: Exception) -> LedgerError:
+def _unreadable(entity: TableEntity, error: Exception) -> LedgerError:
     where = f"{entity.get('PartitionKey')} {entity.get('RowKey')}"
     return LedgerError(f"ledger: {where}: cannot be read: {type(error).__name__}")
 
@@ -164,7 +165,7 @@ class HourRow:
     etag: str = ""
 
 
-def hour_row(stream: Stream, entity: Entity, etag: str = "") -> HourRow:
+def hour_row(stream: Stream, entity: TableEntity, etag: str = "") -> HourRow:
     """Return what *entity* says of an hour.
 
     Raises:
@@ -182,7 +183,7 @@ def hour_row(stream: Stream, entity: Entity, etag: str = "") -> HourRow:
 
 
 def _summary(
-    stream: Stream, hour: datetime, listed_at: datetime | None, entity: Entity
+    stream: Stream, hour: datetime, listed_at: datetime | None, entity: TableEntity
 ) -> HourStatement:
     sums = {name: int(_text(entity[name])) for name in _SUMS}
     lag = int(_text(entity["lag"])) * _MICROSECOND

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 
-from audit_feed.blobs import ContentBlob, Stream
+from audit_feed.blobs import ContentBlob
 from audit_feed.errors import LedgerConflictError
 from audit_feed.ledger.sqlite import SqliteLedger
-from audit_feed.ledger.states import BlobRow, State
+from audit_feed.ledger.states import BlobRow, BlobState
 
 _EVER = datetime.max.replace(tzinfo=UTC)
 _ALL = 2**31
@@ -29,18 +29,16 @@ class WatchedLedger(SqliteLedger):
         self._done = 0
         self._known = sum(len(self.due(stream, _EVER, _ALL)) for stream in self.streams())
 
-    def note(
-        self, stream: Stream, blobs: Sequence[ContentBlob], hours: Sequence[datetime], now: datetime
-    ) -> int:
-        """See ``LedgerStore.note``."""
-        new = super().note(stream, blobs, hours, now)
-        self._count(done=0, known=new)
+    def add_blobs(self, blobs: Sequence[ContentBlob], now: datetime) -> Sequence[ContentBlob]:
+        """See ``LedgerStore.add_blobs``."""
+        new = super().add_blobs(blobs, now)
+        self._count(done=0, known=len(new))
         return new
 
     def put_all(self, rows: Sequence[BlobRow]) -> Sequence[BlobRow | LedgerConflictError]:
         """See ``LedgerStore.put_all``."""
         stored = super().put_all(rows)
-        ended = [r for r in stored if isinstance(r, BlobRow) and r.state is not State.LISTED]
+        ended = [r for r in stored if isinstance(r, BlobRow) and r.state is not BlobState.LISTED]
         self._count(done=len(ended), known=0)
         return stored
 

@@ -212,7 +212,7 @@ def _renewing(collector: Collector, err: TextIO) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-        collector.store.release(collector.owner)
+        collector.store.release_lease(collector.owner)
 
 
 @dataclass(frozen=True, slots=True)

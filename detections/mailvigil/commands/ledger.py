@@ -15,14 +15,15 @@ from typing import BinaryIO, TextIO
 from audit_feed import app
 from audit_feed.azure_app.sweep import GRACE
 from audit_feed.blobs import Stream
-from audit_feed.ledger.states import BlobRow, HourStatement, LedgerStore, State, retried
+from audit_feed.ledger.statement import HourStatement
+from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore, retried
 from audit_feed.settings import Settings
 from audit_feed.windows import HOUR, RETENTION, Window, hour_of
 from mailvigil.commands import collect_settings
 from mailvigil.commands.arguments import examples, short_length
 from mailvigil.commands.collect_settings import add_config
 from mailvigil.commands.ledger_report import print_statement, stamp
-from mailvigil.commands.ledger_store import Opened, address_of_tables, file_ledger, table_ledger
+from mailvigil.commands.ledger_store import OpenLedger, address_of_tables, file_ledger, table_ledger
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 
@@ -89,7 +90,7 @@ def _ledger(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO
 class _Asked:
     """Which ledger is asked about, which feeds it should know, who tries blobs ``again``."""
 
-    opens: AbstractContextManager[Opened]
+    opens: AbstractContextManager[OpenLedger]
     wanted: Sequence[Stream]
     again: str
 
@@ -106,7 +107,7 @@ def _asked(args: argparse.Namespace, err: TextIO) -> _Asked:
     return _Asked(table_ledger(args.storage, os.environ), (), again)
 
 
-def _feeds(ledger: Opened, asked: _Asked) -> Sequence[Stream]:
+def _feeds(ledger: OpenLedger, asked: _Asked) -> Sequence[Stream]:
     """Return the feeds that must be well.
 
     Raises:
@@ -135,7 +136,7 @@ class _Streams:
 
 
 def _show(
-    ledger: Opened, window: Window, wanted: Sequence[Stream], to: _Streams, *, as_json: bool
+    ledger: OpenLedger, window: Window, wanted: Sequence[Stream], to: _Streams, *, as_json: bool
 ) -> int:
     known = ledger.store.streams()
     hours = [hour for stream in known for hour in ledger.hours(stream, window)]
@@ -205,10 +206,10 @@ def _lost(store: LedgerStore, hours: Sequence[HourStatement]) -> list[BlobRow]:
     """Return the blobs that were given up, for good or until somebody asks for them again."""
     some = [hour for hour in hours if hour.expired or hour.rejected]
     rows = (row for h in some for row in store.rows(h.stream, Window(h.hour, h.hour + HOUR)))
-    return [row for row in rows if row.state in {State.EXPIRED, State.REJECTED}]
+    return [row for row in rows if row.state in {BlobState.EXPIRED, BlobState.REJECTED}]
 
 
-def _rejected(ledger: Opened, window: Window, wanted: Sequence[str]) -> list[BlobRow]:
+def _rejected(ledger: OpenLedger, window: Window, wanted: Sequence[str]) -> list[BlobRow]:
     """Return the rejected blobs, or those of the ids *wanted*.
 
     Raises:
@@ -216,7 +217,7 @@ def _rejected(ledger: Opened, window: Window, wanted: Sequence[str]) -> list[Blo
 
     """
     hours = [h for stream in ledger.store.streams() for h in ledger.hours(stream, window)]
-    found = [row for row in _lost(ledger.store, hours) if row.state is State.REJECTED]
+    found = [row for row in _lost(ledger.store, hours) if row.state is BlobState.REJECTED]
     absent = set(wanted) - {row.blob.id for row in found}
     if absent:
         what = f"no rejected blob {min(absent)}"

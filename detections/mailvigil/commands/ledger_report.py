@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from audit_feed.blobs import Stream
-from audit_feed.ledger.states import BlobRow, HourStatement
+from audit_feed.ledger.statement import HourStatement
+from audit_feed.ledger.states import BlobRow
 from mailvigil.commands.listing import print_list
 
 _FEED = ("tenant", "content type")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from audit_feed.blobs import Stream
 from audit_feed.ledger.sqlite import SqliteLedger
-from audit_feed.ledger.statement import statement
-from audit_feed.ledger.states import HourStatement, LedgerStore
+from audit_feed.ledger.statement import HourStatement, statement
+from audit_feed.ledger.states import LedgerStore
 from audit_feed.windows import Window
 from mailvigil.errors import InputError
 
@@ -32,7 +32,7 @@ _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenLedger:
     """A ledger, and how it states the hours of a stream in a window with the fewest requests."""
 
     store: LedgerStore
@@ -56,7 +56,7 @@ def address_of_tables(text: str) -> str:
 
 
 @contextmanager
-def file_ledger(path: Path) -> Iterator[Opened]:
+def file_ledger(path: Path) -> Iterator[OpenLedger]:
     """Open a collector's ledger.
 
     Raises:
@@ -67,11 +67,11 @@ def file_ledger(path: Path) -> Iterator[Opened]:
     if not path.is_file():
         raise InputError(str(path), "no ledger yet", "run mailvigil collect first")
     with closing(SqliteLedger(path)) as store:
-        yield Opened(store, partial(statement, store))
+        yield OpenLedger(store, partial(statement, store))
 
 
 @contextmanager
-def table_ledger(address: str, environ: Mapping[str, str]) -> Iterator[Opened]:
+def table_ledger(address: str, environ: Mapping[str, str]) -> Iterator[OpenLedger]:
     """Open the Function app's ledger in the tables at *address*; nothing is made.
 
     Raises:
@@ -83,7 +83,7 @@ def table_ledger(address: str, environ: Mapping[str, str]) -> Iterator[Opened]:
 
     with _service(address, environ) as service:
         store = TableLedger(service, make=False)
-        yield Opened(store, lambda stream, window: store.look(stream, window).statements)
+        yield OpenLedger(store, lambda stream, window: store.snapshot(stream, window).statements)
 
 
 def _service(address: str, environ: Mapping[str, str]) -> TableServiceClient:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from audit_feed.azure_app.orders import AT_ONCE, Order, parsed
+from audit_feed.azure_app.orders import AT_ONCE, Order, parse_order
 
 
 @dataclass(slots=True)
@@ -18,7 +18,7 @@ class MemoryQueue:
     length: int = 0
 
     def send(self, order: Order, after: timedelta = AT_ONCE) -> None:
-        self.sent.append((parsed(order.text()), after))
+        self.sent.append((parse_order(order.text()), after))
 
-    def waiting(self) -> int:
+    def approximate_count(self) -> int:
         return self.length or len(self.sent)

@@ -15,7 +15,7 @@ from threading import Timer
 import pytest
 
 from audit_feed.azure_app.sweep import GRACE
-from audit_feed.ledger.states import State
+from audit_feed.ledger.states import BlobState
 from connector.azure_app.conftest import BACKLOG, BLOBS, POISON, Deployed, deployment
 from connector.azure_app.host import Worker, WorkerEndedError
 from connector.azurite import Azurite
@@ -40,7 +40,7 @@ def untrue(there: Deployed) -> list[str]:
     return [
         row.blob.id
         for row in there.rows()
-        if row.state is State.DELIVERED and not published[row.blob.id] <= arrived
+        if row.state is BlobState.DELIVERED and not published[row.blob.id] <= arrived
     ]
 
 
@@ -76,7 +76,7 @@ def let_half_an_hour_pass(there: Deployed) -> None:
     A worker that was killed between the ledger and the queue has left some without one.
     """
     late = there.lab.clock.now() - 2 * GRACE
-    left = [row for row in there.rows() if row.state is State.LISTED]
+    left = [row for row in there.rows() if row.state is BlobState.LISTED]
     there.store.put_all([replace(row, due=min(row.due, late)) for row in left])
 
 
@@ -98,7 +98,7 @@ def play(seed: int, folder: Path, storage: Azurite) -> None:
         log.wait_until_all_is_listed()
         let_half_an_hour_pass(there)
         running, end = there.start(), time.monotonic() + PATIENCE_SECONDS
-        while [row.state for row in there.rows()] != [State.DELIVERED] * BLOBS_EACH:
+        while [row.state for row in there.rows()] != [BlobState.DELIVERED] * BLOBS_EACH:
             assert time.monotonic() < end, running.printed()[-4_000:]
             turn(there, running, luck)
         assert untrue(there) == []

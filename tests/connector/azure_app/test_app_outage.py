@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from audit_feed.blobs import Stream
-from audit_feed.ledger.states import BlobRow, State
+from audit_feed.ledger.states import BlobRow, BlobState
 from audit_feed.windows import HOUR, Window, hour_of
 from connector.azure_app.conftest import BACKLOG, BLOBS, TYPES, Deployed, deployment
 from connector.azurite import Azurite
@@ -27,7 +27,7 @@ def rows(there: Deployed) -> list[BlobRow]:
     return list(there.store.rows(stream, Window(now - 12 * DAY, now + HOUR)))
 
 
-def named(there: Deployed, state: State) -> set[str]:
+def named(there: Deployed, state: BlobState) -> set[str]:
     return {row.blob.id for row in rows(there) if row.state is state}
 
 
@@ -55,7 +55,7 @@ def fail_then_be_away(there: Deployed, back: datetime) -> set[str]:
     for name in (BLOBS, BACKLOG):
         there.queues.of(name).clear_messages()
     there.lab.clock.set(back, keep_tokens=True)
-    return named(there, State.LISTED)
+    return named(there, BlobState.LISTED)
 
 
 def last_heartbeat(there: Deployed) -> tuple[object, ...]:
@@ -88,11 +88,11 @@ def play(folder: Path, storage: Azurite, every: timedelta) -> None:
             there.deliver(running)
         assert running.timer("sweep").ok
 
-        assert named(there, State.EXPIRED) == pending
+        assert named(there, BlobState.EXPIRED) == pending
         kept = {name for name, created in blobs.items() if created > start + DAY + HOUR}
-        assert kept <= named(there, State.DELIVERED) <= set(blobs) - pending
-        assert named(there, State.LISTED) == named(there, State.REJECTED) == set()
-        found = (there.lab.contents.get(name) for name in named(there, State.DELIVERED))
+        assert kept <= named(there, BlobState.DELIVERED) <= set(blobs) - pending
+        assert named(there, BlobState.LISTED) == named(there, BlobState.REJECTED) == set()
+        found = (there.lab.contents.get(name) for name in named(there, BlobState.DELIVERED))
         assert there.ids() == sorted(n for b in found if b for n in b.record_ids or ())
         problems = {str(e.get("problem")) for e in running.events() if "expired" in str(e)}
         assert {f"blob {name}: expired before it was delivered" for name in pending} <= problems

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from azure.data.tables import TableServiceClient
 
-from audit_feed.azure_app.callers import MOST_MAILBOXES, Access, Notes, merged, rows
+from audit_feed.azure_app.callers import MOST_MAILBOXES, Access, CallerStats, merged, rows
 from audit_feed.azure_app.callers_table import AT_ONCE, TableCallers
 from audit_feed.columns import load_table
 from audit_feed.errors import LedgerError
@@ -32,17 +32,17 @@ def access(*names: str, days: int = 0) -> Access:
 
 
 def test_only_what_reads_mail_is_noted_and_as_it_was() -> None:
-    notes, shape = Notes(TENANT), shaped()
-    notes.begin(blob("one"))
+    stats, shape = CallerStats(TENANT), shaped()
+    stats.start_blob(blob("one"))
     for made in (
         read("1", OperationCount=5),
         read("2", CreationTime="2026-01-09T08:00:00", MailboxOwnerUPN="a@CONTOSO.example"),
         read("3", Operation="Send"),
         read("4", CreationTime="yesterday"),
     ):
-        notes.hear(blob("one"), shape(made))
+        stats.add(blob("one"), shape(made))
 
-    noted = notes.of([blob("one"), blob("another")])
+    noted = stats.of_blobs([blob("one"), blob("another")])
 
     assert list(noted) == [WHO]
     assert noted[WHO].first == datetime(2026, 1, 9, 8, tzinfo=UTC)
@@ -52,14 +52,14 @@ def test_only_what_reads_mail_is_noted_and_as_it_was() -> None:
 
 
 def test_a_blob_that_is_read_again_counts_once() -> None:
-    notes, shape = Notes(TENANT), shaped()
+    stats, shape = CallerStats(TENANT), shaped()
     for _ in range(2):
-        notes.begin(blob("one"))
-        notes.hear(blob("one"), shape(read("1")))
-    notes.begin(blob("not delivered"))
-    notes.hear(blob("not delivered"), shape(read("2")))
+        stats.start_blob(blob("one"))
+        stats.add(blob("one"), shape(read("1")))
+    stats.start_blob(blob("not delivered"))
+    stats.add(blob("not delivered"), shape(read("2")))
 
-    assert notes.of([blob("one")])[WHO].operations == 1
+    assert stats.of_blobs([blob("one")])[WHO].operations == 1
 
 
 def test_the_mailboxes_of_a_caller_grow_for_ever() -> None:
@@ -121,9 +121,9 @@ def test_two_that_gather_at_once_count_twice(
     class Slow(TableCallers):
         """The other one is faster."""
 
-        def _bring_in(self, tenant: str, notes: object) -> int:
+        def _bring_in(self, tenant: str, stats: object) -> int:
             other.gather(tenant)
-            return super()._bring_in(tenant, notes)  # type: ignore[arg-type]  # passed on
+            return super()._bring_in(tenant, stats)  # type: ignore[arg-type]  # passed on
 
     memory.add(TENANT, "order", {WHO: access("m")})
 

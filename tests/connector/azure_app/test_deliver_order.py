@@ -8,18 +8,18 @@ from datetime import timedelta
 
 import pytest
 
-from audit_feed.azure_app.deliver_order import REFUSED_WAIT, Carried, carry, mark_failed
-from audit_feed.azure_app.orders import AT_ONCE, Order, orders
+from audit_feed.azure_app.deliver_order import REFUSED_WAIT, OrderResult, deliver_order, mark_failed
+from audit_feed.azure_app.orders import AT_ONCE, Order, orders_for
 from audit_feed.blobs import ContentBlob
 from audit_feed.delivery.deliver import DeliveryPipeline, Outcome
 from audit_feed.errors import AccessError, LedgerError, RetryError, ThrottledError
 from audit_feed.feed.rate_limit import FIRST_WAIT
-from audit_feed.ledger.states import BlobRow, State, delivered
+from audit_feed.ledger.states import BlobRow, BlobState, delivered
 from audit_feed.ledger.table_rows import blob_key
 from audit_feed.records.batches import Body
 from connector.azure_app.memory_queue import MemoryQueue
 from connector.ledger.memory_ledger import Disk, MemoryLedger
-from connector.made import SOON, STREAM, Clock, blob, body, record, shaped
+from connector.made import SOON, Clock, blob, body, record, shaped
 
 NAMES = ("a", "b", "c")
 
@@ -40,8 +40,8 @@ class Bench:
     def __post_init__(self) -> None:
         self.queue = MemoryQueue(self.clock)
         blobs = [blob(name) for name in NAMES]
-        MemoryLedger(self.disk).note(STREAM, blobs, [], self.clock.now)
-        [self.order] = orders(blobs)
+        MemoryLedger(self.disk).add_blobs(blobs, self.clock.now)
+        [self.order] = orders_for(blobs)
 
     def fetch(self, one: ContentBlob) -> Iterator[bytes]:
         if one.id in self.faults:
@@ -51,7 +51,7 @@ class Bench:
     def send(self, sent: Body) -> None:
         self.bodies.append(sent)
 
-    def named(self, where: str, names: Sequence[str]) -> list[BlobRow]:
+    def rows_by_key(self, where: str, names: Sequence[str]) -> list[BlobRow]:
         found = self.disk.blobs.values()
         wanted = [(where, name) for name in names]
         return [row for row in found if blob_key(row.blob) in wanted]
@@ -68,8 +68,8 @@ class Bench:
             stopped=self.stopped,
         )
 
-    def carry(self) -> Carried:
-        return carry(self.order, self.pipeline, self, self.queue, self.heard.append)
+    def deliver_order(self) -> OrderResult:
+        return deliver_order(self.order, self.pipeline, self, self.queue, self.heard.append)
 
     def rows(self) -> dict[str, BlobRow]:
         return {row.blob.id: row for row in self.disk.blobs.values()}
@@ -84,15 +84,15 @@ def bench() -> Bench:
     return Bench()
 
 
-def states(rows: Iterable[BlobRow]) -> list[State]:
+def states(rows: Iterable[BlobRow]) -> list[BlobState]:
     return [row.state for row in rows]
 
 
 def test_an_order_is_not_done_or_done_twice(bench: Bench) -> None:
-    carried = bench.carry()
-    again = bench.carry()
+    result = bench.deliver_order()
+    again = bench.deliver_order()
 
-    assert (carried.delivered, carried.records, carried.waits) == (3, 3, {})
+    assert (result.delivered, result.records, result.waits) == (3, 3, {})
     assert (again.delivered, bench.queue.sent) == (0, [])
     assert sum(one.rows for one in bench.bodies) == 3
     assert len(bench.heard) == 3
@@ -101,9 +101,9 @@ def test_an_order_is_not_done_or_done_twice(bench: Bench) -> None:
 def test_one_bad_blob_holds_back_the_others(bench: Bench) -> None:
     bench.faults["b"] = RetryError("blob b", "HTTP 500")
 
-    carried = bench.carry()
+    result = bench.deliver_order()
 
-    assert (carried.delivered, carried.failed) == (2, 1)
+    assert (result.delivered, result.failed) == (2, 1)
     assert bench.back() == {"b": timedelta(seconds=2)}
     assert bench.rows()["b"].attempts == 1
 
@@ -115,9 +115,9 @@ def test_a_throttled_blob_spends_an_attempt(bench: Bench) -> None:
         "c": ThrottledError("pace", timedelta()),
     }
 
-    carried = bench.carry()
+    result = bench.deliver_order()
 
-    assert carried.throttled == 3
+    assert result.throttled == 3
     assert bench.back() == {"a": timedelta(seconds=90), "b": FIRST_WAIT, "c": SOON}
     assert {row.attempts for row in bench.rows().values()} == {0}
 
@@ -125,42 +125,42 @@ def test_a_throttled_blob_spends_an_attempt(bench: Bench) -> None:
 def test_a_refusal_spends_an_attempt_or_loses_the_blob(bench: Bench) -> None:
     bench.faults["a"] = AccessError("sign-in", "refused", "check the client")
 
-    carried = bench.carry()
+    result = bench.deliver_order()
 
-    assert carried.delivered == 2
+    assert result.delivered == 2
     assert bench.back() == {"a": REFUSED_WAIT}
     assert bench.rows()["a"].attempts == 0
-    assert "refused" in carried.problems[0]
+    assert "refused" in result.problems[0]
 
 
 def test_what_there_was_no_time_for_does_not_go_back(bench: Bench) -> None:
     turns = iter([False, False, True, True, True, True, True])
     bench.stopped = lambda: next(turns)
 
-    carried = bench.carry()
+    result = bench.deliver_order()
 
-    assert carried.delivered + len(bench.back()) == 3
+    assert result.delivered + len(bench.back()) == 3
     assert set(bench.back().values()) == {AT_ONCE}
     assert {row.attempts for row in bench.rows().values()} == {0}
 
 
 def test_another_worker_that_was_faster_is_a_fault(bench: Bench) -> None:
-    taken = bench.named(bench.order.partition, bench.order.names)
+    taken = bench.rows_by_key(bench.order.partition, bench.order.names)
     store = MemoryLedger(bench.disk)
     store.put_all([delivered(row, bench.clock.now, records=1, sent=1, parked=0) for row in taken])
 
     class Late(Bench):
         """Has read the rows before the other one was done."""
 
-        def named(self, _where: str, _names: Sequence[str]) -> list[BlobRow]:
+        def rows_by_key(self, _where: str, _names: Sequence[str]) -> list[BlobRow]:
             return taken
 
     late = Late(clock=bench.clock)
     late.disk = bench.disk
-    carried = late.carry()
+    result = late.deliver_order()
 
-    assert (carried.delivered, carried.failed, late.queue.sent) == (0, 0, [])
-    assert len(carried.problems) == 3
+    assert (result.delivered, result.failed, late.queue.sent) == (0, 0, [])
+    assert len(result.problems) == 3
 
 
 def test_a_ledger_that_does_not_answer_costs_the_order() -> None:
@@ -168,15 +168,15 @@ def test_a_ledger_that_does_not_answer_costs_the_order() -> None:
         raise LedgerError("ledger: gone")
 
     class Gone(Bench):
-        named = staticmethod(broken)  # type: ignore[assignment]  # the same call
+        rows_by_key = staticmethod(broken)  # type: ignore[assignment]  # the same call
 
     with pytest.raises(LedgerError):
-        Gone().carry()
+        Gone().deliver_order()
 
 
 def test_a_spoiled_order_is_forgotten_or_stays_together(bench: Bench) -> None:
     bench.faults["c"] = ThrottledError("blob c", None)
-    bench.carry()
+    bench.deliver_order()
     bench.queue.sent.clear()
 
     assert mark_failed(bench.order, bench, bench.pipeline, bench.queue) == 1
@@ -186,4 +186,4 @@ def test_a_spoiled_order_is_forgotten_or_stays_together(bench: Bench) -> None:
     [(order, wait)] = bench.queue.sent
     assert len(order.names) == 1
     assert wait >= timedelta(seconds=2)
-    assert states(bench.rows().values()).count(State.DELIVERED) == 2
+    assert states(bench.rows().values()).count(BlobState.DELIVERED) == 2

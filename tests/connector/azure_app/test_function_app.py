@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from audit_feed.blobs import Stream
-from audit_feed.ledger.states import State, delivered, rejected
+from audit_feed.ledger.states import BlobState, delivered, rejected
 from audit_feed.windows import Window, hour_of
 from connector.azure_app.conftest import BACKLOG, BLOBS, HINTS, POISON, TYPES, Deployed
 from connector.azure_app.host import MOST_DEQUEUES, WorkerEndedError, asked
@@ -32,7 +32,7 @@ SHARED = LabOptions(
 pytestmark = pytest.mark.slow
 
 
-def states(there: Deployed) -> Counter[State]:
+def states(there: Deployed) -> Counter[BlobState]:
     return Counter(row.state for row in there.rows())
 
 
@@ -76,7 +76,7 @@ def test_a_published_record_is_lost_between_the_timer_and_the_workspace(
 
     assert orders < 24
     assert deployed.ids() == sorted(f"record-{n}" for n in range(records))
-    assert states(deployed) == {State.DELIVERED: 24}
+    assert states(deployed) == {BlobState.DELIVERED: 24}
     assert heartbeats(deployed) == [(kind, 12, 0, 0) for kind in TYPES]
     health = running.http("health", "GET")
     assert health.status == 200
@@ -129,7 +129,7 @@ def test_two_that_deliver_the_same_order_lose_or_spoil_it(deployed: Deployed) ->
         deployed.queues.of(BLOBS).delete_message(message)
 
     assert sorted(set(deployed.ids())) == sorted(f"record-{n}" for n in range(records))
-    assert states(deployed) == {State.DELIVERED: 6}
+    assert states(deployed) == {BlobState.DELIVERED: 6}
     assert deployed.queues.texts(POISON) == []
 
 
@@ -149,7 +149,7 @@ def test_a_worker_killed_in_mid_delivery_loses_its_blobs(deployed: Deployed) -> 
         killed.ended()
 
     running = deployed.start()
-    while sum(states(deployed).values()) != states(deployed)[State.DELIVERED]:
+    while sum(states(deployed).values()) != states(deployed)[BlobState.DELIVERED]:
         deployed.deliver(running)
 
     assert set(deployed.ids()) == {f"record-{n}" for n in range(records)}
@@ -162,7 +162,7 @@ def test_a_throttled_blob_spends_an_attempt_or_comes_back_at_once(deployed: Depl
     throttled = Fault(kind="throttle", retry_after=1)
     deployed.lab.faults.script([Scripted(fault=throttled, kind="blob", nth=(1,))])
 
-    while sum(states(deployed).values()) != states(deployed)[State.DELIVERED]:
+    while sum(states(deployed).values()) != states(deployed)[BlobState.DELIVERED]:
         deployed.deliver(running)
 
     told = [event for event in running.events() if event["event"] == "delivered"]
@@ -191,7 +191,7 @@ def test_an_order_that_no_worker_gets_done_is_forgotten(deployed: Deployed) -> N
     assert {row.attempts for row in failed} == {1}
     assert all("the worker ended" in row.last_error for row in failed)
 
-    while sum(states(deployed).values()) != states(deployed)[State.DELIVERED]:
+    while sum(states(deployed).values()) != states(deployed)[BlobState.DELIVERED]:
         deployed.deliver(running)
     assert deployed.ids() == sorted(f"record-{n}" for n in range(records))
 
@@ -252,16 +252,16 @@ def test_a_rejected_blob_of_the_app_cannot_be_had_again(
 def test_what_is_done_is_kept_for_ever_or_goes_too_soon(deployed: Deployed) -> None:
     now, tenant = deployed.lab.clock.now(), deployed.lab.tenants[0].id
     stream = Stream(tenant, TYPES[0])
-    deployed.store.begin(stream, hour_of(now - timedelta(days=40)))
+    deployed.store.register_stream(stream, hour_of(now - timedelta(days=40)))
     for days in (39, 9):
-        deployed.store.note(stream, [blob(f"b{days}", now - timedelta(days=days), stream)], [], now)
+        deployed.store.add_blobs([blob(f"b{days}", now - timedelta(days=days), stream)], now)
     old = Window(now - timedelta(days=50), now)
     deployed.store.put_all([delivered(row, now, records=1, sent=1, parked=0)
                             for row in deployed.store.rows(stream, old)])  # fmt: skip
 
     left = []
     for keep in ("", "10d", "8d"):
-        deployed.store.mark("pruned", "")
+        deployed.store.set_marker("pruned", "")
         assert deployed.start(AUDIT_FEED_KEEP=keep).timer("sweep").ok
         left.append([row.blob.id for row in deployed.store.rows(stream, old)])
 
@@ -321,7 +321,7 @@ def test_a_backlog_stays_in_its_queue_or_holds_up_what_is_new(deployed: Deployed
     late = deployed.queues.of(BACKLOG).get_queue_properties().approximate_message_count
     assert live
     assert late
-    while sum(states(deployed).values()) != states(deployed)[State.DELIVERED]:
+    while sum(states(deployed).values()) != states(deployed)[BlobState.DELIVERED]:
         if not deployed.queues.hand_out(running, "catch_up", "order", BACKLOG):
             time.sleep(0.2)
         deployed.deliver(running)

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit_feed.azure_app.orders import AT_ONCE, MOST_TOGETHER, Order, Spread, orders, parsed
+from audit_feed.azure_app.orders import (
+    AT_ONCE,
+    MOST_TOGETHER,
+    Order,
+    PacedOrders,
+    orders_for,
+    parse_order,
+)
 from audit_feed.blobs import Stream
 from audit_feed.ledger.table_rows import blob_key
 from audit_feed.windows import HOUR
@@ -25,41 +32,41 @@ BLOBS = st.builds(
 
 @given(st.lists(BLOBS, unique_by=blob_key, max_size=60))
 def test_a_blob_is_in_no_order_or_in_two(blobs: list) -> None:  # type: ignore[type-arg]  # of blobs
-    found = orders(blobs)
+    found = orders_for(blobs)
 
     named = [(order.partition, name) for order in found for name in order.names]
     assert sorted(named) == sorted(blob_key(one) for one in blobs)
     assert all(0 < len(order.names) <= MOST_TOGETHER for order in found)
-    assert [parsed(order.text()) for order in found] == found
+    assert [parse_order(order.text()) for order in found] == found
 
 
 def test_the_backlog_of_one_tenant_delays_another() -> None:
     clock = Clock()
     live, backlog = MemoryQueue(clock), MemoryQueue(clock)
-    spread = Spread(live, backlog, clock)
+    paced_orders = PacedOrders(live, backlog, clock)
     other = Stream(TENANT.replace("1", "9"), STREAM.content_type)
 
-    many = orders(blob(f"b{n}") for n in range(16_000))
-    for order in [*many, *orders([blob("a", START, other)])]:
-        spread.send(order)
+    many = orders_for(blob(f"b{n}") for n in range(16_000))
+    for order in [*many, *orders_for([blob("a", START, other)])]:
+        paced_orders.send(order)
 
     waits = [wait for _, wait in (*live.sent[:-1], *backlog.sent)]
     assert waits == sorted(waits)
     assert timedelta(minutes=9, seconds=50) < waits[-1] < timedelta(minutes=10)
-    assert live.sent[-1] == (*orders([blob("a", START, other)]), AT_ONCE)
+    assert live.sent[-1] == (*orders_for([blob("a", START, other)]), AT_ONCE)
     assert {order.stream for order, _ in backlog.sent} == {STREAM}
     assert len(live.sent) < 50
-    assert spread.waiting() == len(many) + 1
+    assert paced_orders.approximate_count() == len(many) + 1
 
 
 def test_an_idle_tenant_waits_or_a_pause_is_forgotten() -> None:
     clock = Clock()
     live, backlog = MemoryQueue(clock), MemoryQueue(clock)
-    spread = Spread(live, backlog, clock)
-    [order] = orders([blob("a")])
+    paced_orders = PacedOrders(live, backlog, clock)
+    [order] = orders_for([blob("a")])
 
     for _ in range(3):
-        spread.send(order, timedelta(seconds=7))
+        paced_orders.send(order, timedelta(seconds=7))
         clock.sleep(timedelta(minutes=1))
 
     assert [wait for _, wait in live.sent] == [timedelta(seconds=7)] * 3
@@ -67,7 +74,7 @@ def test_an_idle_tenant_waits_or_a_pause_is_forgotten() -> None:
 
 
 def test_an_order_is_of_another_stream() -> None:
-    [order] = orders([blob("a", stream=OTHER_STREAM)])
+    [order] = orders_for([blob("a", stream=OTHER_STREAM)])
 
     assert order.stream == OTHER_STREAM
     assert order.only(["b"]) == Order(order.partition, ("b",))
@@ -89,4 +96,4 @@ def test_an_order_is_of_another_stream() -> None:
 )
 def test_what_is_no_order_is_taken_for_one(text: str) -> None:
     with pytest.raises(ValueError, match=r"^no "):
-        parsed(text)
+        parse_order(text)

@@ -8,7 +8,7 @@ import logging
 import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from audit_feed.azure_app.telemetry import NoMetrics, OpenTelemetry, Run, metrics
+from audit_feed.azure_app.telemetry import InvocationLog, NoMetrics, OpenTelemetry, metrics
 from connector.made import STREAM, TENANT
 
 
@@ -21,7 +21,7 @@ def test_a_number_is_not_exported() -> None:
     told = OpenTelemetry(reader)
     told.count("delivered", 2, TENANT)
     told.count("delivered", 3, TENANT)
-    told.show("pending", 7, TENANT)
+    told.set_gauge("pending", 7, TENANT)
 
     data = reader.get_metrics_data()
     told.provider.shutdown()
@@ -37,11 +37,11 @@ def test_a_number_is_not_exported() -> None:
 
 
 def test_a_log_line_does_not_say_which_run_it_is_of(caplog: pytest.LogCaptureFixture) -> None:
-    run = Run("run-1", "deliver")
+    log = InvocationLog("run-1", "deliver")
 
     with caplog.at_level(logging.INFO, "mailvigil"):
-        run.tell("delivered", records=3)
-        run.warn("not swept", stream=STREAM)
+        log.info("delivered", records=3)
+        log.warning("not swept", stream=STREAM)
 
     lines = [json.loads(message) for message in caplog.messages]
     assert lines[0] == {"event": "delivered", "run": "run-1", "function": "deliver", "records": 3}

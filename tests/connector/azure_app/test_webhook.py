@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit_feed.azure_app.webhook import MAX_BODY_BYTES, Notified, notified
+from audit_feed.azure_app.webhook import MAX_BODY_BYTES, WebhookAnswer, webhook_answer
 from connector.made import OTHER_STREAM, STREAM, TENANT
 
 AUTH_ID = "known-to-both-and-nobody-else"
@@ -22,13 +22,13 @@ TOLD: dict[str, object] = {
 }
 
 
-def ask(told: object, **headers: str) -> Notified:
+def ask(told: object, **headers: str) -> WebhookAnswer:
     sent = {"Webhook-AuthID": AUTH_ID, **{k.replace("_", "-"): v for k, v in headers.items()}}
-    return notified(sent, json.dumps(told).encode(), AUTH_ID, KNOWN)
+    return webhook_answer(sent, json.dumps(told).encode(), AUTH_ID, KNOWN)
 
 
 def test_news_of_a_stream_is_not_heard() -> None:
-    assert ask([TOLD, TOLD]) == Notified(HTTPStatus.OK, frozenset({STREAM}))
+    assert ask([TOLD, TOLD]) == WebhookAnswer(HTTPStatus.OK, frozenset({STREAM}))
 
 
 def test_a_tenant_in_capitals_is_another_one() -> None:
@@ -40,27 +40,27 @@ def test_a_tenant_in_capitals_is_another_one() -> None:
     [TOLD | {"tenantId": "other"}, TOLD | {"contentType": "audit.exchange"}, {}, 7, None, [TOLD]],
 )
 def test_a_stream_that_is_not_collected_is_listed_or_ends_the_webhook(item: object) -> None:
-    assert ask([item]) == Notified(HTTPStatus.OK)
+    assert ask([item]) == WebhookAnswer(HTTPStatus.OK)
 
 
 @pytest.mark.parametrize("auth_id", ["", "known", AUTH_ID.upper(), AUTH_ID + " ", "é"])
 def test_a_stranger_is_believed(auth_id: str) -> None:
-    found = notified({"Webhook-AuthID": auth_id}, json.dumps([TOLD]).encode(), AUTH_ID, KNOWN)
+    found = webhook_answer({"Webhook-AuthID": auth_id}, json.dumps([TOLD]).encode(), AUTH_ID, KNOWN)
 
-    assert found == Notified(HTTPStatus.UNAUTHORIZED)
+    assert found == WebhookAnswer(HTTPStatus.UNAUTHORIZED)
 
 
 def test_without_a_secret_of_ours_anybody_is_believed() -> None:
     for headers in ({}, {"Webhook-AuthID": ""}):
-        assert notified(headers, b"[]", "", KNOWN).status == HTTPStatus.UNAUTHORIZED
+        assert webhook_answer(headers, b"[]", "", KNOWN).status == HTTPStatus.UNAUTHORIZED
 
 
 def test_a_body_without_end_is_read() -> None:
     body = json.dumps([TOLD | {"x": "x" * MAX_BODY_BYTES}]).encode()
 
-    found = notified({"webhook-authid": AUTH_ID}, body, AUTH_ID, KNOWN)
+    found = webhook_answer({"webhook-authid": AUTH_ID}, body, AUTH_ID, KNOWN)
 
-    assert found == Notified(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    assert found == WebhookAnswer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
 
 @pytest.mark.parametrize("told", [{}, {"validationCode": "other"}, [], "code", None])
@@ -70,7 +70,7 @@ def test_a_validation_that_does_not_fit_is_answered_with_200(told: object) -> No
 
 @given(st.binary(max_size=200))
 def test_nonsense_is_a_fault_of_ours(body: bytes) -> None:
-    found = notified({"webhook-authid": AUTH_ID}, body, AUTH_ID, KNOWN)
+    found = webhook_answer({"webhook-authid": AUTH_ID}, body, AUTH_ID, KNOWN)
 
     assert found.status in {HTTPStatus.OK, HTTPStatus.BAD_REQUEST}
     assert found.streams == frozenset()

@@ -34,7 +34,8 @@ from audit_feed.errors import (
     WindowError,
 )
 from audit_feed.feed.rate_limit import RateLimiter
-from audit_feed.ledger.states import BlobRow, LedgerStore, State, retried, state_hours
+from audit_feed.ledger.statement import hour_statements
+from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore, retried
 from audit_feed.records.batches import PARKED, Body, Parked
 from audit_feed.records.shape import Record, Row
 from audit_feed.windows import EDGE, HOUR, RETENTION, SECOND, Window, first_whole_hour, hour_of
@@ -281,17 +282,21 @@ class CheckedLedger(MemoryLedger):
 
     world: World
 
-    def note(
-        self, stream: Stream, blobs: Sequence[ContentBlob], hours: Sequence[datetime], now: datetime
-    ) -> int:
-        self.world.step(f"note {len(blobs)} blobs, {len(hours)} hours")
-        new = MemoryLedger.note(self, stream, blobs, hours, now)
-        self.world.noted |= {(stream, blob.id) for blob in blobs}
+    def add_blobs(self, blobs: Sequence[ContentBlob], now: datetime) -> Sequence[ContentBlob]:
+        self.world.step(f"add {len(blobs)} blobs")
+        new = MemoryLedger.add_blobs(self, blobs, now)
+        self.world.noted |= {(blob.stream, blob.id) for blob in blobs}
+        check(self.world)
+        self.world.step("added")
+        return new
+
+    def mark_listed(self, stream: Stream, hours: Sequence[datetime], now: datetime) -> None:
+        self.world.step(f"mark {len(hours)} hours")
+        MemoryLedger.mark_listed(self, stream, hours, now)
         for hour in hours:
             self._check_listing(stream, hour, now)
         check(self.world)
-        self.world.step("noted")
-        return new
+        self.world.step("marked")
 
     def _check_listing(self, stream: Stream, hour: datetime, at: datetime) -> None:
         demand(at <= self.world.now, "a listing in the future")
@@ -307,16 +312,16 @@ class CheckedLedger(MemoryLedger):
         key = (row.blob.stream, row.blob.id)
         if world.happens(world.weather.conflict / 4):
             raise LedgerConflictError(f"blob {row.blob.id}: changed by another run")
-        if row.state is State.DELIVERED:
+        if row.state is BlobState.DELIVERED:
             missing = set(world.published[key].records) - world.sunk
             demand(not missing, f"{row.blob.id} is called delivered, but {missing} is not there")
             large = sum(map(is_large, world.published[key].records))
             demand(row.parked == large, f"{row.blob.id} has {large} to park, and {row.parked} are")
-        if row.state is State.EXPIRED:
+        if row.state is BlobState.EXPIRED:
             demand(world.now >= row.blob.expires, f"{row.blob.id} is called lost too early")
         before = self.disk.blobs[key]
         demand(
-            before.state not in {State.DELIVERED, State.EXPIRED},
+            before.state not in {BlobState.DELIVERED, BlobState.EXPIRED},
             f"{row.blob.id} goes back from {before.state}",
         )
         stored = MemoryLedger.put(self, row)
@@ -343,14 +348,14 @@ def check_statements(world: World) -> None:
     for (stream, hour), held in world.by_hour.items():
         span = Window(hour, hour + HOUR)
         rows, listings = store.rows(stream, span), store.listings(stream, hour)
-        [stated] = state_hours(stream, rows, listings, span)
+        [stated] = hour_statements(stream, rows, listings, span)
         for published in held if stated.complete else ():
             key = (stream, published.blob.id)
             if not stated.listed_at or not world.shows(key, stated.listed_at):
                 continue
             row = world.disk.blobs.get(key)
             demand(
-                row is not None and row.state is State.DELIVERED,
+                row is not None and row.state is BlobState.DELIVERED,
                 f"{hour} is called complete without {key[1]}",
             )
             demand(set(published.records) <= world.sunk, f"{key[1]} is not all there")
@@ -517,7 +522,7 @@ def _retry(world: World) -> None:
     store = MemoryLedger(world.disk)
     for stream in store.streams():
         for row in store.rows(stream, EVER):
-            if row.state is State.REJECTED:
+            if row.state is BlobState.REJECTED:
                 store.put(retried(row, world.now))
 
 
@@ -526,10 +531,10 @@ def _check_end(world: World) -> None:
         row = world.disk.blobs.get((published.blob.stream, name))
         if row is None:
             demand(_excused(world, published), f"{name} was never listed")
-        elif row.state is State.DELIVERED:
+        elif row.state is BlobState.DELIVERED:
             demand(set(published.records) <= world.sunk, f"{name} is not all there")
         else:
-            demand(row.state is State.EXPIRED, f"{name} ends as {row.state}")
+            demand(row.state is BlobState.EXPIRED, f"{name} ends as {row.state}")
             late = row.blob.expires <= world.calm + CALM_PAUSE + HOUR
             demand(late, f"{name} expired although there was time enough")
 

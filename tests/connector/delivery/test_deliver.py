@@ -12,7 +12,7 @@ import pytest
 from audit_feed.blobs import ContentBlob
 from audit_feed.delivery.deliver import DeliveryPipeline, deliver_all
 from audit_feed.errors import AccessError, AuditFeedError, RetryError, ThrottledError
-from audit_feed.ledger.states import BlobRow, State, listed
+from audit_feed.ledger.states import BlobRow, BlobState, listed
 from audit_feed.records.batches import Body
 from audit_feed.records.record_filter import record_filter
 from connector.ledger.memory_ledger import Disk, MemoryLedger
@@ -53,7 +53,7 @@ def pipeline(content: bytes, sink: Kept) -> DeliveryPipeline:
 @pytest.fixture
 def store() -> MemoryLedger:
     ledger = MemoryLedger(Disk())
-    ledger.note(STREAM, [blob("a")], [], START)
+    ledger.add_blobs([blob("a")], START)
     return ledger
 
 
@@ -74,7 +74,7 @@ def test_records_and_bytes_are_counted(store: MemoryLedger) -> None:
 
     done = deliver(ROW, pipeline(body(record("1"), record("2")), sink))
 
-    assert (done.state, done.records, done.parked) == (State.DELIVERED, 2, 0)
+    assert (done.state, done.records, done.parked) == (BlobState.DELIVERED, 2, 0)
     assert done.sent == sum(len(part.data) for part in sink.bodies) > 0
     assert done.finished == START
 
@@ -84,7 +84,7 @@ def test_an_empty_blob_is_delivered_without_a_body(store: MemoryLedger) -> None:
 
     done = deliver(ROW, pipeline(b"[]", sink))
 
-    assert (done.state, done.records, sink.bodies) == (State.DELIVERED, 0, [])
+    assert (done.state, done.records, sink.bodies) == (BlobState.DELIVERED, 0, [])
 
 
 def test_records_that_are_not_wanted_are_counted_and_not_sent(store: MemoryLedger) -> None:
@@ -108,7 +108,7 @@ def test_a_blob_is_not_delivered_before_its_last_body(store: MemoryLedger, fails
     row = deliver(ROW, pipeline(content, sink))
 
     assert len(sink.bodies) == fails_at
-    assert (row.state, row.attempts, row.records) == (State.LISTED, 1, 0)
+    assert (row.state, row.attempts, row.records) == (BlobState.LISTED, 1, 0)
     assert row.last_error == "ingestion: HTTP 503"
 
 
@@ -135,7 +135,7 @@ def test_a_blob_that_is_sent_again_parks_nothing_twice(store: MemoryLedger) -> N
 def test_a_blob_past_its_time_is_not_even_asked_for(store: MemoryLedger) -> None:
     late = replace(pipeline(b"", Kept(store)), clock=Clock(START + timedelta(days=7)))
 
-    assert deliver(ROW, late).state is State.EXPIRED
+    assert deliver(ROW, late).state is BlobState.EXPIRED
 
 
 @pytest.mark.parametrize(
@@ -151,4 +151,4 @@ def test_what_is_not_the_blobs_fault_spends_no_attempt(
         deliver(ROW, replace(pipeline(b"", Kept(store)), fetch=fetch))
 
     [row] = store.disk.blobs.values()
-    assert (row.state, row.attempts) == (State.LISTED, 0)
+    assert (row.state, row.attempts) == (BlobState.LISTED, 0)

@@ -26,7 +26,7 @@ from audit_feed.errors import (
     StoppedError,
     ThrottledError,
 )
-from audit_feed.ledger.states import BlobRow, State
+from audit_feed.ledger.states import BlobRow, BlobState
 from audit_feed.records.batches import Body
 from audit_feed.records.record_filter import record_filter
 from connector.ledger.memory_ledger import Disk, MemoryLedger
@@ -63,7 +63,7 @@ def one_record(found: ContentBlob) -> Iterator[bytes]:
 
 def pipeline(service: Service, names: Sequence[str], fetch: Fetch = one_record) -> DeliveryPipeline:
     store = MemoryLedger(Disk())
-    store.note(STREAM, [blob(name) for name in names], [], START)
+    store.add_blobs([blob(name) for name in names], START)
     return DeliveryPipeline(
         fetch=fetch,
         shape=shaped(),
@@ -81,7 +81,7 @@ def delivered_all(there: DeliveryPipeline) -> dict[str, Outcome]:
     return {row.blob.id: outcome for row, outcome in deliver_all(rows, there)}
 
 
-def states(found: dict[str, Outcome]) -> dict[str, State]:
+def states(found: dict[str, Outcome]) -> dict[str, BlobState]:
     return {name: row.state for name, row in found.items() if isinstance(row, BlobRow)}
 
 
@@ -91,7 +91,7 @@ def test_small_blobs_do_not_cost_a_request_each() -> None:
     found = delivered_all(pipeline(service, "abc"))
 
     assert service.requests == [["a", "b", "c"]]
-    assert states(found) == dict.fromkeys("abc", State.DELIVERED)
+    assert states(found) == dict.fromkeys("abc", BlobState.DELIVERED)
 
 
 def test_no_request_is_larger_than_the_limit() -> None:
@@ -103,7 +103,7 @@ def test_no_request_is_larger_than_the_limit() -> None:
     assert max(service.sizes) <= 16_384
     assert min(service.sizes[:-1]) > 16_384 / 2
     assert [row for rows in service.requests for row in rows] == names
-    assert states(found) == dict.fromkeys(names, State.DELIVERED)
+    assert states(found) == dict.fromkeys(names, BlobState.DELIVERED)
 
 
 def test_what_is_sent_in_company_is_counted_for_its_own_blob() -> None:
@@ -122,7 +122,11 @@ def test_a_body_that_is_refused_fails_alone() -> None:
     found = delivered_all(pipeline(service, "abc"))
 
     assert service.requests == [["a", "b", "c"], ["a"], ["b"], ["c"]]
-    assert states(found) == {"a": State.DELIVERED, "b": State.LISTED, "c": State.DELIVERED}
+    assert states(found) == {
+        "a": BlobState.DELIVERED,
+        "b": BlobState.LISTED,
+        "c": BlobState.DELIVERED,
+    }
     [row] = [row for row in found.values() if isinstance(row, BlobRow) and row.attempts]
     assert row.last_error == "ingestion: HTTP 400"
 
@@ -149,19 +153,19 @@ def test_a_fault_of_the_request_is_everybodys_in_it_and_nobody_elses(
     assert "b00" in rows
     assert 1 < len(rows) < 40
     assert {row.attempts for row in rows.values()} == {attempts}
-    assert all(name in rows or states(found)[name] is State.DELIVERED for name in names)
+    assert all(name in rows or states(found)[name] is BlobState.DELIVERED for name in names)
     assert not any("private" in row.last_error for row in rows.values())
 
 
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
-        (RetryError("blob b", "broken off"), State.LISTED),
-        (BlobRejectedError("blob b: does not exist"), State.REJECTED),
+        (RetryError("blob b", "broken off"), BlobState.LISTED),
+        (BlobRejectedError("blob b: does not exist"), BlobState.REJECTED),
         (ThrottledError("blob b", None), ThrottledError),
         (AccessError("blob b", "refused", "mend it"), AccessError),
         (StoppedError("stopped"), None),
-        (RecursionError("private"), State.LISTED),
+        (RecursionError("private"), BlobState.LISTED),
     ],
     ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
@@ -176,7 +180,7 @@ def test_one_that_cannot_be_read_does_not_take_its_company_with_it(
     found = delivered_all(pipeline(Service(), "abc", fetch))
 
     assert {n: s for n, s in states(found).items() if n != "b"} == dict.fromkeys(
-        "ac", State.DELIVERED
+        "ac", BlobState.DELIVERED
     )
     got = found["b"]
     assert (
@@ -194,7 +198,7 @@ def test_a_blob_that_breaks_off_after_its_first_body_is_not_delivered() -> None:
     there = replace(pipeline(Service(), "ab", fetch), body_limit=16_384)
     there = replace(there, fetch=lambda b: _in_pieces(fetch(b)))
 
-    assert states(delivered_all(there)) == {"a": State.DELIVERED, "b": State.LISTED}
+    assert states(delivered_all(there)) == {"a": BlobState.DELIVERED, "b": BlobState.LISTED}
 
 
 def _in_pieces(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -227,7 +231,7 @@ def test_a_row_that_another_run_changed_does_not_take_its_company_with_it() -> N
     found = {row.blob.id: outcome for row, outcome in deliver_all(rows, there)}
 
     assert isinstance(found["b"], LedgerConflictError)
-    assert states(found) == {"a": State.DELIVERED, "c": State.DELIVERED}
+    assert states(found) == {"a": BlobState.DELIVERED, "c": BlobState.DELIVERED}
 
 
 def test_a_request_is_in_flight_when_its_blob_counts_as_delivered() -> None:

@@ -17,7 +17,7 @@ from audit_feed.delivery import deliver, listing
 from audit_feed.delivery.listing import StreamListing
 from audit_feed.errors import AuditFeedError
 from audit_feed.ledger import states
-from audit_feed.ledger.states import BlobRow, State
+from audit_feed.ledger.states import BlobRow, BlobState
 from audit_feed.records.batches import Body, Parked, bodies
 from audit_feed.records.json_records import json_records
 from audit_feed.records.shape import Record, Row
@@ -42,9 +42,9 @@ def quiet() -> Iterator[None]:
     logger.setLevel(before)
 
 
-def play(first: int, count: int) -> dict[State, int]:
+def play(first: int, count: int) -> dict[BlobState, int]:
     """Play *count* seeds and return how many blobs ended in each state."""
-    found = dict.fromkeys(State, 0)
+    found = dict.fromkeys(BlobState, 0)
     for seed in range(first, first + count):
         for row in simulate(seed).disk.blobs.values():
             found[row.state] += 1
@@ -55,9 +55,9 @@ def play(first: int, count: int) -> dict[State, int]:
 def test_no_history_loses_or_forgets_or_claims_too_much(first: int) -> None:
     ends = play(first, BLOCK)
 
-    assert ends[State.DELIVERED] > 5 * BLOCK
-    assert ends[State.EXPIRED] > 0
-    assert ends[State.LISTED] == ends[State.REJECTED] == 0
+    assert ends[BlobState.DELIVERED] > 5 * BLOCK
+    assert ends[BlobState.EXPIRED] > 0
+    assert ends[BlobState.LISTED] == ends[BlobState.REJECTED] == 0
 
 
 @pytest.mark.proof
@@ -122,11 +122,11 @@ def given_up_after_some_attempts(patch: pytest.MonkeyPatch) -> None:
 
 
 def the_beginning_not_kept(patch: pytest.MonkeyPatch) -> None:
-    def begin(self: MemoryLedger, stream: Stream, first: datetime) -> datetime:
+    def register_stream(self: MemoryLedger, stream: Stream, first: datetime) -> datetime:
         self.disk.begun[stream] = first
         return first
 
-    patch.setattr(MemoryLedger, "begin", begin)
+    patch.setattr(MemoryLedger, "register_stream", register_stream)
 
 
 def a_closed_hour_listed_once(patch: pytest.MonkeyPatch) -> None:
@@ -190,7 +190,7 @@ def a_half_that_failed_passed_over(patch: pytest.MonkeyPatch) -> None:
 
     def passed_over(self: StreamListing, window: Window) -> object:
         ends = [real(self, half) for half in halves(window)]
-        self.store.note(self.stream, [], hours_listed(window, self.began), self.began)
+        self.store.mark_listed(self.stream, hours_listed(window, self.began), self.began)
         return ends[0]
 
     patch.setattr(StreamListing, "_list_halves", passed_over)

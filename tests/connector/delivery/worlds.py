@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.delivery.collector import Collector
-from audit_feed.ledger.statement import statement
-from audit_feed.ledger.states import HourStatement, State
+from audit_feed.ledger.statement import HourStatement, statement
+from audit_feed.ledger.states import BlobState
 from audit_feed.windows import Window
 from connector.delivery import simulation
 from connector.delivery.simulation import CALM, START, Published, Weather, World
@@ -53,7 +53,7 @@ def started(
     return simulation.collector(there, streams, since)
 
 
-def names(there: World, state: State) -> list[str]:
+def names(there: World, state: BlobState) -> list[str]:
     """Return the blobs that are in *state*."""
     return sorted(row.blob.id for row in there.disk.blobs.values() if row.state is state)
 

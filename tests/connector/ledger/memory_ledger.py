@@ -8,7 +8,7 @@ from datetime import datetime
 
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.errors import LeaseHeldError, LedgerConflictError
-from audit_feed.ledger.states import BlobRow, State, is_final, listed
+from audit_feed.ledger.states import BlobRow, BlobState, is_final, listed
 from audit_feed.records.batches import Parked
 from audit_feed.windows import Window, hour_of
 
@@ -36,29 +36,32 @@ class MemoryLedger:
     def close(self) -> None:
         self.disk.owner = ""
 
-    def hold(self, owner: str, now: datetime, until: datetime) -> None:
+    def acquire_lease(self, owner: str, now: datetime, until: datetime) -> None:
         live = self.disk.owner and self.disk.until and now < self.disk.until
         if live and self.disk.owner != owner:
             raise LeaseHeldError("another collector works with this ledger")
         self.disk.owner, self.disk.until = owner, until
 
-    def release(self, owner: str) -> None:
+    def release_lease(self, owner: str) -> None:
         if self.disk.owner == owner:
             self.disk.owner = ""
 
-    def note(
-        self, stream: Stream, blobs: Sequence[ContentBlob], hours: Sequence[datetime], now: datetime
-    ) -> int:
-        before = len(self.disk.blobs)
-        for blob in blobs:
-            self.disk.blobs.setdefault((blob.stream, blob.id), listed(blob, now))
+    def add_blobs(self, blobs: Sequence[ContentBlob], now: datetime) -> Sequence[ContentBlob]:
+        new = {
+            (blob.stream, blob.id): blob
+            for blob in blobs
+            if (blob.stream, blob.id) not in self.disk.blobs
+        }
+        self.disk.blobs.update({key: listed(blob, now) for key, blob in new.items()})
+        return list(new.values())
+
+    def mark_listed(self, stream: Stream, hours: Sequence[datetime], now: datetime) -> None:
         self.disk.hours.setdefault(stream, {}).update(dict.fromkeys(hours, now))
-        return len(self.disk.blobs) - before
 
     def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, datetime]:
         return {h: at for h, at in self.disk.hours.get(stream, {}).items() if h >= since}
 
-    def begin(self, stream: Stream, first: datetime) -> datetime:
+    def register_stream(self, stream: Stream, first: datetime) -> datetime:
         self.disk.begun[stream] = min(first, self.disk.begun.get(stream, first))
         return self.disk.begun[stream]
 
@@ -122,4 +125,4 @@ class MemoryLedger:
 
     def _listed(self, stream: Stream) -> list[BlobRow]:
         rows = self.disk.blobs.values()
-        return [row for row in rows if row.blob.stream == stream and row.state is State.LISTED]
+        return [row for row in rows if row.blob.stream == stream and row.state is BlobState.LISTED]

@@ -20,8 +20,8 @@ from audit_feed.errors import LeaseHeldError, LedgerConflictError
 from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.ledger.states import (
     BlobRow,
+    BlobState,
     LedgerStore,
-    State,
     delivered,
     expired,
     failed,
@@ -83,7 +83,7 @@ def store(opens: Opens) -> Store:
 
 def noted(store: Store, *blobs: ContentBlob) -> list[BlobRow]:
     """Note *blobs* and return their rows."""
-    store.note(STREAM, blobs, [], START)
+    store.add_blobs(blobs, START)
     return list(store.rows(STREAM, EVER))
 
 
@@ -91,13 +91,13 @@ def test_a_blob_that_is_listed_again_is_not_new_and_keeps_its_row(store: Store) 
     [row] = noted(store, blob("a"))
     done = store.put(delivered(row, LATER, records=3, sent=300, parked=1))
 
-    new = store.note(STREAM, [blob("a"), blob("b"), blob("b")], [], LATER)
+    new = store.add_blobs([blob("a"), blob("b"), blob("b")], LATER)
 
-    assert new == 1
+    assert list(new) == [blob("b")]
     rows = {row.blob.id: row for row in store.rows(STREAM, EVER)}
     assert rows["a"] == done
-    assert rows["b"].state is State.LISTED
-    assert rows["b"].seen == LATER
+    assert rows["b"].state is BlobState.LISTED
+    assert rows["b"].first_listed == LATER
 
 
 def test_every_field_of_a_row_comes_back_as_it_was_put(opens: Opens) -> None:
@@ -131,36 +131,36 @@ def test_times_of_other_zones_and_small_years_keep_their_order(store: Store) -> 
 
 
 def test_hours_count_as_listed_only_when_they_are_noted(store: Store) -> None:
-    store.note(STREAM, [blob("a")], [], START)
+    store.add_blobs([blob("a")], START)
     assert store.listings(STREAM, EVER.start) == {}
 
-    store.note(STREAM, [], HOURS, START)
-    store.note(STREAM, [], HOURS[:1], LATER)
+    store.mark_listed(STREAM, HOURS, START)
+    store.mark_listed(STREAM, HOURS[:1], LATER)
 
     assert store.listings(STREAM, HOURS[1]) == {HOURS[0]: LATER, HOURS[1]: START}
     assert store.listings(OTHER_STREAM, EVER.start) == {}
 
 
 def test_a_listing_of_a_clock_that_ran_ahead_is_overwritten(store: Store) -> None:
-    store.note(STREAM, [], HOURS[:1], LATER)
+    store.mark_listed(STREAM, HOURS[:1], LATER)
 
-    store.note(STREAM, [], HOURS[:1], START)
+    store.mark_listed(STREAM, HOURS[:1], START)
 
     assert store.listings(STREAM, EVER.start) == {HOURS[0]: START}
 
 
 def test_what_was_begun_early_is_never_begun_later(opens: Opens) -> None:
     assert opens().first_hour(STREAM) is None
-    assert opens().begin(STREAM, HOURS[1]) == HOURS[1]
+    assert opens().register_stream(STREAM, HOURS[1]) == HOURS[1]
 
-    assert opens().begin(STREAM, HOURS[0]) == HOURS[1]
-    assert opens().begin(STREAM, HOURS[2]) == HOURS[2]
+    assert opens().register_stream(STREAM, HOURS[0]) == HOURS[1]
+    assert opens().register_stream(STREAM, HOURS[2]) == HOURS[2]
     assert opens().first_hour(STREAM) == HOURS[2]
 
 
 def test_a_stream_is_known_before_it_was_ever_listed(store: Store) -> None:
-    store.begin(OTHER_STREAM, HOURS[0])
-    store.begin(STREAM, HOURS[0])
+    store.register_stream(OTHER_STREAM, HOURS[0])
+    store.register_stream(STREAM, HOURS[0])
 
     assert list(store.streams()) == [STREAM, OTHER_STREAM]
 
@@ -206,14 +206,14 @@ def test_a_row_that_was_never_noted_cannot_be_put(store: Store) -> None:
 
 
 def test_the_same_id_in_another_stream_is_another_blob(store: Store) -> None:
-    store.note(STREAM, [blob("a")], [], START)
-    store.note(OTHER_STREAM, [blob("a", stream=OTHER_STREAM)], [], START)
+    store.add_blobs([blob("a")], START)
+    store.add_blobs([blob("a", stream=OTHER_STREAM)], START)
     [row] = store.rows(STREAM, EVER)
 
     store.put(delivered(row, START, records=1, sent=1, parked=0))
 
     [other] = store.rows(OTHER_STREAM, EVER)
-    assert other.state is State.LISTED
+    assert other.state is BlobState.LISTED
 
 
 def test_rows_are_those_created_inside_of_a_half_open_window(store: Store) -> None:
@@ -246,8 +246,9 @@ def test_a_remainder_of_any_size_comes_back_whole_and_from_its_own_stream(
 
 def test_all_is_there_after_reopening(opens: Opens) -> None:
     store = opens()
-    store.begin(STREAM, HOURS[2])
-    store.note(STREAM, [blob("a"), blob("b")], HOURS, START)
+    store.register_stream(STREAM, HOURS[2])
+    store.add_blobs([blob("a"), blob("b")], START)
+    store.mark_listed(STREAM, HOURS, START)
     store.put(failed(next(iter(store.rows(STREAM, EVER))), START, "x"))
     before = (store.rows(STREAM, EVER), store.listings(STREAM, EVER.start), store.streams())
     store.close()
@@ -259,27 +260,27 @@ def test_all_is_there_after_reopening(opens: Opens) -> None:
 
 def test_a_second_collector_is_refused_until_the_first_has_closed(opens: Opens) -> None:
     first, second = opens(), opens()
-    first.hold("first", START, LATER)
-    first.hold("first", START, LATER)
+    first.acquire_lease("first", START, LATER)
+    first.acquire_lease("first", START, LATER)
     with pytest.raises(LeaseHeldError):
-        second.hold("second", START, LATER)
+        second.acquire_lease("second", START, LATER)
 
     first.close()
-    second.hold("second", START, LATER)
+    second.acquire_lease("second", START, LATER)
 
     with pytest.raises(LeaseHeldError):
-        opens().hold("third", START, LATER)
+        opens().acquire_lease("third", START, LATER)
 
 
 def test_a_lease_given_back_is_free_and_can_be_taken_again(opens: Opens) -> None:
     first, second = opens(), opens()
-    first.hold("first", START, LATER)
-    first.release("first")
+    first.acquire_lease("first", START, LATER)
+    first.release_lease("first")
 
-    second.hold("second", START, LATER)
-    second.release("second")
+    second.acquire_lease("second", START, LATER)
+    second.release_lease("second")
 
-    first.hold("first", START, LATER)
+    first.acquire_lease("first", START, LATER)
 
 
 def pruned(store: Store, before: datetime = START) -> tuple[int, set[str]]:
@@ -290,9 +291,9 @@ def pruned(store: Store, before: datetime = START) -> tuple[int, set[str]]:
 
 def test_what_is_old_and_done_stays_or_what_is_not_goes(store: Store) -> None:
     old, later = START - 2 * HOUR, START - 8 * timedelta(days=1)
-    store.begin(STREAM, later - HOUR)
+    store.register_stream(STREAM, later - HOUR)
     hours = [hour_of(old), hour_of(later), hour_of(START)]
-    store.note(STREAM, [], hours, START)
+    store.mark_listed(STREAM, hours, START)
     rows = {r.blob.id: r for r in noted(store, blob("done", later), blob("late", old),
             blob("pending", old), blob("gone", later), blob("new"))}  # fmt: skip
     for name in ("done", "late", "new"):
@@ -306,19 +307,19 @@ def test_what_is_old_and_done_stays_or_what_is_not_goes(store: Store) -> None:
 
 
 def test_what_was_dropped_is_still_stated(store: Store) -> None:
-    store.begin(STREAM, START - 30 * HOUR)
-    store.note(STREAM, [], [hour_of(START) - n * HOUR for n in range(30)], START)
+    store.register_stream(STREAM, START - 30 * HOUR)
+    store.mark_listed(STREAM, [hour_of(START) - n * HOUR for n in range(30)], START)
 
     assert pruned(store) == (0, set())
 
     assert store.first_hour(STREAM) == hour_of(START)
     assert list(store.listings(STREAM, EVER.start)) == [hour_of(START)]
-    assert store.begin(STREAM, START) == hour_of(START)
+    assert store.register_stream(STREAM, START) == hour_of(START)
 
 
 def test_a_rejected_blob_goes_before_it_expires(store: Store) -> None:
     [row] = noted(store, blob("a", START - 2 * HOUR))
-    store.note(STREAM, [], [hour_of(START) - 2 * HOUR], START)
+    store.mark_listed(STREAM, [hour_of(START) - 2 * HOUR], START)
     store.put(rejected(row, START, "unknown"))
 
     assert pruned(store) == (0, {"a"})
@@ -326,7 +327,8 @@ def test_a_rejected_blob_goes_before_it_expires(store: Store) -> None:
 
 
 def test_pruning_of_one_stream_drops_another_ones_or_a_remainder(store: Store) -> None:
-    store.note(OTHER_STREAM, [blob("a", stream=OTHER_STREAM)], HOURS, START)
+    store.add_blobs([blob("a", stream=OTHER_STREAM)], START)
+    store.mark_listed(OTHER_STREAM, HOURS, START)
     store.park(blob("a"), Parked("", b"{}"))
 
     assert pruned(store, LATER + timedelta(days=30)) == (0, set())
@@ -338,8 +340,10 @@ def test_pruning_of_one_stream_drops_another_ones_or_a_remainder(store: Store) -
 
 def test_streams_of_two_tenants_do_not_mix(store: Store) -> None:
     other = Stream(TENANT.replace("1", "9"), STREAM.content_type)
-    store.note(STREAM, [blob("a")], HOURS[:1], START)
+    store.add_blobs([blob("a")], START)
+    store.mark_listed(STREAM, HOURS[:1], START)
 
-    assert store.note(other, [blob("a", stream=other)], HOURS[1:2], START) == 1
+    assert len(store.add_blobs([blob("a", stream=other)], START)) == 1
+    store.mark_listed(other, HOURS[1:2], START)
     assert store.listings(other, EVER.start) == {HOURS[1]: START}
     assert len(list(store.rows(STREAM, EVER))) == 1

@@ -32,10 +32,11 @@ from audit_feed.windows import HOUR, hour_of
 from connector.made import START, STREAM, blob
 
 store = SqliteLedger(Path(sys.argv[1]))
-store.hold("writer", START, START)
+store.acquire_lease("writer", START, START)
 for number in range(int(sys.argv[2]), 100_000):
     blobs = [blob(f"{number}-{n}") for n in range(20)]
-    store.note(STREAM, blobs, [hour_of(START) + HOUR * number], START)
+    store.add_blobs(blobs, START)
+    store.mark_listed(STREAM, [hour_of(START) + HOUR * number], START)
     print(number, flush=True)
 """
 
@@ -126,7 +127,7 @@ def test_a_folder_that_is_missing_is_an_error_with_the_path(tmp_path: Path) -> N
 def test_a_row_that_cannot_be_read_is_never_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     with closing(SqliteLedger(path)) as store:
-        store.note(STREAM, [blob("a")], [], START)
+        store.add_blobs([blob("a")], START)
         foreign_database(path, "UPDATE blobs SET state = 'elsewhere'")
 
         with pytest.raises(LedgerError, match="a row cannot be read"):
@@ -137,11 +138,11 @@ def test_a_page_is_noted_whole_or_not_at_all(tmp_path: Path) -> None:
     broken = replace(blob("c"), uri=[])  # type: ignore[arg-type]  # what the file cannot hold
     with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
         with pytest.raises(LedgerError):
-            store.note(STREAM, [blob("a"), blob("b"), broken], [hour_of(START)], START)
+            store.add_blobs([blob("a"), blob("b"), broken], START)
 
         assert store.rows(STREAM, EVER) == []
         assert store.listings(STREAM, EVER.start) == {}
-        assert store.note(STREAM, [blob("a")], [hour_of(START)], START) == 1
+        assert store.add_blobs([blob("a")], START) == [blob("a")]
 
 
 def test_a_full_disk_does_not_spoil_the_ledger_for_later(tmp_path: Path) -> None:
@@ -150,11 +151,11 @@ def test_a_full_disk_does_not_spoil_the_ledger_for_later(tmp_path: Path) -> None
         [(pages,)] = store._all("PRAGMA page_count", ())  # noqa: SLF001 - sets the limit of the file
         store._all(f"PRAGMA max_page_count = {pages}", ())  # noqa: SLF001 - stands for a full disk
         with pytest.raises(LedgerError, match="full"):
-            store.note(STREAM, [blob(f"{n}" * 100) for n in range(500)], [], START)
+            store.add_blobs([blob(f"{n}" * 100) for n in range(500)], START)
         store._all("PRAGMA max_page_count = 100000", ())  # noqa: SLF001 - the disk has room again
 
         assert store.rows(STREAM, EVER) == []
-        assert store.note(STREAM, [blob("a")], [], START) == 1
+        assert store.add_blobs([blob("a")], START) == [blob("a")]
 
 
 def test_the_lease_of_a_killed_collector_is_free(tmp_path: Path) -> None:
@@ -164,12 +165,12 @@ def test_the_lease_of_a_killed_collector_is_free(tmp_path: Path) -> None:
         process.stdout.readline()
         with closing(SqliteLedger(path)) as store:
             with pytest.raises(LeaseHeldError, match="another collector works with this ledger"):
-                store.hold("us", START, LATER)
+                store.acquire_lease("us", START, LATER)
 
             process.send_signal(signal.SIGKILL)
             process.wait()
 
-            store.hold("us", START, LATER)
+            store.acquire_lease("us", START, LATER)
 
 
 def test_a_collector_killed_at_any_moment_leaves_whole_pages_and_nothing_forgotten(
@@ -197,7 +198,7 @@ def test_a_collector_killed_at_any_moment_leaves_whole_pages_and_nothing_forgott
 def test_others_on_the_machine_can_read_what_was_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     with closing(SqliteLedger(path)) as store:
-        store.note(STREAM, [blob("one")], [], START)
+        store.add_blobs([blob("one")], START)
         kept = [path, *tmp_path.glob("ledger.sqlite-*")]
 
         assert len(kept) > 1

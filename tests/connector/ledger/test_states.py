@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 
 from audit_feed.errors import LedgerError
 from audit_feed.ledger import states
-from audit_feed.ledger.states import (
-    FIRST_RETRY,
-    LAST_RETRY,
-    BlobRow,
-    HourStatement,
-    State,
-    state_hours,
-)
+from audit_feed.ledger.statement import HourStatement, hour_statements
+from audit_feed.ledger.states import FIRST_RETRY, LAST_RETRY, BlobRow, BlobState
 from audit_feed.windows import HOUR, Window, hour_of
 from connector.made import START, STREAM, blob
 
@@ -31,7 +25,7 @@ STEPS: dict[str, Step] = {
     "postponed": lambda row, now: states.postponed(row, now + HOUR),
     "retried": states.retried,
 }
-FINAL = {State.DELIVERED, State.EXPIRED}
+FINAL = {BlobState.DELIVERED, BlobState.EXPIRED}
 
 
 @given(st.lists(st.sampled_from(sorted(STEPS)), max_size=30))
@@ -45,7 +39,11 @@ def test_what_was_delivered_or_expired_never_becomes_anything_else(steps: list[s
             continue
         assert row.state not in FINAL
         assert moved.attempts >= row.attempts
-        assert (moved.blob, moved.seen, moved.version) == (row.blob, row.seen, row.version)
+        assert (moved.blob, moved.first_listed, moved.version) == (
+            row.blob,
+            row.first_listed,
+            row.version,
+        )
         row = moved
 
 
@@ -57,7 +55,7 @@ def test_a_throttle_spends_no_attempt_and_a_fault_spends_one(steps: list[str]) -
         row = STEPS[step](row, START)
 
     assert row.attempts == steps.count("failed")
-    assert row.state is State.LISTED
+    assert row.state is BlobState.LISTED
 
 
 def test_a_blob_that_fails_is_tried_ever_later_but_at_least_every_hour() -> None:
@@ -78,14 +76,14 @@ def test_a_rejected_blob_stays_until_it_is_asked_for_again(step: str) -> None:
     with pytest.raises(LedgerError, match="blob a"):
         STEPS[step](row, START)
 
-    assert states.retried(row, START).state is State.LISTED
+    assert states.retried(row, START).state is BlobState.LISTED
     assert states.retried(row, START).finished is None
 
 
 def stated(rows: list[BlobRow], listed_at: datetime | None) -> HourStatement:
     hour = hour_of(START)
     listings = {hour: listed_at} if listed_at else {}
-    [statement] = state_hours(STREAM, rows, listings, Window(hour, hour + HOUR))
+    [statement] = hour_statements(STREAM, rows, listings, Window(hour, hour + HOUR))
     return statement
 
 
@@ -115,7 +113,7 @@ def test_an_hour_is_complete_only_when_listed_after_it_closed_and_all_delivered(
 def test_an_hour_without_blobs_is_stated_too() -> None:
     window = Window(START, START + 3 * HOUR)
 
-    found = state_hours(STREAM, [], {}, window)
+    found = hour_statements(STREAM, [], {}, window)
 
     assert [s.hour for s in found] == [hour_of(START) + HOUR * n for n in range(4)]
     assert not any(s.complete for s in found)

@@ -168,7 +168,7 @@ def test_two_collectors_work_on_one_ledger(tmp_path: Path) -> None:
         path = config(lab, tmp_path)
         first = SqliteLedger(tmp_path / "ledger.sqlite")
         now = lab.clock.now()
-        first.hold("another", now, now)
+        first.acquire_lease("another", now, now)
 
         second = run("collect", "--once", "--config", path)
 

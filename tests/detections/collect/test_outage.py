@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from audit_feed import app
-from audit_feed.ledger.states import State
+from audit_feed.ledger.states import BlobState
 from audit_feed.windows import HOUR, hour_of
 from connector.delivery import simulation
 from connector.delivery.simulation import CALM, START, Published, Weather
@@ -36,20 +36,20 @@ def every_three_hours(days: int) -> list[Published]:
 def test_after_eight_days_exactly_the_expired_blobs_are_lost_and_named() -> None:
     there = world(*every_three_hours(8), weather=Weather(refuse=1.0))
     started(there).run_pass()
-    pending = names(there, State.LISTED)
+    pending = names(there, BlobState.LISTED)
     there.weather, there.now = CALM, START + 8 * DAY
 
     report = started(there).run_pass()
 
     assert len(pending) == 8
-    assert names(there, State.EXPIRED) == pending
+    assert names(there, BlobState.EXPIRED) == pending
     assert report.expired == len(pending)
     said = [f"blob {n}: expired before it was delivered" for n in pending]
     assert sorted(report.problems) == said
     kept = [p.blob.id for p in there.published.values()
             if START + DAY + HOUR <= p.blob.created <= there.now]  # fmt: skip
-    assert names(there, State.DELIVERED) == kept
-    assert names(there, State.LISTED) == names(there, State.REJECTED) == []
+    assert names(there, BlobState.DELIVERED) == kept
+    assert names(there, BlobState.LISTED) == names(there, BlobState.REJECTED) == []
 
 
 def test_the_hours_that_nobody_listed_are_never_called_complete() -> None:
@@ -76,7 +76,7 @@ def test_after_six_days_nothing_is_lost_whatever_since_says(since: timedelta) ->
 
     due = [p.blob.id for p in there.published.values()
            if hour_of(START - since) <= p.blob.created <= there.now]  # fmt: skip
-    assert names(there, State.DELIVERED) == due
+    assert names(there, BlobState.DELIVERED) == due
     assert report.expired == report.unlisted == 0
     assert all(s.complete for s in stated(there, hour_of(START - since))[:-1])
 
@@ -95,7 +95,7 @@ def test_catching_up_six_days_stays_inside_of_the_quota(monkeypatch: pytest.Monk
     while at_work.run_pass().left:
         passes += 1
 
-    assert len(names(there, State.DELIVERED)) == sum(p.visible <= begin for p in blobs)
+    assert len(names(there, BlobState.DELIVERED)) == sum(p.visible <= begin for p in blobs)
     times = [at for at, what in there.steps if what.startswith(("list", "fetch")) and at >= begin]
     assert len(times) > 2_500
     minute = timedelta(minutes=1)

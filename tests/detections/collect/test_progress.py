@@ -91,12 +91,12 @@ def test_what_an_earlier_run_left_is_not_counted(tmp_path: Path) -> None:
         return WatchedLedger(tmp_path / "ledger.sqlite", lambda *both: told.append(both))
 
     with closing(opened()) as store:
-        store.begin(STREAM, NOW)
-        store.note(STREAM, [blob(name, NOW, STREAM) for name in "abc"], [], NOW)
+        store.register_stream(STREAM, NOW)
+        store.add_blobs([blob(name, NOW, STREAM) for name in "abc"], NOW)
         first, second, _ = store.due(STREAM, NOW, 9)
         store.put_all([expired(first, NOW), failed(second, NOW, "HTTP 500")])
     with closing(opened()) as store:
-        store.note(STREAM, [blob(name, NOW, STREAM) for name in "cd"], [], NOW)
+        store.add_blobs([blob(name, NOW, STREAM) for name in "cd"], NOW)
         store.put_all([expired(row, NOW) for row in store.due(STREAM, NOW + timedelta(days=1), 9)])
 
     assert told == [(0, 3), (1, 3), (0, 3), (3, 3)]

@@ -47,11 +47,11 @@ def ledger(folder: Path, *, listed: bool = True, outcome: str = "") -> datetime:
     now = datetime.now(UTC)
     first = hour_of(now) - 24 * HOUR
     store = SqliteLedger(folder / "ledger.sqlite")
-    store.begin(STREAM, first)
+    store.register_stream(STREAM, first)
     if listed:
-        store.note(STREAM, [], [first + HOUR * n for n in range(25)], now)
+        store.mark_listed(STREAM, [first + HOUR * n for n in range(25)], now)
     if outcome:
-        store.note(STREAM, [blob("lost", first + HOUR, STREAM)], [], now)
+        store.add_blobs([blob("lost", first + HOUR, STREAM)], now)
         [row] = store.rows(STREAM, Window(first, now))
         store.put(expired(row, now) if outcome == "expired" else rejected(row, now, "unknown"))
     store.close()
@@ -128,7 +128,7 @@ def test_a_ledger_that_does_not_exist_is_never_called_complete(tmp_path: Path) -
 def test_a_second_collector_is_refused(tmp_path: Path) -> None:
     path = config(tmp_path)
     first = SqliteLedger(tmp_path / "ledger.sqlite")
-    first.hold("first", datetime.now(UTC), datetime.now(UTC) + timedelta(minutes=1))
+    first.acquire_lease("first", datetime.now(UTC), datetime.now(UTC) + timedelta(minutes=1))
 
     ran = run("collect", "--once", "--config", path)
     first.close()
@@ -271,7 +271,7 @@ def two_rejected(folder: Path) -> None:
     hour = ledger(folder)
     with closing(SqliteLedger(folder / "ledger.sqlite")) as store:
         now = datetime.now(UTC)
-        store.note(STREAM, [blob(name, hour, STREAM) for name in ("one", "two")], [], now)
+        store.add_blobs([blob(name, hour, STREAM) for name in ("one", "two")], now)
         for row in store.rows(STREAM, Window(hour, now)):
             store.put(rejected(row, now, "the content does not exist (AF20050)"))
 

@@ -36,8 +36,8 @@ def account(storage: Azurite, monkeypatch: pytest.MonkeyPatch) -> Iterator[Table
 def store(account: TableServiceClient) -> TableLedger:
     """Return a ledger that began a day ago and has listed every hour since."""
     made = TableLedger(account)
-    made.begin(STREAM, FIRST)
-    made.note(STREAM, [], [FIRST + HOUR * n for n in range(25)], NOW)
+    made.register_stream(STREAM, FIRST)
+    made.mark_listed(STREAM, [FIRST + HOUR * n for n in range(25)], NOW)
     return made
 
 
@@ -64,7 +64,7 @@ def test_a_ledger_without_a_feed_is_called_complete_or_well(
 def test_a_blob_that_the_app_lost_is_not_named(store: TableLedger) -> None:
     hour = FIRST + HOUR
     assert run("ledger", "--storage", NAME).code == EXIT_OK
-    store.note(STREAM, [blob("lost", hour, STREAM)], [], NOW)
+    store.add_blobs([blob("lost", hour, STREAM)], NOW)
     [row] = store.rows(STREAM, Window(hour, hour + HOUR))
     store.put(expired(row, NOW))
 
@@ -80,10 +80,10 @@ def test_a_blob_that_the_app_lost_is_not_named(store: TableLedger) -> None:
 
 def test_an_hour_that_was_closed_with_a_loss_hides_it(store: TableLedger) -> None:
     hour = FIRST + HOUR
-    store.note(STREAM, [blob("lost", hour, STREAM)], [], NOW)
+    store.add_blobs([blob("lost", hour, STREAM)], NOW)
     [row] = store.rows(STREAM, Window(hour, hour + HOUR))
     store.put(expired(row, NOW))
-    assert store.close_hours(store.look(STREAM, Window(FIRST, NOW)), NOW)
+    assert store.close_hours(store.snapshot(STREAM, Window(FIRST, NOW)), NOW)
 
     ran = run("ledger", "--storage", NAME)
 
@@ -93,7 +93,7 @@ def test_an_hour_that_was_closed_with_a_loss_hides_it(store: TableLedger) -> Non
 
 def test_health_says_well_of_an_app_that_stands_still(store: TableLedger) -> None:
     assert run("ledger", "health", "--storage", NAME).code == EXIT_OK
-    store.note(STREAM, [], [FIRST + HOUR * n for n in range(25)], NOW - 3 * HOUR)
+    store.mark_listed(STREAM, [FIRST + HOUR * n for n in range(25)], NOW - 3 * HOUR)
 
     ran = run("ledger", "health", "--storage", NAME)
 

@@ -19,8 +19,8 @@ from tempfile import TemporaryDirectory
 import duckdb
 
 from audit_feed.ledger.sqlite import SqliteLedger
-from audit_feed.ledger.statement import statement
-from audit_feed.ledger.states import BlobRow, HourStatement, State
+from audit_feed.ledger.statement import HourStatement, statement
+from audit_feed.ledger.states import BlobRow, BlobState
 from audit_feed.windows import HOUR, RETENTION, Window, hour_of
 from mailvigil.lab.server.contents import Blob
 from mailvigil.lab.server.lab import Lab
@@ -134,14 +134,14 @@ def untrue(there: Found) -> list[str]:
 
 def _wrong_of(row: BlobRow, blob: Blob, there: Found) -> list[str]:
     match row.state:
-        case State.DELIVERED:
+        case BlobState.DELIVERED:
             absent = there.absent(blob)
             return [f"{blob.id}: called delivered without {absent}"] if absent else []
-        case State.EXPIRED:
+        case BlobState.EXPIRED:
             return [] if blob.id in there.site.lost else [f"{blob.id}: called lost"]
-        case State.REJECTED:
+        case BlobState.REJECTED:
             return [f"{blob.id}: {row.last_error}"]
-        case State.LISTED:
+        case BlobState.LISTED:
             return []
 
 
@@ -152,10 +152,10 @@ def missing(there: Found, begun: datetime) -> list[str]:
     for blob in site.lab.contents.all():
         row = there.blobs.get(blob.id)
         state = row.state if row else None
-        wanted = State.EXPIRED if blob.id in site.lost else State.DELIVERED
+        wanted = BlobState.EXPIRED if blob.id in site.lost else BlobState.DELIVERED
         if state is not wanted:
             left.append(f"{blob.id}: {state} instead of {wanted}")
-        if wanted is State.DELIVERED:
+        if wanted is BlobState.DELIVERED:
             left += [f"{name}: not in the workspace" for name in there.absent(blob)]
     called = {(c.content_type, c.hour) for c in there.claims if c.who == "ledger"}
     left += [f"{kind} {hour}: not complete" for kind, hour in _closed(site, begun) - called]

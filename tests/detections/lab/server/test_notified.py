@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from audit_feed.azure_app.webhook import Notified, notified
+from audit_feed.azure_app.webhook import WebhookAnswer, webhook_answer
 from audit_feed.blobs import Stream
 from detections.lab.server.clients import EXCHANGE, Feed, record
 from mailvigil.lab.server.lab import Lab
@@ -20,14 +20,14 @@ class Hook:
     """A webhook that answers as this module says."""
 
     def __init__(self, known: list[Stream]) -> None:
-        self.heard: list[Notified] = []
+        self.heard: list[WebhookAnswer] = []
         self._known = known
         self._listener = Listener(self._take, lambda: "Mon, 01 Jun 2026 00:00:00 GMT")
         self.url = f"http://127.0.0.1:{self._listener.port}/hook"
         self._listener.start()
 
     def _take(self, request: Request) -> Response:
-        self.heard.append(notified(request.headers, request.body, AUTH_ID, self._known))
+        self.heard.append(webhook_answer(request.headers, request.body, AUTH_ID, self._known))
         return Response(status=self.heard[-1].status)
 
     def close(self) -> None:
