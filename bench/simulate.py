@@ -38,7 +38,7 @@ from audit_feed.blobs import CONTENT_TYPES, ContentBlob, Page, Stream
 from audit_feed.delivery.deliver import DeliveryPipeline
 from audit_feed.delivery.tenant_feed import TenantFeed
 from audit_feed.feed.rate_limit import RateLimiter
-from audit_feed.feed.subscriptions import Starter
+from audit_feed.feed.subscriptions import SubscriptionStarter
 from audit_feed.ledger.table import TableLedger
 from audit_feed.records.batches import Body
 from audit_feed.records.lean import Saving
@@ -265,7 +265,7 @@ def context_of(world: World) -> steps.AppContext:
             for tenant in settings.collector.tenants
         },
         sinks={n: OtherTable(world) for n in (app.HEALTH_TABLE, steps.BASELINE_TABLE)},
-        starter=Starter({}, {}, world.clock),
+        starter=SubscriptionStarter({}, {}, world.clock),
         metrics=world,
     )  # fmt: skip
 

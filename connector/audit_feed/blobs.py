@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+
+from audit_feed.times import parse_utc
 
 CONTENT_TYPES = (
     "Audit.AzureActiveDirectory",
@@ -47,15 +49,15 @@ class ContentBlob:
 
         Raises:
             KeyError: A field is missing.
-            ValueError: A field is empty or no text, or a time cannot be read.
+            ValueError: A field is empty or not a text, or a time cannot be read.
 
         """
         return cls(
             stream=stream,
             id=_filled(item["contentId"]),
             uri=_filled(item["contentUri"]),
-            created=_utc(_filled(item["contentCreated"])),
-            expires=_utc(_filled(item["contentExpiration"])),
+            created=parse_utc(_filled(item["contentCreated"])),
+            expires=parse_utc(_filled(item["contentExpiration"])),
         )
 
 
@@ -74,13 +76,5 @@ class Page:
 
 def _filled(value: object) -> str:
     if not isinstance(value, str) or not value:
-        raise ValueError("no text")
+        raise ValueError("not a text, or empty")
     return value
-
-
-def _utc(text: str) -> datetime:
-    time = datetime.fromisoformat(text)
-    try:
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("out of range") from error

@@ -1,4 +1,4 @@
-"""A certificate with its key that stands in a setting itself, as Key Vault gives it. Pure."""
+"""Read a certificate with its key that is the value of a setting, as Key Vault gives it. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LEAST_CHARACTERS = 500
 
 
 def content(text: str) -> bytes | None:
-    """Return the certificate that *text* is, as PEM or PFX; None where it is none: a path.
+    """Return the certificate that *text* is, as PEM or PFX; None where it is a path.
 
     Key Vault keeps a certificate as PEM text, or as a PFX in base64 without a password.
     """

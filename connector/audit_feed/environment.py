@@ -83,7 +83,7 @@ def _values(given: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str
 def _plain(top: Mapping[str, str]) -> Data:
     found: dict[str, object] = {key: top[key] for key in _TEXTS if key in top}
     if workers := top.get("workers"):
-        # What is no number is left as it is: the settings refuse it.
+        # What is not a number is left as it is: the settings refuse it.
         found["workers"] = int(workers) if workers.isascii() and workers.isdecimal() else workers
     return found
 

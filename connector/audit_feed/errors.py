@@ -24,7 +24,7 @@ class ConfigError(AuditFeedError):
 
 
 class AccessError(AuditFeedError):
-    """No token, or one that is not allowed to do this. Stop this tenant and say what to mend."""
+    """No token, or one that is not allowed to do this. Stop this tenant and say what to change."""
 
     def __init__(self, where: str, what: str, todo: str) -> None:
         self.where = where
@@ -42,7 +42,7 @@ class RetryError(AuditFeedError):
 
 
 class BodyRefusedError(AuditFeedError):
-    """This body will not be taken as it is; others may be. ``cause`` is what its blob is told."""
+    """This body will not be taken as it is; others may be. ``cause`` is the error of its blob."""
 
     def __init__(self, cause: AuditFeedError) -> None:
         self.cause = cause
@@ -63,7 +63,7 @@ class BlobExpiredError(AuditFeedError):
 
 
 class BlobRejectedError(AuditFeedError):
-    """The service says that this blob does not exist, or its content is no list of records.
+    """The service says that this blob does not exist, or its content is not a list of records.
 
     Skip it for now: it stays on record, and is tried again on request until it expires.
     """
@@ -74,7 +74,7 @@ class WindowError(AuditFeedError):
 
 
 class StoppedError(AuditFeedError):
-    """We were told to stop. What is in hand goes back as it was; no attempt is spent."""
+    """The program was asked to stop. What is in hand goes back as it was; no attempt is spent."""
 
 
 class LedgerError(AuditFeedError):

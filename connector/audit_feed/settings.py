@@ -105,7 +105,7 @@ class Settings:
             ConfigError: It names every problem.
 
         """
-        read = _Reader(folder)
+        read = _SettingsReader(folder)
         top = read.mapping(data, "settings", _TOP)
         settings = cls(
             tenants=tuple(_tenants(read, top.get("tenants"))),
@@ -124,7 +124,7 @@ class Settings:
         return settings
 
 
-class _Reader:
+class _SettingsReader:
     """Reads parts and collects what is wrong with them."""
 
     def __init__(self, folder: Path) -> None:
@@ -136,7 +136,7 @@ class _Reader:
 
     def mapping(self, value: object, where: str, known: Sequence[str]) -> Mapping[str, object]:
         if not isinstance(value, Mapping):
-            self.wrong(where, f"missing, or no mapping (its keys are {', '.join(known)})")
+            self.wrong(where, f"missing, or not a mapping (its keys are {', '.join(known)})")
             return {}
         for key in value:
             if key not in known:
@@ -146,7 +146,7 @@ class _Reader:
     def text(self, values: Mapping[str, object], key: str, where: str) -> str:
         value = values.get(key, "")
         if not isinstance(value, str):
-            self.wrong(where, "no text")
+            self.wrong(where, "not a text")
             return ""
         return value.strip()
 
@@ -166,39 +166,39 @@ class _Reader:
     def number(self, value: object, where: str, most: int) -> int:
         if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most:
             return value
-        self.wrong(where, f"no whole number from 1 to {most}")
+        self.wrong(where, f"not a whole number from 1 to {most}")
         return 1
 
 
-def _tenants(read: _Reader, value: object) -> list[Tenant]:
+def _tenants(read: _SettingsReader, value: object) -> list[Tenant]:
     if not isinstance(value, list) or not value:
-        read.wrong("tenants", "missing, or no list (give at least one)")
+        read.wrong("tenants", "missing, or not a list (give at least one)")
         return []
     tenants = [_tenant(read, item, f"tenants[{n}]") for n, item in enumerate(value)]
     ids = [tenant.id for tenant in tenants]
     for repeated in sorted({i for i in ids if i and ids.count(i) > 1}):
-        read.wrong("tenants", f"{repeated} stands there twice")
+        read.wrong("tenants", f"{repeated} is there twice")
     return tenants
 
 
-def _tenant(read: _Reader, item: object, where: str) -> Tenant:
+def _tenant(read: _SettingsReader, item: object, where: str) -> Tenant:
     values = read.mapping(item, where, ("id", "content_types", "credential"))
     id_ = read.text(values, "id", f"{where}.id").lower()
     if not GUID.fullmatch(id_):
-        read.wrong(f"{where}.id", "no GUID (a blank or a name in it makes the feed answer nothing)")
+        read.wrong(f"{where}.id", "not a GUID (a blank or a name makes the feed answer nothing)")
     types = values.get("content_types", ["Audit.Exchange"])
     if not isinstance(types, list) or not types:
-        read.wrong(f"{where}.content_types", "no list")
+        read.wrong(f"{where}.content_types", "not a list")
         types = []
     for kind in types:
         if kind not in CONTENT_TYPES:
             read.wrong(f"{where}.content_types", f"unknown {kind!r} ({', '.join(CONTENT_TYPES)})")
         elif types.count(kind) > 1:
-            read.wrong(f"{where}.content_types", f"{kind} stands there more than once")
+            read.wrong(f"{where}.content_types", f"{kind} is there more than once")
     return Tenant(id_, tuple(str(kind) for kind in types), _credential(read, values, where))
 
 
-def _credential(read: _Reader, tenant: Mapping[str, object], where: str) -> Credential:
+def _credential(read: _SettingsReader, tenant: Mapping[str, object], where: str) -> Credential:
     where = f"{where}.credential"
     known = sorted({key for keys in _CREDENTIALS.values() for key in keys})
     values = read.mapping(
@@ -215,7 +215,7 @@ def _credential(read: _Reader, tenant: Mapping[str, object], where: str) -> Cred
     return Credential(kind, {**({"client_id": optional} if optional else {}), **found})
 
 
-def _cloud(read: _Reader, value: object) -> Cloud:
+def _cloud(read: _SettingsReader, value: object) -> Cloud:
     if isinstance(value, str):
         if value not in CLOUDS:
             read.wrong("cloud", f"unknown {value!r} (there are {', '.join(CLOUDS)})")
@@ -231,7 +231,7 @@ def _cloud(read: _Reader, value: object) -> Cloud:
     return Cloud(ca=read.path(read.text(values, "ca", "cloud.ca")), **found)
 
 
-def _sink(read: _Reader, value: object) -> SinkSettings:
+def _sink(read: _SettingsReader, value: object) -> SinkSettings:
     known = sorted({key for keys in _SINKS.values() for key in keys})
     values = read.mapping(value, "sink", ("kind", *known))
     kind = read.text(values, "kind", "sink.kind")
@@ -250,32 +250,32 @@ def _length(text: str) -> timedelta:
     return timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta()
 
 
-def _keep(read: _Reader, text: str) -> timedelta:
+def _keep(read: _SettingsReader, text: str) -> timedelta:
     length = _length(text)
     if not LEAST_KEPT <= length <= MOST_KEPT:
-        read.wrong("keep", f"{text!r} is no time such as 30d, at least 8d and at most 3650d")
+        read.wrong("keep", f"{text!r} is not a time such as 30d, at least 8d and at most 3650d")
     return length
 
 
-def _since(read: _Reader, text: str) -> timedelta:
+def _since(read: _SettingsReader, text: str) -> timedelta:
     length = _length(text)
     if not timedelta() < length <= RETENTION:
-        read.wrong("since", f"{text!r} is no time such as 24h or 7d, at most 7d")
+        read.wrong("since", f"{text!r} is not a time such as 24h or 7d, at most 7d")
     return length
 
 
-def _profile(read: _Reader, value: object) -> str:
+def _profile(read: _SettingsReader, value: object) -> str:
     if value not in PROFILES:
         read.wrong("profile", f"unknown {value!r} (there are {', '.join(PROFILES)})")
     return str(value)
 
 
-def _filters(read: _Reader, value: object, where: str) -> Mapping[str, frozenset[str]]:
+def _filters(read: _SettingsReader, value: object, where: str) -> Mapping[str, frozenset[str]]:
     values = read.mapping(value, where, FILTERS) if value is not None else {}
     found = {}
     for name, wanted in values.items():
         if not isinstance(wanted, list) or not wanted:
-            read.wrong(f"{where}.{name}", "no list of values")
+            read.wrong(f"{where}.{name}", "not a list of values")
             continue
         found[name] = frozenset(str(v).lower() for v in wanted)
     return found

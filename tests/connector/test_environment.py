@@ -63,24 +63,24 @@ def problems(values: dict[str, str]) -> tuple[str, ...]:
     return caught.value.problems
 
 
-def test_the_environment_says_something_else_than_the_same_file() -> None:
+def test_the_environment_says_the_same_as_the_file() -> None:
     found = from_environment(environ(**WHOLE))
 
     assert found == SAME
     assert Settings.load(found, Path("/x")) == Settings.load(SAME, Path("/x"))
 
 
-def test_a_variable_that_is_known_is_not_read() -> None:
+def test_every_known_variable_is_read() -> None:
     for name in NAMES:
         given = {name: "1", f"{PREFIX}TENANTS": TENANT}
         assert "1" in str(from_environment(given)) or name == f"{PREFIX}TENANTS"
 
 
-def test_an_environment_without_settings_changes_the_file() -> None:
+def test_an_environment_without_settings_changes_nothing() -> None:
     assert over(SAME, from_environment({"PATH": "/bin", f"{PREFIX}SINCE": " "})) == SAME
 
 
-def test_a_slip_of_the_pen_is_overlooked() -> None:
+def test_an_unknown_variable_is_refused() -> None:
     found = problems(environ(TENANT=TENANT, SINK_FOLDERS="x"))
 
     assert [problem.split(":")[0] for problem in found] == [
@@ -90,14 +90,14 @@ def test_a_slip_of_the_pen_is_overlooked() -> None:
 
 
 @pytest.mark.parametrize("name", ["CREDENTIAL_SECRET", "CONTENT_TYPES"])
-def test_what_is_said_of_no_tenant_is_overlooked(name: str) -> None:
+def test_what_is_said_of_no_tenant_is_refused(name: str) -> None:
     [problem] = problems(environ(**{name: SECRET}))
 
     assert problem.startswith(f"{PREFIX}TENANTS: missing")
     assert SECRET not in problem
 
 
-def test_one_key_of_the_sink_takes_the_others_away() -> None:
+def test_one_key_of_the_sink_leaves_the_others() -> None:
     laid = over(SAME, from_environment(environ(SINK_DCR="dcr-2")))
 
     settings = Settings.load(laid, Path("/x"))
@@ -106,15 +106,15 @@ def test_one_key_of_the_sink_takes_the_others_away() -> None:
     assert settings.sink.values["endpoint"] == "https://workspace.example"
 
 
-def test_another_kind_of_sink_keeps_keys_of_the_old_one() -> None:
+def test_another_kind_of_sink_keeps_no_keys_of_the_old_one() -> None:
     laid = over(SAME, from_environment(environ(SINK_KIND="duckdb", SINK_FILE="w.duckdb")))
 
     assert laid["sink"] == {"kind": "duckdb", "file": "w.duckdb"}
 
 
 @pytest.mark.parametrize("workers", ["many", "-1", "1.5", "²"])
-def test_a_number_that_is_none_is_taken(workers: str) -> None:
+def test_what_is_not_a_number_is_refused(workers: str) -> None:
     laid = over(SAME, from_environment(environ(WORKERS=workers)))
 
-    with pytest.raises(ConfigError, match="workers: no whole number"):
+    with pytest.raises(ConfigError, match="workers: not a whole number"):
         Settings.load(laid, Path("/x"))

@@ -91,7 +91,7 @@ def test_pages_are_followed_until_the_header_is_absent_over_empty_ones_too() -> 
         assert [asked.path for asked in server.asked][1:] == ["/2", "/3"]
 
 
-def test_a_next_page_named_in_the_body_is_no_next_page() -> None:
+def test_a_next_page_named_in_the_body_is_not_followed() -> None:
     with loopback() as server:
         server.answers = [Answer(200, b'{"NextPageUri":"/2","value":[]}')]
 
@@ -213,7 +213,7 @@ def test_a_blob_that_is_listed_late_in_a_second_already_done_is_delivered() -> N
     assert names(there, BlobState.DELIVERED) == ["a", "late"]
 
 
-def test_every_content_type_has_a_mark_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_content_type_has_a_state_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     there = world(published("a", RECENT), published("o", RECENT, stream=OTHER))
     raising(monkeypatch, "o", *[RetryError("blob o", "HTTP 500")])
 
@@ -417,8 +417,8 @@ def test_a_content_address_of_another_cloud_is_rejected_on_record_and_can_be_ret
 
 
 @pytest.mark.parametrize("id_", [f"{TENANT[:8]} {TENANT[9:]}", "TEST365LOGS", "contoso.example"])
-def test_a_publisher_that_is_no_guid_is_refused_at_the_start(id_: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no GUID"):
+def test_a_publisher_that_is_not_a_guid_is_refused_at_the_start(id_: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not a GUID"):
         Settings.load({"tenants": [{"id": id_}], "sink": {"kind": "duckdb", "file": "x"}}, tmp_path)
 
 
@@ -432,7 +432,7 @@ def test_a_content_type_that_would_be_answered_with_nothing_is_refused(
              "sink": {"kind": "duckdb", "file": "x"}}, tmp_path)  # fmt: skip
 
 
-def test_settings_without_a_place_for_the_rows_are_no_silent_nothing(tmp_path: Path) -> None:
+def test_settings_without_a_place_for_the_rows_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="sink: missing"):
         Settings.load({"tenants": [{"id": TENANT}]}, tmp_path)
 
@@ -440,7 +440,7 @@ def test_settings_without_a_place_for_the_rows_are_no_silent_nothing(tmp_path: P
 # Silence
 
 
-def test_nothing_listed_and_nothing_to_list_are_told_apart(
+def test_nothing_listed_and_nothing_to_list_are_distinguished(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     empty = started(world()).run_pass()
@@ -486,7 +486,7 @@ def test_records_of_every_type_are_kept_known_or_not() -> None:
     assert row["Record"]["NewField"] == {"deep": [1, None, "x"]}
 
 
-def test_a_content_type_that_brings_nothing_hides_behind_one_that_does() -> None:
+def test_a_content_type_that_brings_nothing_is_seen_beside_one_that_does() -> None:
     there = collect(world(published("a", RECENT)), [STREAM, OTHER])
     found = [*stated(there, RECENT), *stated(there, RECENT, OTHER)]
 

@@ -291,12 +291,12 @@ def test_a_logger_that_somebody_set_keeps_its_level(tmp_path: Path) -> None:
         ("Retry: 3 of 5, no token in sight", "Retry: 3 of 5, no token in sight"),
     ],
 )
-def test_a_library_line_shows_more_or_less_than_it_may(line: str, left: str) -> None:
+def test_a_library_line_shows_what_it_may_and_no_more(line: str, left: str) -> None:
     assert shown(line) == left
 
 
 @pytest.mark.usefixtures("quiet_libraries")
-def test_a_library_shows_what_is_private_in_arguments_or_a_traceback(
+def test_a_library_shows_nothing_private_in_arguments_or_a_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)

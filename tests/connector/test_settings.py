@@ -69,44 +69,44 @@ def test_what_is_not_said_has_a_default() -> None:
     [
         ("tenants", ..., "tenants: missing"),
         ("tenants", [], "tenants: missing"),
-        ("tenants", GOOD["tenants"] * 2, f"tenants: {TENANT} stands there twice"),
-        ("tenants", ["x"], "tenants[0]: missing, or no mapping"),
-        ("tenants.0.id", "TEST365LOGS", "tenants[0].id: no GUID"),
-        ("tenants.0.id", TENANT.replace("-", " -", 1), "tenants[0].id: no GUID"),
-        ("tenants.0.id", TENANT + "\n" + TENANT, "tenants[0].id: no GUID"),
-        ("tenants.0.id", 7, "tenants[0].id: no text"),
+        ("tenants", GOOD["tenants"] * 2, f"tenants: {TENANT} is there twice"),
+        ("tenants", ["x"], "tenants[0]: missing, or not a mapping"),
+        ("tenants.0.id", "TEST365LOGS", "tenants[0].id: not a GUID"),
+        ("tenants.0.id", TENANT.replace("-", " -", 1), "tenants[0].id: not a GUID"),
+        ("tenants.0.id", TENANT + "\n" + TENANT, "tenants[0].id: not a GUID"),
+        ("tenants.0.id", 7, "tenants[0].id: not a text"),
         ("tenants.0.content_types", ["DLP.ALL"], "tenants[0].content_types: unknown 'DLP.ALL'"),
         ("tenants.0.content_types", ["audit.exchange"], "tenants[0].content_types: unknown"),
         ("tenants.0.content_types", [["x"]], "tenants[0].content_types: unknown"),
-        ("tenants.0.content_types", [], "tenants[0].content_types: no list"),
-        ("tenants.0.content_types", ["DLP.All"] * 2, "DLP.All stands there more than once"),
+        ("tenants.0.content_types", [], "tenants[0].content_types: not a list"),
+        ("tenants.0.content_types", ["DLP.All"] * 2, "DLP.All is there more than once"),
         ("tenants.0.credential.kind", "password", "tenants[0].credential.kind: unknown"),
         ("tenants.0.credential.secret", ..., "tenants[0].credential.secret: missing"),
-        ("tenants.0.credential.secret", [SECRET], "tenants[0].credential.secret: no text"),
-        ("tenants.0.credential", SECRET, "tenants[0].credential: missing, or no mapping"),
+        ("tenants.0.credential.secret", [SECRET], "tenants[0].credential.secret: not a text"),
+        ("tenants.0.credential", SECRET, "tenants[0].credential: missing, or not a mapping"),
         ("tenants.0.credential.token", "x", "tenants[0].credential.token: unknown key"),
         ("tenants.0.tenant", "x", "tenants[0].tenant: unknown key"),
         ("cloud", "gcc high", "cloud: unknown 'gcc high'"),
         ("cloud", {"feed": "http://x"}, "cloud.feed: does not begin with https://"),
-        ("cloud", 7, "cloud: missing, or no mapping"),
+        ("cloud", 7, "cloud: missing, or not a mapping"),
         ("sink", ..., "sink: missing"),
         ("sink.kind", "syslog", "sink.kind: unknown 'syslog'"),
         ("sink.file", "", "sink.file: missing"),
         ("sink", {"kind": "loganalytics", "endpoint": "http://x", "dcr": "d", "stream": "s"},
          "sink.endpoint: does not begin with https://"),
-        ("since", "8d", "since: '8d' is no time"),
-        ("since", "0h", "since: '0h' is no time"),
-        ("since", "99999999999d", "since: '99999999999d' is no time"),
-        ("since", "-1d", "since: '-1d' is no time"),
-        ("since", 24, "since: '24' is no time"),
-        ("keep", "7d", "keep: '7d' is no time"),
-        ("keep", "3651d", "keep: '3651d' is no time"),
-        ("workers", 0, "workers: no whole number from 1 to 64"),
-        ("workers", True, "workers: no whole number"),
-        ("workers", "4", "workers: no whole number"),
+        ("since", "8d", "since: '8d' is not a time"),
+        ("since", "0h", "since: '0h' is not a time"),
+        ("since", "99999999999d", "since: '99999999999d' is not a time"),
+        ("since", "-1d", "since: '-1d' is not a time"),
+        ("since", 24, "since: '24' is not a time"),
+        ("keep", "7d", "keep: '7d' is not a time"),
+        ("keep", "3651d", "keep: '3651d' is not a time"),
+        ("workers", 0, "workers: not a whole number from 1 to 64"),
+        ("workers", True, "workers: not a whole number"),
+        ("workers", "4", "workers: not a whole number"),
         ("profile", "small", "profile: unknown 'small'"),
         ("include", {"user": ["x"]}, "include.user: unknown key"),
-        ("exclude", {"operation": "Send"}, "exclude.operation: no list"),
+        ("exclude", {"operation": "Send"}, "exclude.operation: not a list"),
         ("wokers", 4, "settings.wokers: unknown key"),
     ],
 )  # fmt: skip
@@ -126,7 +126,7 @@ def test_all_mistakes_are_named_at_once() -> None:
 
 
 @pytest.mark.parametrize("data", [None, [], "text", 7, {}])
-def test_settings_that_are_none_are_refused(data: object) -> None:
+def test_what_is_not_settings_is_refused(data: object) -> None:
     assert problems(data)
 
 
@@ -141,7 +141,7 @@ def test_paths_start_from_the_settings_folder() -> None:
     assert settings.ledger == FOLDER / "state" / "ledger"
 
 
-def test_a_certificate_of_a_key_vault_is_taken_for_a_path() -> None:
+def test_a_certificate_of_a_key_vault_is_not_taken_for_a_path() -> None:
     pem = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"
     given = {"kind": "certificate", "client_id": "a", "certificate": f"{pem}\n"}
     data = changed("tenants.0.credential", given)
@@ -163,7 +163,7 @@ ANY = st.recursive(
                      "cloud", "sink", "since", "include", "workers", "ledger", "profile"]),
     ANY,
 )  # fmt: skip
-def test_whatever_stands_there_is_either_good_or_named(path: str, value: object) -> None:
+def test_any_value_is_either_good_or_named(path: str, value: object) -> None:
     data = changed("tenants", [value]) if path == "tenants.0" else changed(path, value)
 
     with suppress(ConfigError):

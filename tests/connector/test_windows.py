@@ -172,7 +172,7 @@ def test_a_window_that_waited_never_slips_over_the_edge(
 
 
 @given(TIMES, st.integers(1, 86_400))
-def test_halves_leave_out_or_repeat_a_second(start: datetime, seconds: int) -> None:
+def test_halves_neither_leave_out_nor_repeat_a_second(start: datetime, seconds: int) -> None:
     window = Window(whole_second(start), whole_second(start) + seconds * SECOND)
 
     cut = halves(window)
@@ -186,7 +186,7 @@ def test_halves_leave_out_or_repeat_a_second(start: datetime, seconds: int) -> N
     assert older.end.microsecond == 0
 
 
-def test_a_day_is_not_cut_at_whole_hours_though_only_whole_ones_can_be_claimed() -> None:
+def test_a_day_is_cut_at_a_whole_hour() -> None:
     left, cuts = [Window(hour_of(START) - 24 * HOUR, hour_of(START))], set[datetime]()
     while left:
         window = left.pop()

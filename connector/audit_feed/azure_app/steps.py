@@ -34,7 +34,7 @@ from audit_feed.delivery.workers import blob_threads, tenant_threads
 from audit_feed.errors import AuditFeedError, LedgerError, ThrottledError
 from audit_feed.feed.credentials import identity
 from audit_feed.feed.rate_limit import RateLimiter
-from audit_feed.feed.subscriptions import Starter
+from audit_feed.feed.subscriptions import SubscriptionStarter
 from audit_feed.ledger.statement import HourStatement
 from audit_feed.ledger.states import BlobRow
 from audit_feed.ledger.table import StreamSnapshot, TableLedger
@@ -81,7 +81,7 @@ class AppContext:
     hints: StorageQueue
     tenants: Mapping[str, TenantFeed]
     sinks: Mapping[str, Sink]
-    starter: Starter
+    starter: SubscriptionStarter
     metrics: Metrics
 
     def streams(self) -> list[Stream]:
@@ -161,11 +161,11 @@ def _tenants(
     return found
 
 
-def _starter(settings: FunctionSettings) -> Starter:
+def _starter(settings: FunctionSettings) -> SubscriptionStarter:
     """Return what starts subscriptions; without the setting it has no feeds to ask."""
     collector = settings.collector
     tenants = collector.tenants if settings.start else ()
-    return Starter(
+    return SubscriptionStarter(
         {t.id: app.feed_of(t, collector, RateLimiter(app.now, _short_sleep)) for t in tenants},
         {t.id: t.content_types for t in tenants},
         app.now,

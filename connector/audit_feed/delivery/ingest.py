@@ -54,7 +54,7 @@ class LogAnalytics:
 
         Raises:
             AccessError: Sign-in is refused.
-            StoppedError: We were told to stop while waiting.
+            StoppedError: The program was asked to stop while this waited.
             BodyRefusedError: The service will not take this body, however often it is sent.
             RetryError: The service did not take it in time. A new role takes up to 30 minutes
                 to work, so 403 is such a fault too.

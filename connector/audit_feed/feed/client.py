@@ -61,11 +61,11 @@ STOP = {
     "AF20012": ("the tenant is not set up", "turn unified auditing on"),
     "AF20013": ("the tenant's id is no GUID", "check it"),
     "AF20020": ("the content type is not valid", "check its spelling"),
-    "AF20022": ("there is no subscription", "start one; mailvigil doctor tells how"),
+    "AF20022": ("there is no subscription", "start one; mailvigil doctor says how"),
     "AF20023": ("the subscription was disabled by an administrator", "start it again if you may"),
     "StartSubscription": ("the service cannot start it", "turn unified auditing on"),
 }
-"""Error code to what is wrong and how to mend it. Source: the API's reference, "Errors"; the last
+"""Error code to what is wrong and how to fix it. Source: the API's reference, "Errors"; the last
 is the first word of the sentence that a tenant without auditing is answered with."""
 
 EXPIRED = frozenset({"AF20051"})
@@ -107,7 +107,7 @@ class Feed:
         """
         self._tenant = tenant
         self._host = host.rstrip("/")
-        self._tokens = _Kept(tokens, seconds)
+        self._tokens = _CachedToken(tokens, seconds)
         self._session = session
         self._before_request = before_request
 
@@ -138,7 +138,7 @@ class Feed:
         url = self._url("subscriptions/start")
         with self._request("POST", url, {"contentType": content_type}, where) as answer:
             if answer.status == _OK:
-                _json(answer, where)  # a page of a proxy's is no start
+                _json(answer, where)  # a proxy's page does not mean that it is started
             elif (code := _code(answer)) != ALREADY_STARTED:
                 raise error_of(answer.status, code, _retry_after(answer), where)
 
@@ -235,25 +235,25 @@ class Feed:
             raise RetryError(where, f"no answer: {type(error).__name__}") from None
 
 
-class _Kept:
-    """Keeps a token for ``TOKEN_SECONDS``. Two threads may ask for one at once; both are good."""
+class _CachedToken:
+    """Caches a token for ``TOKEN_SECONDS``. Two threads may ask for one at once; both are good."""
 
     def __init__(self, tokens: Tokens, seconds: Callable[[], float]) -> None:
         self._tokens = tokens
         self._seconds = seconds
-        self._kept = ("", 0.0)
+        self._cached = ("", 0.0)
 
     def __call__(self) -> str:
-        token, until = self._kept
+        token, until = self._cached
         now = self._seconds()
         if not token or now >= until:
             token = self._tokens()
-            self._kept = (token, now + TOKEN_SECONDS)
+            self._cached = (token, now + TOKEN_SECONDS)
         return token
 
     def forget(self) -> None:
         """Ask anew next time: the token was refused."""
-        self._kept = ("", 0.0)
+        self._cached = ("", 0.0)
 
 
 def pool_of(session: requests.Session, host: str) -> HTTPConnectionPool:

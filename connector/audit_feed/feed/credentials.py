@@ -88,8 +88,8 @@ def _options(cloud: Cloud) -> dict[str, Any]:  # keyword arguments of azure-core
 
 _REFUSAL = re.compile(r"AADSTS\d{4,9}")
 _BUSY = re.compile(r"HTTP Error: (429|5\d\d)|^App Service managed identity .*\) (429|5\d\d), ")
-"""How the library tells of a passing fault of Entra, and of the app's identity endpoint, where it
-does not give the answer itself."""
+"""How the library's messages report a passing fault of Entra and of the app's identity endpoint,
+where they do not give the answer itself."""
 
 PASSING = frozenset({"AADSTS90033", "AADSTS90055"})
 """Refusals that say "try again". Source: Entra ID, "Authentication and authorization error
@@ -104,7 +104,7 @@ REMEDIES: Mapping[str, str] = {
     "AADSTS700027": "the certificate or the clock is wrong: check both",
     "AADSTS500011": "the tenant does not know the API: grant the permission, with admin consent",
 }
-"""Refusal to how to mend it. Source: as of ``PASSING``."""
+"""Refusal to how to fix it. Source: the same as of ``PASSING``."""
 
 
 class FeedTokens:

@@ -1,4 +1,4 @@
-"""Start the subscriptions that are missing, where somebody asked for it. Pure.
+"""Start the subscriptions that are missing, where the settings ask for it. Pure.
 
 The service may keep subscriptions for each application apart, and nobody but the app itself can
 sign in as its managed identity: so the app starts its own.
@@ -31,7 +31,7 @@ class Subscribing(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SubscriptionResult:
     """What was found or done; ``problem`` is ``""`` for a subscription that was started."""
 
     tenant: str
@@ -40,10 +40,10 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Starter:
-    """Looks after each tenant's subscriptions once; what failed is tried again.
+class SubscriptionStarter:
+    """Starts each tenant's missing subscriptions once; what failed is tried again.
 
-    A subscription that somebody stopped stays stopped: that was somebody's will.
+    A subscription that somebody stopped stays stopped: it was stopped on purpose.
     """
 
     feeds: Mapping[str, Subscribing]
@@ -52,7 +52,7 @@ class Starter:
     _done: set[Stream] = field(default_factory=set)
     _due: dict[Stream, datetime] = field(default_factory=dict)
 
-    def start_missing(self) -> Iterator[Told]:
+    def start_missing(self) -> Iterator[SubscriptionResult]:
         """Yield what was started and what is wrong; nothing once all is as it should be."""
         for tenant, feed in self.feeds.items():
             left = [kind for kind in self.types[tenant] if Stream(tenant, kind) not in self._done]
@@ -61,16 +61,18 @@ class Starter:
             try:
                 found = feed.subscriptions()
             except AuditFeedError as error:
-                yield Told(tenant, "", str(error))
+                yield SubscriptionResult(tenant, "", str(error))
                 continue
             for kind in left:
                 yield from self._start(feed, Stream(tenant, kind), found.get(kind, ""))
 
-    def _start(self, feed: Subscribing, stream: Stream, status: str) -> Iterator[Told]:
+    def _start(
+        self, feed: Subscribing, stream: Stream, status: str
+    ) -> Iterator[SubscriptionResult]:
         if status:
             self._done.add(stream)
             if status != "enabled":
-                yield Told(stream.tenant, stream.content_type, STOPPED)
+                yield SubscriptionResult(stream.tenant, stream.content_type, STOPPED)
             return
         now = self.clock()
         if now < self._due.get(stream, now):
@@ -79,7 +81,7 @@ class Starter:
         try:
             feed.start(stream.content_type)
         except AuditFeedError as error:
-            yield Told(stream.tenant, stream.content_type, str(error))
+            yield SubscriptionResult(stream.tenant, stream.content_type, str(error))
             return
         self._done.add(stream)
-        yield Told(stream.tenant, stream.content_type)
+        yield SubscriptionResult(stream.tenant, stream.content_type)

@@ -48,7 +48,7 @@ class Body:
 class Parked:
     """What did not fit of one row: its id and what was taken out, as JSON.
 
-    Columns stand under their names, fields of ``Record`` under ``Record``.
+    Columns are under their names, fields of ``Record`` under ``Record``.
     """
 
     record_id: str
@@ -110,7 +110,7 @@ def split(row: Row, limit: int, field_limit: int | None = None) -> tuple[Row, Pa
     """Return *row* with its largest fields taken out until it fits into *limit* bytes.
 
     Fields of ``Record`` and text columns go, the largest first. ``RecordId`` stays, unless it
-    is no usable id: then its hash stands there. What was taken out is whole in the second value;
+    is too long for an id: then its hash is used. What was taken out is whole in the second value;
     ``Record`` names it under ``PARKED``.
     """
     head = dict(row)
@@ -140,7 +140,7 @@ class _Taken:
         return {**self.columns, **({"Record": self.fields} if self.fields else {})}
 
     def mark(self) -> dict[str, object]:
-        """Return what stands in ``Record`` for it; bounded, whatever the names."""
+        """Return what is put into ``Record`` instead; its size is bounded, whatever the names."""
         names = sorted([*self.columns, *self.fields])
         return {"count": len(names), "fields": [name[:40] for name in names[:20]]}
 

@@ -50,8 +50,8 @@ def json_records(
 ) -> Iterator[Record]:
     """Yield the records of the JSON array that *chunks* spell.
 
-    Text that is no valid Unicode (a string cut inside of a character) is mended with U+FFFD:
-    a blob is not given up for it.
+    Text that is not valid Unicode (a string cut inside of a character) gets U+FFFD in place of
+    what is wrong: no blob is given up for it.
 
     Args:
         where: What is read, for messages.
@@ -59,7 +59,7 @@ def json_records(
         sizes: How much to read at a time.
 
     Raises:
-        RetryError: The body is not JSON, no array of objects, or ends too early. Records
+        RetryError: The body is not JSON, not an array of objects, or ends too early. Records
             yielded before it were right, but the blob is not done.
 
     """
@@ -77,16 +77,16 @@ def _parsed(where: str, data: bytes) -> list[Record]:
     try:
         found = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        found = _mended(where, data, error.msg)
+        found = _parsed_with_bad_text(where, data, error.msg)
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise RetryError(where, "JSON, but no list of records")
+        raise RetryError(where, "JSON, but not a list of records")
     return found
 
 
-def _mended(where: str, data: bytes, why: str) -> object:
+def _parsed_with_bad_text(where: str, data: bytes, why: str) -> object:
     """Parse what is JSON but for its Unicode; all else is refused as it would be elsewhere."""
     try:
-        return _text_mended(json.loads(data.decode("utf-8-sig", "replace"), parse_int=_number))
+        return _with_valid_text(json.loads(data.decode("utf-8-sig", "replace"), parse_int=_number))
     except (ValueError, OverflowError, RecursionError):
         raise RetryError(where, f"not JSON after {len(data):,} bytes: {why}") from None
 
@@ -96,15 +96,15 @@ def _number(text: str) -> int | float:
     return value if -(2**63) <= value < 2**64 else float(value)
 
 
-def _text_mended(value: object) -> object:
+def _with_valid_text(value: object) -> object:
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):
-        return [_text_mended(item) for item in value]
+        return [_with_valid_text(item) for item in value]
     if isinstance(value, dict):
-        return {_text_mended(name): _text_mended(item) for name, item in value.items()}
+        return {_with_valid_text(name): _with_valid_text(item) for name, item in value.items()}
     if isinstance(value, float) and not isfinite(value):
-        raise ValueError("no JSON number")
+        raise ValueError("not a JSON number")
     return value
 
 
@@ -224,7 +224,7 @@ class _Splitter:
         """Take what must stand here off the buffer; return how many bytes that were."""
         found = pattern.match(self._buffer)
         if not found:
-            raise RetryError(self._where, "no list of records")
+            raise RetryError(self._where, "not a list of records")
         end = found.end()
         del found  # a buffer that is looked at cannot shrink
         self._drop(end)

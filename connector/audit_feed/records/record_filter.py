@@ -12,7 +12,7 @@ _FIELDS = {"workload": "Workload", "operation": "Operation", "record_type": "Rec
 def record_filter(
     include: Mapping[str, frozenset[str]], exclude: Mapping[str, frozenset[str]]
 ) -> Callable[[Record], bool]:
-    """Return what tells whether a record is wanted.
+    """Return a function that says whether a record is wanted.
 
     A record must match every field of *include*, and none of *exclude*. Values are lower case;
     an empty mapping includes everything and excludes nothing.

@@ -1,6 +1,6 @@
 """Turn an audit record into a row of its table, and lose no field. Pure.
 
-What each ``read`` of ``tables/*.json`` does stands here, once. A value that does not fit its
+What each ``read`` of ``tables/*.json`` does is defined here, once. A value that does not fit its
 column leaves the column empty and stays in ``Record``.
 """
 
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache, lru_cache
 
 import orjson
 
 from audit_feed.columns import Column, Table
+from audit_feed.times import parse_utc
 
 Record = Mapping[str, object]
 """One record as parsed from JSON."""
@@ -55,16 +56,13 @@ _ADDRESS_STEPS = [
     for pattern, replacement in ADDRESS_STEPS
 ]
 _time = re.compile(TIME_PATTERN, re.ASCII).fullmatch
-_ZONE = 3
-"""Group of ``TIME_PATTERN`` that is the zone."""
-
 _int = re.compile(INT_PATTERN, re.ASCII).fullmatch
 _long = re.compile(LONG_PATTERN, re.ASCII).fullmatch
 _app_in_client = re.compile(APP_IN_CLIENT_PATTERN).search
 _client = re.compile(PROTOCOL_PATTERN).search
-_KEPT, _KEPT_LENGTH = 4_096, 300
-"""How many addresses and clients are kept with what was read from them, and how long they are:
-a tenant has few, and a longer one may be as long as a record."""
+_CACHED, _LONGEST_CACHED = 4_096, 300
+"""How many addresses and clients are cached with what was read from them, and the longest that
+is cached: a tenant has few, and a longer one may be as long as a record."""
 
 _TRUTH = {"true": True, "false": False}
 
@@ -209,14 +207,12 @@ def _bool(value: object) -> tuple[bool | None, bool]:
 
 
 def _utc(value: object) -> tuple[datetime | None, bool]:
-    found = _time(value) if isinstance(value, str) else None
-    if not found:
+    # fromisoformat reads more forms than DuckDB and KQL do: the pattern decides, it only converts.
+    if not isinstance(value, str) or not _time(value):
         return None, False
-    zone = found[_ZONE]
     try:
-        time = datetime.fromisoformat(found[0] if zone else f"{found[0]}Z")
-        return (time.astimezone(UTC) if zone and zone != "Z" else time), True
-    except (ValueError, OverflowError):
+        return parse_utc(value), True
+    except ValueError:
         return None, False
 
 
@@ -257,12 +253,12 @@ def _address(column: Column) -> Derived:
 
     def read(record: Record) -> str:
         found = first(record)
-        return _kept_address(found) if len(found) <= _KEPT_LENGTH else address(found)
+        return _cached_address(found) if len(found) <= _LONGEST_CACHED else address(found)
 
     return read
 
 
-_kept_address = lru_cache(_KEPT)(address)
+_cached_address = lru_cache(_CACHED)(address)
 
 
 def _caller(column: Column) -> Derived:
@@ -283,7 +279,7 @@ def _protocol(column: Column) -> Derived:
 
     def read(record: Record) -> str:
         text = text_of(record.get(source))
-        return _kept_protocol(text) if len(text) <= _KEPT_LENGTH else _protocol_in(text)
+        return _cached_protocol(text) if len(text) <= _LONGEST_CACHED else _protocol_in(text)
 
     return read
 
@@ -293,7 +289,7 @@ def _protocol_in(text: str) -> str:
     return found[1] if found else ""
 
 
-_kept_protocol = lru_cache(_KEPT)(_protocol_in)
+_cached_protocol = lru_cache(_CACHED)(_protocol_in)
 
 
 def _property(column: Column) -> Derived:

@@ -287,7 +287,7 @@ def test_a_page_that_fails_is_asked_for_again_and_not_the_whole_list() -> None:
     assert list(there.disk.hours[STREAM]) == [hour_of(START)]
 
 
-def test_a_fault_of_ours_in_a_listing_ends_the_pass_or_shows_what_was_read(
+def test_a_fault_of_ours_in_a_listing_neither_ends_the_pass_nor_shows_what_was_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     there = world(published("a", RECENT), published("o", RECENT, stream=OTHER))
@@ -480,7 +480,7 @@ def test_a_fault_in_one_of_the_threads_is_not_passed_over() -> None:
         blob_threads(2)(broken, [row])
 
 
-def test_a_gate_shares_one_pace() -> None:
+def test_a_throttle_of_the_rate_limiter_is_waited_for_once() -> None:
     there = world()
     limiter = RateLimiter(there.clock, there.sleep)
 
@@ -515,7 +515,7 @@ class Empty:
 @pytest.mark.parametrize(
     "run_tenants", [tenants_in_turn, tenant_threads(2)], ids=["in turn", "threads"]
 )
-def test_a_tenant_is_left_out_of_the_report(run_tenants: RunTenants) -> None:
+def test_the_report_counts_every_tenant(run_tenants: RunTenants) -> None:
     there = world(*(published(name, START - HOUR) for name in "ab"))
 
     report = with_another_tenant(started(there), Empty(lambda: None), run_tenants).run_pass()
@@ -523,7 +523,7 @@ def test_a_tenant_is_left_out_of_the_report(run_tenants: RunTenants) -> None:
     assert (report.new, report.delivered, report.problems) == (2, 2, [])
 
 
-def test_a_tenant_that_hangs_holds_back_another() -> None:
+def test_a_tenant_that_hangs_holds_back_no_other() -> None:
     there = world(published("a", START - HOUR))
     seen: list[list[str]] = []
 
@@ -540,7 +540,7 @@ def test_a_tenant_that_hangs_holds_back_another() -> None:
     assert seen[0] == ["a"]
 
 
-def test_a_ledger_grows_for_ever_or_forgets_what_is_pending() -> None:
+def test_what_is_done_is_dropped_in_time_and_what_is_pending_is_kept() -> None:
     there = world(*(published(f"b{n}", START - n * HOUR) for n in (1, 2)))
     month = timedelta(days=30)
     replace(started(there), retention=month).run_pass()

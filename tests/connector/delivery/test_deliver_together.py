@@ -106,7 +106,7 @@ def test_no_request_is_larger_than_the_limit() -> None:
     assert states(found) == dict.fromkeys(names, BlobState.DELIVERED)
 
 
-def test_what_is_sent_in_company_is_counted_for_its_own_blob() -> None:
+def test_what_shares_a_request_is_counted_for_its_own_blob() -> None:
     service = Service()
 
     found = delivered_all(pipeline(service, "ab"))
@@ -141,7 +141,7 @@ def test_a_body_that_is_refused_fails_alone() -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_fault_of_the_request_is_everybodys_in_it_and_nobody_elses(
+def test_a_fault_of_a_request_is_the_fault_of_every_blob_in_it_alone(
     fault: Exception, attempts: int
 ) -> None:
     names = [f"b{n:02}" for n in range(40)]
@@ -169,7 +169,7 @@ def test_a_fault_of_the_request_is_everybodys_in_it_and_nobody_elses(
     ],
     ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
-def test_one_that_cannot_be_read_does_not_take_its_company_with_it(
+def test_a_blob_that_cannot_be_read_does_not_fail_those_that_share_its_request(
     error: Exception, outcome: object
 ) -> None:
     def fetch(found: ContentBlob) -> Iterator[bytes]:
@@ -223,7 +223,7 @@ def test_a_slow_feed_does_not_hold_what_is_read_already() -> None:
     assert seen == [("a", 1), ("b", 1), ("c", 1), ("d", 2), ("e", 2), ("f", 2)]
 
 
-def test_a_row_that_another_run_changed_does_not_take_its_company_with_it() -> None:
+def test_a_row_that_another_run_changed_does_not_fail_those_stored_with_it() -> None:
     there = pipeline(Service(), "abc")
     rows = list(there.store.due(STREAM, START, 100))
     there.store.put(rows[1])
@@ -234,7 +234,7 @@ def test_a_row_that_another_run_changed_does_not_take_its_company_with_it() -> N
     assert states(found) == {"a": BlobState.DELIVERED, "c": BlobState.DELIVERED}
 
 
-def test_a_request_is_in_flight_when_its_blob_counts_as_delivered() -> None:
+def test_no_request_is_in_flight_when_its_blob_counts_as_delivered() -> None:
     seen: list[bool] = []
 
     class Watching(Service):
@@ -250,7 +250,7 @@ def test_a_request_is_in_flight_when_its_blob_counts_as_delivered() -> None:
     assert seen == [True]
 
 
-def test_a_crash_has_more_than_so_many_blobs_sent_again() -> None:
+def test_a_request_holds_no_more_blobs_than_a_crash_may_repeat() -> None:
     service = Service()
     names = [f"b{n:03}" for n in range(2 * MOST_TOGETHER + 1)]
 

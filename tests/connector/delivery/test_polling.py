@@ -28,7 +28,7 @@ def counted(stop: Event, end: int, report: PassReport, then: Event | None = None
     return run
 
 
-def test_a_tenant_that_hangs_holds_back_another() -> None:
+def test_a_tenant_that_hangs_holds_back_no_other() -> None:
     stop, other_ran = Event(), Event()
     waited: list[bool] = []
 
@@ -42,7 +42,7 @@ def test_a_tenant_that_hangs_holds_back_another() -> None:
     assert waited == [True]
 
 
-def test_a_backlog_waits_for_the_next_poll() -> None:
+def test_a_backlog_does_not_wait_for_the_next_poll() -> None:
     stop = Event()
     backlog = PassReport(left=True, delivered=1)
 
@@ -51,7 +51,7 @@ def test_a_backlog_waits_for_the_next_poll() -> None:
     assert stop.is_set()
 
 
-def test_a_tenant_that_is_stuck_is_asked_without_a_pause() -> None:
+def test_a_tenant_that_is_stuck_is_asked_at_the_poll_interval() -> None:
     stop, calls = Event(), list[int]()
 
     def stuck() -> PassReport:
@@ -68,7 +68,7 @@ def test_a_tenant_that_is_stuck_is_asked_without_a_pause() -> None:
     assert len(calls) == 1
 
 
-def test_a_ledger_that_is_gone_leaves_other_tenants_running() -> None:
+def test_a_ledger_that_is_gone_ends_every_tenants_loop() -> None:
     stop = Event()
 
     def gone() -> PassReport:

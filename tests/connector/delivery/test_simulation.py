@@ -236,7 +236,7 @@ MISTAKES: Sequence[Patch] = (
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda patch: patch.__name__)
-def test_a_mistake_does_not_stay_hidden(mistake: Patch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_simulation_finds_the_mistake(mistake: Patch, monkeypatch: pytest.MonkeyPatch) -> None:
     mistake(monkeypatch)
 
     with pytest.raises(Broken, match=rf"again: {re.escape(AGAIN)} \d+"):
@@ -250,7 +250,7 @@ def test_the_history_is_as_long_as_it_is_bad() -> None:
     assert timedelta() < world.now - world.steps[0][0] < timedelta(days=60)
 
 
-def test_the_command_that_runs_a_seed_again_does_not_run(checkout: Path) -> None:
+def test_the_command_that_runs_a_seed_again_runs(checkout: Path) -> None:
     if not (checkout / ".venv" / "bin" / "python").exists():
         pytest.skip("the command is for a checkout that is set up")
     ran = subprocess.run(

@@ -330,7 +330,7 @@ def test_one_bad_element_does_not_hide_the_others_of_its_page(
 
 
 @pytest.mark.parametrize("body", [b"{}", b"null", b"<html>", b"", b'[{"contentId"', b"7"])
-def test_a_listing_that_is_no_list_is_a_passing_fault(server: Loopback, body: bytes) -> None:
+def test_a_listing_that_is_not_a_list_is_a_passing_fault(server: Loopback, body: bytes) -> None:
     server.answers = [Answer(200, body)]
 
     with pytest.raises(RetryError):

@@ -70,7 +70,7 @@ def as_pfx(pem: str) -> str:
 
 
 @pytest.mark.parametrize("form", [as_pem, as_one_line, as_pfx])
-def test_a_certificate_in_a_setting_opens_nothing_or_is_printed(
+def test_a_certificate_in_a_setting_signs_in_and_is_never_printed(
     lab: Lab, form: Callable[[str], str]
 ) -> None:
     given = form(lab.certificate().read_text(encoding="utf-8"))
@@ -89,7 +89,7 @@ def test_a_certificate_in_a_setting_opens_nothing_or_is_printed(
 
 
 @pytest.mark.parametrize("wrong", ["-----BEGIN CERTIFICATE-----\nMIIsecret", "MIIC" * 200])
-def test_a_broken_certificate_is_printed(lab: Lab, wrong: str) -> None:
+def test_a_broken_certificate_is_never_printed(lab: Lab, wrong: str) -> None:
     assert content(wrong) is not None
     given = {"client_id": lab.tenants[0].client_id, "certificate": wrong}
 
@@ -101,12 +101,12 @@ def test_a_broken_certificate_is_printed(lab: Lab, wrong: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["app.pem", "a/b/c", "/home/adele/" + "x" * 600, "AAAA" * 200])
-def test_a_path_is_taken_for_a_certificate(path: str) -> None:
+def test_a_path_is_not_taken_for_a_certificate(path: str) -> None:
     assert content(path) is None
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_sign_in_sleeps_for_as_long_as_it_is_told(lab: Lab, status: int) -> None:
+def test_a_sign_in_does_not_sleep_as_long_as_the_service_asks(lab: Lab, status: int) -> None:
     asked = tokens(lab, secret(lab))
     busy = Fault(kind="status", status=status, retry_after=1)
     lab.faults.script([Scripted(fault=busy, kind="token", nth=(1,))])
@@ -117,7 +117,7 @@ def test_a_sign_in_sleeps_for_as_long_as_it_is_told(lab: Lab, status: int) -> No
     assert sum(lab.counts.asked("token").values()) == 1
 
 
-def test_a_lost_connection_is_not_tried_once_more(lab: Lab) -> None:
+def test_a_lost_connection_is_tried_once_more(lab: Lab) -> None:
     asked = tokens(lab, secret(lab))
     lab.faults.script([Scripted(fault=Fault(kind="drop"), kind="token", nth=(1,))])
 
@@ -125,7 +125,7 @@ def test_a_lost_connection_is_not_tried_once_more(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 500])
-def test_a_busy_identity_endpoint_is_waited_for_or_taken_for_a_refusal(
+def test_a_busy_identity_endpoint_is_a_passing_fault_at_once(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     busy = json.dumps({"statusCode": status, "message": "busy"}).encode()

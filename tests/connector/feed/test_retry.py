@@ -27,14 +27,14 @@ def answers(*given: AuditFeedError | str) -> Callable[[], str]:
     return ask
 
 
-def test_a_passing_fault_is_told_at_once() -> None:
+def test_a_passing_fault_is_tried_again() -> None:
     slept: list[timedelta] = []
 
     assert retry(answers(*[BUSY] * len(WAITS), "started"), slept.append) == "started"
     assert tuple(slept) == WAITS
 
 
-def test_a_fault_that_lasts_is_asked_about_for_ever() -> None:
+def test_a_fault_that_lasts_is_raised_in_the_end() -> None:
     slept: list[timedelta] = []
 
     with pytest.raises(RetryError, match="HTTP 503"):
@@ -42,7 +42,7 @@ def test_a_fault_that_lasts_is_asked_about_for_ever() -> None:
     assert len(slept) == len(WAITS)
 
 
-def test_a_throttle_waits_for_another_time_than_it_says() -> None:
+def test_a_throttle_waits_for_the_time_that_it_names() -> None:
     slept: list[timedelta] = []
     throttled = [ThrottledError("start", 5 * SECOND), ThrottledError("start", None)]
 
@@ -55,7 +55,7 @@ def test_a_throttle_waits_for_another_time_than_it_says() -> None:
     [AccessError("start", "no role", "grant it"), ThrottledError("start", LONGEST_WAIT + SECOND)],
     ids=["refused", "throttled for long"],
 )
-def test_what_does_not_pass_is_waited_for(error: AuditFeedError) -> None:
+def test_what_does_not_pass_is_raised_at_once(error: AuditFeedError) -> None:
     slept: list[timedelta] = []
 
     with pytest.raises(type(error)):

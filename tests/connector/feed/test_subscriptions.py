@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from audit_feed.errors import AccessError, AuditFeedError, RetryError
-from audit_feed.feed.subscriptions import AGAIN, STOPPED, Starter, Told
+from audit_feed.feed.subscriptions import AGAIN, STOPPED, SubscriptionResult, SubscriptionStarter
 
 ONE, OTHER = "tenant-1", "tenant-2"
 KINDS = ("Audit.Exchange", "Audit.General")
@@ -46,30 +46,30 @@ class Clock:
         return self.now
 
 
-def starter(clock: Clock, **feeds: FakeFeed) -> Starter:
+def starter(clock: Clock, **feeds: FakeFeed) -> SubscriptionStarter:
     named = {name.replace("_", "-"): feed for name, feed in feeds.items()}
-    return Starter(named, dict.fromkeys(named, KINDS), clock)
+    return SubscriptionStarter(named, dict.fromkeys(named, KINDS), clock)
 
 
-def test_a_missing_subscription_is_not_started_or_asked_for_again() -> None:
+def test_a_missing_subscription_is_started_once() -> None:
     feed = FakeFeed({"Audit.General": "enabled"})
     made = starter(Clock(), tenant_1=feed)
 
-    assert list(made.start_missing()) == [Told(ONE, "Audit.Exchange")]
+    assert list(made.start_missing()) == [SubscriptionResult(ONE, "Audit.Exchange")]
     assert list(made.start_missing()) == []
     assert feed.asked == ["list", "Audit.Exchange"]
 
 
-def test_what_somebody_stopped_is_started() -> None:
+def test_a_subscription_that_somebody_stopped_stays_stopped() -> None:
     feed = FakeFeed({"Audit.Exchange": "disabled", "Audit.General": "enabled"})
     made = starter(Clock(), tenant_1=feed)
 
-    assert list(made.start_missing()) == [Told(ONE, "Audit.Exchange", STOPPED)]
+    assert list(made.start_missing()) == [SubscriptionResult(ONE, "Audit.Exchange", STOPPED)]
     assert list(made.start_missing()) == []
     assert feed.status["Audit.Exchange"] == "disabled"
 
 
-def test_a_permission_that_comes_later_is_waited_for_a_quarter_of_an_hour() -> None:
+def test_a_permission_that_comes_later_is_used_at_once() -> None:
     feed = FakeFeed(list_broken=AccessError("list subscriptions", "no role (AF10001)", "grant it"))
     made = starter(Clock(), tenant_1=feed)
 
@@ -77,10 +77,10 @@ def test_a_permission_that_comes_later_is_waited_for_a_quarter_of_an_hour() -> N
     assert "AF10001" in told.problem
     feed.list_broken = None
 
-    assert list(made.start_missing()) == [Told(ONE, kind) for kind in KINDS]
+    assert list(made.start_missing()) == [SubscriptionResult(ONE, kind) for kind in KINDS]
 
 
-def test_a_refused_start_is_repeated_within_the_quarter_of_an_hour() -> None:
+def test_a_refused_start_is_not_repeated_within_a_quarter_of_an_hour() -> None:
     clock, feed = Clock(), FakeFeed({"Audit.General": "enabled"})
     feed.start_broken = RetryError("start Audit.Exchange", "HTTP 500")
     made = starter(clock, tenant_1=feed)
@@ -91,11 +91,11 @@ def test_a_refused_start_is_repeated_within_the_quarter_of_an_hour() -> None:
     clock.now += timedelta(seconds=1)
     feed.start_broken = None
 
-    assert list(made.start_missing()) == [Told(ONE, "Audit.Exchange")]
+    assert list(made.start_missing()) == [SubscriptionResult(ONE, "Audit.Exchange")]
     assert feed.asked.count("Audit.Exchange") == 2
 
 
-def test_one_tenant_that_is_refused_keeps_another_from_being_started() -> None:
+def test_a_tenant_that_is_refused_keeps_no_other_from_being_started() -> None:
     ill = FakeFeed(list_broken=AccessError("sign-in", "refused", "check it"))
     well = FakeFeed()
     made = starter(Clock(), tenant_1=ill, tenant_2=well)

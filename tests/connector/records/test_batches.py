@@ -102,7 +102,7 @@ def test_a_row_that_fits_alone_is_never_split(rows: list[Row]) -> None:
 
 @settings(max_examples=40)
 @given(st.lists(ROWS, max_size=12))
-def test_no_body_is_sent_that_the_next_row_had_fitted_into(rows: list[Row]) -> None:
+def test_no_body_is_ended_where_the_next_row_had_fitted(rows: list[Row]) -> None:
     whole = [part for part in bodies(rows, limit=SMALLEST) if isinstance(part, Body)]
 
     for part, following in pairwise(whole):
@@ -164,7 +164,7 @@ def test_a_field_that_the_service_would_cut_is_cut_by_us_and_says_so(
     assert sent[1] == as_read(rows[1])
 
 
-def test_a_field_may_be_as_large_as_it_likes_where_nobody_cuts_it() -> None:
+def test_a_field_of_any_size_stays_whole_where_the_sink_has_no_limit() -> None:
     large = shaped()(record("large", SensitiveInfo="x" * 70_000))
 
     [part] = bodies([large])
@@ -172,7 +172,7 @@ def test_a_field_may_be_as_large_as_it_likes_where_nobody_cuts_it() -> None:
     assert isinstance(part, Body)
 
 
-def test_a_record_id_that_is_no_id_does_not_stop_the_blob() -> None:
+def test_a_record_id_too_long_for_one_does_not_stop_the_blob() -> None:
     giant = shaped()(record("i" * 2_000_000))
 
     sent, parked = cut([giant, shaped()(record("small"))], MAX_BODY_BYTES)
@@ -205,6 +205,6 @@ def test_only_as_much_is_taken_out_as_needed() -> None:
     assert kept[PARKED]["fields"] == ["Large"]
 
 
-def test_rows_without_a_record_and_no_rows_at_all_are_fine() -> None:
+def test_rows_without_a_record_and_no_rows_at_all_are_taken() -> None:
     assert list(bodies([])) == []
     assert list(bodies([{"RecordId": "a"}])) == [Body(b'[{"RecordId":"a"}]', 1)]

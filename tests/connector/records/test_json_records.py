@@ -129,7 +129,7 @@ def one_by_one(text: bytes) -> Iterator[bytes]:
         b"[{'a':1}]",
     ],
 )
-def test_what_is_no_list_of_records_is_an_error(text: bytes, sizes: Sizes, whole: bool) -> None:  # noqa: FBT001 - a parameter
+def test_what_is_not_a_list_of_records_is_an_error(text: bytes, sizes: Sizes, whole: bool) -> None:  # noqa: FBT001 - a parameter
     chunks = [text] if whole else list(one_by_one(text))
 
     with pytest.raises(RetryError) as caught:
@@ -148,16 +148,14 @@ def test_what_is_no_list_of_records_is_an_error(text: bytes, sizes: Sizes, whole
         (b'\xef\xbb\xbf[{"a":"bom"}]', "bom"),
     ],
 )
-def test_a_blob_is_not_given_up_for_a_character_that_is_none(
-    text: bytes, value: str, sizes: Sizes
-) -> None:
+def test_a_blob_with_invalid_unicode_is_read(text: bytes, value: str, sizes: Sizes) -> None:
     found = list(json_records("blob", [text], sizes))
 
     assert found == [{"a": value}]
     assert orjson.dumps(found)
 
 
-def test_mended_text_keeps_numbers_that_can_be_written_again() -> None:
+def test_a_blob_with_invalid_unicode_keeps_its_numbers() -> None:
     text = rb'[{"a":"\ud83d","large":123456789012345678901234567890,"u64":18446744073709551615}]'
 
     [found] = json_records("blob", [text])
@@ -235,7 +233,7 @@ def test_records_inside_of_records_that_begin_alike_are_not_taken_for_records(pi
 
 
 @pytest.mark.parametrize("bad", [b',,{"Id":"3"}', b'{"Id":"3"}', b',3,{"Id":"3"}', b"],[{}"])
-def test_what_stands_wrong_between_records_that_begin_alike_is_an_error(bad: bytes) -> None:
+def test_what_is_wrong_between_records_that_begin_alike_is_an_error(bad: bytes) -> None:
     text = b'[{"Id":"1"},{"Id":"2"}' + bad + b',{"Id":"4"},{"Id":"5"}]'
 
     for size in (1, 5, 11, len(text)):

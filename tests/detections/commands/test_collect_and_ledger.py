@@ -231,7 +231,7 @@ def test_a_variable_with_a_slip_is_ignored(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
-        ("--since", "8d", "since: '8d' is no time"),
+        ("--since", "8d", "since: '8d' is not a time"),
         ("--sink", "loganalytics", "sink.endpoint: missing"),
     ],
 )
