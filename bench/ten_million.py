@@ -26,7 +26,8 @@ from mailvigil.engine.embedded import Engine, Row
 from mailvigil.engine.workspace import look_at, open_workspace
 from mailvigil.hunt.replay import Plan, span, windows
 from mailvigil.rules.content import content_root, load_functions
-from mailvigil.rules.rule import Rule, duration, load_rules
+from mailvigil.rules.durations import duration
+from mailvigil.rules.rule import Rule, load_rules
 
 HERE = Path(__file__).parent
 COPIES = 9

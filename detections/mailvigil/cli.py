@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import version
 from io import TextIOWrapper
 from typing import BinaryIO, TextIO
 
@@ -18,24 +17,25 @@ from mailvigil.printable import visible
 from mailvigil.signals import raise_interrupt
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "hunt": ("commands.hunt", "run the rules over exported audit logs"),
-    "demo": ("commands.demo", "find an intrusion in a made-up tenant"),
-    "explain": ("commands.explain", "say what a rule finds, or what an application id is"),
-    "query": ("commands.query", "run a KQL query over a workspace or exports"),
-    "shell": ("commands.shell", "ask a kept workspace in KQL, query after query"),
-    "rules": ("commands.rules", "list, check, compile and test the rules"),
-    "backtest": ("commands.backtest", "measure what the rules catch, and how often they bother"),
-    "lab": ("commands.lab", "play Microsoft's side of the pipeline on loopback"),
-    "collect": ("commands.collect", "move audit records to where you want them"),
-    "doctor": ("commands.collect", "look for what keeps a collector from working"),
-    "ledger": ("commands.ledger", "say for any hour whether it is complete"),
-    "function": ("infra.function_package", "deploy the collector as an Azure Function app"),
-    "infra": ("commands.infra", "write the templates that deploy it to Azure"),
-    "completion": ("commands.completion", "print what makes a shell complete this command"),
+    "hunt": ("hunt", "run the rules over exported audit logs"),
+    "demo": ("demo", "find an intrusion in a made-up tenant"),
+    "explain": ("explain", "say what a rule finds, or what an application id is"),
+    "query": ("query", "run a KQL query over a workspace or exports"),
+    "shell": ("shell", "ask a kept workspace in KQL, query after query"),
+    "rules": ("rules", "list, check, compile and test the rules"),
+    "backtest": ("backtest", "measure what the rules catch, and how often they bother"),
+    "lab": ("lab", "play Microsoft's side of the pipeline on loopback"),
+    "collect": ("collect", "move audit records to where you want them"),
+    "doctor": ("collect", "look for what keeps a collector from working"),
+    "ledger": ("ledger", "say for any hour whether it is complete"),
+    "function": ("function", "deploy the collector as an Azure Function app"),
+    "infra": ("infra", "write the templates that deploy it to Azure"),
+    "completion": ("completion", "print what makes a shell complete this command"),
 }
-"""Each command with the module that adds it, and its line of help.
+"""Each command with the module of its arguments, and its line of help.
 
-A module is imported when its command is run: together they take longer than a small hunt.
+The modules below ``commands.arguments`` are light: they name the function that runs the command,
+and what that needs is imported when it runs.
 """
 
 _EXAMPLES = """
@@ -50,6 +50,9 @@ With NO_COLOR set, nothing is printed in colour.
 """
 
 
+Command = Callable[[argparse.Namespace, BinaryIO, TextIO, TextIO], int]
+"""Runs a command and returns its exit code."""
+
 NO_THREAD = "can't start new thread"
 """What Python says when the system gives no thread, in a RuntimeError like any other."""
 
@@ -58,7 +61,7 @@ def main(argv: Sequence[str], stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     """Run one command and return the process's exit code (see ``exit_codes``)."""
     args = parser(_command(argv)).parse_args(argv, argparse.Namespace(argv=tuple(argv)))
     try:
-        code: int = args.run(args, stdin, out, err)
+        code = function_of(args.run)(args, stdin, out, err)
     except InputError as error:
         print(f"mailvigil: {visible(str(error))}", file=err)
         return EXIT_INPUT
@@ -85,6 +88,23 @@ def _no_room(what: str, err: TextIO) -> int:
     return EXIT_NO_ROOM
 
 
+class _Version(argparse.Action):
+    """Prints the version. It is looked up on request: that takes as long as all of the help."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version  # noqa: PLC0415 - see above
+
+        sys.stdout.write(f"mailvigil {version('mailvigil')}\n")
+        parser.exit()
+
+
+def function_of(place: str) -> Command:
+    """Return the function that *place* names, as ``module:function``."""
+    module, _, name = place.partition(":")
+    function: Command = getattr(import_module(module), name)
+    return function
+
+
 def parser(wanted: str | None) -> argparse.ArgumentParser:
     """Return the command line with the command *wanted* in full, None for all of them.
 
@@ -96,12 +116,12 @@ def parser(wanted: str | None) -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    whole.add_argument("--version", action="version", version=f"mailvigil {version('mailvigil')}")
+    whole.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     full = {module for name, (module, _) in COMMANDS.items() if wanted in (None, name)}
     for module in dict.fromkeys(module for module, _ in COMMANDS.values()):
         if module in full:
-            import_module(f"mailvigil.{module}").add_to(commands)
+            import_module(f"mailvigil.commands.arguments.{module}").add_to(commands)
     for name, (module, line) in COMMANDS.items():
         if module not in full:
             commands.add_parser(name, help=line)

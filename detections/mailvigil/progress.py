@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import Enum
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -16,41 +15,24 @@ from rich.table import Column
 from rich.text import Text
 
 from mailvigil.printable import counted, visible
+from mailvigil.verbosity import Verbosity
 
 _BYTES = "bytes"
 _HOUR, _MINUTE = 3600, 60
 
 
-class Talk(Enum):
-    """How much is told on standard error beside what went wrong."""
-
-    QUIET = "nothing"
-    USUAL = "progress, on a terminal"
-    VERBOSE = "progress, and a line for each step that is done"
-
-
-def add_talk(parser: argparse.ArgumentParser) -> None:
-    """Add ``--quiet`` and ``--verbose`` to a command that may take long."""
-    parser.set_defaults(talk=Talk.USUAL)
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("-q", "--quiet", action="store_const", dest="talk", const=Talk.QUIET,
-        help="no progress: standard error has what went wrong alone")  # fmt: skip
-    how.add_argument("-v", "--verbose", action="store_const", dest="talk", const=Talk.VERBOSE,
-        help="a line for each step on standard error: what it was, how long it took")  # fmt: skip
-
-
 def shown(args: argparse.Namespace, err: TextIO) -> Shown:
-    """Return the progress that *args* ask for (see :func:`add_talk`)."""
-    return Shown(Console(file=err), args.talk)
+    """Return the progress that *args* ask for by ``--quiet`` and ``--verbose``."""
+    return Shown(Console(file=err), args.verbosity)
 
 
 class Shown:
     """Progress for a terminal, with rate and time left; a pipe gets none. A context manager."""
 
-    def __init__(self, console: Console, talk: Talk = Talk.USUAL) -> None:
+    def __init__(self, console: Console, verbosity: Verbosity = Verbosity.USUAL) -> None:
         # Not is_terminal: FORCE_COLOR makes that true for a file.
-        self.watched = console.file.isatty() and talk is not Talk.QUIET
-        self._talk = talk
+        self.watched = console.file.isatty() and verbosity is not Verbosity.QUIET
+        self._verbosity = verbosity
         name = Column(ratio=3, no_wrap=True, overflow="ellipsis")
         self._bars = Progress(
             TextColumn("{task.description}", markup=False, table_column=name),
@@ -142,7 +124,7 @@ class Shown:
         """Say what the step took, if that was asked for."""
         task = self._bars.tasks[0]
         records, self._records = self._records, 0
-        if self._talk is Talk.VERBOSE and task.description != "starting":
+        if self._verbosity is Verbosity.VERBOSE and task.description != "starting":
             seconds = self._bars.get_time() - self._began
             read = f"; {counted(records, 'record')}" if records else ""
             line = Text(f"mailvigil: {task.description}{_total(task)}: {seconds:.1f} s{read}")

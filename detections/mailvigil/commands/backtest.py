@@ -11,13 +11,13 @@ from typing import BinaryIO, TextIO
 
 from rich.console import Console
 
-from mailvigil.commands.arguments import positive
+from mailvigil.commands.arguments.backtest import REDUCED, WHOLE
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 from mailvigil.lab.tenant.attacks.catalogue import attacks
 from mailvigil.lab.tenant.attacks.story import Attack
 from mailvigil.lab.tenant.month import Month
-from mailvigil.progress import add_talk, shown
+from mailvigil.progress import shown
 from mailvigil.rules.content import content_root, load_functions
 from mailvigil.rules.rule import load_rules
 from mailvigil.workbench.backtest import (
@@ -32,47 +32,9 @@ from mailvigil.workbench.backtest import (
 from mailvigil.workbench.backtest_report import as_json, as_markdown, print_tables
 from mailvigil.workbench.other_queries import load_others
 
-REDUCED = Month()
-WHOLE = Month(mailboxes=5_000, days=30)
 
-_EXAMPLES = f"""
-examples:
-  mailvigil backtest --attack storm-0558
-  mailvigil backtest
-  mailvigil backtest --all --with bench/public_rules --format markdown > proof.md
-
-Without --attack every attack is replayed, and every rule is run through an ordinary month: by
-default {REDUCED.mailboxes:,} mailboxes and {REDUCED.days} days (a minute or two), with --all
-{WHOLE.mailboxes:,} mailboxes and {WHOLE.days} days (up to 15 minutes on two cores, 2 GB).
-
-exit codes: 0 done; 1 an attack is missed that the pack is meant to catch, or the rules make more
-alerts than their budget; 2 wrong usage; 4 an argument cannot be used
-"""
-
-
-def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command ``backtest``."""
-    backtest = commands.add_parser(
-        "backtest",
-        help="measure what the rules catch, and how often they bother",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    backtest.set_defaults(run=_backtest)
-    add = backtest.add_argument
-    add("--all", action="store_true", help="the large tenant and the whole month")
-    add("--attack", action="append", default=[], metavar="NAME",
-        help="only this attack, and no ordinary month (again for more)")  # fmt: skip
-    add("--mailboxes", type=positive, metavar="N", help="mailboxes of the ordinary month")
-    add("--days", type=positive, metavar="N", help="days of the ordinary month")
-    add("--seed", type=int, default=REDUCED.seed, metavar="N", help="another tenant for another N")
-    add("--with", dest="others", type=Path, metavar="FOLDER",
-        help="judge the queries in this folder too")  # fmt: skip
-    add("--format", choices=["table", "markdown", "json"], default="table")
-    add_talk(backtest)
-
-
-def _backtest(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    """Measure the rules, print the result and return the exit code."""
     month = _month(args)
     with (
         tempfile.TemporaryDirectory(prefix="mailvigil") as scratch,
@@ -92,9 +54,8 @@ def _backtest(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: Text
 
 
 def _month(args: argparse.Namespace) -> Month:
-    month = WHOLE if args.all else REDUCED
-    changes = {"mailboxes": args.mailboxes, "days": args.days}
-    return replace(month, seed=args.seed, **{n: v for n, v in changes.items() if v is not None})
+    mailboxes, days = WHOLE if args.all else REDUCED
+    return Month(seed=args.seed, mailboxes=args.mailboxes or mailboxes, days=args.days or days)
 
 
 def _run(bench: Bench, month: Month, names: Sequence[str]) -> Backtest:

@@ -30,12 +30,10 @@ from mailvigil.collect.doctor import examine
 from mailvigil.collect.progress import WatchedLedger
 from mailvigil.collect.sinks import DuckdbSink, JsonlSink, alone_in
 from mailvigil.commands import collect_settings
-from mailvigil.commands.arguments import examples, short_length
-from mailvigil.commands.collect_settings import add_config, add_overrides
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
-from mailvigil.progress import Shown, add_talk, shown
+from mailvigil.progress import Shown, shown
 from mailvigil.signals import heard
 
 _TABLES = (app.TABLE, app.HEALTH_TABLE)
@@ -55,32 +53,8 @@ GRACE_SECONDS = 8
 """From the signal to the end, however much is in hand."""
 
 
-def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the commands ``collect`` and ``doctor``."""
-    collect = commands.add_parser("collect", help="move audit records to where you want them")
-    collect.set_defaults(run=_collect)
-    examples(
-        collect,
-        "mailvigil collect --once --start --config lab/collect.yaml",
-        "mailvigil collect --follow --poll 5m --config lab/collect.yaml",
-        "mailvigil collect --once --config lab/collect.yaml --sink duckdb:mail.duckdb --since 24h",
-    )
-    add_config(collect)
-    add_overrides(collect)
-    collect.add_argument("--start", action="store_true", help="start missing subscriptions first")
-    how = collect.add_mutually_exclusive_group()
-    how.add_argument("--once", action="store_true", help="deliver what is there, then end")
-    how.add_argument("--follow", action="store_true", help="go on until told to stop (default)")
-    collect.add_argument("--poll", type=short_length, default=timedelta(minutes=1), metavar="1m",
-        help="time between two passes")  # fmt: skip
-    add_talk(collect)
-    doctor = commands.add_parser("doctor", help="look for what keeps a collector from working")
-    doctor.set_defaults(run=_doctor)
-    examples(doctor, "mailvigil doctor --config lab/collect.yaml")
-    add_config(doctor)
-
-
-def _collect(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+def run_collect(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    """Run ``mailvigil collect`` and return the exit code."""
     settings = collect_settings.settings(args, err)
     logging.basicConfig(stream=err, level=logging.ERROR, format="%(levelname)s %(message)s")
     job = Job(settings, collect_settings.folder(args), start=args.start)
@@ -312,7 +286,8 @@ def _print(report: PassReport, tell: _Tell) -> None:
         print(f"mailvigil: {problem}", file=tell.err)
 
 
-def _doctor(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+def run_doctor(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    """Run ``mailvigil doctor`` and return the exit code."""
     wrong = 0
     for found in examine(collect_settings.settings(args, err), app.now):
         print(found, file=out, flush=True)

@@ -11,41 +11,10 @@ from typing import TextIO
 
 import yaml
 
-from audit_feed.environment import PREFIX, Data, from_environment, over
+from audit_feed.environment import Data, from_environment, over
 from audit_feed.errors import ConfigError
 from audit_feed.settings import Settings
 from mailvigil.errors import InputError
-
-_FILES = {"duckdb": "file", "jsonl": "folder"}
-
-
-def add_config(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names the settings file."""
-    parser.add_argument("--config", type=Path, metavar="FILE.yaml",
-        help=f"settings; what {PREFIX}… says in the environment is laid over it")  # fmt: skip
-
-
-def add_overrides(parser: argparse.ArgumentParser) -> None:
-    """Add the options that are laid over file and environment."""
-    parser.add_argument("--since", metavar="24h",
-        help="how far back a stream is listed that is new here, at most 7d")  # fmt: skip
-    parser.add_argument("--sink", type=sink, metavar="KIND[:WHERE]",
-        help="loganalytics, duckdb:FILE or jsonl:FOLDER")  # fmt: skip
-
-
-def sink(text: str) -> Data:
-    """Return the settings of the sink that an option names.
-
-    Raises:
-        argparse.ArgumentTypeError: It is none of the three forms.
-
-    """
-    kind, _, where = text.partition(":")
-    if kind == "loganalytics" and not where:
-        return {"kind": kind}
-    if kind in _FILES and where:
-        return {"kind": kind, _FILES[kind]: str(Path(where).absolute())}
-    raise argparse.ArgumentTypeError("must be loganalytics, duckdb:FILE or jsonl:FOLDER")
 
 
 def folder(args: argparse.Namespace) -> Path:

@@ -21,16 +21,6 @@ from mailvigil.rules.apps import CATALOGUE, catalogue, find
 from mailvigil.rules.content import content_root
 from mailvigil.rules.rule import Rule, load_rules
 
-_EXAMPLES = """
-examples:
-  mailvigil explain caller_new_to_tenant
-  mailvigil explain 7ae974c5-1af7-4923-af3a-fb1fd14dcb7e
-  mailvigil explain mailbox_throttled --format json
-
-exit codes: 0 done, also for an id that is not known; 1 a rule of the content is wrong;
-2 wrong usage; 4 neither a rule nor an application id
-"""
-
 _GUID = re.compile(r"\{?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\}?", re.ASCII)
 _PARTIES = {
     "microsoft": "Microsoft's own (first party)",
@@ -61,20 +51,8 @@ Answer = Mapping[str, object]
 """What is known, in the form of the JSON. In a table, each name is a heading."""
 
 
-def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command ``explain``."""
-    explain = commands.add_parser(
-        "explain",
-        help="say what a rule finds, or what an application id is",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    explain.set_defaults(run=_explain)
-    explain.add_argument("what", metavar="RULE|APPID", help="a rule's name or id, or an AppId")
-    explain.add_argument("--format", choices=["table", "json"], default="table")
-
-
-def _explain(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+    """Print what is known of a rule or an application."""
     answer = explained(args.what, content_root())
     if args.format == "json":
         print(json.dumps(answer, indent=2), file=out)

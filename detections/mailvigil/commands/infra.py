@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from mailvigil.commands.arguments import examples
 from mailvigil.errors import InputError, RuleError
 from mailvigil.exit_codes import EXIT_OK, EXIT_STALE
 from mailvigil.infra.files import TEMPLATE, files
@@ -15,23 +14,9 @@ from mailvigil.infra.problems import template_problems
 from mailvigil.rules.content import content_root
 from mailvigil.sentinel.compiled_content import load_pack
 
-FOLDER = Path("infra")
 
-
-def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command ``infra`` and what is below it."""
-    infra = commands.add_parser("infra", help="write the templates that deploy it to Azure")
-    examples(infra, "mailvigil infra build --out templates")
-    below = infra.add_subparsers(required=True, metavar="COMMAND")
-    build = below.add_parser("build", help="write azuredeploy.json and what belongs to it")
-    build.set_defaults(run=_build)
-    build.add_argument("--out", type=Path, default=FOLDER, metavar="DIR",
-        help=f"folder to write into (default: {FOLDER})")  # fmt: skip
-    build.add_argument("--check", action="store_true", help="only tell if files are stale")
-    examples(build, "mailvigil infra build --out templates", "mailvigil infra build --check")
-
-
-def _build(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+    """Write the templates, or say which are stale."""
     wanted = files(load_pack(content_root()))
     problems = list(template_problems(json.loads(wanted[TEMPLATE])))
     if problems:

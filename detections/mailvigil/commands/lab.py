@@ -11,7 +11,6 @@ from pathlib import Path
 from threading import Event
 from typing import BinaryIO, TextIO
 
-from mailvigil.commands.arguments import examples
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_OK
 from mailvigil.lab.server.collect_config import write_collect_config
@@ -27,38 +26,6 @@ SCENARIOS: Mapping[str, Scenario | None] = {
     "quiet": replace(DEMO, intrusion=False),
     "none": None,
 }
-
-_EXAMPLES = """
-examples:
-  mailvigil lab serve --folder lab
-  mailvigil lab serve --folder lab --chaos 7
-  curl --cacert lab/ca.pem https://127.0.0.1:PORT/lab/counts
-  curl --cacert lab/ca.pem https://127.0.0.1:PORT/lab/clock -d '{"move": 604800}'
-"""
-
-
-def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command ``lab`` and what is below it."""
-    lab = commands.add_parser("lab", help="play Microsoft's side of the pipeline on loopback")
-    examples(lab, "mailvigil lab serve --folder lab")
-    below = lab.add_subparsers(required=True, metavar="COMMAND")
-    serve = below.add_parser(
-        "serve",
-        help="run until stopped; writes a configuration for a collector",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    serve.set_defaults(run=run)
-    add = serve.add_argument
-    add("--scenario", choices=sorted(SCENARIOS), default="storm-0558",
-        help="what happened in the tenant (default: storm-0558)")  # fmt: skip
-    add("--folder", type=Path, metavar="DIR", help="for CA, configuration and workspace")
-    add("--port", type=int, default=0, metavar="PORT", help="default: a free one")
-    add("--chaos", type=int, metavar="SEED", help="random faults, the same for the same seed")
-    add("--faults", type=Path, metavar="FILE.yaml", help="scripted faults")
-    add("--page-size", type=int, default=50, metavar="N", help="blobs a page (default: 50)")
-    add("--quota", type=int, default=2_000, metavar="N",
-        help="requests a minute (default: 2000)")  # fmt: skip
 
 
 def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:

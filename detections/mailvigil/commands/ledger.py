@@ -20,49 +20,14 @@ from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore, retried
 from audit_feed.settings import Settings
 from audit_feed.windows import HOUR, RETENTION, Window, hour_of
 from mailvigil.commands import collect_settings
-from mailvigil.commands.arguments import examples, short_length
-from mailvigil.commands.collect_settings import add_config
 from mailvigil.commands.ledger_report import print_statement, stamp
-from mailvigil.commands.ledger_store import OpenLedger, address_of_tables, file_ledger, table_ledger
+from mailvigil.commands.ledger_store import OpenLedger, file_ledger, table_ledger
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 
-WITHIN = timedelta(minutes=30)
-"""How long ago a collector at work may have listed a stream; the Function app says the same."""
 
-
-def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command ``ledger``."""
-    ledger = commands.add_parser("ledger", help="say for any hour whether it is complete")
-    ledger.set_defaults(run=_ledger)
-    examples(
-        ledger,
-        "mailvigil ledger --config lab/collect.yaml",
-        "mailvigil ledger --config lab/collect.yaml --since 24h --format json",
-        "mailvigil ledger health --config lab/collect.yaml",
-        "mailvigil ledger retry --config lab/collect.yaml",
-        "mailvigil ledger --storage mailvigilstore",
-    )
-    actions = ["show", "health", "retry", "parked"]
-    ledger.add_argument("action", nargs="?", choices=actions, default="show",
-        help="show the statement; say whether a collector is at work; try rejected blobs again; "
-        "or print as JSON lines what of a record was too large for the workspace")  # fmt: skip
-    add_config(ledger)
-    ledger.add_argument("--storage", type=address_of_tables, metavar="ACCOUNT",
-        help="the Function app's ledger in this storage account, or at this address of its tables, "
-        "in place of a collector's; you are signed in by az login")  # fmt: skip
-    ledger.add_argument("--since", type=short_length, default=RETENTION, metavar="7d", dest="span",
-        help="how far back the statement goes, at most 7d (default: 7d)")  # fmt: skip
-    ledger.add_argument("--within", type=short_length, default=WITHIN, metavar="30m",
-        help="health: how long ago every feed may have been listed (default: 30m)")  # fmt: skip
-    ledger.add_argument("--format", choices=["table", "json"], default="table")
-    ledger.add_argument("--blob", action="append", default=[], metavar="ID",
-        help="retry: this rejected blob alone (again for more)")  # fmt: skip
-    ledger.add_argument("--export", type=Path, metavar="FILE",
-        help="parked: write to this new file, readable by you alone")  # fmt: skip
-
-
-def _ledger(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    """Do what was asked of the ledger and return the exit code."""
     asked = _asked(args, err)
     now = app.now()
     window = Window(hour_of(now - args.span), now)

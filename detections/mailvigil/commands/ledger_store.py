@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.ledger.statement import HourStatement, statement
 from audit_feed.ledger.states import LedgerStore
 from audit_feed.windows import Window
+from mailvigil.commands.arguments.ledger import ADDRESS
 from mailvigil.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,9 +25,6 @@ CONNECTION = "AZURE_STORAGE_CONNECTION_STRING"
 """Used in place of signing in, as the Azure CLI does."""
 
 _SCOPE = "https://storage.azure.com/.default"
-_ADDRESS = "https://{}.table.core.windows.net"
-_ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
-"""Source: Azure resource naming rules, ``Microsoft.Storage/storageAccounts``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +33,6 @@ class OpenLedger:
 
     store: LedgerStore
     hours: Callable[[Stream, Window], Sequence[HourStatement]]
-
-
-def address_of_tables(text: str) -> str:
-    """Return the address of the tables of the storage account that an option names.
-
-    Raises:
-        argparse.ArgumentTypeError: It is neither an account's name nor an ``https`` address.
-
-    """
-    if _ACCOUNT.fullmatch(text):
-        return _ADDRESS.format(text)
-    if text.startswith("https://"):
-        return text.rstrip("/")
-    raise argparse.ArgumentTypeError(
-        "must be a storage account's name, or the address of its tables, https://…"
-    )
 
 
 @contextmanager
@@ -95,7 +75,7 @@ def _service(address: str, environ: Mapping[str, str]) -> TableServiceClient:
         service = TableServiceClient.from_connection_string(given)
     except ValueError:
         raise InputError(CONNECTION, "no connection string", "unset it to sign in") from None
-    if address not in {service.url.rstrip("/"), _ADDRESS.format(service.account_name)}:
+    if address not in {service.url.rstrip("/"), ADDRESS.format(service.account_name)}:
         raise InputError(CONNECTION, "is of another storage account", "unset it to sign in")
     return service
 

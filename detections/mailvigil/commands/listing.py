@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from mailvigil.printable import visible
-
-_PIPED_WIDTH = 10_000
-"""Characters; more than a line has, so that what reads a pipe gets an entry in one line."""
 
 
 def print_list(headings: Sequence[str], entries: Iterable[Sequence[object]], out: TextIO) -> None:
@@ -25,22 +18,37 @@ def print_list(headings: Sequence[str], entries: Iterable[Sequence[object]], out
 
     """
     rows = [tuple(entry) for entry in entries]
-    console = Console(file=out)
-    if not console.is_terminal:
-        console.width = _PIPED_WIDTH
-    with console.capture() as printed:
-        console.print(_table(headings, rows))
-    out.writelines(f"{line.rstrip()}\n" for line in printed.get().splitlines())
+    counts = [any(isinstance(row[n], int) for row in rows) for n in range(len(headings))]
+    cells = [tuple(map(_text, row)) for row in (headings, *rows)]
+    lines = _folded(cells, counts, out) if out.isatty() else _aligned(cells, counts)
+    out.writelines(f"{line.rstrip()}\n" for line in lines)
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+def _aligned(cells: Sequence[Sequence[str]], counts: Sequence[bool]) -> Iterable[str]:
+    """Return one line a row. What reads a pipe gets an entry in one line, however long."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        yield "  ".join(
+            cell.rjust(width) if is_count else cell.ljust(width)
+            for cell, width, is_count in zip(row, widths, counts, strict=True)
+        )
+
+
+def _folded(cells: Sequence[Sequence[str]], counts: Sequence[bool], out: TextIO) -> Sequence[str]:
+    """Return the rows as a table that fits the terminal *out*."""
+    from rich.console import Console  # noqa: PLC0415 - slow to load, and a pipe does without
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
     table = Table(box=None, pad_edge=False)
-    for number, heading in enumerate(headings):
-        is_count = any(isinstance(row[number], int) for row in rows)
+    for heading, is_count in zip(cells[0], counts, strict=True):
         table.add_column(heading, justify="right" if is_count else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_text(value)) for value in row))
-    return table
+    for row in cells[1:]:
+        table.add_row(*map(Text, row))
+    console = Console(file=out)
+    with console.capture() as printed:
+        console.print(table)
+    return printed.get().splitlines()
 
 
 def _text(value: object) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from mailvigil.commands.arguments import examples
 from mailvigil.errors import RuleError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
 from mailvigil.rules.content import content_root
@@ -19,26 +18,6 @@ from mailvigil.workbench.content_checks import check_content
 from mailvigil.workbench.diff import changes, load_items
 from mailvigil.workbench.lock import lock_path, locked, read_lock, renewed, unversioned, write_lock
 from mailvigil.workbench.rule_pages import pages
-
-
-def add_below(below: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the commands to those of ``mailvigil rules``."""
-    package = below.add_parser("package", help="write the content as Sentinel imports it")
-    package.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
-    package.set_defaults(run=_package)
-    examples(package, "mailvigil rules package --out sentinel")
-    lock = below.add_parser("lock", help="write rules.lock: version and hash of each rule")
-    lock.set_defaults(run=_lock)
-    examples(lock, "mailvigil rules lock")
-    diff = below.add_parser("diff", help="tell what changed between two packages or contents")
-    diff.add_argument("old", type=Path, metavar="OLD", help="packaged folder, or one of rules")
-    diff.add_argument("new", type=Path, metavar="NEW", help="the same")
-    diff.set_defaults(run=_diff)
-    examples(diff, "mailvigil rules diff before after")
-    docs = below.add_parser("docs", help="write docs/rules/, the coverage table and the layer")
-    docs.add_argument("--check", action="store_true", help="only tell if files are stale")
-    docs.set_defaults(run=_docs)
-    examples(docs, "mailvigil rules docs", "mailvigil rules docs --check")
 
 
 def check_folder(place: Path, out: TextIO) -> int:
@@ -55,7 +34,8 @@ def check_folder(place: Path, out: TextIO) -> int:
     return EXIT_FAILED if problems else EXIT_OK
 
 
-def _package(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+def run_package(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+    """Run ``mailvigil rules package`` and return the exit code."""
     found = check_content(content_root())
     if found.problems or found.pack is None:
         raise RuleError(found.problems)
@@ -75,7 +55,8 @@ def _package(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: Text
     return EXIT_OK
 
 
-def _lock(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+def run_lock(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+    """Run ``mailvigil rules lock`` and return the exit code."""
     root = content_root()
     path = lock_path(root)
     old, now = read_lock(path), locked(load_pack(root))
@@ -91,7 +72,8 @@ def _lock(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO
     return EXIT_OK
 
 
-def _diff(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+def run_diff(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+    """Run ``mailvigil rules diff`` and return the exit code."""
     lines = list(changes(load_items(args.old), load_items(args.new)))
     for line in lines:
         print(line, file=out)
@@ -100,7 +82,8 @@ def _diff(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO)
     return EXIT_OK
 
 
-def _docs(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+def run_docs(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+    """Run ``mailvigil rules docs`` and return the exit code."""
     root = content_root()
     wanted = pages(root)
     folder = root / "docs" / "rules"

@@ -14,7 +14,7 @@ import duckdb
 from rich.console import Console
 
 from mailvigil.commands.answers import Answer, as_csv, as_json, print_answer
-from mailvigil.commands.arguments import moment, positive
+from mailvigil.commands.arguments.query import TABLE_ROWS
 from mailvigil.compiler.parser import Analysis, Validator
 from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError, Row
 from mailvigil.engine.saved_workspace import open_saved
@@ -23,12 +23,9 @@ from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_INPUT, EXIT_NOT_RUN, EXIT_OK
 from mailvigil.exports.load import LoadReport, load
 from mailvigil.printable import counted, visible
-from mailvigil.progress import Shown, add_talk, shown
+from mailvigil.progress import Shown, shown
 from mailvigil.rules.content import content_root, load_functions
 from mailvigil.tables.schemas import ARRIVED, schemas
-
-TABLE_ROWS = 1000
-"""Rows that a table shows without ``--limit``; JSON and CSV have all."""
 
 _NOW = "kqlnow"
 """The one parameter that the engine binds: what now() is."""
@@ -36,44 +33,9 @@ _NOW = "kqlnow"
 _NAMED = 10
 """Unreadable rows of a file that are named."""
 
-_EXAMPLES = """
-examples:
-  mailvigil query 'MailItemsAccessed() | summarize count() by Caller' exports/
-  mailvigil query 'MailItemsAccessed() | sort by EventTime desc | take 5' --workspace kept.db
-  mailvigil query 'MailItemsAccessed() | where EventTime > ago(7d)' exports/ --as-of 2026-01-20
-  mailvigil query 'M365Activity_CL | project TimeGenerated, UserId' exports/ --format csv > rows.csv
 
-Options stand before the query or after the last path.
-The tables are those of a Sentinel workspace: M365Activity_CL, CloudAppEvents, OfficeActivity, the
-sign-in tables; the functions are MailItemsAccessed() and ApprovedMailCallers().
-
-exit codes: 0 done; 1 a function of the content is wrong; 2 wrong usage; 4 a file cannot be used, or
-Microsoft's parser refuses the query; 6 the local engine cannot run the query
-"""
-
-
-def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command ``query``."""
-    query = commands.add_parser(
-        "query",
-        help="run a KQL query over a workspace or exports",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    query.set_defaults(run=_query)
-    add = query.add_argument
-    add_talk(query)
-    add("kql", metavar="KQL", help="the query, as one argument")
-    add("paths", nargs="*", metavar="PATH", help="files, folders, patterns, - for standard input")
-    add("--workspace", type=Path, metavar="FILE", help="read a kept workspace instead of exports")
-    add("--as-of", type=moment, metavar="TIME",
-        help="what now() is; later records are not seen (UTC; default: the present)")  # fmt: skip
-    add("--format", choices=["table", "json", "csv"], default="table")
-    add("--limit", type=positive, metavar="N",
-        help=f"print at most N rows (default: {TABLE_ROWS:,} in a table, else all)")  # fmt: skip
-
-
-def _query(args: argparse.Namespace, stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+def run(args: argparse.Namespace, stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    """Check the query, run it, print its rows and return the exit code."""
     _check(args)
     functions = load_functions(content_root())
     with Validator(functions) as validator:

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import BinaryIO, TextIO, TypeVar
 
 from mailvigil.commands import package as package_commands
-from mailvigil.commands.arguments import examples
-from mailvigil.commands.listing import print_list
 from mailvigil.compiler.compile import compiled, to_kql
 from mailvigil.compiler.targets import TARGETS
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
-from mailvigil.progress import add_talk, shown
+from mailvigil.progress import shown
 from mailvigil.rules.content import content_root, load_functions
 from mailvigil.rules.filters import load_filters
 from mailvigil.rules.hunting_query import HuntingQuery, load_hunting
@@ -35,59 +33,8 @@ LEAST_SCORE = 0.9
 """Share of each rule's mutants that its tests must notice."""
 
 
-def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command ``rules`` and what is below it."""
-    rules = commands.add_parser("rules", help="list, check, compile and test the rules")
-    examples(rules, "mailvigil rules check", "mailvigil rules test mailbox_throttled")
-    below = rules.add_subparsers(required=True, metavar="COMMAND")
-    listing = below.add_parser("list", help="name every rule and hunting query")
-    listing.set_defaults(run=_list)
-    examples(listing, "mailvigil rules list")
-    check = below.add_parser("check", help="look for faults in rules, functions and queries")
-    check.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="a packaged folder")
-    check.set_defaults(run=_check)
-    examples(check, "mailvigil rules check", "mailvigil rules check sentinel")
-    compiling = below.add_parser("compile", help="write kql/generated/")
-    compiling.add_argument("--check", action="store_true", help="only tell if files are stale")
-    compiling.add_argument(
-        "--target", choices=list(TARGETS), help="only for this one (default: for each)"
-    )
-    compiling.add_argument(
-        "--filters", type=Path, metavar="DIR", help="Sigma filters: a tenant's own exceptions"
-    )
-    compiling.add_argument("--out", type=Path, metavar="DIR", help="write there instead")
-    compiling.set_defaults(run=_compile)
-    examples(compiling, "mailvigil rules compile", "mailvigil rules compile --check")
-    test = below.add_parser("test", help="run the tests beside each rule on its compiled query")
-    test.add_argument(
-        "names", nargs="*", metavar="RULE", help="only these rules or hunting queries"
-    )
-    test.set_defaults(run=_test)
-    add_talk(test)
-    examples(test, "mailvigil rules test", "mailvigil rules test mailbox_throttled")
-    mutate = below.add_parser("mutate", help="show which one-line changes no test notices")
-    mutate.add_argument("names", nargs="*", metavar="RULE", help="only these rules")
-    mutate.set_defaults(run=_mutate)
-    add_talk(mutate)
-    examples(mutate, "mailvigil rules mutate mailbox_throttled")
-    package_commands.add_below(below)
-
-
-_HEADINGS = ("name", "form", "version", "severity", "title")
-
-
-def _list(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
-    rules = [(r.name, _form(r), r.version, r.severity, r.title) for r in load_rules(content_root())]
-    hunting = [(q.name, "hunting", q.version, "", q.title) for q in load_hunting(content_root())]
-    print_list(_HEADINGS, [*rules, *hunting], out)
-    return EXIT_OK
-
-
-def _form(rule: Rule) -> str:
-    return "NRT" if rule.schedule and rule.schedule.kind == "NRT" else rule.kind
-
-
-def _check(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+def run_check(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
+    """Run ``mailvigil rules check`` and return the exit code."""
     if args.folder:
         return package_commands.check_folder(args.folder, out)
     found = check_content(content_root())
@@ -101,7 +48,8 @@ def _check(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO
     return EXIT_FAILED if found.problems else EXIT_OK
 
 
-def _compile(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+def run_compile(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    """Run ``mailvigil rules compile`` and return the exit code."""
     root = content_root()
     if args.filters and not args.out:
         what = "the pack's own files are those without filters"
@@ -143,7 +91,8 @@ def _write(path: Path, text: str | None) -> None:
     path.write_bytes(text.encode("utf-8"))
 
 
-def _test(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+def run_test(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    """Run ``mailvigil rules test`` and return the exit code."""
     root = content_root()
     verdicts: Counter[str] = Counter()
     with (
@@ -173,7 +122,8 @@ def _print_outcome(outcome: Outcome, out: TextIO) -> None:
         print(f"         {problem}", file=out)
 
 
-def _mutate(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+def run_mutate(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    """Run ``mailvigil rules mutate`` and return the exit code."""
     root = content_root()
     functions = load_functions(root)
     scores = []

@@ -21,9 +21,8 @@ from prompt_toolkit.output import Output
 from rich.console import Console
 
 from mailvigil.commands.answers import Answer
-from mailvigil.commands.arguments import examples, moment, positive
+from mailvigil.commands.arguments.query import TABLE_ROWS
 from mailvigil.commands.query import (
-    TABLE_ROWS,
     not_run,
     prepared,
     present,
@@ -52,27 +51,6 @@ bracket is open, and after Alt-Enter. Tab completes; Ctrl-C stops a query or cle
   .exit       end (also Ctrl-D)"""
 
 
-def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command ``shell``."""
-    shell = commands.add_parser("shell", help="ask a kept workspace in KQL, query after query")
-    shell.set_defaults(run=_shell)
-    examples(
-        shell,
-        "mailvigil shell kept.db",
-        "mailvigil shell kept.db --as-of 2026-01-20",
-        "echo 'MailItemsAccessed() | count' | mailvigil shell kept.db --format csv",
-        "",
-        "Piped, it reads queries that ; or an empty line parts.",
-    )
-    add = shell.add_argument
-    add("file", type=Path, metavar="FILE", help="a workspace that hunt --save or collect made")
-    add("--as-of", type=moment, metavar="TIME",
-        help="what now() is; later records are not seen (UTC; default: the present)")  # fmt: skip
-    add("--format", choices=["table", "json", "csv"], default="table")
-    add("--limit", type=positive, metavar="N",
-        help=f"print at most N rows (default: {TABLE_ROWS:,} in a table, else all)")  # fmt: skip
-
-
 @dataclass(frozen=True, slots=True)
 class _Session:
     engine: Engine
@@ -85,7 +63,8 @@ class _Session:
     err: TextIO
 
 
-def _shell(args: argparse.Namespace, stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+def run(args: argparse.Namespace, stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    """Run queries from a terminal or a pipe and return the exit code."""
     with _opened(args, out, err) as session:
         if stdin.isatty() and out.isatty():
             return talk(session, history(os.environ, Path.home(), err))

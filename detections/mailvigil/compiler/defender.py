@@ -10,7 +10,8 @@ from datetime import timedelta
 
 from mailvigil.compiler.targets import DEFENDER_DEMANDS
 from mailvigil.errors import UnfitError
-from mailvigil.rules.rule import Rule, duration
+from mailvigil.rules.durations import duration
+from mailvigil.rules.rule import Rule
 from mailvigil.tables.record_tables import CLOUD_APP_EVENTS
 from mailvigil.tables.schemas import schemas
 

@@ -30,9 +30,6 @@ from mailvigil.reports.context import context
 from mailvigil.reports.terminal import print_table
 from mailvigil.rules.apps import first_party_ids, name_of
 
-DEMO_REPORT = "mailvigil-demo-report.html"
-"""Name of the report that the command writes into the current folder."""
-
 
 def run_demo(
     out: Console,

@@ -14,7 +14,8 @@ from pathlib import Path
 from mailvigil.compiler.compile import arrivals
 from mailvigil.engine.embedded import Engine, NotRunError, QueryError, Row
 from mailvigil.engine.workspace import END_OF_TIME
-from mailvigil.rules.rule import Rule, duration, kql_duration
+from mailvigil.rules.durations import duration, kql_duration
+from mailvigil.rules.rule import Rule
 from mailvigil.tables.schemas import schemas
 
 

@@ -18,7 +18,7 @@ from mailvigil.hunt.run import Hunted
 from mailvigil.printable import visible
 from mailvigil.reports.evidence import Evidence
 from mailvigil.reports.wording import caller_name, minute
-from mailvigil.rules.rule import SEVERITIES
+from mailvigil.rules.metadata import SEVERITIES
 
 Spec = Mapping[str, Any]  # a Vega-Lite specification is JSON of any shape
 

@@ -26,7 +26,8 @@ from mailvigil.reports.wording import (
     minute,
     not_run,
 )
-from mailvigil.rules.rule import SEVERITIES, kql_duration
+from mailvigil.rules.durations import kql_duration
+from mailvigil.rules.metadata import SEVERITIES
 
 _MOST_LISTED = 200
 _FEW = 10

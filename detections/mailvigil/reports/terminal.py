@@ -17,7 +17,7 @@ from mailvigil.hunt.replay import Plan, Replayed
 from mailvigil.hunt.run import Hunted, insufficient
 from mailvigil.printable import counted, defused, visible
 from mailvigil.reports.identity import finding_id
-from mailvigil.rules.rule import kql_duration
+from mailvigil.rules.durations import kql_duration
 
 __all__ = ["as_csv", "as_json", "counted", "defused", "print_table", "summary_lines", "visible"]
 

@@ -10,7 +10,7 @@ from mailvigil.hunt.findings import Finding, display_name
 from mailvigil.hunt.run import Hunted
 from mailvigil.reports.evidence import Coverage
 from mailvigil.rules.apps import name_of
-from mailvigil.rules.rule import SEVERITIES
+from mailvigil.rules.metadata import SEVERITIES
 
 NOT_A_PROOF = (
     "A finding says that mail was read in a way that a rule describes. It does not say who sat "

@@ -65,6 +65,21 @@ def from_yaml(text: str) -> object:
     return found
 
 
+def from_yaml_documents(text: str) -> list[dict[str, object]]:
+    """Return the documents of a YAML file of the content, by libyaml where PyYAML has it.
+
+    Raises:
+        yaml.YAMLError: It is not YAML.
+        TypeError: There is none, or one is not a mapping.
+
+    """
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    documents = [d for d in yaml.load_all(text, Loader=loader) if d is not None]
+    if not documents or not all(isinstance(document, dict) for document in documents):
+        raise TypeError("not a mapping of names to values")
+    return documents
+
+
 def _function(path: Path) -> Function:
     try:
         text = path.read_text(encoding="utf-8")

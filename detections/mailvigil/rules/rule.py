@@ -28,10 +28,8 @@ from sigma.rule import SigmaRule
 from mailvigil.errors import InputError, RuleError
 from mailvigil.rules.content import from_yaml
 from mailvigil.rules.correlation import Correlation, column, read_correlation, referenced
+from mailvigil.rules.durations import duration, is_duration
 from mailvigil.rules.filters import Filter
-
-SEVERITIES = ("Informational", "Low", "Medium", "High")
-"""Sentinel's severities, the lowest first."""
 
 _SEVERITY_OF = {
     "informational": "Informational",
@@ -40,9 +38,7 @@ _SEVERITY_OF = {
     "high": "High",
     "critical": "High",
 }
-_DURATION = re.compile(r"(\d+)([dhm])", re.ASCII)
 _RECENT = re.compile(r"^let recent = (\d+[dhm]);$", re.ASCII | re.MULTILINE)
-_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,15 +368,6 @@ def _schedule(read: Attributes) -> Schedule:
     return Schedule(kind, read.duration("queryFrequency"), read.duration("queryPeriod"))
 
 
-def duration(text: str) -> timedelta:
-    """Return a KQL duration such as ``14d`` or ``6h``; anything else raises ``ValueError``."""
-    found = _DURATION.fullmatch(text)
-    if not found:
-        msg = f"{text!r} is no duration such as 14d, 6h or 30m"
-        raise ValueError(msg)
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
-
-
 FREQUENCY = "1h"
 """How often a rule runs that does not say it: the shortest that a period of two days or more may
 have."""
@@ -396,15 +383,6 @@ def frequency(rule: Rule) -> timedelta:
 def late(rule: Rule) -> timedelta:
     """Return how long after its event a record may come so that some run of *rule* judges it."""
     return duration(rule.within) - frequency(rule)
-
-
-def kql_duration(length: timedelta) -> str:
-    """Return *length* as a KQL timespan, rounded up to whole minutes."""
-    minutes = -(-length // timedelta(minutes=1))
-    for unit, size in (("d", 1440), ("h", 60)):
-        if minutes % size == 0:
-            return f"{minutes // size}{unit}"
-    return f"{minutes}m"
 
 
 def _first_seen(read: Attributes) -> FirstSeen | None:
@@ -469,7 +447,7 @@ class Attributes:
     def duration(self, name: str) -> str:
         """Return a KQL duration, or ``""`` and a problem."""
         value = self._find(name)
-        if isinstance(value, str) and _DURATION.fullmatch(value):
+        if isinstance(value, str) and is_duration(value):
             return value
         return self._wrong(name, "a duration such as 14d, 6h or 30m")
 

@@ -21,8 +21,9 @@ from typing import Any
 
 from mailvigil.compiler.defender import looks_back
 from mailvigil.hunt.findings import INSUFFICIENT
+from mailvigil.rules.durations import duration, kql_duration
 from mailvigil.rules.mitre import tactics_of, techniques_of
-from mailvigil.rules.rule import FREQUENCY, Entity, Rule, duration, kql_duration
+from mailvigil.rules.rule import FREQUENCY, Entity, Rule
 
 RULE_COLUMN = "MailvigilRule"
 CAUSE_COLUMN = "MailvigilCause"

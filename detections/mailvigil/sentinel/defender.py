@@ -12,8 +12,10 @@ from typing import Any
 
 from mailvigil.compiler.defender import looks_back
 from mailvigil.compiler.targets import DEFENDER_DEMANDS
+from mailvigil.rules.durations import duration, kql_duration
+from mailvigil.rules.metadata import SEVERITIES
 from mailvigil.rules.mitre import tactics_of, technique, techniques_of
-from mailvigil.rules.rule import SEVERITIES, Entity, Rule, duration, kql_duration
+from mailvigil.rules.rule import Entity, Rule
 from mailvigil.sentinel.analytics import alerts_only, entity_mappings, service
 from mailvigil.sentinel.limits import MAX_DETAILS, query_problems
 

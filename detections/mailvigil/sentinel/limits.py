@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from mailvigil.rules.metadata import SEVERITIES
 from mailvigil.rules.mitre import sentinel_tactics, technique
-from mailvigil.rules.rule import SEVERITIES
 from mailvigil.sentinel.analytics import LONGEST_LOOKBACK, MAX_PARAMETERS, minutes_of, service
 
 MAX_QUERY_CHARACTERS = 10_000

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mailvigil.printable import counted
-from mailvigil.rules.rule import SEVERITIES
+from mailvigil.rules.metadata import SEVERITIES
 from mailvigil.workbench.backtest import (
     MOST_ALL,
     MOST_HIGH,

@@ -20,8 +20,9 @@ from mailvigil.compiler.select import bases, record_levels
 from mailvigil.compiler.targets import DEFENDER
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function
+from mailvigil.rules.durations import duration
 from mailvigil.rules.hunting_query import HuntingQuery
-from mailvigil.rules.rule import Entity, Rule, duration, late
+from mailvigil.rules.rule import Entity, Rule, late
 from mailvigil.tables.record_tables import RECORD_TABLES
 from mailvigil.tables.schemas import schemas
 from mailvigil.workbench.ruletest import Tested, load_cases, test_path

@@ -7,7 +7,8 @@ from pathlib import Path
 import yaml
 
 from mailvigil.errors import InputError
-from mailvigil.rules.rule import SEVERITIES, duration
+from mailvigil.rules.durations import duration
+from mailvigil.rules.metadata import SEVERITIES
 from mailvigil.workbench.backtest import Candidate
 
 KEYS = frozenset({"title", "severity", "queryFrequency", "by", "query"})

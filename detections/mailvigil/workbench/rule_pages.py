@@ -16,17 +16,11 @@ from mailvigil.compiler.compile import to_kql
 from mailvigil.compiler.defender import fits
 from mailvigil.hunt.findings import INSUFFICIENT
 from mailvigil.rules.content import Function, load_functions
+from mailvigil.rules.durations import duration, kql_duration
 from mailvigil.rules.hunting_query import HuntingQuery, load_hunting
+from mailvigil.rules.metadata import SEVERITIES
 from mailvigil.rules.mitre import DOMAIN, tactics_of, technique, techniques_of
-from mailvigil.rules.rule import (
-    SEVERITIES,
-    Rule,
-    duration,
-    frequency,
-    kql_duration,
-    late,
-    load_rules,
-)
+from mailvigil.rules.rule import Rule, frequency, late, load_rules
 from mailvigil.sentinel.analytics import Analytic, alert_text
 from mailvigil.workbench.ruletest import Case, load_cases, test_path
 

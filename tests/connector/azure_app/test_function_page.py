@@ -15,7 +15,7 @@ from audit_feed.azure_app.settings import DISCOVER_SCHEDULE, SWEEP_SCHEDULE, Fun
 from audit_feed.azure_app.telemetry import COUNTERS, GAUGES
 from audit_feed.errors import ConfigError
 from connector.azure_app.test_settings import GIVEN
-from mailvigil.infra.function_package import NAME
+from mailvigil.commands.arguments.function import NAME
 
 CHECKOUT = Path(__file__).parents[3]
 PAGE = (CHECKOUT / "docs" / "function-app.md").read_text(encoding="utf-8")

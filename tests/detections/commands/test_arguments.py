@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from mailvigil.commands.arguments import length, short_length
+from mailvigil.commands.arguments.values import length, short_length
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from argparse import ArgumentParser, _SubParsersAction
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from mailvigil.cli import COMMANDS, function_of, parser
 
 NOT_FOR_A_HUNT = {
     "altair", "azure", "cryptography", "prompt_toolkit", "py_mini_racer", "requests", "shtab",
@@ -34,18 +38,47 @@ def modules_of(*argv: str, cwd: Path) -> set[str]:
     return set(done.stderr.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("option", ["--help", "--version"])
-def test_help_loads_what_only_commands_need(option: str, tmp_path: Path) -> None:
-    loaded = modules_of(option, cwd=tmp_path)
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["completion", "bash"]])
+def test_help_loads_nothing_that_only_commands_need(argv: list[str], tmp_path: Path) -> None:
+    loaded = modules_of(*argv, cwd=tmp_path)
 
     assert "mailvigil" in loaded
-    assert loaded & NOT_FOR_HELP == set()
+    assert loaded & NOT_FOR_HELP - {"shtab"} == set()
 
 
-def test_a_hunt_loads_what_only_others_need(export: Path) -> None:
-    folder = export.parent.absolute()
-    help_, hunt = (modules_of("hunt", word, cwd=folder) for word in ("--help", str(export)))
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_loads_nothing_that_only_its_run_needs(
+    command: str, tmp_path: Path
+) -> None:
+    assert modules_of(command, "--help", cwd=tmp_path) & NOT_FOR_HELP == set()
+
+
+def test_the_list_of_rules_loads_yaml_and_no_engine(tmp_path: Path) -> None:
+    loaded = modules_of("rules", "list", cwd=tmp_path)
+
+    assert "yaml" in loaded
+    assert loaded & NOT_FOR_HELP == {"yaml"}
+
+
+def test_a_hunt_loads_nothing_that_only_others_need(export: Path) -> None:
+    hunt = modules_of("hunt", str(export), cwd=export.parent.absolute())
 
     assert {"duckdb", "sigma"} <= hunt
-    assert help_ & NOT_FOR_A_HUNT == set()
     assert hunt & NOT_FOR_A_HUNT == set()
+
+
+def test_every_command_names_a_function_that_is_there() -> None:
+    runs = set(_runs(parser(None)))
+
+    assert len(runs) >= len(COMMANDS)
+    assert all(callable(function_of(run)) for run in runs)
+
+
+def _runs(below: ArgumentParser) -> Iterator[str]:
+    """Yield what the commands in *below* name as their function."""
+    if run := below.get_default("run"):
+        yield run
+    for action in below._actions:  # noqa: SLF001 - argparse has no other way to its arguments
+        if isinstance(action, _SubParsersAction):
+            for choice in action.choices.values():
+                yield from _runs(choice)

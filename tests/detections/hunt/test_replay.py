@@ -26,7 +26,8 @@ from detections.small_tenant import (
 from mailvigil.compiler.compile import to_kql
 from mailvigil.engine.embedded import Engine
 from mailvigil.hunt.replay import Plan, replay, span, ticks, windows
-from mailvigil.rules.rule import Rule, kql_duration
+from mailvigil.rules.durations import kql_duration
+from mailvigil.rules.rule import Rule
 
 chosen = cache(small_tenant.chosen)
 """The data does not change here, and most tests ask for the same alerts."""

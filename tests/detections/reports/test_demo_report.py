@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mailvigil.demo.run import DEMO_REPORT, run_demo
+from mailvigil.commands.arguments.demo import DEMO_REPORT
+from mailvigil.demo.run import run_demo
 from mailvigil.lab.tenant.scenario import Scenario, intrusion_facts
 from mailvigil.progress import Shown
 

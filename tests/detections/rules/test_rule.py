@@ -10,7 +10,8 @@ import yaml
 
 from detections.small_tenant import ROOT, RULES
 from mailvigil.errors import RuleError
-from mailvigil.rules.rule import FirstSeen, Rare, duration, load_rules, parse_rule
+from mailvigil.rules.durations import duration
+from mailvigil.rules.rule import FirstSeen, Rare, load_rules, parse_rule
 
 PATH = Path("some/rule.yml")
 NEW = RULES["caller_new_to_tenant"]

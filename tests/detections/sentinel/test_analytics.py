@@ -15,7 +15,8 @@ from mailvigil.engine.workspace import open_workspace
 from mailvigil.hunt.approved import load_approved
 from mailvigil.hunt.findings import INSUFFICIENT
 from mailvigil.rules.content import content_root, load_functions
-from mailvigil.rules.rule import Entity, duration, load_rules
+from mailvigil.rules.durations import duration
+from mailvigil.rules.rule import Entity, load_rules
 from mailvigil.sentinel.analytics import (
     Analytic,
     connectors,

@@ -14,7 +14,7 @@ from detections.small_tenant import at as days
 from mailvigil.errors import RuleError
 from mailvigil.lab.tenant.attacks.story import Attack
 from mailvigil.lab.tenant.month import Month
-from mailvigil.rules.rule import duration
+from mailvigil.rules.durations import duration
 from mailvigil.workbench import backtest
 from mailvigil.workbench.backtest import (
     Backtest,

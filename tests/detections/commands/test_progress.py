@@ -16,7 +16,8 @@ from rich.console import Console
 from detections.commands.command import intruded, run
 from detections.exports.written import purview
 from mailvigil.cli import main
-from mailvigil.progress import Shown, Talk
+from mailvigil.progress import Shown
+from mailvigil.verbosity import Verbosity
 
 STYLE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
@@ -36,8 +37,8 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return Terminal()
 
 
-def show(console: Console, talk: Talk = Talk.USUAL) -> None:
-    with Shown(console, talk) as bars:
+def show(console: Console, verbosity: Verbosity = Verbosity.USUAL) -> None:
+    with Shown(console, verbosity) as bars:
         bars.begin(3)
         bars.file("export\x1b[31m.csv", 0)
         bars.part("loading export\x1b[31m.csv", 4_000_000)

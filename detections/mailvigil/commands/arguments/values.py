@@ -1,11 +1,12 @@
-"""Arguments that several commands take: their types, which refuse what they cannot read."""
+"""Types of arguments and options that several commands have."""
 
 from __future__ import annotations
 
 import argparse
 from datetime import UTC, datetime, timedelta
 
-from mailvigil.rules.rule import duration
+from mailvigil.rules.durations import duration
+from mailvigil.verbosity import Verbosity
 
 _LONGEST = timedelta(days=10_000)
 """Longer ones lead to times that the database does not know, and so to silence."""
@@ -81,3 +82,13 @@ def _bounded(found: timedelta) -> timedelta:
     if found > _LONGEST:
         raise argparse.ArgumentTypeError(_TOO_LONG)
     return found
+
+
+def add_verbosity(parser: argparse.ArgumentParser) -> None:
+    """Add ``--quiet`` and ``--verbose`` to a command that may take long."""
+    parser.set_defaults(verbosity=Verbosity.USUAL)
+    add = parser.add_mutually_exclusive_group().add_argument
+    add("-q", "--quiet", action="store_const", dest="verbosity", const=Verbosity.QUIET,
+        help="no progress: standard error has what went wrong alone")  # fmt: skip
+    add("-v", "--verbose", action="store_const", dest="verbosity", const=Verbosity.VERBOSE,
+        help="a line for each step on standard error: what it was, how long it took")  # fmt: skip

@@ -1,0 +1,28 @@
+"""The arguments of ``mailvigil rules package``, ``lock``, ``diff`` and ``docs``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mailvigil.commands.arguments.values import examples
+
+
+def add_package(below: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands to those of ``mailvigil rules``."""
+    package = below.add_parser("package", help="write the content as Sentinel imports it")
+    package.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    package.set_defaults(run="mailvigil.commands.package:run_package")
+    examples(package, "mailvigil rules package --out sentinel")
+    lock = below.add_parser("lock", help="write rules.lock: version and hash of each rule")
+    lock.set_defaults(run="mailvigil.commands.package:run_lock")
+    examples(lock, "mailvigil rules lock")
+    diff = below.add_parser("diff", help="tell what changed between two packages or contents")
+    diff.add_argument("old", type=Path, metavar="OLD", help="packaged folder, or one of rules")
+    diff.add_argument("new", type=Path, metavar="NEW", help="the same")
+    diff.set_defaults(run="mailvigil.commands.package:run_diff")
+    examples(diff, "mailvigil rules diff before after")
+    docs = below.add_parser("docs", help="write docs/rules/, the coverage table and the layer")
+    docs.add_argument("--check", action="store_true", help="only tell if files are stale")
+    docs.set_defaults(run="mailvigil.commands.package:run_docs")
+    examples(docs, "mailvigil rules docs", "mailvigil rules docs --check")
