@@ -14,7 +14,7 @@ from audit_feed.blobs import Stream
 from audit_feed.ledger.states import expired, failed
 from connector.made import TENANT, blob
 from detections.collect.conftest import config, publish, run
-from detections.test_progress import STYLE, Terminal
+from detections.commands.test_progress import STYLE, Terminal
 from mailvigil.cli import main
 from mailvigil.collect.progress import WatchedLedger
 from mailvigil.lab.server.faults import Fault, Scripted
