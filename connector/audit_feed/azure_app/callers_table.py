@@ -21,7 +21,8 @@ from azure.data.tables import (
 
 from audit_feed.azure_app.callers import Access, CallerKey, Callers, merged
 from audit_feed.errors import LedgerError
-from audit_feed.ledger.table import PREFIX, translated_errors
+from audit_feed.ledger.table import PREFIX
+from audit_feed.ledger.table_client import translated_errors
 from audit_feed.ledger.table_rows import TableEntity, text, time
 
 VERSION = 1

@@ -35,9 +35,10 @@ from audit_feed.errors import AuditFeedError, LedgerError, ThrottledError
 from audit_feed.feed.credentials import identity
 from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.feed.subscriptions import SubscriptionStarter
+from audit_feed.ledger.snapshot import StreamSnapshot
 from audit_feed.ledger.statement import HourStatement
 from audit_feed.ledger.states import BlobRow
-from audit_feed.ledger.table import StreamSnapshot, TableLedger
+from audit_feed.ledger.table import TableLedger
 from audit_feed.ledger.table_rows import blob_key
 from audit_feed.records.batches import MAX_FIELD_BYTES
 from audit_feed.records.lean import Saving
@@ -332,9 +333,11 @@ def sweep_all(log: InvocationLog) -> None:
     rows = sweep.send_statements(
         snapshot, app_context().sinks[app.HEALTH_TABLE], now, f"function:{_site()}"
     )
-    app_context().store.put_summaries(_last(snapshot, now))
+    app_context().store.streams_table.put_summaries(_last(snapshot, now))
     with ThreadPoolExecutor(app.MOST_TENANTS) as pool:
-        closed = sum(pool.map(lambda one: app_context().store.close_hours(one, now), snapshot))
+        closed = sum(
+            pool.map(lambda one: app_context().store.snapshots.close_hours(one, now), snapshot)
+        )
     log.info("swept", rows=rows, closed=closed, pending=sweep.pending(snapshot))
     _prune(now, log)
     _write_callers(now, log)
@@ -345,7 +348,7 @@ def _sweep(
 ) -> StreamSnapshot | None:
     """Sweep one stream; what is wrong with one keeps no other from being swept."""
     try:
-        found = app_context().store.snapshot(stream, sweep.week(now))
+        found = app_context().store.snapshots.read(stream, sweep.week(now))
         again = sweep.requeue_lost(
             app_context().store, found, app_context().paced_orders, now, late
         )
@@ -390,7 +393,7 @@ def _write_callers(now: datetime, log: InvocationLog) -> None:
     store, today = app_context().store, sweep.day(now)
     for tenant in app_context().tenants:
         app_context().callers.gather(tenant)
-    if store.marker(_DAY) == today:
+    if store.markers.get(_DAY) == today:
         return
     rows = [
         row
@@ -398,19 +401,19 @@ def _write_callers(now: datetime, log: InvocationLog) -> None:
         for row in callers.rows(app_context().callers.all(tenant), now)
     ]
     sweep.send_rows(rows, app_context().sinks[BASELINE_TABLE])
-    store.set_marker(_DAY, today)
+    store.markers.set(_DAY, today)
     log.info("callers written", rows=len(rows))
 
 
 def _prune(now: datetime, log: InvocationLog) -> None:
     """Drop what is done and old, once an hour."""
     store, hour = app_context().store, hour_of(now).isoformat()
-    if store.marker(_PRUNED) == hour:
+    if store.markers.get(_PRUNED) == hour:
         return
     before = now - app_context().settings.collector.keep
     with ThreadPoolExecutor(app.MOST_TENANTS) as pool:
         gone = sum(pool.map(lambda stream: store.prune(stream, before), app_context().streams()))
-    store.set_marker(_PRUNED, hour)
+    store.markers.set(_PRUNED, hour)
     log.info("pruned", blobs=gone)
 
 
@@ -428,7 +431,7 @@ def notify(headers: Mapping[str, str], body: bytes, log: InvocationLog) -> HTTPS
 
 def health(_log: InvocationLog) -> tuple[HTTPStatus, str]:
     """Return what was stated last of every stream, and 503 where that is old or missing."""
-    now, told = app.now(), app_context().store.summaries()
+    now, told = app.now(), app_context().store.streams_table.summaries()
     found = {stream: orjson.loads(told.get(stream) or "{}") for stream in app_context().streams()}
     well = all(_is_recent(one, now) for one in found.values())
     listed = [

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from audit_feed.azure_app.orders import LONGEST_TURN, OrderQueue, orders_for
 from audit_feed.delivery.deliver import Sink
 from audit_feed.ledger import health_rows
-from audit_feed.ledger.statement import HourStatement
+from audit_feed.ledger.snapshot import StreamSnapshot
 from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore, postponed
 from audit_feed.records.batches import Parked, bodies
 from audit_feed.records.shape import Row
@@ -24,30 +23,6 @@ LONG_QUEUE = 1_000
 
 MOST_AT_ONCE = 5_000
 """Blobs of one stream that a sweep orders again."""
-
-
-class Hour(Protocol):
-    """An hour that may still change; see ``ledger_table.OpenHour``."""
-
-    @property
-    def rows(self) -> Sequence[BlobRow]:
-        """Its blobs."""
-
-
-class StreamSnapshot(Protocol):
-    """What was found of a stream; see ``ledger_table.StreamSnapshot``."""
-
-    @property
-    def statements(self) -> Sequence[HourStatement]:
-        """Of every hour of the last 7 days."""
-
-    @property
-    def closed(self) -> frozenset[datetime]:
-        """The hours of which nothing more is said."""
-
-    @property
-    def open(self) -> Sequence[Hour]:
-        """Those that may change, older ones too."""
 
 
 def week(now: datetime) -> Window:

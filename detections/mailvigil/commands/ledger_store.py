@@ -63,7 +63,9 @@ def table_ledger(address: str, environ: Mapping[str, str]) -> Iterator[OpenLedge
 
     with _service(address, environ) as service:
         store = TableLedger(service, make=False)
-        yield OpenLedger(store, lambda stream, window: store.snapshot(stream, window).statements)
+        yield OpenLedger(
+            store, lambda stream, window: store.snapshots.read(stream, window).statements
+        )
 
 
 def _service(address: str, environ: Mapping[str, str]) -> TableServiceClient:

@@ -261,7 +261,7 @@ def test_what_is_done_is_kept_for_ever_or_goes_too_soon(deployed: Deployed) -> N
 
     left = []
     for keep in ("", "10d", "8d"):
-        deployed.store.set_marker("pruned", "")
+        deployed.store.markers.set("pruned", "")
         assert deployed.start(AUDIT_FEED_KEEP=keep).timer("sweep").ok
         left.append([row.blob.id for row in deployed.store.rows(stream, old)])
 

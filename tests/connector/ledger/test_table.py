@@ -15,10 +15,11 @@ from azure.data.tables import TableServiceClient
 
 from audit_feed.blobs import ContentBlob
 from audit_feed.errors import LedgerConflictError, LedgerError
-from audit_feed.ledger import table
+from audit_feed.ledger import table_snapshot
 from audit_feed.ledger.statement import HourStatement, statement
 from audit_feed.ledger.states import BlobRow, delivered, rejected
-from audit_feed.ledger.table import PIECE_BYTES, TableLedger
+from audit_feed.ledger.table import TableLedger
+from audit_feed.ledger.table_parked import PIECE_BYTES
 from audit_feed.ledger.table_rows import blob_key
 from audit_feed.records.batches import Parked
 from audit_feed.windows import HOUR, Window, hour_of
@@ -63,11 +64,11 @@ def done(row: BlobRow) -> BlobRow:
 
 
 def close(store: TableLedger, now: datetime = NOW) -> int:
-    return store.close_hours(store.snapshot(STREAM, WEEK), now)
+    return store.snapshots.close_hours(store.snapshots.read(STREAM, WEEK), now)
 
 
 def stated(store: TableLedger) -> Sequence[HourStatement]:
-    return store.snapshot(STREAM, WEEK).statements
+    return store.snapshots.read(STREAM, WEEK).statements
 
 
 def test_a_ledger_of_another_version_is_taken_for_ours(
@@ -205,24 +206,15 @@ def test_a_late_blob_is_not_due_because_its_hour_was_closed(store: TableLedger) 
     assert sum(s.pending for s in stated(store)) == 1
 
 
-def test_an_hour_that_was_opened_meanwhile_is_closed(
-    service: TableServiceClient, prefix: str
-) -> None:
-    late = TableLedger(service, prefix)
-
-    class Slow(TableLedger):
-        """Another one lists a blob after this one has read the hour's."""
-
-        def _rows(self, where: str, *more: object) -> list[BlobRow]:
-            found = super()._rows(where, *more)  # type: ignore[arg-type]  # passed on
-            late.add_blobs([blob("late")], NOW)
-            return found
-
+def test_an_hour_that_was_opened_meanwhile_stays_open(opens: Callable[[], TableLedger]) -> None:
+    slow, late = opens(), opens()
     [row] = noted(late, blob("a"))
     late.put(done(row))
 
-    assert close(Slow(service, prefix)) == 0
+    snapshot = slow.snapshots.read(STREAM, WEEK)
+    late.add_blobs([blob("late")], NOW)
 
+    assert slow.snapshots.close_hours(snapshot, NOW) == 0
     assert [row.blob.id for row in late.due(STREAM, NOW, 9)] == ["late"]
 
 
@@ -265,7 +257,7 @@ LOOKS = 12
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a look read only few blobs again."""
-    monkeypatch.setattr(table, "READ_AGAIN", LOOKS)
+    monkeypatch.setattr(table_snapshot, "READ_AGAIN", LOOKS)
 
 
 @pytest.mark.usefixtures("few")
@@ -274,10 +266,10 @@ def test_a_look_at_a_backlog_costs_the_more_the_longer_it_is() -> None:
     store = opens()
     backlog = [blob(f"b{n}", NOW - n * HOUR) for n in range(1, 60)]
     noted(store, *backlog)
-    store.snapshot(STREAM, WEEK)
+    store.snapshots.read(STREAM, WEEK)
     before = operations.total()
 
-    store.snapshot(STREAM, WEEK)
+    store.snapshots.read(STREAM, WEEK)
 
     assert operations.total() - before == LOOKS + 1
 
@@ -285,14 +277,14 @@ def test_a_look_at_a_backlog_costs_the_more_the_longer_it_is() -> None:
 @pytest.mark.usefixtures("few")
 def test_an_hour_is_never_read_again_because_others_have_a_backlog(store: TableLedger) -> None:
     rows = noted(store, *(blob(f"b{n}", NOW - n * HOUR) for n in range(1, 3 * LOOKS)))
-    store.snapshot(STREAM, WEEK)
+    store.snapshots.read(STREAM, WEEK)
     store.put_all([done(row) for row in rows])
 
-    seen = [store.snapshot(STREAM, WEEK) for _ in range(3)]
+    seen = [store.snapshots.read(STREAM, WEEK) for _ in range(3)]
 
     left = [sum(s.pending for s in looked.statements) for looked in seen]
     assert left == [len(rows) - LOOKS, len(rows) - 2 * LOOKS, 0]
-    assert len({one.hour.hour for looked in seen for one in looked.open}) == len(rows)
+    assert len({hour.row.hour for looked in seen for hour in looked.open}) == len(rows)
 
 
 @pytest.mark.usefixtures("few")
@@ -301,11 +293,11 @@ def test_a_late_blob_is_not_seen_because_its_hour_was_not_read(
 ) -> None:
     store, other = opens(), opens()
     rows = noted(store, *(blob(f"b{n}", NOW - n * HOUR) for n in range(1, 3 * LOOKS)))
-    store.snapshot(STREAM, WEEK)
+    store.snapshots.read(STREAM, WEEK)
     last = max(rows, key=lambda row: row.blob.created).blob.created
     other.add_blobs([blob("late", last)], NOW)
 
-    looked = store.snapshot(STREAM, WEEK)
+    looked = store.snapshots.read(STREAM, WEEK)
 
     assert sum(s.pending for s in looked.statements) == len(rows) + 1
 
@@ -325,7 +317,7 @@ def test_an_hour_is_opened_again_because_a_process_has_forgotten_its_blobs(
     other.mark_listed(STREAM, [hour_of(START)], NOW)
 
     assert list(new) == []
-    assert opens().snapshot(STREAM, WEEK).open == []
+    assert opens().snapshots.read(STREAM, WEEK).open == []
 
 
 def test_rows_of_one_partition_are_read_by_name(store: TableLedger) -> None:

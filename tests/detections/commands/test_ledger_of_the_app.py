@@ -83,7 +83,7 @@ def test_an_hour_that_was_closed_with_a_loss_hides_it(store: TableLedger) -> Non
     store.add_blobs([blob("lost", hour, STREAM)], NOW)
     [row] = store.rows(STREAM, Window(hour, hour + HOUR))
     store.put(expired(row, NOW))
-    assert store.close_hours(store.snapshot(STREAM, Window(FIRST, NOW)), NOW)
+    assert store.snapshots.close_hours(store.snapshots.read(STREAM, Window(FIRST, NOW)), NOW)
 
     ran = run("ledger", "--storage", NAME)
 

@@ -1,0 +1,120 @@
+"""What Table Storage keeps of a stream as a whole, and short texts that the app keeps there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from azure.data.tables import TableClient, UpdateMode
+
+from audit_feed.blobs import Stream
+from audit_feed.errors import LedgerError
+from audit_feed.ledger import table_client
+from audit_feed.ledger.table_client import MAX_ROUNDS, translated_errors
+from audit_feed.ledger.table_rows import TableEntity, stream_key, stream_of, text, time
+
+_PARTITION = "streams"
+_META = "meta"
+
+
+class TableStreams:
+    """One row for each stream, with the first hour of interest."""
+
+    def __init__(self, table: TableClient) -> None:
+        self._table = table
+        self._first: dict[Stream, datetime] = {}
+
+    def register(self, stream: Stream, first: datetime) -> datetime:
+        """Record from when on *stream* is of interest; see ``LedgerStore.register_stream``."""
+        known = self._first.get(stream)
+        if known is None or known > first:
+            known = self._first[stream] = self._register(stream, first)
+        return known
+
+    def first_hour(self, stream: Stream) -> datetime | None:
+        """Return the earliest hour of interest; see ``LedgerStore.first_hour``."""
+        if stream in self._first:
+            return self._first[stream]
+        with translated_errors("begin"):
+            row = table_client.get(self._table, _key(stream))
+            return time(row["first"]) if row else None
+
+    def all(self) -> Sequence[Stream]:
+        """Return every stream; see ``LedgerStore.streams``."""
+        with translated_errors("streams"):
+            return [stream_of(entity["RowKey"]) for entity in self._rows()]
+
+    def move_first_hour(self, stream: Stream, first: datetime) -> None:
+        """Say nothing more of what was before *first*.
+
+        Called before the hours are dropped: a crash in between leaves rows that nothing is said
+        of, and never a statement about hours that are gone.
+        """
+        known = self.first_hour(stream)
+        if known is None or known >= first:
+            return
+        with translated_errors("prune"):
+            row = table_client.get(self._table, _key(stream))
+            if row is None or time(row["first"]) >= first:
+                return
+            entity = {**_key(stream), "first": text(first)}
+            etag = table_client.etag_of(row)
+            if table_client.replace(self._table, entity, etag, UpdateMode.MERGE):
+                self._first[stream] = first
+
+    def put_summaries(self, summaries: Mapping[Stream, str]) -> None:
+        """Keep a short text about each stream, at most 32,000 characters each."""
+        entities = [{**_key(stream), "told": summary} for stream, summary in summaries.items()]
+        with translated_errors("summaries"):
+            table_client.merge_all(self._table, entities)
+
+    def summaries(self) -> Mapping[Stream, str]:
+        """Return the last text about each stream, ``""`` where there is none."""
+        with translated_errors("summaries"):
+            return {stream_of(e["RowKey"]): str(e.get("told", "")) for e in self._rows()}
+
+    def _register(self, stream: Stream, first: datetime) -> datetime:
+        """Write *first* if it is earlier than what is stored; return what is stored then."""
+        entity = {**_key(stream), "first": text(first)}
+        with translated_errors("begin"):
+            for _ in range(MAX_ROUNDS):
+                row = table_client.get(self._table, _key(stream))
+                if row and time(row["first"]) <= first:
+                    return time(row["first"])
+                # The row also holds the summary, so it is merged and not replaced.
+                written = (
+                    table_client.replace(
+                        self._table, entity, table_client.etag_of(row), UpdateMode.MERGE
+                    )
+                    if row
+                    else table_client.create(self._table, entity)
+                )
+                if written:
+                    return first
+        raise LedgerError(f"ledger: {stream.content_type}: others write there all the time")
+
+    def _rows(self) -> list[TableEntity]:
+        return table_client.query(self._table, "PartitionKey eq @p", {"p": _PARTITION})
+
+
+class TableMarkers:
+    """Short texts under a name: what the app has done last."""
+
+    def __init__(self, table: TableClient) -> None:
+        self._table = table
+
+    def get(self, name: str) -> str:
+        """Return the text under *name*, or ``""``."""
+        with translated_errors("marker"):
+            row = table_client.get(self._table, {"PartitionKey": _META, "RowKey": name})
+        return str(row["mark"]) if row else ""
+
+    def set(self, name: str, value: str) -> None:
+        """Keep a text under *name*."""
+        entity = {"PartitionKey": _META, "RowKey": name, "mark": value}
+        with translated_errors("marker"):
+            self._table.upsert_entity(entity, mode=UpdateMode.MERGE)
+
+
+def _key(stream: Stream) -> dict[str, str]:
+    return {"PartitionKey": _PARTITION, "RowKey": stream_key(stream)}
