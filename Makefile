@@ -39,8 +39,8 @@ test-fast: .venv/.ready node_modules/.ready ## Run the tests that are not marked
 test-oldest: .tools/py311/.ready node_modules/.ready ## Run the fast tests on Python 3.11
 	$(OLDEST) -m pytest $(PARALLEL) -m 'not slow and not proof' -p no:cacheprovider
 
-proof: .venv/.ready node_modules/.ready ## Run the long proofs, up to half an hour
-	$(PYTHON) -m pytest $(PARALLEL) -m proof
+proof: .venv/.ready node_modules/.ready ## Run the long proofs and properties, up to half an hour
+	$(PYTHON) -m pytest $(PARALLEL) -m 'proof or hypothesis' --hypothesis-profile=proof
 
 check: .venv/.ready node_modules/.ready ## Lint, format, types, imports, locks, rules, their pages and the templates
 	$(PYTHON) -m ruff check .

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from audit_feed.records.batches import MAX_BODY_BYTES, MAX_FIELD_BYTES, PARKED, Body, Parked, bodies
@@ -79,7 +79,6 @@ def whole_again(sent: list[dict[str, object]], parked: list[Parked]) -> list[dic
     ]
 
 
-@settings(max_examples=40)
 @given(st.lists(ROWS, max_size=12), st.sampled_from([SMALLEST, SMALLEST + 1, 60_000]))
 def test_every_row_comes_once_in_order_and_no_body_is_too_large(
     rows: list[Row], limit: int
@@ -89,7 +88,6 @@ def test_every_row_comes_once_in_order_and_no_body_is_too_large(
     assert whole_again(sent, parked) == [as_read(row) for row in rows]
 
 
-@settings(max_examples=40)
 @given(st.lists(ROWS, min_size=1, max_size=12))
 def test_a_row_that_fits_alone_is_never_split(rows: list[Row]) -> None:
     size = max(len(orjson.dumps(row, option=orjson.OPT_UTC_Z)) for row in rows) + 2
@@ -100,7 +98,6 @@ def test_a_row_that_fits_alone_is_never_split(rows: list[Row]) -> None:
     assert len(sent) == len(rows)
 
 
-@settings(max_examples=40)
 @given(st.lists(ROWS, max_size=12))
 def test_no_body_is_ended_where_the_next_row_had_fitted(rows: list[Row]) -> None:
     whole = [part for part in bodies(rows, limit=SMALLEST) if isinstance(part, Body)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from audit_feed.records.shape import field, properties, shape, text_of
 from connector.records.odd_records import RECORDS, TABLE, Record
@@ -22,7 +22,6 @@ def as_record_says(value: object, told: object) -> bool:
     return type(value) is type(told) and value == told
 
 
-@settings(max_examples=100)
 @given(RECORDS)
 def test_no_field_is_lost(record: Record) -> None:
     row = shape(record, TABLE)
@@ -38,7 +37,6 @@ def test_no_field_is_lost(record: Record) -> None:
     assert rest.keys() <= record.keys()
 
 
-@settings(max_examples=50)
 @given(RECORDS)
 def test_a_row_has_the_columns_and_types_of_its_table(record: Record) -> None:
     row = shape(record, TABLE)
