@@ -27,7 +27,8 @@ from mailvigil.engine.workspace import look_at, open_workspace
 from mailvigil.hunt.replay import Plan, span, windows
 from mailvigil.rules.content import content_root, load_functions
 from mailvigil.rules.durations import duration
-from mailvigil.rules.rule import Rule, load_rules
+from mailvigil.rules.load import load_rules
+from mailvigil.rules.rule import Rule
 
 HERE = Path(__file__).parent
 COPIES = 9

@@ -16,13 +16,17 @@ from mailvigil.engine.record_tables import SHAPERS, insert
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.hunt.replay import Alert, Plan, replay, span, ticks, windows
 from mailvigil.rules.content import content_root, load_functions
-from mailvigil.rules.rule import Rule, load_rules
+from mailvigil.rules.kql_rule import KqlRule
+from mailvigil.rules.load import load_rules
+from mailvigil.rules.rule import Rule
+from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.tables.schemas import ARRIVED
 
 ROOT = content_root()
 FUNCTIONS = load_functions(ROOT)
 RULES = {rule.name: rule for rule in load_rules(ROOT)}
-SIGMA = {name: rule for name, rule in RULES.items() if rule.kind == "sigma"}
+SIGMA = {name: rule for name, rule in RULES.items() if isinstance(rule, SigmaRule)}
+KQL = {name: rule for name, rule in RULES.items() if isinstance(rule, KqlRule)}
 SINGLE = {name: rule for name, rule in SIGMA.items() if rule.correlation is None}
 """Sigma rules that are a single query."""
 

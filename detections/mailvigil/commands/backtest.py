@@ -19,7 +19,7 @@ from mailvigil.lab.tenant.attacks.story import Attack
 from mailvigil.lab.tenant.month import Month
 from mailvigil.progress import shown
 from mailvigil.rules.content import content_root, load_functions
-from mailvigil.rules.rule import load_rules
+from mailvigil.rules.load import load_rules
 from mailvigil.workbench.backtest import (
     ATTACK_MAILBOXES,
     Backtest,

@@ -17,9 +17,10 @@ from mailvigil.compiler.compile import to_kql
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_OK
 from mailvigil.printable import visible
-from mailvigil.rules.apps import CATALOGUE, catalogue, find
+from mailvigil.rules.app_names import CATALOGUE, catalogue, find
 from mailvigil.rules.content import content_root
-from mailvigil.rules.rule import Rule, load_rules
+from mailvigil.rules.load import load_rules
+from mailvigil.rules.rule import Rule
 
 _GUID = re.compile(r"\{?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\}?", re.ASCII)
 _PARTIES = {

@@ -14,15 +14,16 @@ from typing import BinaryIO, TextIO, TypeVar
 
 from mailvigil.commands import package as package_commands
 from mailvigil.compiler.compile import compiled, to_kql
+from mailvigil.compiler.sigma_filters import load_filters
 from mailvigil.compiler.targets import TARGETS
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
 from mailvigil.progress import shown
 from mailvigil.rules.content import content_root, load_functions
-from mailvigil.rules.filters import load_filters
 from mailvigil.rules.hunting_query import HuntingQuery, load_hunting
-from mailvigil.rules.rule import Rule, load_rules, with_filters
+from mailvigil.rules.load import load_rules, with_filters
+from mailvigil.rules.rule import Rule
 from mailvigil.workbench.content_checks import check_content
 from mailvigil.workbench.mutate import Score, mutants, score
 from mailvigil.workbench.ruletest import Bench, Outcome, Tested, load_cases, test_path

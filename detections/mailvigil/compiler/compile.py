@@ -17,7 +17,9 @@ from mailvigil.compiler.pipes import summarize
 from mailvigil.compiler.select import Selection, select
 from mailvigil.compiler.targets import DEFENDER, SENTINEL, Target
 from mailvigil.errors import RuleError, UnfitError
+from mailvigil.rules.kql_rule import KqlRule
 from mailvigil.rules.rule import Rule
+from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.tables.schemas import ARRIVED
 
 PIPELINE = SENTINEL.mail.pipeline
@@ -85,10 +87,10 @@ def to_kql(rule: Rule, root: Path, target: Target = SENTINEL) -> str:
     """
     if target is DEFENDER:
         check_fit(rule)
-    if rule.query:
+    if isinstance(rule, KqlRule):
         return f"// {rule.title}\n// {rule.name} {rule.version}\n{rule.query}"
     head = [f"// {rule.title}", f"// {rule.name} {rule.version}, compiled from its Sigma rule"]
-    filtered = [f"// filter: {' '.join(one.title.split())}" for one in rule.filters]
+    filtered = [f"// filter: {' '.join(filter_.title.split())}" for filter_ in rule.filters]
     left_out = LEFT_OUT if target is DEFENDER and rule.first_seen else ()
     return (
         "\n".join([*head, *left_out, *filtered, *_body(rule, select(rule, root, target), target)])
@@ -96,7 +98,7 @@ def to_kql(rule: Rule, root: Path, target: Target = SENTINEL) -> str:
     )
 
 
-def _body(rule: Rule, selections: Sequence[Selection], target: Target) -> list[str]:
+def _body(rule: SigmaRule, selections: Sequence[Selection], target: Target) -> list[str]:
     if rule.correlation:
         return correlate(rule, rule.correlation, selections)
     if rule.first_seen:
@@ -104,7 +106,7 @@ def _body(rule: Rule, selections: Sequence[Selection], target: Target) -> list[s
     return _plain(rule, selections[0])
 
 
-def _plain(rule: Rule, selection: Selection) -> list[str]:
+def _plain(rule: SigmaRule, selection: Selection) -> list[str]:
     return [
         f"let recent = {rule.within};",
         *selection.lines,
@@ -122,14 +124,13 @@ def arrivals(rule: Rule, root: Path, step: str, *, first_only: bool) -> str:
         rule: The rule whose record-level part must match.
         root: The content's folder.
         step: A KQL timespan.
-        first_only: Count only the first row of each key, which is the rule's ``new``, else its
-            ``by``.
+        first_only: Count only the first row of each of the rule's new keys, else of its ``by``.
 
     Raises:
         RuleError: As :func:`to_kql`.
 
     """
-    keys = f" by {', '.join(rule.new or rule.by)}" if first_only else ""
+    keys = f" by {', '.join(rule.new_key or rule.by)}" if first_only else ""
     arrived = (
         f"summarize Arrived = min({ARRIVED}){keys}" if first_only else f"extend Arrived = {ARRIVED}"
     )
@@ -174,15 +175,15 @@ def record_rows(rule: Rule, root: Path) -> list[str]:
         RuleError: pySigma refuses the rule, or its query declares no ``records``.
 
     """
-    if not rule.query:
+    if isinstance(rule, SigmaRule):
         return _sigma_records(rule, select(rule, root, SENTINEL))
-    found = _RECORDS.match(rule.query)
-    if found is None:
+    statements = _RECORDS.match(rule.query)
+    if statements is None:
         raise RuleError([f"{rule.path}: its query has no `let records = …;` (declare it)"])
-    return [*found[0].rstrip("\n").split("\n"), *_with_all_columns(["records"])]
+    return [*statements[0].rstrip("\n").split("\n"), *_with_all_columns(["records"])]
 
 
-def _sigma_records(rule: Rule, selections: Sequence[Selection]) -> list[str]:
+def _sigma_records(rule: SigmaRule, selections: Sequence[Selection]) -> list[str]:
     if rule.correlation:
         return _with_all_columns(matches(rule.correlation, selections))
     (selection,) = selections

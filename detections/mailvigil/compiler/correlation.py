@@ -17,14 +17,17 @@ from dataclasses import replace
 from itertools import takewhile
 
 from mailvigil.compiler.pipes import let, summarize
-from mailvigil.compiler.select import DROP_REPEATS, Selection
-from mailvigil.rules.correlation import TYPES, Correlation, column
-from mailvigil.rules.rule import Rule
+from mailvigil.compiler.select import Selection
+from mailvigil.rules.correlation_rule import TYPES, Correlation, column
+from mailvigil.rules.sigma_rule import SigmaRule
+from mailvigil.tables.record_tables import DROP_REPEATS
 
 _LOOKED_BACK = "| where EventTime > ago(recent + window)"
 
 
-def correlate(rule: Rule, correlation: Correlation, selections: Sequence[Selection]) -> list[str]:
+def correlate(
+    rule: SigmaRule, correlation: Correlation, selections: Sequence[Selection]
+) -> list[str]:
     """Return the query's lines, its windows first.
 
     Args:
@@ -218,7 +221,9 @@ def _next(chain: str, keys: str, name: str) -> list[str]:
     ]
 
 
-def _alerts(rule: Rule, correlation: Correlation, selections: Sequence[Selection]) -> list[str]:
+def _alerts(
+    rule: SigmaRule, correlation: Correlation, selections: Sequence[Selection]
+) -> list[str]:
     result = TYPES[correlation.type]
     mail = all(s.source.summary == selections[0].source.summary for s in selections)
     wide = max((s.source.summary for s in selections), key=lambda s: "Objects" in str(s))

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import TypeGuard
 
 from mailvigil.compiler.targets import DEFENDER_DEMANDS
 from mailvigil.errors import UnfitError
-from mailvigil.rules.durations import duration
+from mailvigil.rules.kql_rule import KqlRule
 from mailvigil.rules.rule import Rule
+from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.tables.record_tables import CLOUD_APP_EVENTS
 from mailvigil.tables.schemas import schemas
 
@@ -36,28 +38,20 @@ def check_fit(rule: Rule) -> None:
         raise UnfitError([f"{rule.path}: not for Defender XDR: {what}" for what in problems])
 
 
-def fits(rule: Rule) -> bool:
+def fits(rule: Rule) -> TypeGuard[SigmaRule]:
     """Return whether Defender can have *rule*."""
     return not any(_problems(rule))
 
 
 def _problems(rule: Rule) -> list[str]:
-    if rule.query:
+    if isinstance(rule, KqlRule):
         return ["KQL over tables, functions or watchlists of Sentinel (write it for XDR by hand)"]
     problems = []
     if TABLE not in rule.sources:
         problems.append(f"{TABLE} is not among its sources")
-    if looks_back(rule) > LONGEST:
-        problems.append(f"it looks back {looks_back(rule).days} days, over 30 (shorten it)")
+    if rule.looks_back > LONGEST:
+        problems.append(f"it looks back {rule.looks_back.days} days, over 30 (shorten it)")
     return problems
-
-
-def looks_back(rule: Rule) -> timedelta:
-    """Return how much time before it a run of the Sigma *rule* reads, as Sentinel runs it too."""
-    if rule.first_seen:
-        return duration(rule.first_seen.baseline)
-    window = rule.correlation.length if rule.correlation else timedelta(0)
-    return duration(rule.within) + window
 
 
 def tables() -> Mapping[str, Mapping[str, str]]:

@@ -6,7 +6,8 @@ from mailvigil.compiler.pipes import let, summarize
 from mailvigil.compiler.select import Selection
 from mailvigil.compiler.targets import Target
 from mailvigil.errors import RuleError
-from mailvigil.rules.rule import FirstSeen, Rule
+from mailvigil.rules.metadata import INSUFFICIENT
+from mailvigil.rules.sigma_rule import FirstSeen, SigmaRule
 
 _BASELINE = ("OrganizationId", "Caller", "Protocol", "MailboxId")
 """Keys that the table M365CallerBaseline_CL remembers."""
@@ -15,7 +16,9 @@ _COUNTED = {"MailboxId": "MailboxesBefore"}
 """Column that is counted to the name of its count; others are called ``<column>CountBefore``."""
 
 
-def first_seen(rule: Rule, first: FirstSeen, selection: Selection, target: Target) -> list[str]:
+def first_seen(
+    rule: SigmaRule, first: FirstSeen, selection: Selection, target: Target
+) -> list[str]:
     """Return the query's lines, its windows first.
 
     Raises:
@@ -44,11 +47,11 @@ def first_seen(rule: Rule, first: FirstSeen, selection: Selection, target: Targe
         *_since(rule),
         "| extend HistoryDays = (FirstSeen - HistoryStart) / 1d",
         "| extend Verdict = iff(FirstSeen - HistoryStart >= minimumHistory,",
-        "    'new', 'insufficient baseline')",
+        f"    'new', '{INSUFFICIENT}')",
     ]
 
 
-def _with_baseline(rule: Rule, keys: str) -> list[str]:
+def _with_baseline(rule: SigmaRule, keys: str) -> list[str]:
     union = [
         f"union (events | summarize FirstSeen = min(EventTime) by {keys}),",
         f"    (remembered | summarize FirstSeen = min(FirstSeen) by {keys})",
@@ -61,7 +64,7 @@ def _without_baseline(keys: str) -> list[str]:
     return [f"let seen = events | summarize FirstSeen = min(EventTime) by {keys};"]
 
 
-def _remembered(rule: Rule) -> list[str]:
+def _remembered(rule: SigmaRule) -> list[str]:
     """Return the baseline's rows that carry all of the rule's keys."""
     about = "isnotempty(MailboxId)" if "MailboxId" in rule.by else "isempty(MailboxId)"
     columns = ", ".join(f"{name}:string" for name in _BASELINE)
@@ -74,20 +77,20 @@ def _remembered(rule: Rule) -> list[str]:
     ]
 
 
-def _history(rule: Rule) -> list[str]:
+def _history(rule: SigmaRule) -> list[str]:
     """Return what says since when there are records: of each tenant, where that is a key."""
     if "OrganizationId" in rule.by:
         return ["let history = seen | summarize HistoryStart = min(FirstSeen) by OrganizationId;"]
     return ["let historyStart = toscalar(seen | summarize min(FirstSeen));"]
 
 
-def _since(rule: Rule) -> list[str]:
+def _since(rule: SigmaRule) -> list[str]:
     if "OrganizationId" in rule.by:
         return ["| lookup kind=inner history on OrganizationId"]
     return ["| extend HistoryStart = historyStart"]
 
 
-def _others(rule: Rule, first: FirstSeen) -> str:
+def _others(rule: SigmaRule, first: FirstSeen) -> str:
     """Return the keys beside the one that ``rare`` counts."""
     others = [key for key in rule.by if first.rare and key != first.rare.count]
     if not others or len(others) == len(rule.by):
@@ -97,7 +100,7 @@ def _others(rule: Rule, first: FirstSeen) -> str:
     return ", ".join(others)
 
 
-def _spread(rule: Rule, first: FirstSeen) -> list[str]:
+def _spread(rule: SigmaRule, first: FirstSeen) -> list[str]:
     if not first.rare:
         return []
     count = first.rare.count
@@ -116,5 +119,5 @@ def _spread(rule: Rule, first: FirstSeen) -> list[str]:
     )
 
 
-def _rare(rule: Rule, first: FirstSeen) -> list[str]:
+def _rare(rule: SigmaRule, first: FirstSeen) -> list[str]:
     return [f"| lookup kind=inner spread on {_others(rule, first)}"] if first.rare else []

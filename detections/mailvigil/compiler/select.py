@@ -12,6 +12,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
+import sigma.rule as pysigma
 from sigma.backends.kusto.kusto import KustoBackend
 from sigma.collection import SigmaCollection
 from sigma.conditions import (
@@ -24,14 +25,16 @@ from sigma.conversion.state import ConversionState
 from sigma.exceptions import SigmaError
 from sigma.processing.pipeline import ProcessingItem, ProcessingPipeline
 from sigma.processing.transformations import FieldMappingTransformation
-from sigma.rule import SigmaDetection, SigmaDetectionItem, SigmaRule
+from sigma.rule import SigmaDetection, SigmaDetectionItem
 from sigma.types import SigmaNumber, SigmaString
 
+from mailvigil.compiler.sigma_filters import apply_filters
 from mailvigil.compiler.targets import FUNCTION, Source, Target
 from mailvigil.errors import RuleError
-from mailvigil.rules.correlation import column
-from mailvigil.rules.filters import apply
-from mailvigil.rules.rule import Rule, load_documents
+from mailvigil.rules.content import from_yaml_documents
+from mailvigil.rules.correlation_rule import column
+from mailvigil.rules.sigma_rule import SigmaRule
+from mailvigil.tables.record_tables import DROP_REPEATS
 
 
 class _Backend(KustoBackend):
@@ -45,7 +48,6 @@ class _Backend(KustoBackend):
         return not numbers and super().decide_convert_condition_as_in_expression(cond, state)
 
 
-DROP_REPEATS = "| summarize arg_min(SourceRank, *) by RecordId"
 _FIELD = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _WHERE = "\n| where ("
 _LOGSOURCE = ("m365", "audit")
@@ -69,11 +71,11 @@ class Selection:
         return [DROP_REPEATS] if self.source.repeats else []
 
 
-def select(rule: Rule, root: Path, target: Target) -> tuple[Selection, ...]:
+def select(rule: SigmaRule, root: Path, target: Target) -> tuple[Selection, ...]:
     """Return the selection of *rule*, or one for each rule that its correlation names, in order.
 
     Args:
-        rule: A Sigma rule.
+        rule: The rule.
         root: The content's folder, for ``sigma/pipelines``.
         target: Where the query will run.
 
@@ -89,7 +91,7 @@ def select(rule: Rule, root: Path, target: Target) -> tuple[Selection, ...]:
         raise RuleError([f"{rule.path}: pySigma cannot convert it: {error}"]) from error
 
 
-def bases(rule: Rule) -> Mapping[str, SigmaRule]:
+def bases(rule: SigmaRule) -> Mapping[str, pysigma.SigmaRule]:
     """Return the Sigma detections of *rule* by what a correlation calls them, filters applied.
 
     Raises:
@@ -98,21 +100,23 @@ def bases(rule: Rule) -> Mapping[str, SigmaRule]:
     """
     correlation = rule.correlation
     named = correlation.rules if correlation else ("",)
-    found: dict[str, SigmaRule] = {}
+    found: dict[str, pysigma.SigmaRule] = {}
     try:
         for name in named:
             document = _document(rule, name)
-            found[name] = apply(rule.filters, rule.names, SigmaRule.from_dict(document))
+            found[name] = apply_filters(
+                rule.filters, rule.names, pysigma.SigmaRule.from_dict(document)
+            )
     except (SigmaError, TypeError, AttributeError) as error:
         raise RuleError([f"{rule.path}: pySigma cannot convert it: {error}"]) from error
     return found
 
 
-def record_level(rule: Rule, root: Path, pipeline_file: str) -> str:
+def record_level(rule: SigmaRule, root: Path, pipeline_file: str) -> str:
     """Return KQL for the records that the Sigma detection selects, and nothing of ours.
 
     Args:
-        rule: A rule that is no correlation.
+        rule: A rule that is not a correlation.
         root: The content's folder.
         pipeline_file: Name of a file in ``sigma/pipelines``, which says the table.
 
@@ -124,7 +128,7 @@ def record_level(rule: Rule, root: Path, pipeline_file: str) -> str:
     return text
 
 
-def record_levels(rule: Rule, root: Path, pipeline_file: str) -> Mapping[str, str]:
+def record_levels(rule: SigmaRule, root: Path, pipeline_file: str) -> Mapping[str, str]:
     """Return as :func:`record_level` the query of each detection, also of a correlation's.
 
     Raises:
@@ -136,16 +140,18 @@ def record_levels(rule: Rule, root: Path, pipeline_file: str) -> Mapping[str, st
     }
 
 
-def _document(rule: Rule, name: str) -> dict[str, object]:
+def _document(rule: SigmaRule, name: str) -> dict[str, object]:
     found = [
         d
-        for d in load_documents(rule.text)
+        for d in from_yaml_documents(rule.text)
         if (name in {d.get("name"), str(d.get("id"))} if name else "correlation" not in d)
     ]
     return deepcopy(found[0])
 
 
-def _selection(rule: Rule, name: str, base: SigmaRule, root: Path, target: Target) -> Selection:
+def _selection(
+    rule: SigmaRule, name: str, base: pysigma.SigmaRule, root: Path, target: Target
+) -> Selection:
     _check_logsource(rule, base)
     fields = {*_fields(rule, base), *_correlated(rule, name)}
     conditions = [condition.parsed for condition in base.detection.parsed_condition]
@@ -169,7 +175,11 @@ def _read(renamed: Mapping[str, str]) -> Iterator[str]:
 
 
 def _converted(
-    rule: Rule, base: SigmaRule, root: Path, pipeline_file: str, renamed: Mapping[str, str]
+    rule: SigmaRule,
+    base: pysigma.SigmaRule,
+    root: Path,
+    pipeline_file: str,
+    renamed: Mapping[str, str],
 ) -> str:
     try:
         path = root / "sigma" / "pipelines" / pipeline_file
@@ -191,7 +201,7 @@ def _converted(
     return str(converted[0])
 
 
-def _check_logsource(rule: Rule, base: SigmaRule) -> None:
+def _check_logsource(rule: SigmaRule, base: pysigma.SigmaRule) -> None:
     found = (base.logsource.product, base.logsource.service)
     if found != _LOGSOURCE:
         what = f"log source {found[0]}/{found[1]} is not the unified audit log"
@@ -199,7 +209,7 @@ def _check_logsource(rule: Rule, base: SigmaRule) -> None:
         raise RuleError([f"{rule.path}: {what} ({todo})"])
 
 
-def _correlated(rule: Rule, name: str) -> set[str]:
+def _correlated(rule: SigmaRule, name: str) -> set[str]:
     """Return the fields that the correlation reads of the records of its rule *name*."""
     if not rule.correlation:
         return set()
@@ -208,7 +218,7 @@ def _correlated(rule: Rule, name: str) -> set[str]:
     return {aliases[field][name] if field in aliases else field for field in wanted}
 
 
-def _fields(rule: Rule, base: SigmaRule) -> set[str]:
+def _fields(rule: SigmaRule, base: pysigma.SigmaRule) -> set[str]:
     """Return the fields that the detection asks for; a value without a field is refused."""
     found: set[str] = set()
     for item in (i for d in base.detection.detections.values() for i in _items(d)):

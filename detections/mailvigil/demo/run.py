@@ -28,7 +28,7 @@ from mailvigil.printable import counted
 from mailvigil.reports import writing
 from mailvigil.reports.context import context
 from mailvigil.reports.terminal import print_table
-from mailvigil.rules.apps import first_party_ids, name_of
+from mailvigil.rules.app_names import first_party_ids, name_of
 
 
 def run_demo(

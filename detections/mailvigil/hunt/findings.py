@@ -12,10 +12,9 @@ from audit_feed.records.shape import NO_CALLER
 from mailvigil.engine import row_values
 from mailvigil.engine.embedded import Row
 from mailvigil.hunt.replay import Alert
-from mailvigil.rules.metadata import SEVERITIES
+from mailvigil.rules.metadata import INSUFFICIENT, SEVERITIES
 from mailvigil.rules.rule import Rule
 
-INSUFFICIENT = "insufficient baseline"
 """Verdict of a row that is no alert: there is too little history to judge it."""
 
 _PLURAL = re.compile(r"(?P<noun>\$(?P<column>\w+)(?: \w+)+)\((?P<end>e?s)\)")

@@ -16,6 +16,7 @@ from mailvigil.engine.embedded import Engine, NotRunError, QueryError, Row
 from mailvigil.engine.workspace import END_OF_TIME
 from mailvigil.rules.durations import duration, kql_duration
 from mailvigil.rules.rule import Rule
+from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.tables.schemas import schemas
 
 
@@ -107,7 +108,7 @@ def ticks(engine: Engine, rule: Rule, root: Path, plan: Plan) -> list[datetime]:
         return [plan.as_of]
     if rule.always:
         return _every(whole_span(engine), plan.step)
-    is_new = rule.first_seen is not None or bool(rule.new)
+    is_new = bool(rule.new_key)
     all_remembered = is_new and plan.memory is None
     step, within = duration(kql_duration(plan.step)), duration(rule.within)
     text = arrivals(rule, root, kql_duration(step), first_only=all_remembered and step >= within)
@@ -138,20 +139,16 @@ def windows(rule: Rule, plan: Plan, covered: timedelta) -> Mapping[str, str]:
     """
     recent = max(duration(rule.within), plan.step)
     found = {"recent": kql_duration(recent)}
-    if rule.first_seen or _declares(rule, "memory"):
+    if rule.declares("memory"):
         found["memory"] = kql_duration(plan.memory or covered + recent + timedelta(days=1))
     history = plan.minimum_history
-    if rule.first_seen:
+    if isinstance(rule, SigmaRule) and rule.first_seen:
         found["minimumHistory"] = (
             kql_duration(history) if history else rule.first_seen.minimum_history
         )
-    elif history and _declares(rule, "minimumHistory"):
+    elif history and rule.declares("minimumHistory"):
         found["minimumHistory"] = kql_duration(history)
     return found
-
-
-def _declares(rule: Rule, window: str) -> bool:
-    return f"\nlet {window} = " in f"\n{rule.query}"
 
 
 def absent(rule: Rule, there: Collection[str]) -> Replayed | None:

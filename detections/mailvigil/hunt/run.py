@@ -20,6 +20,7 @@ from mailvigil.compiler.compile import (
     whole_causes,
     with_windows,
 )
+from mailvigil.compiler.sigma_filters import load_filters
 from mailvigil.compiler.targets import FUNCTION
 from mailvigil.engine import row_values
 from mailvigil.engine.embedded import Engine, NotRunError, QueryError, Row
@@ -30,17 +31,7 @@ from mailvigil.exports.load import Limits, LoadReport, load
 from mailvigil.exports.load_progress import Watch
 from mailvigil.hunt import baseline
 from mailvigil.hunt.approved import load_approved
-from mailvigil.hunt.findings import (
-    INSUFFICIENT,
-    Finding,
-    Key,
-    NameOf,
-    causes,
-    finding,
-    key_of,
-    key_types,
-    merged,
-)
+from mailvigil.hunt.findings import Finding, Key, NameOf, causes, finding, key_of, key_types, merged
 from mailvigil.hunt.replay import (
     Alert,
     Plan,
@@ -55,8 +46,9 @@ from mailvigil.hunt.replay import (
 from mailvigil.reports import evidence
 from mailvigil.reports.evidence import Evidence
 from mailvigil.rules.content import Function, content_root, load_functions
-from mailvigil.rules.filters import load_filters
-from mailvigil.rules.rule import Rule, load_rules, with_filters
+from mailvigil.rules.load import load_rules, with_filters
+from mailvigil.rules.metadata import INSUFFICIENT
+from mailvigil.rules.rule import Rule
 from mailvigil.tables.record_tables import RECORD_TABLES
 from mailvigil.tables.schemas import schemas
 

@@ -19,6 +19,7 @@ from mailvigil.printable import visible
 from mailvigil.reports.evidence import Evidence
 from mailvigil.reports.wording import caller_name, minute
 from mailvigil.rules.metadata import SEVERITIES
+from mailvigil.rules.sigma_rule import SigmaRule
 
 Spec = Mapping[str, Any]  # a Vega-Lite specification is JSON of any shape
 
@@ -142,7 +143,7 @@ def _strips(hunted: Hunted, evidence: Evidence, shown: Mapping[str, str]) -> Seq
 
 def _firsts(hunted: Hunted, evidence: Evidence, shown: Mapping[str, str]) -> Sequence[Spec]:
     """Return where each caller that is new to the tenant or to a mailbox was first seen."""
-    new = {f.key["Caller"] for f in _on_callers(hunted) if f.rule.first_seen}
+    new = {f.key["Caller"] for f in _on_callers(hunted) if _on_first_seen(f)}
     return [
         {
             "caller": shown[a.caller],
@@ -158,7 +159,7 @@ def _matrix(hunted: Hunted, evidence: Evidence, shown: Mapping[str, str]) -> alt
     mailboxes = dict(zip(evidence.mailboxes, _labels(evidence.mailboxes), strict=True))
     reported = {(f.key["Caller"], m) for f in _on_callers(hunted) for m in f.mailboxes}
     new = {
-        (f.key["Caller"], m) for f in _on_callers(hunted) if f.rule.first_seen for m in f.mailboxes
+        (f.key["Caller"], m) for f in _on_callers(hunted) if _on_first_seen(f) for m in f.mailboxes
     }
     most = max((p.operations for p in evidence.pairs), default=1)
     rows = [
@@ -238,6 +239,10 @@ def _weight(operations: int, most: int) -> float:
 def _on_callers(hunted: Hunted) -> Sequence[Finding]:
     """Return the findings whose cause is a caller; others are on mailboxes."""
     return [f for f in hunted.findings if "Caller" in f.key]
+
+
+def _on_first_seen(finding: Finding) -> bool:
+    return isinstance(finding.rule, SigmaRule) and finding.rule.first_seen is not None
 
 
 def _short_name(caller: str) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from mailvigil.hunt.findings import Finding, display_name
 from mailvigil.hunt.run import Hunted
 from mailvigil.reports.evidence import Coverage
-from mailvigil.rules.apps import name_of
+from mailvigil.rules.app_names import name_of
 from mailvigil.rules.metadata import SEVERITIES
 
 NOT_A_PROOF = (

@@ -11,6 +11,9 @@ from mailvigil.errors import RuleError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's where PyYAML has it: the loader written in Python takes seconds for the whole pack."""
+
 
 @dataclass(frozen=True, slots=True)
 class Function:
@@ -35,7 +38,7 @@ def load_functions(root: Path) -> tuple[Function, ...]:
     """Return the functions below ``kql/functions``, by name.
 
     Raises:
-        RuleError: A file is no parser YAML.
+        RuleError: A file is not in Sentinel's parser form.
 
     """
     return functions_in(root / "kql" / "functions")
@@ -45,36 +48,32 @@ def functions_in(folder: Path) -> tuple[Function, ...]:
     """Return the functions whose parser YAML is in *folder*, by name.
 
     Raises:
-        RuleError: A file is no parser YAML.
+        RuleError: A file is not in Sentinel's parser form.
 
     """
     return tuple(_function(path) for path in sorted(folder.glob("*.yaml")))
 
 
 def from_yaml(text: str) -> object:
-    """Return what a YAML file of the content says, by libyaml where PyYAML has it.
-
-    The pack has many files, and the loader written in Python takes seconds for them.
+    """Return what a YAML file of the content says.
 
     Raises:
-        yaml.YAMLError: It is no YAML.
+        yaml.YAMLError: It is not YAML.
 
     """
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    found: object = yaml.load(text, Loader=loader)  # noqa: S506 - a safe loader in both cases
-    return found
+    value: object = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader in both cases
+    return value
 
 
 def from_yaml_documents(text: str) -> list[dict[str, object]]:
-    """Return the documents of a YAML file of the content, by libyaml where PyYAML has it.
+    """Return the documents of a YAML file of the content, but for empty ones.
 
     Raises:
         yaml.YAMLError: It is not YAML.
         TypeError: There is none, or one is not a mapping.
 
     """
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    documents = [d for d in yaml.load_all(text, Loader=loader) if d is not None]
+    documents = [d for d in yaml.load_all(text, Loader=_LOADER) if d is not None]
     if not documents or not all(isinstance(document, dict) for document in documents):
         raise TypeError("not a mapping of names to values")
     return documents

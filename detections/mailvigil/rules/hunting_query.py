@@ -1,6 +1,6 @@
-"""Hunting queries in Sentinel's own YAML form: questions for people, no alerts.
+"""Hunting queries in Sentinel's own YAML form: questions that a person asks; they raise no alerts.
 
-What a query asks about stands in ``let`` statements at its top, which its tests set.
+What a query asks about is declared in ``let`` statements at its top, which its tests set.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailvigil.errors import RuleError
-from mailvigil.rules.rule import Attributes, Entity, attack_tags, sentinel_form
+from mailvigil.rules.attributes import Attributes
+from mailvigil.rules.metadata import EntityMapping
+from mailvigil.rules.sentinel_yaml import attack_tags, sentinel_form
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +25,7 @@ class HuntingQuery:
     description: str
     version: str
     tags: tuple[str, ...]
-    entities: tuple[Entity, ...]
+    entities: tuple[EntityMapping, ...]
     sources: tuple[str, ...]
     query: str
 
@@ -32,7 +34,7 @@ def load_hunting(root: Path) -> tuple[HuntingQuery, ...]:
     """Return the queries below ``kql/hunting``, by name.
 
     Raises:
-        RuleError: One or more files are no hunting queries; it names all problems of all files.
+        RuleError: One or more files are not hunting queries; it names all problems of all files.
 
     """
     queries: list[HuntingQuery] = []
@@ -55,7 +57,7 @@ def parse_hunting(path: Path, text: str) -> HuntingQuery:
     """Return the query that *text* says; *path* is only for its name and for messages.
 
     Raises:
-        RuleError: It is no such query, or an attribute is missing or wrong.
+        RuleError: It is not such a query, or an attribute is missing or wrong.
 
     """
     read = Attributes(path, sentinel_form(path, text))

@@ -19,11 +19,10 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from mailvigil.compiler.defender import looks_back
-from mailvigil.hunt.findings import INSUFFICIENT
 from mailvigil.rules.durations import duration, kql_duration
+from mailvigil.rules.metadata import INSUFFICIENT, EntityMapping
 from mailvigil.rules.mitre import tactics_of, techniques_of
-from mailvigil.rules.rule import FREQUENCY, Entity, Rule
+from mailvigil.rules.rule import Rule
 
 RULE_COLUMN = "MailvigilRule"
 CAUSE_COLUMN = "MailvigilCause"
@@ -84,7 +83,7 @@ class Analytic:
     tactics: tuple[str, ...]
     techniques: tuple[str, ...]
     sources: tuple[str, ...]
-    entities: tuple[Entity, ...]
+    entities: tuple[EntityMapping, ...]
     details: tuple[tuple[str, str], ...]
     repeats: str
     alert_name: str
@@ -93,7 +92,6 @@ class Analytic:
     @classmethod
     def of(cls, rule: Rule, kql: str, columns: Collection[str]) -> Analytic:
         """Return *rule* with its compiled *kql*, whose result has these *columns*."""
-        schedule = _schedule(rule)
         name, text = _alert_name(rule), alert_text(rule)
         return cls(
             name=rule.name,
@@ -102,10 +100,10 @@ class Analytic:
             description=" ".join(rule.description.split()),
             severity=rule.severity,
             version=rule.version,
-            kind=schedule[0],
+            kind=rule.schedule.kind,
             query=_query(rule, kql, name, text),
-            frequency=schedule[1],
-            period=schedule[2],
+            frequency=rule.schedule.frequency,
+            period=rule.schedule.period,
             tactics=tuple(dict.fromkeys(t.sentinel for t in tactics_of(rule.tags))),
             techniques=techniques_of(rule.tags),
             sources=tuple(dict.fromkeys((*rule.sources, *rule.needs))),
@@ -145,7 +143,7 @@ class Analytic:
             techniques=tuple(data["relevantTechniques"]),
             sources=tuple(dict.fromkeys(str(kind).partition(" ")[0] for kind in kinds)),
             entities=tuple(
-                Entity(mapping["entityType"], field["identifier"], field["columnName"])
+                EntityMapping(mapping["entityType"], field["identifier"], field["columnName"])
                 for mapping in data["entityMappings"]
                 for field in mapping["fieldMappings"]
             ),
@@ -218,12 +216,12 @@ def connectors(sources: Iterable[str]) -> list[dict[str, object]]:
     return [{"connectorId": name, "dataTypes": types} for name, types in found.items()]
 
 
-def entity_mappings(entities: Iterable[Entity]) -> list[dict[str, object]]:
+def entity_mappings(entities: Iterable[EntityMapping]) -> list[dict[str, object]]:
     """Return *entities* as Sentinel maps them: identifiers of one entity stand together.
 
     Entries of one type that follow each other are one entity, until an identifier comes twice.
     """
-    groups: list[list[Entity]] = []
+    groups: list[list[EntityMapping]] = []
     for entity in entities:
         last = groups[-1] if groups else []
         same = last and last[0].type == entity.type
@@ -288,13 +286,6 @@ def _query(rule: Rule, kql: str, *texts: str) -> str:
         if _is_long(text)
     ]
     return "\n".join([*lines, f"| extend {', '.join(columns)}"]) + "\n"
-
-
-def _schedule(rule: Rule) -> tuple[str, str, str]:
-    """Return kind, frequency and period; a rule that says none runs hourly over its windows."""
-    if rule.schedule is not None:
-        return rule.schedule.kind, rule.schedule.frequency, rule.schedule.period
-    return "Scheduled", FREQUENCY, kql_duration(looks_back(rule))
 
 
 def _details(rule: Rule, columns: Collection[str]) -> tuple[tuple[str, str], ...]:

@@ -12,7 +12,9 @@ from mailvigil.compiler.parser import Validator
 from mailvigil.compiler.targets import DEFENDER
 from mailvigil.rules.content import load_functions
 from mailvigil.rules.hunting_query import load_hunting
-from mailvigil.rules.rule import Rule, load_rules
+from mailvigil.rules.load import load_rules
+from mailvigil.rules.rule import Rule
+from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.sentinel.analytics import Analytic
 from mailvigil.sentinel.content_files import (
     Parser,
@@ -89,7 +91,7 @@ def analytic(rule: Rule, root: Path, validator: Validator) -> Analytic:
     return Analytic.of(rule, kql, validator.analyse(kql).columns.keys())
 
 
-def detection(rule: Rule, root: Path, validator: Validator) -> Detection:
+def detection(rule: SigmaRule, root: Path, validator: Validator) -> Detection:
     """Return *rule* compiled for Defender, as a custom detection.
 
     Raises:

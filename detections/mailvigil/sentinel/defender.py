@@ -10,12 +10,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mailvigil.compiler.defender import looks_back
 from mailvigil.compiler.targets import DEFENDER_DEMANDS
 from mailvigil.rules.durations import duration, kql_duration
-from mailvigil.rules.metadata import SEVERITIES
+from mailvigil.rules.metadata import SEVERITIES, EntityMapping
 from mailvigil.rules.mitre import tactics_of, technique, techniques_of
-from mailvigil.rules.rule import Entity, Rule
+from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.sentinel.analytics import alerts_only, entity_mappings, service
 from mailvigil.sentinel.limits import MAX_DETAILS, query_problems
 
@@ -37,12 +36,12 @@ class Detection:
     query: str
     period: str
     tags: tuple[str, ...]
-    entities: tuple[Entity, ...]
+    entities: tuple[EntityMapping, ...]
     details: tuple[tuple[str, str], ...]
     actions: tuple[str, ...]
 
     @classmethod
-    def of(cls, rule: Rule, kql: str, columns: Collection[str]) -> Detection:
+    def of(cls, rule: SigmaRule, kql: str, columns: Collection[str]) -> Detection:
         """Return *rule* with its *kql* compiled for Defender, whose result has these *columns*.
 
         What the rule maps and Defender's query does not return is left out.
@@ -53,7 +52,7 @@ class Detection:
             description=" ".join(rule.description.split()),
             severity=rule.severity,
             query=alerts_only(kql),
-            period=kql_duration(looks_back(rule)),
+            period=kql_duration(rule.looks_back),
             tags=rule.tags,
             entities=tuple(entity for entity in rule.entities if entity.column in columns),
             details=tuple((key, column) for key, column in rule.details if column in columns),
@@ -140,7 +139,7 @@ def _tactics(tags: tuple[str, ...]) -> Iterator[dict[str, Any]]:
         yield {"tactic": tactic, "techniques": techniques}
 
 
-def _entities(entities: tuple[Entity, ...]) -> dict[str, list[dict[str, str]]]:
+def _entities(entities: tuple[EntityMapping, ...]) -> dict[str, list[dict[str, str]]]:
     """Return the entities that Graph has a place for, by collection."""
     found: dict[str, list[dict[str, str]]] = {}
     for mapping in entity_mappings(entities):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mailvigil.rules.hunting_query import HuntingQuery
+from mailvigil.rules.metadata import EntityMapping
 from mailvigil.rules.mitre import tactics_of, techniques_of
-from mailvigil.rules.rule import Entity
 from mailvigil.sentinel.analytics import connectors, entity_mappings
 
 
@@ -25,7 +25,7 @@ class Hunt:
     tactics: tuple[str, ...]
     techniques: tuple[str, ...]
     sources: tuple[str, ...]
-    entities: tuple[Entity, ...]
+    entities: tuple[EntityMapping, ...]
 
     @classmethod
     def of(cls, query: HuntingQuery) -> Hunt:
@@ -63,7 +63,7 @@ class Hunt:
             techniques=tuple(data["relevantTechniques"]),
             sources=tuple(dict.fromkeys(str(kind).partition(" ")[0] for kind in kinds)),
             entities=tuple(
-                Entity(mapping["entityType"], field["identifier"], field["columnName"])
+                EntityMapping(mapping["entityType"], field["identifier"], field["columnName"])
                 for mapping in data["entityMappings"]
                 for field in mapping["fieldMappings"]
             ),

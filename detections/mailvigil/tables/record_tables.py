@@ -42,6 +42,10 @@ RECORD_TABLES: Mapping[str, RecordTable] = {
     table.name: table for table in (M365_ACTIVITY, CLOUD_APP_EVENTS, OFFICE_ACTIVITY)
 }
 
+DROP_REPEATS = "| summarize arg_min(SourceRank, *) by RecordId"
+"""KQL that keeps of each record the row from the best source; the last line of a function that
+reads all three tables. Its text is part of the pack's queries."""
+
 
 def lacking_columns(table: str) -> frozenset[str]:
     """Return what *table*, of records or not, cannot fill of a rule's result."""

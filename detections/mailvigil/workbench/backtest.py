@@ -27,12 +27,12 @@ from mailvigil.compiler.compile import to_kql
 from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError, Row
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import RuleError
-from mailvigil.hunt.findings import INSUFFICIENT
 from mailvigil.lab.tenant.attacks.catalogue import commit, happened
 from mailvigil.lab.tenant.attacks.story import Attack, World
 from mailvigil.lab.tenant.month import Month, live, people
 from mailvigil.rules.content import Function
-from mailvigil.rules.rule import Rule, frequency
+from mailvigil.rules.metadata import INSUFFICIENT
+from mailvigil.rules.rule import Rule
 
 HOURLY = timedelta(hours=1)
 
@@ -166,14 +166,13 @@ def expected() -> Mapping[str, tuple[str, ...]]:
 
 def candidate(rule: Rule, root: Path) -> Candidate:
     """Return *rule* of the pack on its schedule; one that says none runs hourly."""
-    when = rule.schedule
-    near_real_time = bool(when and when.kind == "NRT")
+    near_real_time = rule.schedule.near_real_time
     return Candidate(
         name=rule.name,
         severity=rule.severity,
         text=to_kql(rule, root),
         by=rule.by,
-        step=HOURLY if near_real_time else frequency(rule),
+        step=HOURLY if near_real_time else rule.schedule.between_runs,
         near_real_time=near_real_time,
     )
 

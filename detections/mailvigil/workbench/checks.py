@@ -22,7 +22,10 @@ from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function
 from mailvigil.rules.durations import duration
 from mailvigil.rules.hunting_query import HuntingQuery
-from mailvigil.rules.rule import Entity, Rule, late
+from mailvigil.rules.kql_rule import KqlRule
+from mailvigil.rules.metadata import EntityMapping
+from mailvigil.rules.rule import Rule, allowed_lateness
+from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.tables.record_tables import RECORD_TABLES
 from mailvigil.tables.schemas import schemas
 from mailvigil.workbench.ruletest import Tested, load_cases, test_path
@@ -59,7 +62,7 @@ class Shipped(Tested, Protocol):
         """Tactics and techniques of ATT&CK, as Sigma writes them."""
 
     @property
-    def entities(self) -> tuple[Entity, ...]:
+    def entities(self) -> tuple[EntityMapping, ...]:
         """What its rows are about."""
 
 
@@ -135,13 +138,19 @@ def _compiled(rule: Rule, root: Path, validator: Validator) -> Iterator[str]:
         return
     where = generated_path(root, rule)
     yield from (_line(where, d) for d in analysis.diagnostics)
-    for source in (s for s in rule.sources if s in RECORD_TABLES and not rule.query):
-        for text in record_levels(rule, root, RECORD_TABLES[source].pipeline).values():
-            plain = validator.analyse(text)
-            yield from (_line(f"{rule.path} (for {source})", d) for d in plain.diagnostics)
+    if isinstance(rule, SigmaRule):
+        yield from _for_each_table(rule, root, validator)
     checked = CheckedRule(rule, frozenset(analysis.columns), rule, records)
     for check in CHECKS:
         yield from (f"{rule.path}: {problem}" for problem in check(checked))
+
+
+def _for_each_table(rule: SigmaRule, root: Path, validator: Validator) -> Iterator[str]:
+    """Yield what the parser reports of the plain rule on each table of records that feeds it."""
+    for source in (s for s in rule.sources if s in RECORD_TABLES):
+        for text in record_levels(rule, root, RECORD_TABLES[source].pipeline).values():
+            plain = validator.analyse(text)
+            yield from (_line(f"{rule.path} (for {source})", d) for d in plain.diagnostics)
 
 
 def _line(where: Path | str, found: Diagnostic, lines: int = 0, columns: int = 0) -> str:
@@ -171,7 +180,7 @@ def _sigma(rules: Sequence[Rule]) -> Iterator[str]:
     """Return what pySigma's own validators say, those without need of a network."""
     chosen = {check for name, check in validators.items() if name not in _NEED_NETWORK}
     validator = SigmaValidator(chosen)
-    for rule in (rule for rule in rules if not rule.query):
+    for rule in (rule for rule in rules if isinstance(rule, SigmaRule)):
         for issue in validator.validate_rules(iter(bases(rule).values())):
             yield f"{rule.path}: {issue.severity.name.lower()}: {issue.description}"
 
@@ -203,7 +212,8 @@ def _names_attack(checked: Checked) -> Iterator[str]:
 
 def _reads_known_tables(checked: CheckedRule) -> Iterator[str]:
     rule = checked.rule
-    known = [t for t in schemas() if not t.startswith("_")] if rule.query else RECORD_TABLES
+    all_tables = [table for table in schemas() if not table.startswith("_")]
+    known = list(RECORD_TABLES) if isinstance(rule, SigmaRule) else all_tables
     for source in (*rule.sources, *rule.needs):
         if source not in known:
             yield f"unknown source {source} (there are {', '.join(known)})"
@@ -254,11 +264,12 @@ def _sees_late_records(checked: CheckedRule) -> Iterator[str]:
 
     An NRT rule goes by when records come.
     """
-    when = checked.rule.schedule
-    of_records = set(checked.rule.sources) & set(RECORD_TABLES)
-    if when is None or when.kind == "NRT" or not of_records:
+    rule = checked.rule
+    if not isinstance(rule, KqlRule) or rule.schedule.near_real_time:
         return
-    if late(checked.rule) < LATEST:
+    if not set(rule.sources) & set(RECORD_TABLES):
+        return
+    if allowed_lateness(rule) < LATEST:
         hours = LATEST // timedelta(hours=1)
         yield f"queryFrequency leaves a record less than {hours}h to come late (run it more often)"
 

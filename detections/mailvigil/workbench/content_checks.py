@@ -12,7 +12,9 @@ from mailvigil.compiler.parser import Validator
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function, load_functions
 from mailvigil.rules.hunting_query import HuntingQuery, load_hunting
-from mailvigil.rules.rule import Rule, load_rules
+from mailvigil.rules.load import load_rules
+from mailvigil.rules.rule import Rule
+from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.sentinel.compiled_content import Pack, analytic, detection, load_pack_with
 from mailvigil.sentinel.content_files import (
     Workbook,
@@ -86,7 +88,7 @@ def _rules(rules: Sequence[Rule], root: Path, validator: Validator) -> Iterator[
     yield from (f"{root}: {problem}" for problem in pack_problems(tuple(analytics), ()))
 
 
-def _defender(rule: Rule, root: Path, validator: Validator) -> Iterator[str]:
+def _defender(rule: SigmaRule, root: Path, validator: Validator) -> Iterator[str]:
     """Yield what Microsoft's parser or Defender says against the rule's form for Defender."""
     try:
         graph = detection(rule, root, validator).as_graph()

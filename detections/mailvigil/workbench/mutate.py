@@ -17,7 +17,8 @@ from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function
-from mailvigil.rules.rule import Rule, parse_rule
+from mailvigil.rules.rule import Rule
+from mailvigil.rules.sigma_rule import SigmaRule, parse_sigma_rule
 from mailvigil.tables.record_tables import lacking_columns
 from mailvigil.workbench.ruletest import Case, absent, differences, fill
 
@@ -70,7 +71,7 @@ class Score:
 def mutants(rule: Rule, root: Path) -> Iterator[Mutant]:
     """Yield every mutant of *rule* that differs from it."""
     original = to_kql(rule, root)
-    for number in () if rule.query else _sigma_lines(rule.text):
+    for number in _sigma_lines(rule.text) if isinstance(rule, SigmaRule) else ():
         lines = rule.text.splitlines()
         change = f"{rule.path.name}:{number + 1} without: {lines.pop(number).strip()}"
         yield Mutant(rule.name, change, _recompiled(rule, "\n".join(lines), root))
@@ -94,7 +95,7 @@ def _sigma_lines(text: str) -> Iterator[int]:
 
 def _recompiled(rule: Rule, text: str, root: Path) -> str | None:
     try:
-        return to_kql(parse_rule(rule.path, text), root)
+        return to_kql(parse_sigma_rule(rule.path, text), root)
     except RuleError:
         return None
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from mailvigil.compiler.compile import to_kql
 from mailvigil.compiler.defender import fits
-from mailvigil.hunt.findings import INSUFFICIENT
 from mailvigil.rules.content import Function, load_functions
 from mailvigil.rules.durations import duration, kql_duration
 from mailvigil.rules.hunting_query import HuntingQuery, load_hunting
-from mailvigil.rules.metadata import SEVERITIES
+from mailvigil.rules.load import load_rules
+from mailvigil.rules.metadata import INSUFFICIENT, SEVERITIES
 from mailvigil.rules.mitre import DOMAIN, tactics_of, technique, techniques_of
-from mailvigil.rules.rule import Rule, frequency, late, load_rules
+from mailvigil.rules.rule import Rule, allowed_lateness
 from mailvigil.sentinel.analytics import Analytic, alert_text
 from mailvigil.workbench.ruletest import Case, load_cases, test_path
 
@@ -237,10 +237,11 @@ def _runs(rule: Rule, analytic: Analytic) -> str:
     """Return what becomes of late records, and of records that more than one run sees."""
     if analytic.kind == "NRT":
         return "Each record is judged once, when it comes, at most a day after its event."
+    late, every = kql_duration(allowed_lateness(rule)), rule.schedule.between_runs
     return (
-        f"A record is judged if it comes within {kql_duration(late(rule))} of its event. What is "
+        f"A record is judged if it comes within {late} of its event. What is "
         f"found is found again by each run until it is older than {rule.within}, so up to "
-        f"{duration(rule.within) // frequency(rule)} times or more if it goes on: alerts of the "
+        f"{duration(rule.within) // every} times or more if it goes on: alerts of the "
         f"same {', '.join(f'`{key}`' for key in rule.by)} within {analytic.repeats} are one "
         "incident."
     )

@@ -10,9 +10,10 @@ import pytest
 
 from detections.commands.command import NEWCOMER, run
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK
-from mailvigil.rules.apps import catalogue
+from mailvigil.rules.app_names import catalogue
 from mailvigil.rules.content import content_root
-from mailvigil.rules.rule import Rule, load_rules
+from mailvigil.rules.load import load_rules
+from mailvigil.rules.rule import Rule
 
 RULES = load_rules(content_root())
 CONSUMER = "7ae974c5-1af7-4923-af3a-fb1fd14dcb7e"

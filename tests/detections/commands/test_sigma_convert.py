@@ -18,7 +18,8 @@ from mailvigil.engine.embedded import Engine
 from mailvigil.engine.record_tables import SHAPERS, insert
 from mailvigil.engine.workspace import END_OF_TIME, open_workspace
 from mailvigil.rules.content import load_functions
-from mailvigil.rules.rule import Rule, load_rules
+from mailvigil.rules.load import load_rules
+from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.tables.record_tables import RECORD_TABLES
 from mailvigil.workbench.ruletest import load_cases, test_path
 
@@ -67,8 +68,9 @@ USES = [
 ]
 
 
-def rule_of(name: str, root: Path) -> Rule:
+def rule_of(name: str, root: Path) -> SigmaRule:
     [rule] = [rule for rule in load_rules(root) if rule.name == name]
+    assert isinstance(rule, SigmaRule)
     return rule
 
 

@@ -18,7 +18,8 @@ from mailvigil.compiler.targets import SENTINEL, Target
 from mailvigil.engine.embedded import Engine, Row
 from mailvigil.engine.record_tables import SHAPERS, insert
 from mailvigil.engine.workspace import open_workspace
-from mailvigil.rules.rule import Rule, parse_rule
+from mailvigil.rules.rule import Rule
+from mailvigil.rules.sigma_rule import SigmaRule, parse_sigma_rule
 from mailvigil.tables.schemas import ARRIVED
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
@@ -95,7 +96,7 @@ def text(
     return yaml.safe_dump_all([*bases, outer], sort_keys=False)
 
 
-def rule(type_: str, **correlation: object) -> Rule:
+def rule(type_: str, **correlation: object) -> SigmaRule:
     """Return a rule with a correlation of this type; ``_`` stands for ``-`` in its keys."""
     given: dict[str, object] = {
         "type": type_,
@@ -104,7 +105,7 @@ def rule(type_: str, **correlation: object) -> Rule:
         "timespan": "1h",
         **{key.replace("_", "-"): value for key, value in correlation.items()},
     }
-    return parse_rule(PATH, text({k: v for k, v in given.items() if v is not None}))
+    return parse_sigma_rule(PATH, text({k: v for k, v in given.items() if v is not None}))
 
 
 class Bench:

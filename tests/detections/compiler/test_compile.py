@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from detections.compiler.correlated import Event, bench
-from detections.small_tenant import ROOT, RULES, SINGLE
+from detections.small_tenant import ROOT, RULES, SIGMA, SINGLE
 from mailvigil.compiler.compile import (
     PIPELINE,
     arrivals,
@@ -19,16 +19,18 @@ from mailvigil.compiler.compile import (
 )
 from mailvigil.compiler.select import record_level
 from mailvigil.errors import RuleError
-from mailvigil.rules.rule import FirstSeen, Rare, Rule, load_rules
+from mailvigil.rules.load import load_rules
+from mailvigil.rules.rule import Rule
+from mailvigil.rules.sigma_rule import FirstSeen, Rare, SigmaRule
 from mailvigil.tables.record_tables import RECORD_TABLES
 
-NEW = RULES["caller_new_to_tenant"]
-PLAIN = RULES["mailbox_throttled"]
+NEW = SIGMA["caller_new_to_tenant"]
+PLAIN = SIGMA["mailbox_throttled"]
 EACH = pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: str(rule.name))
 EACH_SINGLE = pytest.mark.parametrize("rule", SINGLE.values(), ids=lambda rule: str(rule.name))
 
 
-def with_detection(rule: Rule, detection: dict[str, object]) -> Rule:
+def with_detection(rule: SigmaRule, detection: dict[str, object]) -> SigmaRule:
     data = yaml.safe_load(rule.text) | {"detection": detection}
     return replace(rule, text=yaml.safe_dump(data))
 
@@ -183,7 +185,7 @@ def test_a_quote_in_a_value_ends_the_text() -> None:
 
 @EACH_SINGLE
 @pytest.mark.parametrize("source", RECORD_TABLES)
-def test_a_plain_query_reads_another_table(rule: Rule, source: str) -> None:
+def test_a_plain_query_reads_another_table(rule: SigmaRule, source: str) -> None:
     text = record_level(rule, ROOT, RECORD_TABLES[source].pipeline)
 
     assert text.startswith(f"{source}\n")
@@ -191,14 +193,14 @@ def test_a_plain_query_reads_another_table(rule: Rule, source: str) -> None:
 
 
 @EACH_SINGLE
-def test_the_parts_of_a_hunt_match_other_records(rule: Rule) -> None:
+def test_the_parts_of_a_hunt_match_other_records(rule: SigmaRule) -> None:
     records = record_level(rule, ROOT, PIPELINE)
 
     assert arrivals(rule, ROOT, "1d", first_only=False).startswith(records)
     assert whole_causes(rule, ROOT, "_Fired").startswith(records)
 
 
-def keyed(by: tuple[str, ...], **detection: object) -> Rule:
+def keyed(by: tuple[str, ...], **detection: object) -> SigmaRule:
     """Return a rule of what is new by these keys."""
     asked: dict[str, object] = {"asked": detection, "condition": "asked"}
     return replace(with_detection(NEW, asked), by=by)

@@ -15,8 +15,8 @@ from detections.small_tenant import FUNCTIONS, ROOT, TENANT
 from mailvigil.compiler.compile import arrivals, record_rows, to_kql, whole_causes
 from mailvigil.compiler.parser import Validator
 from mailvigil.compiler.targets import DEFENDER, TARGETS
-from mailvigil.rules.correlation import TYPES
-from mailvigil.rules.rule import Rule, parse_rule
+from mailvigil.rules.correlation_rule import TYPES
+from mailvigil.rules.sigma_rule import SigmaRule, parse_sigma_rule
 from mailvigil.tables.schemas import ARRIVED
 
 HOUR = 3600
@@ -41,7 +41,7 @@ def empty() -> Iterator[Bench]:
         yield made
 
 
-def made(type_: str, **more: object) -> Rule:
+def made(type_: str, **more: object) -> SigmaRule:
     given_: dict[str, object] = {"condition": CONDITIONS[type_]}
     if type_.startswith("temporal"):
         given_["rules"] = ["first", "second"]
@@ -199,7 +199,7 @@ def test_a_record_that_two_rules_match_counts_twice(empty: Bench) -> None:
         "timespan": "1h",
         "condition": {"gte": 3},
     }
-    correlated = parse_rule(made("event_count").path, text(correlation, rules))
+    correlated = parse_sigma_rule(made("event_count").path, text(correlation, rules))
 
     assert empty.rows(correlated, at(200, 100)) == []
     assert [row["EventCount"] for row in empty.rows(correlated, at(300, 200, 100))] == [3]
@@ -213,7 +213,7 @@ def test_one_record_is_two_steps(empty: Bench) -> None:
         "group-by": ["UserId"],
         "timespan": "1h",
     }
-    correlated = parse_rule(made("event_count").path, text(correlation, rules))
+    correlated = parse_sigma_rule(made("event_count").path, text(correlation, rules))
 
     assert empty.rows(correlated, at(100)) == []
     assert len(empty.rows(correlated, at(100, 100))) == 1

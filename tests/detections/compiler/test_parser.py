@@ -12,6 +12,7 @@ from mailvigil.compiler.parser import Validator
 from mailvigil.compiler.select import record_level
 from mailvigil.rules.content import Function
 from mailvigil.rules.rule import Rule
+from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.tables.record_tables import RECORD_TABLES
 from mailvigil.tables.schemas import ARRIVED
 
@@ -99,7 +100,7 @@ def test_the_records_of_a_rule_are_refused(validator: Validator, rule: Rule) -> 
 
 
 @pytest.mark.parametrize("rule", SINGLE.values(), ids=lambda rule: str(rule.name))
-def test_a_rule_is_refused_on_a_table_it_names(validator: Validator, rule: Rule) -> None:
+def test_a_rule_is_refused_on_a_table_it_names(validator: Validator, rule: SigmaRule) -> None:
     for source in rule.sources:
         text = record_level(rule, ROOT, RECORD_TABLES[source].pipeline)
         assert validator.analyse(text).diagnostics == ()

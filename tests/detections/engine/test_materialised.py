@@ -24,6 +24,7 @@ from detections.small_tenant import (
 from mailvigil.engine import materialised
 from mailvigil.engine.embedded import Engine
 from mailvigil.engine.workspace import END_OF_TIME, open_workspace
+from mailvigil.tables.record_tables import DROP_REPEATS
 
 CALL = "MailItemsAccessed()"
 COLUMNS = "| project-away _arrived"
@@ -139,9 +140,9 @@ def test_the_first_arrival_of_a_record_is_not_known() -> None:
     "body",
     [
         "T | summarize count()",
-        f"T | where A > ago(1d) {materialised.DROP_REPEATS}",
-        f"T | extend N = now () {materialised.DROP_REPEATS}",
-        f"T {materialised.DROP_REPEATS} | take 1",
+        f"T | where A > ago(1d) {DROP_REPEATS}",
+        f"T | extend N = now () {DROP_REPEATS}",
+        f"T {DROP_REPEATS} | take 1",
         "",
     ],
 )

@@ -8,8 +8,9 @@ import pytest
 
 from detections.small_tenant import RULES, SIGMA, TENANT, at
 from mailvigil.engine.embedded import Row
-from mailvigil.hunt.findings import INSUFFICIENT, causes, display_name, finding
+from mailvigil.hunt.findings import causes, display_name, finding
 from mailvigil.hunt.replay import Alert
+from mailvigil.rules.metadata import INSUFFICIENT
 from mailvigil.rules.rule import Rule
 
 NEW = RULES["caller_new_to_tenant"]

@@ -17,7 +17,7 @@ from mailvigil.hunt.run import Hunted, Request, hunt
 from mailvigil.lab.tenant import scenario as lab
 from mailvigil.lab.tenant.scenario import Scenario
 from mailvigil.reports.identity import finding_id
-from mailvigil.rules.apps import name_of
+from mailvigil.rules.app_names import name_of
 
 TENANT = Scenario(
     mailboxes=20,

@@ -17,7 +17,8 @@ from mailvigil.reports.evidence import Access, Coverage, Evidence
 from mailvigil.reports.evidence import Record as Read
 from mailvigil.reports.identity import finding_id
 from mailvigil.rules.content import content_root
-from mailvigil.rules.rule import Rule, load_rules
+from mailvigil.rules.load import load_rules
+from mailvigil.rules.rule import Rule
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 SCRIPT = "</script><script>window.ran='script'</script><img src=x onerror=\"window.ran='img'\">"

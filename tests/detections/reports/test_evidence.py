@@ -19,7 +19,7 @@ from mailvigil.exports.load_progress import Unwatched
 from mailvigil.hunt.run import Hunted, Request, hunt
 from mailvigil.reports.evidence import MOST_MAILBOXES, Evidence, Gap, gaps
 from mailvigil.reports.identity import finding_id
-from mailvigil.rules.apps import name_of
+from mailvigil.rules.app_names import name_of
 
 HOUR = timedelta(hours=1)
 

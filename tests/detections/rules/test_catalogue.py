@@ -10,7 +10,7 @@ from mailvigil.errors import RuleError
 from mailvigil.rules.catalogue import catalogue_entries
 from mailvigil.rules.content import content_root
 from mailvigil.rules.hunting_query import load_hunting
-from mailvigil.rules.rule import load_rules
+from mailvigil.rules.load import load_rules
 
 
 def test_the_catalogue_says_what_the_rules_and_queries_say() -> None:

@@ -13,10 +13,11 @@ import pytest
 from mailvigil.engine.embedded import Engine
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.hunt.approved import load_approved
-from mailvigil.hunt.findings import INSUFFICIENT
 from mailvigil.rules.content import content_root, load_functions
 from mailvigil.rules.durations import duration
-from mailvigil.rules.rule import Entity, load_rules
+from mailvigil.rules.load import load_rules
+from mailvigil.rules.metadata import INSUFFICIENT, EntityMapping
+from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.sentinel.analytics import (
     Analytic,
     connectors,
@@ -30,15 +31,15 @@ from mailvigil.workbench.ruletest import test_path as path_of_tests
 
 ROOT = content_root()
 RULES = {rule.name: rule for rule in load_rules(ROOT)}
-[FIRST, *_] = RULES.values()
+SIGMA = {name: rule for name, rule in RULES.items() if isinstance(rule, SigmaRule)}
+[FIRST, *_] = SIGMA.values()
 
 
 def one_of_each_kind() -> list[str]:
     """Return a rule of each form that a packaged query can have: the rest differs in words."""
     found: dict[object, str] = {}
     for rule in RULES.values():
-        schedule = rule.schedule.kind if rule.schedule else ""
-        found.setdefault((schedule, rule.first_seen is None), rule.name)
+        found.setdefault((rule.kind, rule.schedule.kind, rule.first_seen is None), rule.name)
     return list(found.values())
 
 
@@ -84,7 +85,7 @@ def test_alerts_of_one_cause_become_more_than_one_incident(name: str, pack: Pack
 
 
 def test_the_period_cuts_the_window_of_a_correlation(pack: Pack) -> None:
-    for rule in (rule for rule in RULES.values() if rule.correlation):
+    for rule in (rule for rule in SIGMA.values() if rule.correlation):
         [analytic] = [one for one in pack.analytics if one.name == rule.name]
         [found] = [one for one in pack.detections if one.name == rule.name]
 
@@ -149,8 +150,8 @@ def test_a_rule_is_read_back_from_its_yaml_as_another(name: str, pack: Pack) -> 
 
 
 def test_identifiers_of_one_account_become_two_accounts() -> None:
-    name, suffix = Entity("Account", "Name", "A"), Entity("Account", "UPNSuffix", "B")
-    other = Entity("Account", "Name", "C")
+    name, suffix = EntityMapping("Account", "Name", "A"), EntityMapping("Account", "UPNSuffix", "B")
+    other = EntityMapping("Account", "Name", "C")
 
     kinds = [
         [field["columnName"] for field in mapping["fieldMappings"]]  # type: ignore[attr-defined]  # JSON

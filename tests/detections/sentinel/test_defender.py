@@ -8,11 +8,13 @@ import pytest
 
 from mailvigil.compiler.targets import DEFENDER_DEMANDS
 from mailvigil.rules.content import content_root
-from mailvigil.rules.rule import Entity, load_rules
+from mailvigil.rules.load import load_rules
+from mailvigil.rules.metadata import EntityMapping
+from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.sentinel.compiled_content import Pack
 from mailvigil.sentinel.defender import Detection, detection_problems
 
-RULES = {rule.name: rule for rule in load_rules(content_root())}
+RULES = {rule.name: rule for rule in load_rules(content_root()) if isinstance(rule, SigmaRule)}
 RULE = RULES["mailbox_throttled"]
 COLUMNS = frozenset({*DEFENDER_DEMANDS, "Mailbox", "User", "Address", "Callers", "OperationCount"})
 DETECTION = Detection.of(RULE, "CloudAppEvents\n", COLUMNS)
@@ -68,7 +70,7 @@ def test_a_period_that_no_run_sees_is_packaged() -> None:
     ("detection", "message"),
     [
         (replace(DETECTION, entities=()), "no entity that an alert can be about"),
-        (replace(DETECTION, entities=(Entity("Host", "HostName", "X"),)), "no entity that"),
+        (replace(DETECTION, entities=(EntityMapping("Host", "HostName", "X"),)), "no entity that"),
         (replace(DETECTION, query=""), "the query has 0 characters"),
         (replace(DETECTION, severity="Critical"), "severity 'critical'"),
         (

@@ -10,7 +10,7 @@ from mailvigil.lab.tenant import scenario as lab
 from mailvigil.lab.tenant.clients import CRM
 from mailvigil.lab.tenant.other_rules import Reported, keyed_on_client_app, with_allow_list
 from mailvigil.lab.tenant.scenario import DEMO
-from mailvigil.rules.apps import first_party_ids
+from mailvigil.rules.app_names import first_party_ids
 
 NEW_APP = "c0000000-0000-4000-a000-000000000001"
 MICROSOFT = "00000003-0000-0000-c000-000000000000"

@@ -9,7 +9,7 @@ from importlib.resources import files
 import pytest
 
 from mailvigil.errors import InputError
-from mailvigil.rules.apps import AppName, catalogue, find, first_party_ids, name_of
+from mailvigil.rules.app_names import AppName, catalogue, find, first_party_ids, name_of
 
 ROWS = json.loads(files("mailvigil.rules").joinpath("app_names.json").read_text(encoding="utf-8"))
 GUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")

@@ -13,7 +13,8 @@ from detections.small_tenant import ROOT
 from mailvigil.compiler.compile import to_kql
 from mailvigil.compiler.targets import DEFENDER
 from mailvigil.errors import RuleError, UnfitError
-from mailvigil.rules.rule import Rule, parse_rule
+from mailvigil.rules.rule import Rule
+from mailvigil.rules.sigma_rule import parse_sigma_rule
 from mailvigil.workbench.mutate import mutants
 
 COUNT: dict[str, object] = {
@@ -28,7 +29,7 @@ NUMBER = {"gte": 3, "field": "OperationCount"}
 
 def problems(document: str) -> tuple[str, ...]:
     with pytest.raises(RuleError) as caught:
-        to_kql(parse_rule(PATH, document), ROOT)
+        to_kql(parse_sigma_rule(PATH, document), ROOT)
     return caught.value.problems
 
 
@@ -139,7 +140,7 @@ def test_two_rules_without_a_correlation_are_compiled() -> None:
 
 def test_a_rule_is_found_by_its_name_alone() -> None:
     id_ = "11111111-aaaa-4bbb-8ccc-0000000000aa"
-    found = parse_rule(PATH, text(changed(rules=[id_]), [{**base("first"), "id": id_}]))
+    found = parse_sigma_rule(PATH, text(changed(rules=[id_]), [{**base("first"), "id": id_}]))
 
     assert found.correlation
     assert found.correlation.rules == (id_,)
@@ -171,7 +172,7 @@ def unfit(one: Rule) -> tuple[str, ...]:
 
 
 def test_defender_gets_what_it_cannot_have() -> None:
-    long = parse_rule(PATH, text(changed(timespan="30d")))
+    long = parse_sigma_rule(PATH, text(changed(timespan="30d")))
     long = replace(long, sources=("M365Activity_CL",))
 
     assert unfit(long) == (

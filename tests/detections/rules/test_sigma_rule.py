@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from detections.small_tenant import ROOT, RULES
+from detections.small_tenant import ROOT, SIGMA
 from mailvigil.errors import RuleError
 from mailvigil.rules.durations import duration
-from mailvigil.rules.rule import FirstSeen, Rare, load_rules, parse_rule
+from mailvigil.rules.load import load_rules
+from mailvigil.rules.sigma_rule import FirstSeen, Rare, parse_sigma_rule
 
 PATH = Path("some/rule.yml")
-NEW = RULES["caller_new_to_tenant"]
-PLAIN = RULES["mailbox_throttled"]
+NEW = SIGMA["caller_new_to_tenant"]
+PLAIN = SIGMA["mailbox_throttled"]
 
 Node = dict[str, object]
 
@@ -36,12 +37,12 @@ def changed(text: str, path: str, value: object) -> str:
 
 def problems(text: str) -> list[str]:
     with pytest.raises(RuleError) as caught:
-        parse_rule(PATH, text)
+        parse_sigma_rule(PATH, text)
     return list(caught.value.problems)
 
 
 def test_a_shipped_rule_is_read_otherwise() -> None:
-    rare = RULES["caller_new_to_mailbox"]
+    rare = SIGMA["caller_new_to_mailbox"]
 
     assert NEW.severity == "High"
     assert (NEW.within, NEW.by) == ("1d", ("OrganizationId", "Caller", "Protocol"))

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from detections.small_tenant import (
+    KQL,
     ROOT,
     RULES,
     TENANT,
@@ -28,10 +29,13 @@ from mailvigil.engine.record_tables import insert
 from mailvigil.errors import RuleError
 from mailvigil.hunt.findings import key_of, key_types, merged
 from mailvigil.hunt.replay import Alert, Plan, absent, ticks, whole_span, windows
-from mailvigil.rules.rule import Entity, Rule, Schedule, load_rules, parse_kql_rule
+from mailvigil.rules.kql_rule import KqlRule, parse_kql_rule
+from mailvigil.rules.load import load_rules
+from mailvigil.rules.metadata import EntityMapping, Schedule
+from mailvigil.rules.rule import Rule
 
-BYPASS = RULES["mailbox_audit_bypass"]
-CONSENT = RULES["consent_then_mail_read"]
+BYPASS = KQL["mailbox_audit_bypass"]
+CONSENT = KQL["consent_then_mail_read"]
 DAILY = Plan()
 
 
@@ -41,7 +45,7 @@ def file_of(rule: Rule) -> dict[str, object]:
     return data
 
 
-def parsed(data: Mapping[str, object]) -> Rule:
+def parsed(data: Mapping[str, object]) -> KqlRule:
     return parse_kql_rule(Path("made.yaml"), yaml.safe_dump(dict(data)))
 
 
@@ -71,7 +75,7 @@ def test_a_file_in_sentinels_form_loses_something() -> None:
     assert (rule.within, rule.by) == ("1d", ("OrganizationId", "Caller"))
     assert rule.tags[:2] == ("attack.persistence", "attack.collection")
     assert "attack.t1098.003" in rule.tags
-    assert Entity("Account", "FullName", "GrantedBy") in rule.entities
+    assert EntityMapping("Account", "FullName", "GrantedBy") in rule.entities
     assert ("Granted", "FirstSeen") in rule.details
     assert (rule.always, rule.bounded, rule.needs, rule.first_seen) == (False, False, (), None)
 
@@ -176,7 +180,7 @@ VISITS = (
 """Day, mailbox and address of somebody who comes again."""
 
 
-@pytest.mark.parametrize("name", [name for name, rule in RULES.items() if rule.new])
+@pytest.mark.parametrize("name", [name for name, rule in KQL.items() if rule.new])
 def test_a_tick_is_left_out_at_which_something_new_came(name: str) -> None:
     rule = RULES[name]
     kind = {"OperationProperties": [{"Name": "MailAccessType", "Value": "Sync"}]}

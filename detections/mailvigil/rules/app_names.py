@@ -45,7 +45,7 @@ class AppName:
         for party in get_args(Party):
             if row["party"] == party:
                 return cls(id=row["id"], name=row["name"], party=party, what=row["what"])
-        raise InputError(CATALOGUE, f"{row['id']}: unknown party {row['party']!r}", "mend the row")
+        raise InputError(CATALOGUE, f"{row['id']}: unknown party {row['party']!r}", "fix the row")
 
 
 @cache

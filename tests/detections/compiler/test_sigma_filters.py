@@ -12,10 +12,13 @@ import yaml
 from detections.compiler.correlated import PATH, Bench, Event, base, bench, text
 from detections.small_tenant import ROOT, RULES
 from mailvigil.compiler.compile import record_rows, to_kql
+from mailvigil.compiler.sigma_filters import load_filters
 from mailvigil.compiler.targets import DEFENDER
 from mailvigil.errors import InputError
-from mailvigil.rules.filters import Filter, load_filters
-from mailvigil.rules.rule import Rule, parse_rule, with_filters
+from mailvigil.rules.filters import Filter
+from mailvigil.rules.load import with_filters
+from mailvigil.rules.rule import Rule
+from mailvigil.rules.sigma_rule import parse_sigma_rule
 
 NEW = RULES["caller_new_to_tenant"]
 COUNT: dict[str, object] = {
@@ -25,7 +28,7 @@ COUNT: dict[str, object] = {
     "timespan": "1h",
     "condition": {"gte": 3},
 }
-CORRELATED = parse_rule(PATH, text(COUNT))
+CORRELATED = parse_sigma_rule(PATH, text(COUNT))
 
 
 def document(rules: object = "any", condition: str = "not backup", **more: object) -> str:

@@ -1,0 +1,34 @@
+"""Sentinel's own YAML form, which KQL rules and hunting queries are written in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from mailvigil.errors import RuleError
+from mailvigil.rules.content import from_yaml
+
+
+def sentinel_form(path: Path, text: str) -> Mapping[str, object]:
+    """Return what a YAML file in Sentinel's form says.
+
+    Raises:
+        RuleError: It is not YAML, or not a mapping.
+
+    """
+    try:
+        data = from_yaml(text)
+    except yaml.YAMLError as error:
+        raise RuleError([f"{path}: not in Sentinel's form: {error}"]) from error
+    if not isinstance(data, dict):
+        raise RuleError([f"{path}: not in Sentinel's form: no mapping of names to values"])
+    return data
+
+
+def attack_tags(tactics: Sequence[str], techniques: Sequence[str]) -> tuple[str, ...]:
+    """Return tactics as Sentinel writes them (``DefenseEvasion``) and techniques as Sigma's."""
+    words = [re.sub(r"(?<=[a-z])(?=[A-Z])", "-", tactic) for tactic in tactics]
+    return tuple(f"attack.{word.lower()}" for word in (*words, *techniques))
