@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -18,6 +18,7 @@ from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.errors import LeaseHeldError, LedgerConflictError, LedgerError
 from audit_feed.ledger.states import BlobRow, BlobState, listed
 from audit_feed.records.batches import Parked
+from audit_feed.times import parse_utc, utc_text
 from audit_feed.windows import Window, hour_of
 
 FORMAT = 1
@@ -157,7 +158,7 @@ class SqliteLedger:
             con.executemany(
                 "INSERT INTO hours VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
                 "SET listed_at = excluded.listed_at",
-                [(stream.tenant, stream.content_type, _text(h), _text(now)) for h in hours],
+                [(stream.tenant, stream.content_type, utc_text(h), utc_text(now)) for h in hours],
             )
 
     def register_stream(self, stream: Stream, first: datetime) -> datetime:
@@ -166,17 +167,17 @@ class SqliteLedger:
             [(found,)] = con.execute(
                 "INSERT INTO streams VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
                 "SET first = min(first, excluded.first) RETURNING first",
-                (stream.tenant, stream.content_type, _text(first)),
+                (stream.tenant, stream.content_type, utc_text(first)),
             ).fetchall()
-        return _time(found)
+        return parse_utc(found)
 
     def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, datetime]:
         """Return hours and when they were listed; see ``LedgerStore.listings``."""
         found = self._all(
             "SELECT hour, listed_at FROM hours WHERE tenant = ? AND content_type = ? AND hour >= ?",
-            (stream.tenant, stream.content_type, _text(since)),
+            (stream.tenant, stream.content_type, utc_text(since)),
         )
-        return {_time(str(hour)): _time(str(at)) for hour, at in found}
+        return {parse_utc(str(hour)): parse_utc(str(at)) for hour, at in found}
 
     def first_hour(self, stream: Stream) -> datetime | None:
         """Return the earliest hour of interest; see ``LedgerStore.first_hour``."""
@@ -193,14 +194,14 @@ class SqliteLedger:
 
     def _earliest(self, sql: str, stream: Stream) -> datetime | None:
         [(found,)] = self._all(sql, (stream.tenant, stream.content_type))
-        return _time(str(found)) if found else None
+        return parse_utc(str(found)) if found else None
 
     def due(self, stream: Stream, now: datetime, limit: int) -> Sequence[BlobRow]:
         """Return blobs whose time has come; see ``LedgerStore.due``."""
         found = self._all(
             f"SELECT {_COLUMNS} FROM blobs WHERE tenant = ? AND content_type = ? "
             "AND state = 'listed' AND due <= ? ORDER BY due, id LIMIT ?",
-            (stream.tenant, stream.content_type, _text(now), limit),
+            (stream.tenant, stream.content_type, utc_text(now), limit),
         )
         return self._rows(found)
 
@@ -241,7 +242,7 @@ class SqliteLedger:
         found = self._all(
             f"SELECT {_COLUMNS} FROM blobs WHERE tenant = ? AND content_type = ? "
             "AND created >= ? AND created < ? ORDER BY created, id",
-            (stream.tenant, stream.content_type, _text(window.start), _text(window.end)),
+            (stream.tenant, stream.content_type, utc_text(window.start), utc_text(window.end)),
         )
         return self._rows(found)
 
@@ -252,7 +253,7 @@ class SqliteLedger:
 
     def prune(self, stream: Stream, before: datetime) -> int:
         """Drop what is known of old hours; see ``LedgerStore.prune``."""
-        end = _text(hour_of(before))
+        end = utc_text(hour_of(before))
         known = {"tenant": stream.tenant, "kind": stream.content_type, "end": end}
         with self._step() as con:
             [(first,)] = con.execute(f"SELECT min(created) {_LEFT}", known).fetchall()
@@ -270,7 +271,7 @@ class SqliteLedger:
             )
             con.execute(
                 f"UPDATE streams SET first = max(first, :first) WHERE {_OLD}",
-                {**known, "first": _text(hour_of(_time(first))) if first else end},
+                {**known, "first": utc_text(hour_of(parse_utc(first))) if first else end},
             )
         return blobs
 
@@ -299,8 +300,8 @@ def _replaced(con: sqlite3.Connection, row: BlobRow) -> BlobRow | LedgerConflict
     changed = con.execute(
         _UPDATE,
         (
-            stored.state.value, _text(stored.due), stored.attempts, stored.records, stored.sent,
-            stored.parked, _text(stored.finished) if stored.finished else None,
+            stored.state.value, utc_text(stored.due), stored.attempts, stored.records, stored.sent,
+            stored.parked, utc_text(stored.finished) if stored.finished else None,
             stored.last_error, stored.version,
             blob.stream.tenant, blob.stream.content_type, blob.id, row.version,
         ),
@@ -336,10 +337,10 @@ def _make(path: Path) -> None:
 def _values(row: BlobRow) -> tuple[object, ...]:
     blob = row.blob
     return (
-        blob.stream.tenant, blob.stream.content_type, blob.id, blob.uri, _text(blob.created),
-        _text(blob.expires), row.state.value, _text(row.first_listed), _text(row.due), row.attempts,
-        row.records, row.sent, row.parked, _text(row.finished) if row.finished else None,
-        row.last_error, row.version,
+        blob.stream.tenant, blob.stream.content_type, blob.id, blob.uri, utc_text(blob.created),
+        utc_text(blob.expires), row.state.value, utc_text(row.first_listed), utc_text(row.due),
+        row.attempts, row.records, row.sent, row.parked,
+        utc_text(row.finished) if row.finished else None, row.last_error, row.version,
     )  # fmt: skip
 
 
@@ -351,26 +352,17 @@ def _row(values: Sequence[Any]) -> BlobRow:
             stream=Stream(tenant, kind),
             id=id_,
             uri=uri,
-            created=_time(created),
-            expires=_time(expires),
+            created=parse_utc(created),
+            expires=parse_utc(expires),
         ),
         state=BlobState(state),
-        first_listed=_time(seen),
-        due=_time(due),
+        first_listed=parse_utc(seen),
+        due=parse_utc(due),
         attempts=attempts,
         records=records,
         sent=sent,
         parked=parked,
-        finished=_time(finished) if finished else None,
+        finished=parse_utc(finished) if finished else None,
         last_error=last_error,
         version=version,
     )
-
-
-def _text(time: datetime) -> str:
-    """Return *time* so that texts sort like times."""
-    return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)

@@ -16,6 +16,7 @@ from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.errors import LedgerError
 from audit_feed.ledger.statement import HourStatement
 from audit_feed.ledger.states import BlobRow, BlobState
+from audit_feed.times import parse_utc, utc_text
 from audit_feed.windows import hour_of
 
 TableEntity = Mapping[str, object]
@@ -35,12 +36,12 @@ _MICROSECOND = timedelta(microseconds=1)
 
 def text(time: datetime) -> str:
     """Return *time* so that texts sort like times."""
-    return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    return utc_text(time)
 
 
 def time(value: object) -> datetime:
     """Return what :func:`text` has written."""
-    return datetime.fromisoformat(str(value))
+    return parse_utc(str(value))
 
 
 def stream_key(stream: Stream) -> str:

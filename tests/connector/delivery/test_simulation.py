@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -236,7 +236,7 @@ MISTAKES: Sequence[Patch] = (
 )
 
 
-FIRST_SEED = {a_half_that_failed_passed_over: 285}
+FIRST_SEED: Mapping[Patch, int] = {a_half_that_failed_passed_over: 285}
 """The first seed to play for a mistake that few histories show; 0 for all others."""
 
 
