@@ -12,7 +12,7 @@ import pytest
 from audit_feed.environment import from_environment
 from infra.conftest import CHECKOUT
 from mailvigil.cli import parser
-from mailvigil.commands.collect import GRACE_SECONDS
+from mailvigil.collect.run import GRACE_SECONDS
 
 FOLDER = CHECKOUT / "infra" / "systemd"
 SERVICES = ("mailvigil.service", "mailvigil-health.service")

@@ -17,11 +17,17 @@ from audit_feed.azure_app.sweep import GRACE
 from audit_feed.blobs import Stream
 from audit_feed.ledger.statement import HourStatement
 from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore, retried
-from audit_feed.settings import Settings
-from audit_feed.windows import HOUR, RETENTION, Window, hour_of
+from audit_feed.windows import HOUR, Window, hour_of
+from mailvigil.collect.ledger_report import (
+    LedgerReport,
+    ledger_report,
+    lost_blobs,
+    print_statement,
+    stamp,
+    streams_of,
+)
+from mailvigil.collect.ledger_store import OpenLedger, file_ledger, table_ledger
 from mailvigil.commands import collect_settings
-from mailvigil.commands.ledger_report import print_statement, stamp
-from mailvigil.commands.ledger_store import OpenLedger, file_ledger, table_ledger
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 
@@ -45,9 +51,8 @@ def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) ->
             case "parked":
                 _parked(ledger.store, out)
             case _:
-                to = _Streams(out, err)
-                feeds = _feeds(ledger, asked)
-                return _show(ledger, window, feeds, to, as_json=args.format == "json")
+                report = ledger_report(ledger, window, _feeds(ledger, asked))
+                return _show(report, out, err, as_json=args.format == "json")
     return EXIT_OK
 
 
@@ -64,7 +69,9 @@ def _asked(args: argparse.Namespace, err: TextIO) -> _Asked:
     """Return the Function app's ledger, or the one that the settings name."""
     if not args.storage:
         settings = collect_settings.settings(args, err)
-        return _Asked(file_ledger(settings.ledger), _wanted(settings), "by the next run of collect")
+        return _Asked(
+            file_ledger(settings.ledger), streams_of(settings), "by the next run of collect"
+        )
     if args.config:
         raise InputError("--storage", "goes without --config", "name one ledger")
     minutes = GRACE // timedelta(minutes=1)
@@ -84,42 +91,16 @@ def _feeds(ledger: OpenLedger, asked: _Asked) -> Sequence[Stream]:
     raise InputError("--storage", "the ledger knows no feed yet", "is the app's discover running?")
 
 
-def show(settings: Settings, out: TextIO, err: TextIO) -> int:
-    """Print the statement of the last 7 days and return the command's exit code."""
-    now = app.now()
-    window = Window(hour_of(now - RETENTION), now)
-    with file_ledger(settings.ledger) as ledger:
-        return _show(ledger, window, _wanted(settings), _Streams(out, err), as_json=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Streams:
-    """Where results and everything else go."""
-
-    out: TextIO
-    err: TextIO
-
-
-def _show(
-    ledger: OpenLedger, window: Window, wanted: Sequence[Stream], to: _Streams, *, as_json: bool
-) -> int:
-    known = ledger.store.streams()
-    hours = [hour for stream in known for hour in ledger.hours(stream, window)]
-    lost = _lost(ledger.store, hours)
-    never = [stream for stream in wanted if stream not in known]
-    for stream in never:
-        print(f"mailvigil: {stream.tenant} {stream.content_type}: never listed", file=to.err)
+def _show(report: LedgerReport, out: TextIO, err: TextIO, *, as_json: bool) -> int:
+    for stream in report.never_listed:
+        print(f"mailvigil: {stream.tenant} {stream.content_type}: never listed", file=err)
     if as_json:
-        print(json.dumps([_as_json(hour, lost) for hour in hours], indent=2), file=to.out)
+        print(
+            json.dumps([_as_json(hour, report.lost) for hour in report.hours], indent=2), file=out
+        )
     else:
-        print_statement(hours, lost, to.out)
-    open_hour = hour_of(window.end)
-    complete = not never and all(hour.complete for hour in hours if hour.hour < open_hour)
-    return EXIT_OK if complete else EXIT_FAILED
-
-
-def _wanted(settings: Settings) -> list[Stream]:
-    return [Stream(t.id, kind) for t in settings.tenants for kind in t.content_types]
+        print_statement(report, out)
+    return EXIT_OK if report.complete else EXIT_FAILED
 
 
 def _health(
@@ -167,13 +148,6 @@ def _new(path: Path) -> TextIO:
         raise InputError(str(path), why, "name a file in a folder that exists") from None
 
 
-def _lost(store: LedgerStore, hours: Sequence[HourStatement]) -> list[BlobRow]:
-    """Return the blobs that were given up, for good or until somebody asks for them again."""
-    some = [hour for hour in hours if hour.expired or hour.rejected]
-    rows = (row for h in some for row in store.rows(h.stream, Window(h.hour, h.hour + HOUR)))
-    return [row for row in rows if row.state in {BlobState.EXPIRED, BlobState.REJECTED}]
-
-
 def _rejected(ledger: OpenLedger, window: Window, wanted: Sequence[str]) -> list[BlobRow]:
     """Return the rejected blobs, or those of the ids *wanted*.
 
@@ -182,7 +156,7 @@ def _rejected(ledger: OpenLedger, window: Window, wanted: Sequence[str]) -> list
 
     """
     hours = [h for stream in ledger.store.streams() for h in ledger.hours(stream, window)]
-    found = [row for row in _lost(ledger.store, hours) if row.state is BlobState.REJECTED]
+    found = [row for row in lost_blobs(ledger.store, hours) if row.state is BlobState.REJECTED]
     absent = set(wanted) - {row.blob.id for row in found}
     if absent:
         what = f"no rejected blob {min(absent)}"

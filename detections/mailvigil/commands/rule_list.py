@@ -6,8 +6,8 @@ import argparse
 from dataclasses import astuple
 from typing import BinaryIO, TextIO
 
-from mailvigil.commands.listing import print_list
 from mailvigil.exit_codes import EXIT_OK
+from mailvigil.listing import print_list
 from mailvigil.rules.catalogue import catalogue_entries
 from mailvigil.rules.content import content_root
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import yaml
 
+from audit_feed import app
+from audit_feed.delivery.pass_report import PassReport
 from audit_feed.settings import Settings
-from mailvigil.commands import ledger as ledger_commands
-from mailvigil.commands.collect import Job, collect
-from mailvigil.exit_codes import EXIT_OK
+from mailvigil.collect.ledger_report import last_days, print_statement
+from mailvigil.collect.run import Job, collect
 from mailvigil.lab.server.collect_config import write_collect_config
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import IngestionOptions, LabOptions
@@ -65,15 +66,34 @@ def collect_from_a_lab(scenario: Scenario, folder: Path) -> Collected:
 
 def _collected(config: Path) -> tuple[bool, str]:
     settings = Settings.load(yaml.safe_load(config.read_text(encoding="utf-8")), config.parent)
-    out, told = io.StringIO(), io.StringIO()
-    job = Job(settings, config.parent)
-    code = collect(job, out, told)
+    job, problems = Job(settings, config.parent), Problems()
+    done = collect(job, problems)
     if job.stop.is_set():
         raise KeyboardInterrupt
-    if code != EXIT_OK:
-        return False, told.getvalue().rstrip()
-    code = ledger_commands.show(settings, told, told)
-    return code == EXIT_OK, told.getvalue().rstrip()
+    if not done:
+        return False, "\n".join(problems.lines)
+    report = last_days(settings, app.now())
+    statement = io.StringIO()
+    print_statement(report, statement)
+    return report.complete, statement.getvalue().rstrip()
+
+
+class Problems:
+    """What went wrong while the demonstration collected; its results are in the ledger."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def result(self, line: str) -> None:
+        """Leave out a line of the result."""
+
+    def problem(self, line: str) -> None:
+        """Keep a line."""
+        self.lines.append(f"mailvigil: {line}")
+
+    def passed(self, report: PassReport) -> None:
+        """Keep the problems of a pass."""
+        self.lines.extend(f"mailvigil: {problem}" for problem in report.problems)
 
 
 @contextmanager

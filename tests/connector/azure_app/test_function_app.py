@@ -19,7 +19,7 @@ from connector.azurite import NAME, Azurite
 from connector.made import blob
 from detections.collect.conftest import publish, record
 from detections.commands.command import run
-from mailvigil.commands.ledger_store import CONNECTION
+from mailvigil.collect.ledger_store import CONNECTION
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 from mailvigil.lab.server.faults import Fault, Scripted
 from mailvigil.lab.server.lab import tenants_of

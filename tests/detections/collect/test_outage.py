@@ -17,7 +17,7 @@ from connector.delivery import simulation
 from connector.delivery.simulation import CALM, START, Published, Weather
 from connector.delivery.worlds import names, published, started, stated, world
 from detections.collect.conftest import PRESET, config, record, run
-from mailvigil.commands import collect as collect_commands
+from mailvigil.collect import run as collect_run
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 from mailvigil.lab.server.faults import Fault, Scripted
 from mailvigil.lab.server.lab import Lab
@@ -202,7 +202,7 @@ def test_the_command_conceals_a_loss_of_eight_days_or_claims_another(
 ) -> None:
     blobs = publish(lab, 9 * 8, 3 * HOUR)
     with monkeypatch.context() as impatient:
-        impatient.setattr(collect_commands, "PATIENCE", timedelta())
+        impatient.setattr(collect_run, "PATIENCE", timedelta())
         lab.faults.script([Scripted(fault=Fault(kind="status"), kind="blob")])
         path = collect_and_be_away(lab, tmp_path, days=8)
     lab.faults.script(())

@@ -343,7 +343,7 @@ def test_no_memory_or_no_thread_gives_a_traceback(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("mailvigil.commands.collect.SqliteLedger", fail)
+    monkeypatch.setattr("mailvigil.collect.run.SqliteLedger", fail)
 
     ran = run("collect", "--once", "--config", config(tmp_path))
 

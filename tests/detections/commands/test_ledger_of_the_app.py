@@ -15,7 +15,7 @@ from audit_feed.windows import HOUR, Window, hour_of
 from connector.azurite import NAME, Azurite
 from connector.made import PARKED, PARKED_LINE, STREAM, blob
 from detections.commands.command import run
-from mailvigil.commands.ledger_store import CONNECTION
+from mailvigil.collect.ledger_store import CONNECTION
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK, EXIT_USAGE
 
 NOW = datetime.now(UTC)

@@ -8,10 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from audit_feed.windows import RETENTION
+from mailvigil.collect.storage_account import TABLES_ADDRESS
 from mailvigil.commands.arguments.collect import add_config
 from mailvigil.commands.arguments.values import examples, short_length
-
-ADDRESS = "https://{}.table.core.windows.net"
 
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 """Source: Azure resource naming rules, ``Microsoft.Storage/storageAccounts``."""
@@ -59,7 +58,7 @@ def address_of_tables(text: str) -> str:
 
     """
     if _ACCOUNT.fullmatch(text):
-        return ADDRESS.format(text)
+        return TABLES_ADDRESS.format(text)
     if text.startswith("https://"):
         return text.rstrip("/")
     raise argparse.ArgumentTypeError(

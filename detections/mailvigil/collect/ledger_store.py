@@ -14,7 +14,7 @@ from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.ledger.statement import HourStatement, statement
 from audit_feed.ledger.states import LedgerStore
 from audit_feed.windows import Window
-from mailvigil.commands.arguments.ledger import ADDRESS
+from mailvigil.collect.storage_account import TABLES_ADDRESS
 from mailvigil.errors import InputError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _service(address: str, environ: Mapping[str, str]) -> TableServiceClient:
         service = TableServiceClient.from_connection_string(given)
     except ValueError:
         raise InputError(CONNECTION, "no connection string", "unset it to sign in") from None
-    if address not in {service.url.rstrip("/"), ADDRESS.format(service.account_name)}:
+    if address not in {service.url.rstrip("/"), TABLES_ADDRESS.format(service.account_name)}:
         raise InputError(CONNECTION, "is of another storage account", "unset it to sign in")
     return service
 
