@@ -37,15 +37,15 @@ NAMES = (*_TOP.values(), *(name for part in _PARTS.values() for name in part.val
 
 
 def from_environment(environ: Mapping[str, str]) -> Data:
-    """Return what the variables of ``NAMES`` say; an empty one says nothing.
+    """Return the settings that the variables of ``NAMES`` give; an empty one gives none.
 
     Lists are separated by commas. All tenants share one list of content types and one
     credential; tenants that differ need the settings file. A cloud is a name or, for another one,
     its addresses.
 
     Raises:
-        ConfigError: A variable with the prefix is none of ``NAMES``, or one says something
-            about tenants and none names them. It names every problem.
+        ConfigError: A variable with the prefix is not one of ``NAMES``, or one is about tenants
+            and none names them. It names every problem.
 
     """
     given = {n: v.strip() for n, v in environ.items() if n.startswith(PREFIX) and v.strip()}
@@ -64,9 +64,9 @@ def from_environment(environ: Mapping[str, str]) -> Data:
 
 
 def over(base: Data, top: Data) -> Data:
-    """Return *base* with what *top* says laid over it.
+    """Return *base* with the values of *top* in place of its own.
 
-    The keys of ``sink`` one by one, unless it is of another kind; everything else as a whole.
+    A setting is replaced as a whole, but ``sink`` key by key, unless it is of another kind.
     """
     merged = {**base, **top}
     below, above = base.get("sink"), top.get("sink")
@@ -81,11 +81,11 @@ def _values(given: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str
 
 
 def _plain(top: Mapping[str, str]) -> Data:
-    found: dict[str, object] = {key: top[key] for key in _TEXTS if key in top}
+    values: dict[str, object] = {key: top[key] for key in _TEXTS if key in top}
     if workers := top.get("workers"):
         # What is not a number is left as it is: the settings refuse it.
-        found["workers"] = int(workers) if workers.isascii() and workers.isdecimal() else workers
-    return found
+        values["workers"] = int(workers) if workers.isascii() and workers.isdecimal() else workers
+    return values
 
 
 def _tenants(top: Mapping[str, str], credential: Mapping[str, str]) -> Data:

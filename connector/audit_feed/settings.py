@@ -157,11 +157,11 @@ class _SettingsReader:
     def needed(
         self, values: Mapping[str, object], keys: Sequence[str], where: str
     ) -> dict[str, str]:
-        found = {key: self.text(values, key, f"{where}.{key}") for key in keys}
-        for key, value in found.items():
+        texts = {key: self.text(values, key, f"{where}.{key}") for key in keys}
+        for key, value in texts.items():
             if not value:
                 self.wrong(f"{where}.{key}", "missing")
-        return found
+        return texts
 
     def number(self, value: object, where: str, most: int) -> int:
         if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most:
@@ -208,11 +208,11 @@ def _credential(read: _SettingsReader, tenant: Mapping[str, object], where: str)
     if kind not in _CREDENTIALS:
         read.wrong(f"{where}.kind", f"unknown {kind!r} (there are {', '.join(_CREDENTIALS)})")
         return Credential(kind, {})
-    found = read.needed(values, _CREDENTIALS[kind], where)
-    paths = {key for key in _FILES & found.keys() if certificate.content(found[key]) is None}
-    found.update({key: read.path(found[key]) for key in paths})
+    texts = read.needed(values, _CREDENTIALS[kind], where)
+    paths = {key for key in _FILES & texts.keys() if certificate.content(texts[key]) is None}
+    texts.update({key: read.path(texts[key]) for key in paths})
     optional = read.text(values, "client_id", f"{where}.client_id")
-    return Credential(kind, {**({"client_id": optional} if optional else {}), **found})
+    return Credential(kind, {**({"client_id": optional} if optional else {}), **texts})
 
 
 def _cloud(read: _SettingsReader, value: object) -> Cloud:
@@ -222,13 +222,13 @@ def _cloud(read: _SettingsReader, value: object) -> Cloud:
         return CLOUDS.get(value, CLOUDS["worldwide"])
     names = tuple(f.name for f in fields(Cloud))
     values = read.mapping(value, "cloud", names)
-    found = read.needed(values, names[:-1], "cloud")
+    texts = read.needed(values, names[:-1], "cloud")
     for name in ("login", "feed"):
-        if found[name] and not found[name].startswith("https://"):
+        if texts[name] and not texts[name].startswith("https://"):
             read.wrong(
                 f"cloud.{name}", "does not begin with https:// (a token would go in the open)"
             )
-    return Cloud(ca=read.path(read.text(values, "ca", "cloud.ca")), **found)
+    return Cloud(ca=read.path(read.text(values, "ca", "cloud.ca")), **texts)
 
 
 def _sink(read: _SettingsReader, value: object) -> SinkSettings:
@@ -238,16 +238,16 @@ def _sink(read: _SettingsReader, value: object) -> SinkSettings:
     if kind not in _SINKS:
         read.wrong("sink.kind", f"unknown {kind!r} (there are {', '.join(_SINKS)})")
         return SinkSettings(kind, {})
-    found = read.needed(values, _SINKS[kind], "sink")
-    if kind == "loganalytics" and not found["endpoint"].startswith("https://"):
+    texts = read.needed(values, _SINKS[kind], "sink")
+    if kind == "loganalytics" and not texts["endpoint"].startswith("https://"):
         read.wrong("sink.endpoint", "does not begin with https://")
-    return SinkSettings(kind, found)
+    return SinkSettings(kind, texts)
 
 
 def _length(text: str) -> timedelta:
     """Return the length that *text* says, such as ``24h``, or none at all."""
-    found = _LENGTH.fullmatch(text)
-    return timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta()
+    match = _LENGTH.fullmatch(text)
+    return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else timedelta()
 
 
 def _keep(read: _SettingsReader, text: str) -> timedelta:
@@ -272,10 +272,10 @@ def _profile(read: _SettingsReader, value: object) -> str:
 
 def _filters(read: _SettingsReader, value: object, where: str) -> Mapping[str, frozenset[str]]:
     values = read.mapping(value, where, FILTERS) if value is not None else {}
-    found = {}
+    filters = {}
     for name, wanted in values.items():
         if not isinstance(wanted, list) or not wanted:
             read.wrong(f"{where}.{name}", "not a list of values")
             continue
-        found[name] = frozenset(str(v).lower() for v in wanted)
-    return found
+        filters[name] = frozenset(str(v).lower() for v in wanted)
+    return filters

@@ -26,6 +26,7 @@ LAST_WAIT = timedelta(seconds=30)
 """Wait before a repetition that the service gives no time for; doubled up to the last."""
 
 REPEAT = frozenset({408, 429, 500, 502, 503, 504})
+"""Statuses after which the same body may be taken, so it is sent again."""
 _FORBIDDEN = 403
 
 
@@ -79,10 +80,10 @@ class LogAnalytics:
             # A raw bytes argument would make every byte a row, and succeed.
             self._client.upload(self._rule, self._stream, io.BytesIO(data))
         except ClientAuthenticationError as error:
-            found = sign_in_error(error)
-            if isinstance(found, AccessError):
-                raise found from None
-            return _Refusal(None, str(found))
+            refused = sign_in_error(error)
+            if isinstance(refused, AccessError):
+                raise refused from None
+            return _Refusal(None, str(refused))
         except HttpResponseError as error:
             return _refusal(error)
         except AzureError as error:
@@ -99,7 +100,7 @@ class _Refusal:
 
 
 def _refusal(error: HttpResponseError) -> _Refusal:
-    """Return what may pass with a repetition, or raise where one cannot help now."""
+    """Return a refusal that a repetition may overcome, or raise where none can now."""
     status = error.status_code or 0
     if status == _FORBIDDEN:
         raise RetryError(

@@ -127,10 +127,10 @@ class Feed:
         """Return content type to status (``enabled``, ``disabled``)."""
         where = "list subscriptions"
         answer = self._ask("GET", self._url("subscriptions/list"), {}, where)
-        found = _json(answer, where)
-        if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        items = _json(answer, where)
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise RetryError(where, "JSON, but no list of subscriptions")
-        return {str(item.get("contentType")): str(item.get("status")) for item in found}
+        return {str(item.get("contentType")): str(item.get("status")) for item in items}
 
     def start(self, content_type: str) -> None:
         """Start the subscription; one that is started already is good."""
@@ -262,10 +262,10 @@ def pool_of(session: requests.Session, host: str) -> HTTPConnectionPool:
     if not isinstance(adapter, HTTPAdapter):
         raise TypeError(f"{host}: not served over HTTP")
     given = session.merge_environment_settings(host, {}, None, None, None)
-    found = adapter.get_connection_with_tls_context(
+    pool = adapter.get_connection_with_tls_context(
         requests.Request("GET", host).prepare(), given["verify"], given["proxies"], given["cert"]
     )
-    return cast("HTTPConnectionPool", found)
+    return cast("HTTPConnectionPool", pool)
 
 
 def _target(url: str, query: Mapping[str, str]) -> str:
@@ -316,8 +316,8 @@ def _code(answer: BaseHTTPResponse) -> str:
     """Return the error's own code: one word of it, never a body."""
     try:
         with answer:
-            found = orjson.loads(answer.read(ERROR_BYTES, decode_content=True))
-        code = _CODE.match(str(found["error"]["code"]))
+            body = orjson.loads(answer.read(ERROR_BYTES, decode_content=True))
+        code = _CODE.match(str(body["error"]["code"]))
     except (ValueError, KeyError, TypeError, HTTPError):
         return ""
     return code[0] if code else ""

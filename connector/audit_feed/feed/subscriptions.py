@@ -59,12 +59,12 @@ class SubscriptionStarter:
             if not left:
                 continue
             try:
-                found = feed.subscriptions()
+                statuses = feed.subscriptions()
             except AuditFeedError as error:
                 yield SubscriptionResult(tenant, "", str(error))
                 continue
             for kind in left:
-                yield from self._start(feed, Stream(tenant, kind), found.get(kind, ""))
+                yield from self._start(feed, Stream(tenant, kind), statuses.get(kind, ""))
 
     def _start(
         self, feed: Subscribing, stream: Stream, status: str

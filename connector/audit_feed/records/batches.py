@@ -146,11 +146,11 @@ class _Taken:
 
 
 def _short_id(head: Row, taken: _Taken) -> str:
-    found = str(head.get("RecordId", ""))
-    if len(found) <= _LONGEST_ID:
-        return found
-    taken.columns["RecordId"] = found
-    return f"sha256:{sha256(found.encode()).hexdigest()}"
+    record_id = str(head.get("RecordId", ""))
+    if len(record_id) <= _LONGEST_ID:
+        return record_id
+    taken.columns["RecordId"] = record_id
+    return f"sha256:{sha256(record_id.encode()).hexdigest()}"
 
 
 def _take(head: Row, rest: Row, excess: int, taken: _Taken) -> None:
@@ -167,9 +167,9 @@ def _take(head: Row, rest: Row, excess: int, taken: _Taken) -> None:
 
 def _by_size(head: Row, rest: Row) -> list[tuple[int, str, Row]]:
     """Return what may be taken out, the largest first: its bytes, its name and where it is."""
-    found = [(_size(head[n]) - 2, n, head) for n in _texts(head)]
-    found += [(_size({n: v}) - 2, n, rest) for n, v in rest.items()]
-    return sorted(found, key=lambda item: item[0], reverse=True)
+    values = [(_size(head[n]) - 2, n, head) for n in _texts(head)]
+    values += [(_size({n: v}) - 2, n, rest) for n, v in rest.items()]
+    return sorted(values, key=lambda item: item[0], reverse=True)
 
 
 def _texts(head: Row) -> list[str]:

@@ -75,12 +75,12 @@ def json_records(
 
 def _parsed(where: str, data: bytes) -> list[Record]:
     try:
-        found = orjson.loads(data)
+        parsed = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        found = _parsed_with_bad_text(where, data, error.msg)
-    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        parsed = _parsed_with_bad_text(where, data, error.msg)
+    if not isinstance(parsed, list) or not all(isinstance(item, dict) for item in parsed):
         raise RetryError(where, "JSON, but not a list of records")
-    return found
+    return parsed
 
 
 def _parsed_with_bad_text(where: str, data: bytes, why: str) -> object:
@@ -135,10 +135,10 @@ def _guessed(
         first = None if opening else _FIRST.match(buffer)
         opening = first[1] if first else opening
         del first  # a buffer that is looked at cannot shrink
-        end, found = _whole_before(buffer, opening, before)
-        if not found:
+        end, elements = _whole_before(buffer, opening, before)
+        if not elements:
             break
-        yield from found
+        yield from elements
         del buffer[:end]
         before = _COMMA
     return bytes(buffer), before
@@ -153,10 +153,10 @@ def _whole_before(
     if not frame or not head.endswith(b","):
         return 0, []
     try:
-        found = orjson.loads(b"[" + head[frame.end() : -1] + b"]")
+        elements = orjson.loads(b"[" + head[frame.end() : -1] + b"]")
     except orjson.JSONDecodeError:
         return 0, []
-    return len(head) - 1, found if all(isinstance(item, dict) for item in found) else []
+    return len(head) - 1, elements if all(isinstance(item, dict) for item in elements) else []
 
 
 class _Splitter:
@@ -198,8 +198,8 @@ class _Splitter:
         if self._in_string and not start:
             return
         self._in_string = False
-        for found in _BRACKET.finditer(text, start):
-            byte = found[1]
+        for bracket in _BRACKET.finditer(text, start):
+            byte = bracket[1]
             if byte == b'"':
                 self._in_string = True
             elif byte in _OPENING:
@@ -207,7 +207,7 @@ class _Splitter:
             elif byte:
                 self._depth -= 1
                 if self._depth == 1:
-                    self._last_end = base + found.end()
+                    self._last_end = base + bracket.end()
             if byte in _LAST:
                 return
 
@@ -222,11 +222,11 @@ class _Splitter:
 
     def _skip(self, pattern: re.Pattern[bytes]) -> int:
         """Take what must stand here off the buffer; return how many bytes that were."""
-        found = pattern.match(self._buffer)
-        if not found:
+        match = pattern.match(self._buffer)
+        if not match:
             raise RetryError(self._where, "not a list of records")
-        end = found.end()
-        del found  # a buffer that is looked at cannot shrink
+        end = match.end()
+        del match  # a buffer that is looked at cannot shrink
         self._drop(end)
         return end
 

@@ -107,9 +107,9 @@ def _filled(row: Row, reads: list[tuple[Verbatim, list[str]]], value: object) ->
     """Set the columns that a field's value goes to; tell whether they hold it unchanged."""
     held = False
     for convert, columns in reads:
-        found, held = convert(value)
+        converted, held = convert(value)
         for column in columns:
-            row[column] = found
+            row[column] = converted
     return held
 
 
@@ -131,12 +131,12 @@ def _outer(column: Column) -> str:
 
 def _verbatim(table: Table) -> Mapping[str, list[tuple[Verbatim, list[str]]]]:
     """Return for each field how it is read, and the columns that are read so."""
-    found: dict[str, dict[Verbatim, list[str]]] = {}
+    by_field: dict[str, dict[Verbatim, list[str]]] = {}
     for column in table.columns:
         if column.holds:
-            reads = found.setdefault(column.holds, {})
+            reads = by_field.setdefault(column.holds, {})
             reads.setdefault(_VERBATIM[column.read], []).append(column.name)
-    return {name: list(reads.items()) for name, reads in found.items()}
+    return {name: list(reads.items()) for name, reads in by_field.items()}
 
 
 def field(record: Record, path: str) -> object:
@@ -166,11 +166,11 @@ def properties(value: object) -> dict[str, str]:
             value = orjson.loads(value)
         except ValueError:
             return {}
-    found: dict[str, str] = {}
+    by_name: dict[str, str] = {}
     for pair in value if isinstance(value, list) else ():
         if isinstance(pair, Mapping) and isinstance(pair.get("Name"), str):
-            found.setdefault(pair["Name"], text_of(pair.get("Value")))
-    return found
+            by_name.setdefault(pair["Name"], text_of(pair.get("Value")))
+    return by_name
 
 
 def address(raw: str) -> str:
@@ -221,12 +221,12 @@ def _first_text(column: Column) -> Callable[[Record], str]:
     first, *others = [_text_at(*source.split(".")) for source in column.sources]
 
     def read(record: Record) -> str:
-        found = first(record)
+        text = first(record)
         for other in others:
-            if found:
+            if text:
                 break
-            found = other(record)
-        return found
+            text = other(record)
+        return text
 
     return read if others else first
 
@@ -252,8 +252,8 @@ def _address(column: Column) -> Derived:
     first = _first_text(column)
 
     def read(record: Record) -> str:
-        found = first(record)
-        return _cached_address(found) if len(found) <= _LONGEST_CACHED else address(found)
+        raw = first(record)
+        return _cached_address(raw) if len(raw) <= _LONGEST_CACHED else address(raw)
 
     return read
 
@@ -266,8 +266,8 @@ def _caller(column: Column) -> Derived:
 
     def read(record: Record) -> str:
         for name in ids:
-            if found := text_of(record.get(name)):
-                return found.lower()
+            if application := text_of(record.get(name)):
+                return application.lower()
         inside = _app_in_client(text_of(record.get(client)))
         return inside[1].lower() if inside else NO_CALLER
 
@@ -285,8 +285,8 @@ def _protocol(column: Column) -> Derived:
 
 
 def _protocol_in(text: str) -> str:
-    found = _client(text)
-    return found[1] if found else ""
+    match = _client(text)
+    return match[1] if match else ""
 
 
 _cached_protocol = lru_cache(_CACHED)(_protocol_in)
@@ -298,8 +298,8 @@ def _property(column: Column) -> Derived:
 
     def read(record: Record) -> str | bool | None:
         value = record.get(source)
-        found = _named(value, name) if isinstance(value, list) else properties(value).get(name, "")
-        return _TRUTH.get(found.lower()) if as_bool else found
+        text = _named(value, name) if isinstance(value, list) else properties(value).get(name, "")
+        return _TRUTH.get(text.lower()) if as_bool else text
 
     return read
 
