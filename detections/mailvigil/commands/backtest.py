@@ -23,7 +23,7 @@ from mailvigil.rules.load import load_rules
 from mailvigil.workbench.backtest import (
     ATTACK_MAILBOXES,
     Backtest,
-    Bench,
+    BacktestSetup,
     attack_world,
     candidate,
     fight,
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) ->
     ):
         root = content_root()
         own = tuple(candidate(rule, root) for rule in load_rules(root))
-        bench = Bench(
+        bench = BacktestSetup(
             candidates=own + (load_others(args.others) if args.others else ()),
             functions=load_functions(root),
             scratch=Path(scratch),
@@ -58,7 +58,7 @@ def _month(args: argparse.Namespace) -> Month:
     return Month(seed=args.seed, mailboxes=args.mailboxes or mailboxes, days=args.days or days)
 
 
-def _run(bench: Bench, month: Month, names: Sequence[str]) -> Backtest:
+def _run(bench: BacktestSetup, month: Month, names: Sequence[str]) -> Backtest:
     small = replace(month, mailboxes=min(month.mailboxes, ATTACK_MAILBOXES))
     chosen = _chosen(small, names)
     base, records = bench.make(small, "attacked")

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mailvigil.compiler.correlation import correlate, matches
-from mailvigil.compiler.defender import LEFT_OUT, check_fit
+from mailvigil.compiler.defender_limits import LEFT_OUT, check_fit
 from mailvigil.compiler.first_seen import first_seen
 from mailvigil.compiler.pipes import summarize
 from mailvigil.compiler.select import Selection, select
@@ -118,7 +118,7 @@ def _plain(rule: SigmaRule, selection: Selection) -> list[str]:
 
 
 def arrivals(rule: Rule, root: Path, step: str, *, first_only: bool) -> str:
-    """Return KQL that gives as ``Tick`` the multiples of *step* by which a matching row came.
+    """Return KQL that gives as ``Evaluation`` the multiples of *step* by which a matching row came.
 
     Args:
         rule: The rule whose record-level part must match.
@@ -137,7 +137,7 @@ def arrivals(rule: Rule, root: Path, step: str, *, first_only: bool) -> str:
     lines = [
         *record_rows(rule, root),
         f"| {arrived}",
-        f"| summarize by Tick = bin(Arrived - 1microsecond, {step}) + {step}",
+        f"| summarize by Evaluation = bin(Arrived - 1microsecond, {step}) + {step}",
     ]
     return "\n".join(lines)
 

@@ -29,7 +29,7 @@ from sigma.rule import SigmaDetection, SigmaDetectionItem
 from sigma.types import SigmaNumber, SigmaString
 
 from mailvigil.compiler.sigma_filters import apply_filters
-from mailvigil.compiler.targets import FUNCTION, Source, Target
+from mailvigil.compiler.targets import FUNCTION, RecordSource, Target
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import from_yaml_documents
 from mailvigil.rules.correlation_rule import column
@@ -62,7 +62,7 @@ class Selection:
     """
 
     name: str
-    source: Source
+    source: RecordSource
     lines: tuple[str, ...]
     whole: bool
 

@@ -59,7 +59,7 @@ _AUDIT_COLUMNS = _MAIL_COLUMNS | {
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class RecordSource:
     """Where records are read.
 
     ``repeats``: a record can be more than one row. ``record``: rows have a column ``Record`` with
@@ -83,8 +83,8 @@ class Target:
 
     name: str
     folder: str
-    mail: Source
-    audit: Source
+    mail: RecordSource
+    audit: RecordSource
     memory: bool
     watchlists: bool
 
@@ -92,14 +92,14 @@ class Target:
 SENTINEL = Target(
     name="sentinel",
     folder="",
-    mail=Source(
+    mail=RecordSource(
         "mail_items_accessed.yml",
         _MAIL_COLUMNS | {"TimeGenerated", "Source"},
         _MAIL,
         repeats=False,
         record=False,
     ),
-    audit=Source(
+    audit=RecordSource(
         "audit_records.yml",
         _AUDIT_COLUMNS | {"TimeGenerated", "Source"},
         _AUDIT,
@@ -113,8 +113,8 @@ _XDR = _AUDIT_COLUMNS | {*DEFENDER_DEMANDS}
 DEFENDER = Target(
     name="defender",
     folder="defender",
-    mail=Source("defender_xdr.yml", _XDR, (*_MAIL, *_DEFENDER), repeats=True, record=True),
-    audit=Source("defender_xdr.yml", _XDR, (*_AUDIT, *_DEFENDER), repeats=True, record=True),
+    mail=RecordSource("defender_xdr.yml", _XDR, (*_MAIL, *_DEFENDER), repeats=True, record=True),
+    audit=RecordSource("defender_xdr.yml", _XDR, (*_AUDIT, *_DEFENDER), repeats=True, record=True),
     memory=False,
     watchlists=False,
 )

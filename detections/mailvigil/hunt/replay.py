@@ -114,7 +114,7 @@ def ticks(engine: Engine, rule: Rule, root: Path, plan: Plan) -> list[datetime]:
     text = arrivals(rule, root, kql_duration(step), first_only=all_remembered and step >= within)
     rows = engine.run(engine.prepare(text), END_OF_TIME)
     later = range(-(-within // step) if is_new else 1)
-    found = {row["Tick"] for row in rows}
+    found = {row["Evaluation"] for row in rows}
     return sorted({t + step * n for t in found if isinstance(t, datetime) for n in later})
 
 

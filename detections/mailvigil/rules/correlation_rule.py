@@ -84,12 +84,12 @@ def read_correlation(
     document: Mapping[str, object],
 ) -> tuple[Correlation | None, tuple[str, ...]]:
     """Return what the attribute ``correlation`` of *document* says, or None and what is wrong."""
-    read = _Reader(document.get("correlation"))
+    read = _CorrelationReader(document.get("correlation"))
     found = read.correlation()
     return (None if read.problems else found), tuple(read.problems)
 
 
-class _Reader:
+class _CorrelationReader:
     """Reads one correlation and collects what is wrong instead of stopping."""
 
     def __init__(self, value: object) -> None:

@@ -9,20 +9,23 @@ alert's text filled in, where it names more columns than Sentinel fills in.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
-from importlib.resources import files
 from string import Template
 from typing import Any
 
 from mailvigil.rules.durations import duration, kql_duration
-from mailvigil.rules.metadata import INSUFFICIENT, EntityMapping
+from mailvigil.rules.metadata import INSUFFICIENT
 from mailvigil.rules.mitre import tactics_of, techniques_of
 from mailvigil.rules.rule import Rule
+from mailvigil.sentinel.query_content import (
+    QueryContent,
+    connectors,
+    entity_mappings,
+    fields_of_yaml,
+)
 
 RULE_COLUMN = "MailvigilRule"
 CAUSE_COLUMN = "MailvigilCause"
@@ -62,7 +65,7 @@ _ISO = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Analytic:
+class Analytic(QueryContent):
     """One analytics rule. ``frequency`` and ``period`` are KQL durations, empty when NRT.
 
     ``details`` are the custom details, key and column. ``repeats`` is how long a scheduled rule
@@ -70,20 +73,10 @@ class Analytic:
     have columns in ``{{}}``.
     """
 
-    name: str
-    id: str
-    title: str
-    description: str
     severity: str
-    version: str
     kind: str
-    query: str
     frequency: str
     period: str
-    tactics: tuple[str, ...]
-    techniques: tuple[str, ...]
-    sources: tuple[str, ...]
-    entities: tuple[EntityMapping, ...]
     details: tuple[tuple[str, str], ...]
     repeats: str
     alert_name: str
@@ -127,26 +120,12 @@ class Analytic:
 
         """
         override = data["alertDetailsOverride"]
-        kinds = (kind for c in data["requiredDataConnectors"] for kind in c["dataTypes"])
         return cls(
-            name=name,
-            id=data["id"],
-            title=data["name"],
-            description=data["description"].strip(),
+            **fields_of_yaml(name, data),
             severity=data["severity"],
-            version=data["version"],
             kind=data["kind"],
-            query=data["query"],
             frequency=data.get("queryFrequency", ""),
             period=data.get("queryPeriod", ""),
-            tactics=tuple(data["tactics"]),
-            techniques=tuple(data["relevantTechniques"]),
-            sources=tuple(dict.fromkeys(str(kind).partition(" ")[0] for kind in kinds)),
-            entities=tuple(
-                EntityMapping(mapping["entityType"], field["identifier"], field["columnName"])
-                for mapping in data["entityMappings"]
-                for field in mapping["fieldMappings"]
-            ),
             details=tuple(data["customDetails"].items()),
             repeats=data["incidentConfiguration"]["groupingConfiguration"]["lookbackDuration"],
             alert_name=override["alertDisplayNameFormat"],
@@ -206,40 +185,6 @@ class Analytic:
         return {"createIncident": True, "groupingConfiguration": grouping}
 
 
-def connectors(sources: Iterable[str]) -> list[dict[str, object]]:
-    """Return the data connectors of the tables *sources*, those that Microsoft has one for."""
-    found: dict[str, list[str]] = {}
-    for source in sources:
-        row = service()["connectors"].get(source)
-        if row:
-            found.setdefault(row["connectorId"], []).append(row["dataType"])
-    return [{"connectorId": name, "dataTypes": types} for name, types in found.items()]
-
-
-def entity_mappings(entities: Iterable[EntityMapping]) -> list[dict[str, object]]:
-    """Return *entities* as Sentinel maps them: identifiers of one entity stand together.
-
-    Entries of one type that follow each other are one entity, until an identifier comes twice.
-    """
-    groups: list[list[EntityMapping]] = []
-    for entity in entities:
-        last = groups[-1] if groups else []
-        same = last and last[0].type == entity.type
-        if same and entity.identifier not in {other.identifier for other in last}:
-            last.append(entity)
-        else:
-            groups.append([entity])
-    return [
-        {
-            "entityType": group[0].type,
-            "fieldMappings": [
-                {"identifier": one.identifier, "columnName": one.column} for one in group
-            ],
-        }
-        for group in groups
-    ]
-
-
 def alerts_only(kql: str) -> str:
     """Return *kql* without the rows that are no alert, as the service alerts on every row."""
     if f"'{INSUFFICIENT}'" not in kql:
@@ -265,15 +210,6 @@ def minutes_of(iso: object) -> int | None:
 def alert_text(rule: Rule) -> str:
     """Return what the rule says, else its ``why`` with columns in Sentinel's way."""
     return rule.alert_description or Template.pattern.sub(_as_parameter, rule.why)
-
-
-@cache
-def service() -> Mapping[str, Any]:
-    """Return what is known of the service as data: connectors by table, entity types."""
-    data: Mapping[str, Any] = json.loads(
-        (files("mailvigil.sentinel") / "service.json").read_text(encoding="utf-8")
-    )
-    return data
 
 
 def _query(rule: Rule, kql: str, *texts: str) -> str:

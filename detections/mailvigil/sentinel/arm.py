@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mailvigil.sentinel.analytics import Analytic, entity_mappings, iso_duration
+from mailvigil.sentinel.analytics import Analytic, iso_duration
 from mailvigil.sentinel.content_files import Parser, Watchlist, Workbook
-from mailvigil.sentinel.hunting import Hunt
+from mailvigil.sentinel.hunting import SentinelHuntingQuery
+from mailvigil.sentinel.query_content import entity_mappings
 
 SCHEMA = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
 
@@ -28,7 +29,7 @@ API_VERSIONS: Mapping[str, str] = {
 REPLACE = "*"
 """The etag with which a saved search that is there already is replaced, and not refused."""
 
-Resource = dict[str, Any]
+SentinelResource = dict[str, Any]
 
 _OPERATOR = "GreaterThan"
 _WORKSPACE = {
@@ -49,7 +50,7 @@ def literal(text: str) -> str:
     return f"[{text}" if text.startswith("[") and text.endswith("]") else text
 
 
-def template(*resources: Resource, location: bool = False) -> Resource:
+def template(*resources: SentinelResource, location: bool = False) -> SentinelResource:
     """Return a template with *resources*; with *location* it takes the region as well."""
     parameters = {"workspace": _WORKSPACE} | ({"location": _LOCATION} if location else {})
     return {
@@ -60,7 +61,7 @@ def template(*resources: Resource, location: bool = False) -> Resource:
     }
 
 
-def alert_rule(analytic: Analytic) -> Resource:
+def alert_rule(analytic: Analytic) -> SentinelResource:
     """Return *analytic* as a rule that is created and enabled.
 
     It names no template: none is in a workspace where the solution is not installed. Its version
@@ -75,7 +76,7 @@ def alert_rule(analytic: Analytic) -> Resource:
     }
 
 
-def alert_rule_properties(analytic: Analytic, *, enabled: bool = True) -> Resource:
+def alert_rule_properties(analytic: Analytic, *, enabled: bool = True) -> SentinelResource:
     """Return what a rule and its template have in common."""
     parents = dict.fromkeys(number.partition(".")[0] for number in analytic.techniques)
     return {
@@ -97,7 +98,7 @@ def alert_rule_properties(analytic: Analytic, *, enabled: bool = True) -> Resour
     }
 
 
-def _schedule(analytic: Analytic) -> Resource:
+def _schedule(analytic: Analytic) -> SentinelResource:
     if analytic.kind != "Scheduled":
         return {}
     return {
@@ -108,7 +109,7 @@ def _schedule(analytic: Analytic) -> Resource:
     }
 
 
-def hunting_search(query: Hunt) -> Resource:
+def hunting_search(query: SentinelHuntingQuery) -> SentinelResource:
     """Return a hunting query as a saved search of the workspace."""
     return {
         "type": SAVED_SEARCHES,
@@ -119,7 +120,7 @@ def hunting_search(query: Hunt) -> Resource:
     }
 
 
-def hunting_properties(query: Hunt) -> Resource:
+def hunting_properties(query: SentinelHuntingQuery) -> SentinelResource:
     """Return what makes a saved search a hunting query: the category and the tags."""
     return {
         "category": "Hunting Queries",
@@ -134,7 +135,7 @@ def hunting_properties(query: Hunt) -> Resource:
     }
 
 
-def function_search(parser: Parser) -> Resource:
+def function_search(parser: Parser) -> SentinelResource:
     """Return a KQL function as a saved search with an alias."""
     return {
         "type": SAVED_SEARCHES,
@@ -145,7 +146,7 @@ def function_search(parser: Parser) -> Resource:
     }
 
 
-def function_properties(parser: Parser) -> Resource:
+def function_properties(parser: Parser) -> SentinelResource:
     """Return what makes a saved search a function."""
     return {
         "category": parser.category,
@@ -158,7 +159,7 @@ def function_properties(parser: Parser) -> Resource:
     }
 
 
-def watchlist(found: Watchlist) -> Resource:
+def watchlist(found: Watchlist) -> SentinelResource:
     """Return a watchlist with the rows of its template. Deployed again, rows are added to it."""
     return {
         "type": WATCHLISTS,
@@ -178,7 +179,7 @@ def watchlist(found: Watchlist) -> Resource:
     }
 
 
-def workbook(found: Workbook) -> Resource:
+def workbook(found: Workbook) -> SentinelResource:
     """Return a workbook of the workspace. Its name is a GUID of workspace and workbook."""
     return {
         "type": WORKBOOKS,

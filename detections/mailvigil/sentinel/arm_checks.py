@@ -18,7 +18,13 @@ from mailvigil.sentinel.arm import (
     WORKBOOKS,
 )
 from mailvigil.sentinel.arm_expressions import REGION, ExpressionError, Scope
-from mailvigil.sentinel.limits import Body, is_guid, query_problems, rule_problems, tactic_problems
+from mailvigil.sentinel.service_limits import (
+    AlertRuleBody,
+    is_guid,
+    query_problems,
+    rule_problems,
+    tactic_problems,
+)
 
 CONTENT_TEMPLATES = "Microsoft.OperationalInsights/workspaces/providers/contentTemplates"
 CONTENT_PACKAGES = "Microsoft.OperationalInsights/workspaces/providers/contentPackages"
@@ -57,7 +63,7 @@ _ALIAS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _WATCHLIST_ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{1,62}[A-Za-z0-9]", re.ASCII)
 """https://learn.microsoft.com/azure/sentinel/watchlists-create: 3 to 64 characters."""
 
-Json = Mapping[str, Any]
+TemplatePart = Mapping[str, Any]
 
 
 def template_problems(text: str) -> Iterator[str]:
@@ -74,7 +80,7 @@ def template_problems(text: str) -> Iterator[str]:
         yield f"not of the form of a template: {error!r}"
 
 
-def frame_problems(found: Json) -> Iterator[str]:
+def frame_problems(found: TemplatePart) -> Iterator[str]:
     """Return what is wrong around the resources: the schema, unknown keys, how many there are.
 
     Raises:
@@ -100,7 +106,7 @@ def frame_problems(found: Json) -> Iterator[str]:
             yield f"parameter {name}: its default is no {declared['type']}"
 
 
-def _resources(found: Json) -> Iterator[str]:
+def _resources(found: TemplatePart) -> Iterator[str]:
     scope = Scope(_values(found.get("parameters", {})), found.get("variables", {}))
     yield from _broken(scope, {k: v for k, v in found.items() if k != "parameters"}, "")
     seen: set[tuple[str, str]] = set()
@@ -118,7 +124,7 @@ def _resources(found: Json) -> Iterator[str]:
     yield from _unused(found, scope)
 
 
-def _values(parameters: Json) -> dict[str, Any]:
+def _values(parameters: TemplatePart) -> dict[str, Any]:
     """Return a value for each parameter: its default, else a made-up one."""
     given = {"workspace": _WORKSPACE_NAME, "workspace-location": REGION, "location": REGION}
     return {
@@ -142,7 +148,7 @@ def _broken(scope: Scope, value: object, where: str) -> Iterator[str]:
             yield f"{where}: {error}"
 
 
-def _unused(found: Json, scope: Scope) -> Iterator[str]:
+def _unused(found: TemplatePart, scope: Scope) -> Iterator[str]:
     # A parameter may also be named by the description of another one, as arm-ttk allows.
     told = json.dumps(found.get("parameters", {})).lower()
     for kind in ("parameters", "variables"):
@@ -152,7 +158,7 @@ def _unused(found: Json, scope: Scope) -> Iterator[str]:
                 yield f"{kind}.{name} is never used (leave it out)"
 
 
-def resource_problems(resource: Json) -> Iterator[str]:
+def resource_problems(resource: TemplatePart) -> Iterator[str]:
     """Return what is wrong with one resource whose expressions are resolved."""
     kind = str(resource["type"])
     check = CHECKS.get(kind)
@@ -177,19 +183,19 @@ def _name_problems(kind: str, name: str) -> Iterator[str]:
             yield f"name {name}: {part!r} is not of up to 260 letters, digits, '.', _ and -"
 
 
-def _alert_rule(resource: Json) -> Iterator[str]:
-    yield from rule_problems(Body(resource.get("kind", ""), resource["properties"]))
+def _alert_rule(resource: TemplatePart) -> Iterator[str]:
+    yield from rule_problems(AlertRuleBody(resource.get("kind", ""), resource["properties"]))
     if not is_guid(resource["name"].rpartition("/")[2]):
         yield f"name {resource['name']} does not end in a GUID"
 
 
-def _rule_template(resource: Json) -> Iterator[str]:
+def _rule_template(resource: TemplatePart) -> Iterator[str]:
     properties = resource["properties"]
     told = {"alertRuleTemplateName": resource["name"], "templateVersion": properties.get("version")}
-    yield from rule_problems(Body(resource.get("kind", ""), {**properties, **told}))
+    yield from rule_problems(AlertRuleBody(resource.get("kind", ""), {**properties, **told}))
 
 
-def _saved_search(resource: Json) -> Iterator[str]:
+def _saved_search(resource: TemplatePart) -> Iterator[str]:
     properties = resource["properties"]
     for key in ("category", "displayName", "query"):
         if not properties.get(key):
@@ -209,7 +215,7 @@ def _listed(tags: Mapping[str, str], name: str) -> list[str]:
     return [word for word in tags.get(name, "").split(",") if word]
 
 
-def _watchlist(resource: Json) -> Iterator[str]:
+def _watchlist(resource: TemplatePart) -> Iterator[str]:
     properties = resource["properties"]
     text = str(properties["rawContent"])
     if len(text.encode()) > MAX_WATCHLIST_BYTES:
@@ -224,7 +230,7 @@ def _watchlist(resource: Json) -> Iterator[str]:
             yield f"rawContent, line {number}: {len(line)} values for {len(lines[0])} columns"
 
 
-def _workbook(resource: Json) -> Iterator[str]:
+def _workbook(resource: TemplatePart) -> Iterator[str]:
     properties = resource["properties"]
     if resource.get("kind") != "shared":
         yield f"kind {resource.get('kind')!r} (a workbook of a workspace is shared)"
@@ -238,7 +244,7 @@ def _workbook(resource: Json) -> Iterator[str]:
         yield "sourceId is not the workspace"
 
 
-def _content_template(resource: Json) -> Iterator[str]:
+def _content_template(resource: TemplatePart) -> Iterator[str]:
     properties = resource["properties"]
     for key in ("contentId", "contentKind", "contentProductId", "packageId", "version"):
         if not properties.get(key):
@@ -250,7 +256,7 @@ def _content_template(resource: Json) -> Iterator[str]:
         yield from (f"{where}: {problem}" for problem in resource_problems(inner))
 
 
-def _content_package(resource: Json) -> Iterator[str]:
+def _content_package(resource: TemplatePart) -> Iterator[str]:
     properties = resource["properties"]
     for key in ("contentId", "contentProductId", "displayName", "version", "support", "author"):
         if not properties.get(key):
@@ -259,13 +265,13 @@ def _content_package(resource: Json) -> Iterator[str]:
         yield "contentKind is not Solution"
 
 
-def _metadata(resource: Json) -> Iterator[str]:
+def _metadata(resource: TemplatePart) -> Iterator[str]:
     for key in ("parentId", "contentId", "kind", "version", "source"):
         if not resource["properties"].get(key):
             yield f"metadata without {key}"
 
 
-CHECKS: Mapping[str, Callable[[Json], Iterator[str]]] = {
+CHECKS: Mapping[str, Callable[[TemplatePart], Iterator[str]]] = {
     ALERT_RULES: _alert_rule,
     RULE_TEMPLATES: _rule_template,
     SAVED_SEARCHES: _saved_search,

@@ -109,13 +109,13 @@ class Scope:
             return text
         if text.startswith("[["):
             return text[1:]
-        reader = _Reader(text[1:-1], self)
+        reader = _ExpressionReader(text[1:-1], self)
         value = reader.value()
         reader.end()
         return value
 
 
-class _Reader:
+class _ExpressionReader:
     """Reads one expression from left to right and evaluates as it goes."""
 
     def __init__(self, text: str, scope: Scope) -> None:

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mailvigil.compiler.compile import to_kql
-from mailvigil.compiler.defender import fits
+from mailvigil.compiler.defender_limits import fits
 from mailvigil.compiler.parser import Validator
 from mailvigil.compiler.targets import DEFENDER
 from mailvigil.rules.content import load_functions
@@ -26,8 +26,8 @@ from mailvigil.sentinel.content_files import (
     load_watchlists,
     load_workbooks,
 )
-from mailvigil.sentinel.defender import Detection
-from mailvigil.sentinel.hunting import Hunt
+from mailvigil.sentinel.custom_detection import Detection
+from mailvigil.sentinel.hunting import SentinelHuntingQuery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Pack:
     solution: Solution
     analytics: tuple[Analytic, ...]
     detections: tuple[Detection, ...]
-    hunting: tuple[Hunt, ...]
+    hunting: tuple[SentinelHuntingQuery, ...]
     parsers: tuple[Parser, ...]
     watchlists: tuple[Watchlist, ...]
     workbooks: tuple[Workbook, ...]
@@ -73,7 +73,7 @@ def load_pack_with(root: Path, validator: Validator) -> Pack:
         solution=solution,
         analytics=tuple(analytics),
         detections=tuple(detections),
-        hunting=tuple(Hunt.of(query) for query in load_hunting(root)),
+        hunting=tuple(SentinelHuntingQuery.of(query) for query in load_hunting(root)),
         parsers=tuple(load_parser(function) for function in functions),
         watchlists=load_watchlists(root, solution),
         workbooks=load_workbooks(root, solution),

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mailvigil.sentinel import arm
-from mailvigil.sentinel.analytics import Analytic, connectors
-from mailvigil.sentinel.arm import Resource
+from mailvigil.sentinel.analytics import Analytic
+from mailvigil.sentinel.arm import SentinelResource
 from mailvigil.sentinel.arm_checks import (
     CONTENT_PACKAGES,
     CONTENT_TEMPLATES,
@@ -23,7 +23,8 @@ from mailvigil.sentinel.arm_checks import (
 )
 from mailvigil.sentinel.compiled_content import Pack
 from mailvigil.sentinel.content_files import Parser, Workbook
-from mailvigil.sentinel.hunting import Hunt
+from mailvigil.sentinel.hunting import SentinelHuntingQuery
+from mailvigil.sentinel.query_content import connectors
 
 CONTENT_API = "2025-06-01"
 """Of contentTemplates, contentPackages and metadata."""
@@ -45,7 +46,7 @@ class _Item:
     id: str
     version: str
     title: str
-    resource: Resource
+    resource: SentinelResource
     parent: str
 
     @property
@@ -56,7 +57,7 @@ class _Item:
         return f"{start}{unique}'{self.version}')))"
 
 
-def main_template(pack: Pack) -> Resource:
+def main_template(pack: Pack) -> SentinelResource:
     """Return ``mainTemplate.json``: the package, a template of each content, and the functions."""
     items = list(_items(pack))
     return {
@@ -77,7 +78,7 @@ def main_template(pack: Pack) -> Resource:
     }
 
 
-def create_ui_definition(pack: Pack) -> Resource:
+def create_ui_definition(pack: Pack) -> SentinelResource:
     """Return ``createUiDefinition.json``: the pages of the installer, one a kind of content."""
     workspaces = (
         "[concat(subscription().id,"
@@ -112,7 +113,7 @@ def create_ui_definition(pack: Pack) -> Resource:
     }
 
 
-def solution_data(pack: Pack, folder: Mapping[str, list[str]]) -> Resource:
+def solution_data(pack: Pack, folder: Mapping[str, list[str]]) -> SentinelResource:
     """Return what Microsoft's packaging tool reads: *folder* names the files of each kind."""
     return {
         "Name": pack.solution.name,
@@ -128,7 +129,7 @@ def solution_data(pack: Pack, folder: Mapping[str, list[str]]) -> Resource:
     }
 
 
-def solution_metadata(pack: Pack) -> Resource:
+def solution_metadata(pack: Pack) -> SentinelResource:
     """Return ``SolutionMetadata.json``."""
     return {
         "publisherId": pack.solution.publisher,
@@ -171,7 +172,7 @@ def _rule_item(analytic: Analytic) -> _Item:
     )
 
 
-def _hunting_item(query: Hunt) -> _Item:
+def _hunting_item(query: SentinelHuntingQuery) -> _Item:
     return _Item(
         kind="HuntingQuery",
         id=query.id,
@@ -217,11 +218,11 @@ def _workbook_item(number: int, book: Workbook) -> _Item:
     )
 
 
-def _at_once(resource: Resource) -> Resource:
+def _at_once(resource: SentinelResource) -> SentinelResource:
     return {**resource, "location": _LOCATION}
 
 
-def _content_template(item: _Item, pack: Pack) -> Resource:
+def _content_template(item: _Item, pack: Pack) -> SentinelResource:
     name = (
         f"[concat(parameters('workspace'), '/Microsoft.SecurityInsights/', parameters('workspace'),"
         f" '-{_SHORT[item.kind]}-', uniqueString('{item.id}'))]"
@@ -261,7 +262,7 @@ def _content_template(item: _Item, pack: Pack) -> Resource:
     }
 
 
-def _metadata(item: _Item, pack: Pack) -> Resource:
+def _metadata(item: _Item, pack: Pack) -> SentinelResource:
     return {
         "type": METADATA,
         "apiVersion": CONTENT_API,
@@ -278,7 +279,7 @@ def _metadata(item: _Item, pack: Pack) -> Resource:
     }
 
 
-def _origin(pack: Pack) -> Resource:
+def _origin(pack: Pack) -> SentinelResource:
     return {
         "source": {"kind": "Solution", "name": pack.solution.name, "sourceId": _ID},
         "author": {"name": pack.solution.author},
@@ -286,7 +287,7 @@ def _origin(pack: Pack) -> Resource:
     }
 
 
-def _package(items: list[_Item], pack: Pack) -> Resource:
+def _package(items: list[_Item], pack: Pack) -> SentinelResource:
     needs = [{"kind": i.kind, "contentId": i.id, "version": i.version} for i in items]
     lists = [
         {"kind": "Watchlist", "contentId": found.alias, "version": pack.version}
@@ -328,7 +329,7 @@ def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _parameters(pack: Pack) -> Resource:
+def _parameters(pack: Pack) -> SentinelResource:
     location = (
         "Region of the resource group; not used, as everything goes to the workspace's region: "
         "[parameters('location')]"
@@ -362,7 +363,7 @@ def _parameters(pack: Pack) -> Resource:
     }
 
 
-def _variables(pack: Pack) -> Resource:
+def _variables(pack: Pack) -> SentinelResource:
     return {
         "_solutionName": pack.solution.name,
         "_solutionVersion": pack.version,
@@ -382,7 +383,7 @@ def _counts(pack: Pack) -> dict[str, int]:
     }
 
 
-def _basics(pack: Pack) -> Resource:
+def _basics(pack: Pack) -> SentinelResource:
     counts = ", ".join(f"**{kind}:** {number}" for kind, number in _counts(pack).items())
     return {
         "description": f"{pack.solution.description}\n\n{counts}\n\n"
@@ -399,7 +400,7 @@ def _basics(pack: Pack) -> Resource:
     }
 
 
-def _workspace_choice() -> Resource:
+def _workspace_choice() -> SentinelResource:
     allowed = (
         "[map(filter(basics('getLAWorkspace').value, (filter) => contains(toLower(filter.id), "
         "toLower(resourceGroup().name))), (item) => "
@@ -416,7 +417,7 @@ def _workspace_choice() -> Resource:
     }
 
 
-def _steps(pack: Pack) -> Iterator[Resource]:
+def _steps(pack: Pack) -> Iterator[SentinelResource]:
     kinds = (
         ("workbooks", "Workbooks", "A workbook of:", [(b.title, "") for b in pack.workbooks]),
         (
@@ -443,7 +444,7 @@ def _steps(pack: Pack) -> Iterator[Resource]:
             yield _step(name, label, text, entries)
 
 
-def _step(name: str, label: str, text: str, entries: list[tuple[str, str]]) -> Resource:
+def _step(name: str, label: str, text: str, entries: list[tuple[str, str]]) -> SentinelResource:
     sections = [
         {
             "name": f"{name}{number}",

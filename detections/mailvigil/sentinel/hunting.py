@@ -7,28 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from mailvigil.rules.hunting_query import HuntingQuery
-from mailvigil.rules.metadata import EntityMapping
 from mailvigil.rules.mitre import tactics_of, techniques_of
-from mailvigil.sentinel.analytics import connectors, entity_mappings
+from mailvigil.sentinel.query_content import (
+    QueryContent,
+    connectors,
+    entity_mappings,
+    fields_of_yaml,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hunt:
-    """One hunting query. ``tactics`` are Sentinel's names, ``techniques`` ATT&CK ids."""
-
-    name: str
-    id: str
-    title: str
-    description: str
-    query: str
-    version: str
-    tactics: tuple[str, ...]
-    techniques: tuple[str, ...]
-    sources: tuple[str, ...]
-    entities: tuple[EntityMapping, ...]
+class SentinelHuntingQuery(QueryContent):
+    """One hunting query as Sentinel has it."""
 
     @classmethod
-    def of(cls, query: HuntingQuery) -> Hunt:
+    def of(cls, query: HuntingQuery) -> SentinelHuntingQuery:
         """Return a query of the content."""
         return cls(
             name=query.name,
@@ -44,30 +37,14 @@ class Hunt:
         )
 
     @classmethod
-    def from_yaml(cls, name: str, data: Mapping[str, Any]) -> Hunt:
+    def from_yaml(cls, name: str, data: Mapping[str, Any]) -> SentinelHuntingQuery:
         """Read what :meth:`as_yaml` wrote.
 
         Raises:
             KeyError, TypeError, AttributeError: It is not of that form.
 
         """
-        kinds = (kind for c in data["requiredDataConnectors"] for kind in c["dataTypes"])
-        return cls(
-            name=name,
-            id=data["id"],
-            title=data["name"],
-            description=data["description"].strip(),
-            query=data["query"],
-            version=data["version"],
-            tactics=tuple(data["tactics"]),
-            techniques=tuple(data["relevantTechniques"]),
-            sources=tuple(dict.fromkeys(str(kind).partition(" ")[0] for kind in kinds)),
-            entities=tuple(
-                EntityMapping(mapping["entityType"], field["identifier"], field["columnName"])
-                for mapping in data["entityMappings"]
-                for field in mapping["fieldMappings"]
-            ),
-        )
+        return cls(**fields_of_yaml(name, data))
 
     def as_yaml(self) -> dict[str, object]:
         """Return the query in Sentinel's YAML form, the version last as its guide asks."""

@@ -17,19 +17,10 @@ from mailvigil.compiler.parser import Validator
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function, functions_in
 from mailvigil.sentinel import arm
-from mailvigil.sentinel.analytics import Analytic, entity_mappings
+from mailvigil.sentinel.analytics import Analytic
 from mailvigil.sentinel.arm_checks import CONTENT_PACKAGES, CONTENT_TEMPLATES, template_problems
-from mailvigil.sentinel.defender import detection_problems
-from mailvigil.sentinel.hunting import Hunt
-from mailvigil.sentinel.limits import (
-    MAX_NRT,
-    MAX_SCHEDULED,
-    Body,
-    entity_problems,
-    query_problems,
-    rule_problems,
-    tactic_problems,
-)
+from mailvigil.sentinel.custom_detection import detection_problems
+from mailvigil.sentinel.hunting import SentinelHuntingQuery
 from mailvigil.sentinel.package_folder import present, read_marker
 from mailvigil.sentinel.package_layout import (
     DEFENDER,
@@ -39,6 +30,16 @@ from mailvigil.sentinel.package_layout import (
     RULE_ARM,
     RULE_YAML,
     TEMPLATES,
+)
+from mailvigil.sentinel.query_content import entity_mappings
+from mailvigil.sentinel.service_limits import (
+    MAX_NRT,
+    MAX_SCHEDULED,
+    AlertRuleBody,
+    entity_problems,
+    query_problems,
+    rule_problems,
+    tactic_problems,
 )
 
 _BASICS = re.compile(r"\bbasics\('([^']*)'\)")
@@ -53,7 +54,7 @@ class Packaged:
 
     version: str
     analytics: tuple[Analytic, ...]
-    hunting: tuple[Hunt, ...]
+    hunting: tuple[SentinelHuntingQuery, ...]
     functions: tuple[Function, ...]
     problems: tuple[str, ...]
 
@@ -114,11 +115,11 @@ def rule_faults(analytic: Analytic, validator: Validator) -> Iterator[str]:
     told = {"alertRuleTemplateName": analytic.id, "templateVersion": analytic.version}
     properties = arm.alert_rule_properties(analytic) | {"query": analytic.query} | told
     columns = None if analysis.diagnostics else frozenset(analysis.columns)
-    yield from rule_problems(Body(analytic.kind, properties, columns))
+    yield from rule_problems(AlertRuleBody(analytic.kind, properties, columns))
     yield from tactic_problems(analytic.tactics, analytic.techniques)
 
 
-def hunting_faults(query: Hunt, validator: Validator) -> Iterator[str]:
+def hunting_faults(query: SentinelHuntingQuery, validator: Validator) -> Iterator[str]:
     """Return what the service or Microsoft's parser says against a hunting query."""
     analysis = validator.analyse(query.query)
     yield from (f"query:{d.line}:{d.column}: {d.code}: {d.message}" for d in analysis.diagnostics)
@@ -140,7 +141,9 @@ def detection_faults(graph: Mapping[str, Any], validator: Validator) -> Iterator
         yield f"not of the form of a custom detection: {error!r}"
 
 
-def pack_problems(analytics: tuple[Analytic, ...], hunting: tuple[Hunt, ...]) -> Iterator[str]:
+def pack_problems(
+    analytics: tuple[Analytic, ...], hunting: tuple[SentinelHuntingQuery, ...]
+) -> Iterator[str]:
     """Return what is wrong between rules: ids and titles that come twice, and too many rules."""
     everything = (*analytics, *hunting)
     for of in ("id", "title", "name"):
@@ -158,8 +161,10 @@ def _analytic(path: Path) -> Analytic:
     return Analytic.from_yaml(path.stem, yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
-def _hunting(path: Path) -> Hunt:
-    return Hunt.from_yaml(path.stem, yaml.safe_load(path.read_text(encoding="utf-8")))
+def _hunting(path: Path) -> SentinelHuntingQuery:
+    return SentinelHuntingQuery.from_yaml(
+        path.stem, yaml.safe_load(path.read_text(encoding="utf-8"))
+    )
 
 
 def _read(

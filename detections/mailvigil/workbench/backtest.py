@@ -54,17 +54,17 @@ ATTACK_MAILBOXES = 500
 _WORD = re.compile(r"\w+")
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
-Key = tuple[object, ...]
+AlertKey = tuple[object, ...]
 
 
-class Progress(Protocol):
-    """What a backtest tells while it works."""
+class BacktestProgress(Protocol):
+    """What a backtest reports while it works."""
 
     def phase(self, name: str, ticks: int) -> None:
-        """Tell that a step of *ticks* parts begins, 0 for unknown."""
+        """Report that a step of *ticks* parts begins, 0 for unknown."""
 
     def tick(self) -> None:
-        """Tell that one part is done."""
+        """Report that one part is done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,10 @@ class Noise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backtest:
-    """What came of it. ``month`` is that of the noise, None when only attacks were replayed."""
+    """The result of a backtest.
+
+    ``month`` is that of the noise, None when only attacks were replayed.
+    """
 
     candidates: tuple[Candidate, ...]
     attack_month: Month
@@ -183,13 +186,16 @@ def attack_world(month: Month) -> World:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
-    """What a backtest works with. ``workers`` rules or attacks are judged at a time."""
+class BacktestSetup:
+    """The queries, functions and folder of a backtest.
+
+    ``workers`` rules or attacks are judged at a time.
+    """
 
     candidates: tuple[Candidate, ...]
     functions: tuple[Function, ...]
     scratch: Path
-    progress: Progress
+    progress: BacktestProgress
     workers: int = 2
 
     @property
@@ -242,60 +248,64 @@ class Bench:
         return found
 
 
-def fight(bench: Bench, base: Path, month: Month, chosen: Sequence[Attack]) -> tuple[Fought, ...]:
+def fight(
+    setup: BacktestSetup, base: Path, month: Month, chosen: Sequence[Attack]
+) -> tuple[Fought, ...]:
     """Replay each of *chosen* in a copy of the tenant *base* and return what fired."""
-    bench.progress.phase("replaying attacks", len(chosen))
-    with bench.opened(_copy(bench, base, "without")) as con:
-        without = _Without(bench, con)
+    setup.progress.phase("replaying attacks", len(chosen))
+    with setup.opened(_copy(setup, base, "without")) as con:
+        without = _Without(setup, con)
 
         def one(attack: Attack) -> Fought:
-            fought = _fight(bench, base, month, attack, without)
-            bench.progress.tick()
+            fought = _fight(setup, base, month, attack, without)
+            setup.progress.tick()
             return fought
 
-        with ThreadPoolExecutor(bench.workers) as pool:
+        with ThreadPoolExecutor(setup.workers) as pool:
             return tuple(pool.map(one, chosen))
 
 
 class _Without:
     """The same tenant without an attack, asked only where an attack's has rows. Thread-safe."""
 
-    def __init__(self, bench: Bench, con: duckdb.DuckDBPyConnection) -> None:
-        self._engine = bench.engine(con)
-        self._queries = bench.queries(self._engine)
-        self._found: dict[tuple[str, datetime], frozenset[Key]] = {}
+    def __init__(self, setup: BacktestSetup, con: duckdb.DuckDBPyConnection) -> None:
+        self._engine = setup.engine(con)
+        self._queries = setup.queries(self._engine)
+        self._found: dict[tuple[str, datetime], frozenset[AlertKey]] = {}
         self._lock = Lock()
 
-    def keys(self, one: Candidate, tick: datetime) -> frozenset[Key]:
-        """Return the keys of *one*'s alerts at *tick*."""
+    def keys(self, one: Candidate, run_at: datetime) -> frozenset[AlertKey]:
+        """Return the keys of *one*'s alerts at *run_at*."""
         with self._lock:
-            if (one.name, tick) not in self._found:
-                rows = self._engine.run(self._queries[one.name], tick)
-                self._found[one.name, tick] = _keys(one, rows)
-            return self._found[one.name, tick]
+            if (one.name, run_at) not in self._found:
+                rows = self._engine.run(self._queries[one.name], run_at)
+                self._found[one.name, run_at] = _keys(one, rows)
+            return self._found[one.name, run_at]
 
 
-def _copy(bench: Bench, file: Path, name: str) -> Path:
-    return shutil.copyfile(file, bench.scratch / f"{name}.copy.duckdb")
+def _copy(setup: BacktestSetup, file: Path, name: str) -> Path:
+    return shutil.copyfile(file, setup.scratch / f"{name}.copy.duckdb")
 
 
-def _fight(bench: Bench, base: Path, month: Month, attack: Attack, without: _Without) -> Fought:
-    file = _copy(bench, base, attack.name)
-    with bench.opened(file) as con:
+def _fight(
+    setup: BacktestSetup, base: Path, month: Month, attack: Attack, without: _Without
+) -> Fought:
+    file = _copy(setup, base, attack.name)
+    with setup.opened(file) as con:
         arrivals = commit(con, attack, month.seed)
-        engine = bench.engine(con)
-        queries = bench.queries(engine)
+        engine = setup.engine(con)
+        queries = setup.queries(engine)
         first = min(happened(record) for record in attack.records)
         fired = []
-        for one in bench.candidates:
+        for one in setup.candidates:
 
-            def sees(tick: datetime, one: Candidate = one) -> bool:
-                keys = _keys(one, engine.run(queries[one.name], tick))
-                return bool(keys and keys - without.keys(one, tick))
+            def sees(run_at: datetime, one: Candidate = one) -> bool:
+                keys = _keys(one, engine.run(queries[one.name], run_at))
+                return bool(keys and keys - without.keys(one, run_at))
 
-            tick = first_alert(one, arrivals, month.judged[1], sees)
-            if tick is not None:
-                fired.append(Fired(one.name, tick, tick - first))
+            run_at = first_alert(one, arrivals, month.judged[1], sees)
+            if run_at is not None:
+                fired.append(Fired(one.name, run_at, run_at - first))
     file.unlink()
     return Fought(attack, tuple(sorted(fired, key=lambda f: (f.at, f.rule))))
 
@@ -335,31 +345,31 @@ def _after(time: datetime, step: timedelta) -> datetime:
     return _EPOCH - (_EPOCH - time) // step * step
 
 
-def listen(bench: Bench, file: Path, month: Month) -> tuple[Noise, ...]:
+def listen(setup: BacktestSetup, file: Path, month: Month) -> tuple[Noise, ...]:
     """Run every candidate through the judged days of *month* and count its alerts.
 
     NRT rules run hourly here: which causes they find in a day is the same.
     """
     moments = {
         one.name: schedule(max(one.step, HOURLY), month.judged[0], month.judged[1])
-        for one in bench.candidates
+        for one in setup.candidates
     }
-    bench.progress.phase("an ordinary month", sum(map(len, moments.values())))
-    with bench.opened(file) as con:
+    setup.progress.phase("an ordinary month", sum(map(len, moments.values())))
+    with setup.opened(file) as con:
         engines: SimpleQueue[Engine] = SimpleQueue()
-        for _ in range(bench.workers):
-            engines.put(bench.engine(con))
+        for _ in range(setup.workers):
+            engines.put(setup.engine(con))
 
         def one(judged: Candidate) -> Noise:
             engine = engines.get()
             try:
-                told = bench.progress.tick
+                told = setup.progress.tick
                 return _listen(engine, judged, moments[judged.name], month, told)
             finally:
                 engines.put(engine)
 
-        with ThreadPoolExecutor(bench.workers) as pool:
-            return tuple(pool.map(one, bench.candidates))
+        with ThreadPoolExecutor(setup.workers) as pool:
+            return tuple(pool.map(one, setup.candidates))
 
 
 def _listen(
@@ -371,24 +381,24 @@ def _listen(
 ) -> Noise:
     query = engine.prepare(one.text)
     days = [0] * (month.days - month.learning)
-    last: dict[Key, datetime] = {}
+    last: dict[AlertKey, datetime] = {}
     alerts = 0
-    for tick in moments:
-        for key in _keys(one, engine.run(query, tick)):
+    for run_at in moments:
+        for key in _keys(one, engine.run(query, run_at)):
             alerts += 1
-            if key not in last or tick - last[key] > SAME_CAUSE:
-                days[_day_of(tick, month)] += 1
-            last[key] = tick
+            if key not in last or run_at - last[key] > SAME_CAUSE:
+                days[_day_of(run_at, month)] += 1
+            last[key] = run_at
         on_tick()
     return Noise(one, tuple(days), alerts)
 
 
-def _day_of(tick: datetime, month: Month) -> int:
-    """Return the judged day that *tick* ends or lies in; midnight belongs to the day before."""
-    return (tick - month.judged[0] - timedelta(microseconds=1)) // timedelta(days=1)
+def _day_of(run_at: datetime, month: Month) -> int:
+    """Return the judged day that *run_at* ends or lies in; midnight belongs to the day before."""
+    return (run_at - month.judged[0] - timedelta(microseconds=1)) // timedelta(days=1)
 
 
-def _keys(one: Candidate, rows: Sequence[Row]) -> frozenset[Key]:
+def _keys(one: Candidate, rows: Sequence[Row]) -> frozenset[AlertKey]:
     return frozenset(
         tuple(row[name] for name in one.by) for row in rows if row.get("Verdict") != INSUFFICIENT
     )

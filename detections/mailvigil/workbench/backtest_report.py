@@ -26,7 +26,7 @@ from mailvigil.workbench.backtest import (
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ReportTable:
     """One table: its title, its heads and its rows, all text."""
 
     title: str
@@ -93,10 +93,10 @@ def verdicts(found: Backtest) -> list[str]:
     return lines
 
 
-def _tables(found: Backtest) -> Iterator[Shown]:
+def _tables(found: Backtest) -> Iterator[ReportTable]:
     others = any(not one.of_pack for one in found.candidates)
     heads = ("attack", "verdict", "first alert after", "rules of the pack")
-    yield Shown(
+    yield ReportTable(
         "Attacks",
         (*heads, "public approaches") if others else heads,
         tuple(_attack_row(found, one, others=others) for one in found.fought),
@@ -105,7 +105,7 @@ def _tables(found: Backtest) -> Iterator[Shown]:
         of_noise = ("rule", "severity", "runs every", "incidents", "a day", "worst day")
         ordered = sorted(found.noise, key=lambda n: (not n.candidate.of_pack, n.candidate.name))
         rows = (*map(_noise_row, ordered), *_sums(found))
-        yield Shown("An ordinary month", (*of_noise, "alerts each"), rows)
+        yield ReportTable("An ordinary month", (*of_noise, "alerts each"), rows)
 
 
 def _attack_row(found: Backtest, one: Fought, *, others: bool) -> tuple[str, ...]:
@@ -157,7 +157,7 @@ def _every(one: Candidate) -> str:
     return f"{hours / 24:.0f}d" if hours % 24 == 0 else f"{hours:g}h"
 
 
-def _as_markdown(shown: Shown) -> str:
+def _as_markdown(shown: ReportTable) -> str:
     lines = (shown.heads, ["---"] * len(shown.heads), *shown.rows)
     listed = (f"| {' | '.join(cells)} |" for cells in lines)
     return "\n".join([f"## {shown.title}", "", *listed])

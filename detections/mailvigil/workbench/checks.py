@@ -13,7 +13,7 @@ from typing import Protocol
 from sigma.validation import SigmaValidator
 from sigma.validators.core import validators
 
-from mailvigil.compiler import defender
+from mailvigil.compiler import defender_limits
 from mailvigil.compiler.compile import generated_path, record_rows, to_kql
 from mailvigil.compiler.parser import Diagnostic, Validator
 from mailvigil.compiler.select import bases, record_levels
@@ -100,7 +100,7 @@ def check_all(
         problems.extend(_compiled(rule, root, validator))
     for query in hunting:
         problems.extend(_hunting(query, validator))
-    validator.declare((), defender.tables())
+    validator.declare((), defender_limits.tables())
     for rule in rules:
         problems.extend(_for_defender(rule, root, validator))
     validator.declare(functions, schemas())
@@ -115,7 +115,7 @@ def _for_defender(rule: Rule, root: Path, validator: Validator) -> Iterator[str]
         return
     where = generated_path(root, rule, DEFENDER)
     yield from (_line(where, d) for d in analysis.diagnostics)
-    for name in defender.lacking(frozenset(analysis.columns)):
+    for name in defender_limits.lacking(frozenset(analysis.columns)):
         yield f"{where}: no column {name}, which a custom detection must return"
 
 

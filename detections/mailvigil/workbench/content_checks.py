@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailvigil.compiler.compile import to_kql
-from mailvigil.compiler.defender import fits
+from mailvigil.compiler.defender_limits import fits
 from mailvigil.compiler.parser import Validator
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function, load_functions
@@ -23,7 +23,7 @@ from mailvigil.sentinel.content_files import (
     load_watchlists,
     load_workbooks,
 )
-from mailvigil.sentinel.hunting import Hunt
+from mailvigil.sentinel.hunting import SentinelHuntingQuery
 from mailvigil.sentinel.package_checks import (
     detection_faults,
     hunting_faults,
@@ -100,7 +100,7 @@ def _defender(rule: SigmaRule, root: Path, validator: Validator) -> Iterator[str
 
 def _hunting(query: HuntingQuery, validator: Validator) -> Iterator[str]:
     if not validator.analyse(query.query).diagnostics:
-        yield from hunting_faults(Hunt.of(query), validator)
+        yield from hunting_faults(SentinelHuntingQuery.of(query), validator)
 
 
 def _workbook(workbook: Workbook, validator: Validator) -> Iterator[str]:

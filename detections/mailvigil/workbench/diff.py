@@ -10,7 +10,7 @@ from pathlib import Path
 from mailvigil.errors import InputError
 from mailvigil.sentinel.analytics import Analytic
 from mailvigil.sentinel.compiled_content import load_pack
-from mailvigil.sentinel.hunting import Hunt
+from mailvigil.sentinel.hunting import SentinelHuntingQuery
 from mailvigil.sentinel.package_checks import load_packaged
 from mailvigil.sentinel.package_folder import read_marker
 from mailvigil.sentinel.package_layout import MARKER
@@ -97,7 +97,9 @@ def _packaged(place: Path) -> Mapping[str, Item]:
     return {**_items(packaged.analytics, packaged.hunting), **functions}
 
 
-def _items(analytics: Iterable[Analytic], hunting: Iterable[Hunt]) -> dict[str, Item]:
+def _items(
+    analytics: Iterable[Analytic], hunting: Iterable[SentinelHuntingQuery]
+) -> dict[str, Item]:
     rules = {
         one.id: Item("rule", one.name, one.version, _short(one.as_yaml()), one.query)
         for one in analytics

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mailvigil.compiler.compile import to_kql
-from mailvigil.compiler.defender import fits
+from mailvigil.compiler.defender_limits import fits
 from mailvigil.rules.content import Function, load_functions
 from mailvigil.rules.durations import duration, kql_duration
 from mailvigil.rules.hunting_query import HuntingQuery, load_hunting

@@ -49,7 +49,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TestOutcome:
     """What became of one case on one table: ``verdict`` is pass, fail or not run."""
 
     rule: str
@@ -209,26 +209,26 @@ def _ago(text: str, now: datetime) -> datetime:
     return now - timedelta(days=days, hours=hours, minutes=minutes)
 
 
-class Bench:
+class CaseRunner:
     """Runs cases in one workspace, emptied between them."""
 
     def __init__(self, con: duckdb.DuckDBPyConnection, functions: Sequence[Function]) -> None:
         self._con = con
         self._engines = {has: Engine(con, functions, absent(has)) for has in (True, False)}
 
-    def outcomes(self, rule: Tested, kql: str, cases: Sequence[Case]) -> Iterator[Outcome]:
+    def outcomes(self, rule: Tested, kql: str, cases: Sequence[Case]) -> Iterator[TestOutcome]:
         """Yield one outcome for each case and each of the rule's sources."""
         for case in cases:
             try:
                 query = self._engines[bool(case.baseline)].prepare(with_windows(kql, case.lets))
             except (NotRunError, QueryError) as error:
                 verdict = "not run" if isinstance(error, NotRunError) else "fail"
-                yield Outcome(rule.name, case.name, "", verdict, (str(error),))
+                yield TestOutcome(rule.name, case.name, "", verdict, (str(error),))
                 continue
             for source in rule.sources:
                 problems = tuple(self._problems(query, case, source))
                 verdict = "fail" if problems else "pass"
-                yield Outcome(rule.name, case.name, source, verdict, problems)
+                yield TestOutcome(rule.name, case.name, source, verdict, problems)
 
     def _problems(self, query: Query, case: Case, source: str) -> list[str]:
         for table in _FILLED:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from detections.small_tenant import FUNCTIONS, ROOT, RULES
-from mailvigil.compiler import defender
+from mailvigil.compiler import defender_limits
 from mailvigil.compiler.compile import to_kql
 from mailvigil.compiler.parser import Validator
 from mailvigil.compiler.targets import DEFENDER
@@ -54,7 +54,7 @@ def test_a_public_rule_of_the_audit_log_does_not_compile(
     if logsource == "audit":
         validator.declare(FUNCTIONS, schemas())
         assert validator.analyse(to_kql(rule, ROOT)).diagnostics == ()
-        validator.declare((), defender.tables())
+        validator.declare((), defender_limits.tables())
         assert validator.analyse(to_kql(rule, ROOT, DEFENDER)).diagnostics == ()
     else:
         assert logsource in NOT_AUDIT

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from detections.small_tenant import FUNCTIONS, ROOT
-from mailvigil.compiler import defender
+from mailvigil.compiler import defender_limits
 from mailvigil.compiler.parser import Validator
-from mailvigil.compiler.targets import DEFENDER, SENTINEL, Source
+from mailvigil.compiler.targets import DEFENDER, SENTINEL, RecordSource
 from mailvigil.tables.schemas import schemas
 
 
@@ -20,14 +20,14 @@ def validator() -> Iterator[Validator]:
         yield made
 
 
-def rows(source: Source) -> str:
+def rows(source: RecordSource) -> str:
     """Return the query for all rows of *source*."""
     text = (ROOT / "sigma" / "pipelines" / source.pipeline).read_text(encoding="utf-8")
     return str(yaml.safe_load(text)["postprocessing"][0]["prefix"]) + "true)"
 
 
 @pytest.mark.parametrize("source", [SENTINEL.mail, SENTINEL.audit], ids=["mail", "audit"])
-def test_a_source_has_other_columns_in_sentinel(validator: Validator, source: Source) -> None:
+def test_a_source_has_other_columns_in_sentinel(validator: Validator, source: RecordSource) -> None:
     validator.declare(FUNCTIONS, schemas())
 
     analysis = validator.analyse(rows(source))
@@ -37,7 +37,7 @@ def test_a_source_has_other_columns_in_sentinel(validator: Validator, source: So
 
 
 def test_a_source_has_other_columns_in_defender(validator: Validator) -> None:
-    validator.declare((), defender.tables())
+    validator.declare((), defender_limits.tables())
 
     analysis = validator.analyse(rows(DEFENDER.audit))
 
@@ -46,7 +46,7 @@ def test_a_source_has_other_columns_in_defender(validator: Validator) -> None:
 
 
 def test_defender_has_columns_of_a_workspace(validator: Validator) -> None:
-    validator.declare((), defender.tables())
+    validator.declare((), defender_limits.tables())
 
     for query in ("CloudAppEvents | project TimeGenerated", "AuditRecords()", "SigninLogs"):
         assert validator.analyse(query).diagnostics
@@ -56,7 +56,7 @@ def test_the_columns_of_all_sources_have_one_type(validator: Validator) -> None:
     validator.declare(FUNCTIONS, schemas())
     mail = validator.analyse(rows(SENTINEL.mail)).columns
     audit = validator.analyse(rows(SENTINEL.audit)).columns
-    validator.declare((), defender.tables())
+    validator.declare((), defender_limits.tables())
     cloud = validator.analyse(rows(DEFENDER.audit)).columns
 
     for name in mail.keys() & audit.keys():

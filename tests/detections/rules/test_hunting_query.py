@@ -11,7 +11,7 @@ import yaml
 from detections.small_tenant import FUNCTIONS, ROOT, workspace
 from mailvigil.errors import RuleError
 from mailvigil.rules.hunting_query import HuntingQuery, load_hunting, parse_hunting
-from mailvigil.workbench.ruletest import Bench, load_cases
+from mailvigil.workbench.ruletest import CaseRunner, load_cases
 from mailvigil.workbench.ruletest import test_path as path_of_tests
 
 QUERIES = load_hunting(ROOT)
@@ -19,9 +19,9 @@ EACH = pytest.mark.parametrize("query", QUERIES, ids=lambda query: str(query.nam
 
 
 @pytest.fixture(scope="module")
-def bench() -> Iterator[Bench]:
+def bench() -> Iterator[CaseRunner]:
     with workspace() as con:
-        yield Bench(con, FUNCTIONS)
+        yield CaseRunner(con, FUNCTIONS)
 
 
 def test_a_query_of_the_pack_is_lost() -> None:
@@ -32,7 +32,9 @@ def test_a_query_of_the_pack_is_lost() -> None:
 
 
 @EACH
-def test_a_query_gives_other_rows_than_its_tests_say(bench: Bench, query: HuntingQuery) -> None:
+def test_a_query_gives_other_rows_than_its_tests_say(
+    bench: CaseRunner, query: HuntingQuery
+) -> None:
     outcomes = list(bench.outcomes(query, query.query, load_cases(path_of_tests(query))))
 
     assert [one for one in outcomes if one.verdict != "pass"] == []

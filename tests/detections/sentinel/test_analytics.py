@@ -18,15 +18,10 @@ from mailvigil.rules.durations import duration
 from mailvigil.rules.load import load_rules
 from mailvigil.rules.metadata import INSUFFICIENT, EntityMapping
 from mailvigil.rules.sigma_rule import SigmaRule
-from mailvigil.sentinel.analytics import (
-    Analytic,
-    connectors,
-    entity_mappings,
-    iso_duration,
-    minutes_of,
-)
+from mailvigil.sentinel.analytics import Analytic, iso_duration, minutes_of
 from mailvigil.sentinel.compiled_content import Pack
-from mailvigil.workbench.ruletest import Bench, load_cases
+from mailvigil.sentinel.query_content import connectors, entity_mappings
+from mailvigil.workbench.ruletest import CaseRunner, load_cases
 from mailvigil.workbench.ruletest import test_path as path_of_tests
 
 ROOT = content_root()
@@ -63,7 +58,7 @@ def test_a_packaged_query_fails_the_first_firing_case_of_its_rule(
     )
     told = [{**row, "MailvigilRule": name} for row in case.expect]
 
-    outcomes = Bench(con, load_functions(ROOT)).outcomes(
+    outcomes = CaseRunner(con, load_functions(ROOT)).outcomes(
         replace(rule, sources=rule.sources[:1]), analytic.query, [replace(case, expect=tuple(told))]
     )
 
@@ -105,7 +100,7 @@ def test_a_row_of_too_little_history_becomes_an_alert(
         if case.expect and all(row.get("Verdict") == INSUFFICIENT for row in case.expect)
     )
 
-    outcomes = Bench(con, load_functions(ROOT)).outcomes(
+    outcomes = CaseRunner(con, load_functions(ROOT)).outcomes(
         replace(rule, sources=rule.sources[:1]), analytic.query, [replace(case, expect=())]
     )
 

@@ -12,7 +12,7 @@ import pytest
 from detections.sentinel.sdk_models import model_problems
 from mailvigil.sentinel import arm
 from mailvigil.sentinel.compiled_content import Pack
-from mailvigil.sentinel.limits import Body, rule_problems
+from mailvigil.sentinel.service_limits import AlertRuleBody, rule_problems
 
 
 def resources(packaged: Mapping[str, bytes]) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def test_an_nrt_rule_is_unknown_to_the_service(pack: Pack) -> None:
     nrt = arm.alert_rule(replace(pack.analytics[0], kind="NRT", frequency="", period=""))
 
     assert model_problems(nrt) == []
-    assert list(rule_problems(Body("NRT", nrt["properties"]))) == []
+    assert list(rule_problems(AlertRuleBody("NRT", nrt["properties"]))) == []
     assert nrt["apiVersion"].endswith("-preview")
 
 

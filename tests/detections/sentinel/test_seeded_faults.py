@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from mailvigil.sentinel.compiled_content import Pack
-from mailvigil.sentinel.limits import RULE_CHECKS
 from mailvigil.sentinel.package_checks import folder_problems
 from mailvigil.sentinel.package_folder import write_folder
 from mailvigil.sentinel.package_layout import files
+from mailvigil.sentinel.service_limits import RULE_CHECKS
 
 RULE = "caller_new_to_tenant"
 Change = Callable[[dict[str, Any]], object]

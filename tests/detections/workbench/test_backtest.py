@@ -18,7 +18,7 @@ from mailvigil.rules.durations import duration
 from mailvigil.workbench import backtest
 from mailvigil.workbench.backtest import (
     Backtest,
-    Bench,
+    BacktestSetup,
     Candidate,
     Fired,
     Fought,
@@ -167,6 +167,8 @@ class Told:
 
 def test_a_query_that_cannot_run_counts_as_silent(tmp_path: Path) -> None:
     broken = replace(RULE, text="MailItemsAccessed() | where Nothing == 1")
-    bench = Bench(candidates=(broken,), functions=FUNCTIONS, scratch=tmp_path, progress=Told())
+    bench = BacktestSetup(
+        candidates=(broken,), functions=FUNCTIONS, scratch=tmp_path, progress=Told()
+    )
     with workspace() as con, pytest.raises(RuleError, match="r: cannot be run"):
         bench.queries(bench.engine(con))

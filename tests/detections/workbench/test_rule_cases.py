@@ -15,7 +15,7 @@ from detections.small_tenant import FUNCTIONS, ROOT, RULES, workspace
 from mailvigil.compiler.compile import to_kql
 from mailvigil.errors import RuleError
 from mailvigil.rules.rule import Rule
-from mailvigil.workbench.ruletest import Bench, Case, Outcome, differences, load_cases
+from mailvigil.workbench.ruletest import Case, CaseRunner, TestOutcome, differences, load_cases
 from mailvigil.workbench.ruletest import test_path as path_of_tests
 
 RULE = RULES["mailbox_throttled"]
@@ -44,8 +44,8 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @pytest.fixture(scope="module")
-def bench(con: duckdb.DuckDBPyConnection) -> Bench:
-    return Bench(con, FUNCTIONS)
+def bench(con: duckdb.DuckDBPyConnection) -> CaseRunner:
+    return CaseRunner(con, FUNCTIONS)
 
 
 def cases(folder: Path, *tests: Mapping[str, object], **other: object) -> tuple[Case, ...]:
@@ -59,11 +59,11 @@ def case(**keys: object) -> File:
     return {"name": "one", "given": [{"Id": "1", "at": "-9h"}], "expect": [ROW], **keys}
 
 
-def run(bench: Bench, rule: Rule, made: tuple[Case, ...], kql: str = "") -> list[Outcome]:
+def run(bench: CaseRunner, rule: Rule, made: tuple[Case, ...], kql: str = "") -> list[TestOutcome]:
     return list(bench.outcomes(rule, kql or to_kql(rule, ROOT), made))
 
 
-def verdicts(outcomes: list[Outcome]) -> dict[str, str]:
+def verdicts(outcomes: list[TestOutcome]) -> dict[str, str]:
     return {outcome.source: outcome.verdict for outcome in outcomes}
 
 
@@ -86,7 +86,7 @@ EVERYWHERE = ("M365Activity_CL", "CloudAppEvents", "OfficeActivity")
     ],
 )
 def test_a_case_has_another_verdict(
-    bench: Bench, tmp_path: Path, keys: File, verdict: str, said: str
+    bench: CaseRunner, tmp_path: Path, keys: File, verdict: str, said: str
 ) -> None:
     outcomes = run(bench, RULE, cases(tmp_path, case(**keys)))
 
@@ -99,7 +99,7 @@ def test_a_case_has_another_verdict(
 
 
 def test_a_column_that_one_source_lacks_fails_there_or_passes_elsewhere(
-    bench: Bench, tmp_path: Path
+    bench: CaseRunner, tmp_path: Path
 ) -> None:
     right = {**ROW, "OperationCount": 2, "Sessions": ["s"]}
     wrong = {**ROW, "OperationCount": 3}
@@ -114,13 +114,13 @@ def test_a_column_that_one_source_lacks_fails_there_or_passes_elsewhere(
     }
 
 
-def test_a_case_sees_what_the_one_before_left(bench: Bench, tmp_path: Path) -> None:
+def test_a_case_sees_what_the_one_before_left(bench: CaseRunner, tmp_path: Path) -> None:
     outcomes = run(bench, RULE, cases(tmp_path, case(), case(name="two", given=[], expect=[])))
 
     assert {outcome.verdict for outcome in outcomes} == {"pass"}
 
 
-def test_the_baseline_is_not_used(bench: Bench, tmp_path: Path) -> None:
+def test_the_baseline_is_not_used(bench: CaseRunner, tmp_path: Path) -> None:
     old = {"OrganizationId": "t", "Caller": "none", "Protocol": "", "FirstSeen": "-90d"}
     given = [{"Id": "0", "at": "-10d", "AppId": "a"}, {"Id": "1", "at": "-9h"}]
     new = case(given=given, expect=[{"Caller": "none", "Verdict": "new"}])
@@ -131,7 +131,7 @@ def test_the_baseline_is_not_used(bench: Bench, tmp_path: Path) -> None:
     assert {outcome.verdict for outcome in outcomes} == {"pass"}
 
 
-def test_an_approval_is_not_used(bench: Bench, tmp_path: Path) -> None:
+def test_an_approval_is_not_used(bench: CaseRunner, tmp_path: Path) -> None:
     given = [{"Id": "0", "at": "-10d"}, {"Id": "1", "at": "-9h", "AppId": "A"}]
     approved = case(given=given, approved=[{"Caller": "a"}], expect=[])
 
@@ -140,7 +140,7 @@ def test_an_approval_is_not_used(bench: Bench, tmp_path: Path) -> None:
     assert {outcome.verdict for outcome in outcomes} == {"pass"}
 
 
-def test_a_refused_construct_passes(bench: Bench, tmp_path: Path) -> None:
+def test_a_refused_construct_passes(bench: CaseRunner, tmp_path: Path) -> None:
     made = cases(tmp_path, case())
 
     (refused,) = run(
@@ -154,7 +154,7 @@ def test_a_refused_construct_passes(bench: Bench, tmp_path: Path) -> None:
     assert all("Nope" in outcome.problems[0] for outcome in unknown)
 
 
-def test_a_source_of_the_rule_is_left_out(bench: Bench, tmp_path: Path) -> None:
+def test_a_source_of_the_rule_is_left_out(bench: CaseRunner, tmp_path: Path) -> None:
     only = replace(RULE, sources=("OfficeActivity",))
 
     assert verdicts(run(bench, only, cases(tmp_path, case()))) == {"OfficeActivity": "pass"}
@@ -230,7 +230,7 @@ def test_the_same_row_meets_two_expectations() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: str(rule.name))
-def test_a_rule_of_the_pack_is_not_run(bench: Bench, rule: Rule) -> None:
+def test_a_rule_of_the_pack_is_not_run(bench: CaseRunner, rule: Rule) -> None:
     first, *_ = load_cases(path_of_tests(rule))
 
     outcomes = run(bench, rule, (first,))

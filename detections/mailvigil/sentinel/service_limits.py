@@ -13,7 +13,8 @@ from typing import Any
 
 from mailvigil.rules.metadata import SEVERITIES
 from mailvigil.rules.mitre import sentinel_tactics, technique
-from mailvigil.sentinel.analytics import LONGEST_LOOKBACK, MAX_PARAMETERS, minutes_of, service
+from mailvigil.sentinel.analytics import LONGEST_LOOKBACK, MAX_PARAMETERS, minutes_of
+from mailvigil.sentinel.query_content import service
 
 MAX_QUERY_CHARACTERS = 10_000
 """https://learn.microsoft.com/azure/sentinel/sentinel-service-limits: 1 to 10,000 characters."""
@@ -71,7 +72,7 @@ Properties = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class AlertRuleBody:
     """A rule as the service gets it: ``columns`` are those of its query, None when not known."""
 
     kind: str
@@ -79,7 +80,7 @@ class Body:
     columns: Collection[str] | None = None
 
 
-def rule_problems(body: Body) -> Iterator[str]:
+def rule_problems(body: AlertRuleBody) -> Iterator[str]:
     """Return what the service would refuse, each ``what (what to do)``."""
     for check in RULE_CHECKS:
         try:
@@ -143,11 +144,11 @@ def _column(name: object, where: str, columns: Collection[str] | None) -> Iterat
         yield f"{where}: the query does not return {name}"
 
 
-def _has_a_query(body: Body) -> Iterator[str]:
+def _has_a_query(body: AlertRuleBody) -> Iterator[str]:
     yield from query_problems(body.properties.get("query"))
 
 
-def _has_words(body: Body) -> Iterator[str]:
+def _has_words(body: AlertRuleBody) -> Iterator[str]:
     for key, most in (
         ("displayName", MAX_NAME_CHARACTERS),
         ("description", MAX_DESCRIPTION_CHARACTERS),
@@ -157,12 +158,12 @@ def _has_words(body: Body) -> Iterator[str]:
             yield f"{key} has {len(text)} characters (it may have 1 to {most:,})"
 
 
-def _has_a_severity(body: Body) -> Iterator[str]:
+def _has_a_severity(body: AlertRuleBody) -> Iterator[str]:
     if body.properties["severity"] not in SEVERITIES:
         yield f"severity {body.properties['severity']!r} (there are {', '.join(SEVERITIES)})"
 
 
-def _has_a_schedule(body: Body) -> Iterator[str]:
+def _has_a_schedule(body: AlertRuleBody) -> Iterator[str]:
     if body.kind != "Scheduled":
         return
     frequency = minutes_of(body.properties.get("queryFrequency"))
@@ -177,7 +178,7 @@ def _has_a_schedule(body: Body) -> Iterator[str]:
         yield "queryPeriod of two days or more with queryFrequency below PT1H (run it hourly)"
 
 
-def _has_a_trigger(body: Body) -> Iterator[str]:
+def _has_a_trigger(body: AlertRuleBody) -> Iterator[str]:
     if body.kind != "Scheduled":
         return
     operator = body.properties.get("triggerOperator")
@@ -188,7 +189,7 @@ def _has_a_trigger(body: Body) -> Iterator[str]:
         yield f"triggerThreshold {threshold!r} is not between 0 and {MAX_THRESHOLD:,}"
 
 
-def _is_near_real_time(body: Body) -> Iterator[str]:
+def _is_near_real_time(body: AlertRuleBody) -> Iterator[str]:
     """Check what an NRT rule may not have.
 
     Source: https://learn.microsoft.com/azure/sentinel/near-real-time-rules: it runs every minute
@@ -203,12 +204,12 @@ def _is_near_real_time(body: Body) -> Iterator[str]:
         yield "an NRT rule reads its own workspace alone (leave out workspace())"
 
 
-def _has_a_kind(body: Body) -> Iterator[str]:
+def _has_a_kind(body: AlertRuleBody) -> Iterator[str]:
     if body.kind not in {"Scheduled", "NRT"}:
         yield f"kind {body.kind!r} (there are Scheduled and NRT)"
 
 
-def _names_attack(body: Body) -> Iterator[str]:
+def _names_attack(body: AlertRuleBody) -> Iterator[str]:
     parents = body.properties.get("techniques", [])
     subs = body.properties.get("subTechniques", [])
     yield from tactic_problems(body.properties.get("tactics", []), [*parents, *subs])
@@ -220,11 +221,11 @@ def _names_attack(body: Body) -> Iterator[str]:
             yield f"{number} without its technique {number.partition('.')[0]}"
 
 
-def _maps_entities(body: Body) -> Iterator[str]:
+def _maps_entities(body: AlertRuleBody) -> Iterator[str]:
     yield from entity_problems(body.properties.get("entityMappings", []), body.columns)
 
 
-def _has_details(body: Body) -> Iterator[str]:
+def _has_details(body: AlertRuleBody) -> Iterator[str]:
     details = body.properties.get("customDetails", {})
     if len(details) > MAX_DETAILS:
         yield f"{len(details)} custom details (there may be {MAX_DETAILS})"
@@ -234,7 +235,7 @@ def _has_details(body: Body) -> Iterator[str]:
         yield from _column(column, f"custom detail {name}", body.columns)
 
 
-def _formats_alerts(body: Body) -> Iterator[str]:
+def _formats_alerts(body: AlertRuleBody) -> Iterator[str]:
     override = body.properties.get("alertDetailsOverride", {})
     for key, most in (
         ("alertDisplayNameFormat", MAX_ALERT_NAME),
@@ -250,7 +251,7 @@ def _formats_alerts(body: Body) -> Iterator[str]:
             yield from _column(name, key, body.columns)
 
 
-def _groups_alerts(body: Body) -> Iterator[str]:
+def _groups_alerts(body: AlertRuleBody) -> Iterator[str]:
     aggregation = body.properties.get("eventGroupingSettings", {}).get("aggregationKind")
     if aggregation is not None and aggregation not in _AGGREGATIONS:
         yield f"aggregationKind {aggregation!r} (there are {', '.join(sorted(_AGGREGATIONS))})"
@@ -268,26 +269,26 @@ def _groups_alerts(body: Body) -> Iterator[str]:
         yield f"alerts are grouped by {name}, which the rule does not map"
 
 
-def _is_silent_for_a_day_at_most(body: Body) -> Iterator[str]:
+def _is_silent_for_a_day_at_most(body: AlertRuleBody) -> Iterator[str]:
     minutes = minutes_of(body.properties.get("suppressionDuration"))
     if minutes is None or not MIN_MINUTES <= minutes <= MAX_SUPPRESSION_MINUTES:
         found = body.properties.get("suppressionDuration")
         yield f"suppressionDuration {found!r} is not between PT5M and P1D"
 
 
-def _has_a_version(body: Body) -> Iterator[str]:
+def _has_a_version(body: AlertRuleBody) -> Iterator[str]:
     version = str(body.properties.get("templateVersion", "1.0.0"))
     if not _VERSION.fullmatch(version) or len(version) > MAX_VERSION_CHARACTERS:
         yield f"templateVersion {version!r} is not of the form 1.2.3"
 
 
-def _comes_from_a_template(body: Body) -> Iterator[str]:
+def _comes_from_a_template(body: AlertRuleBody) -> Iterator[str]:
     name = body.properties.get("alertRuleTemplateName", "")
     if name != "" and not is_guid(name):
         yield f"alertRuleTemplateName {name!r} is no GUID"
 
 
-RULE_CHECKS: tuple[Callable[[Body], Iterator[str]], ...] = (
+RULE_CHECKS: tuple[Callable[[AlertRuleBody], Iterator[str]], ...] = (
     _has_a_kind,
     _has_a_query,
     _has_words,

@@ -12,7 +12,7 @@ from mailvigil.rules.load import load_rules
 from mailvigil.rules.metadata import EntityMapping
 from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.sentinel.compiled_content import Pack
-from mailvigil.sentinel.defender import Detection, detection_problems
+from mailvigil.sentinel.custom_detection import Detection, detection_problems
 
 RULES = {rule.name: rule for rule in load_rules(content_root()) if isinstance(rule, SigmaRule)}
 RULE = RULES["mailbox_throttled"]

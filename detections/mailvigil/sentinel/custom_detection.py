@@ -15,8 +15,9 @@ from mailvigil.rules.durations import duration, kql_duration
 from mailvigil.rules.metadata import SEVERITIES, EntityMapping
 from mailvigil.rules.mitre import tactics_of, technique, techniques_of
 from mailvigil.rules.sigma_rule import SigmaRule
-from mailvigil.sentinel.analytics import alerts_only, entity_mappings, service
-from mailvigil.sentinel.limits import MAX_DETAILS, query_problems
+from mailvigil.sentinel.analytics import alerts_only
+from mailvigil.sentinel.query_content import entity_mappings, service
+from mailvigil.sentinel.service_limits import MAX_DETAILS, query_problems
 
 LOOKBACK = (("PT1H", "4h"), ("PT3H", "12h"), ("PT12H", "48h"), ("P1D", "30d"))
 """How often a detection can run, and how far back each run then sees.
