@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -15,6 +15,7 @@ from mailvigil.engine.record_tables import SourceRow, insert
 from mailvigil.engine.workspace import END_OF_TIME
 from mailvigil.errors import InputError
 from mailvigil.tables.schemas import schemas
+from mailvigil.times import parse_utc
 
 TABLE = "M365CallerBaseline_CL"
 HEAD = {"format": "mailvigil caller baseline", "version": 1}
@@ -120,8 +121,7 @@ def _row(path: Path, line: int, text: str) -> SourceRow:
 def _value(value: object, kind: str) -> object:
     """Return a JSON value as the column's; times without a zone are UTC."""
     if kind == "datetime":
-        time = datetime.fromisoformat(str(value))
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        return parse_utc(str(value))
     if not isinstance(value, str if kind == "string" else int):
         msg = f"{value!r} is no {kind}"
         raise TypeError(msg)

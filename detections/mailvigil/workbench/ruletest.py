@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +25,7 @@ from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function, from_yaml
 from mailvigil.tables.record_tables import lacking_columns
 from mailvigil.tables.schemas import schemas
+from mailvigil.times import parse_utc
 
 _AGO = re.compile(r"-(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
 _FILLED = ("M365CallerBaseline_CL", "_Watchlists")
@@ -97,7 +98,7 @@ def load_cases(path: Path) -> tuple[Case, ...]:
         unknown = set(data) - {"now", "defaults", "table_defaults", "tests"}
         if unknown:
             raise ValueError(f"unknown keys {sorted(unknown)}")  # noqa: TRY301 - one way out
-        now = _utc(str(data["now"]))
+        now = parse_utc(str(data["now"]))
         of_tables = data.get("table_defaults", {})
         return tuple(
             _case(item, data.get("defaults", {}), of_tables, now) for item in data["tests"]
@@ -106,11 +107,6 @@ def load_cases(path: Path) -> tuple[Case, ...]:
         raise RuleError([f"{path}: no tests (write one that fires and one near miss)"]) from error
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise RuleError([f"{path}: no test file: {error!r}"]) from error
-
-
-def _utc(text: str) -> datetime:
-    time = datetime.fromisoformat(text)
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def _case(

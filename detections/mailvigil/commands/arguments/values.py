@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from mailvigil.rules.durations import duration
+from mailvigil.times import parse_utc
 from mailvigil.verbosity import Verbosity
 
 _LONGEST = timedelta(days=10_000)
@@ -39,9 +40,8 @@ def moment(text: str) -> datetime:
 
     """
     try:
-        time = datetime.fromisoformat(text)
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
+        return parse_utc(text)
+    except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-01-31T12:00") from error
 
 

@@ -29,6 +29,7 @@ from mailvigil.lab.server.subscriptions import Subscription, Subscriptions, Webh
 from mailvigil.lab.server.tokens import Claims, Mint, TokenError
 from mailvigil.lab.server.webhooks import Webhooks
 from mailvigil.lab.server.wire import Request, Response
+from mailvigil.times import parse_utc
 
 NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 """Publisher of all requests that name none: they share one quota."""
@@ -344,10 +345,9 @@ def _expiration(value: object) -> datetime | None:
     if not value:
         return None
     try:
-        time = datetime.fromisoformat(str(value))
+        return parse_utc(str(value))
     except ValueError:
         raise _AnswerError(feed_error("AF20002", "expiration", "System.DateTime")) from None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def _cursor(after: tuple[datetime, str] | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import get_args
 
 import orjson
@@ -18,6 +18,7 @@ from mailvigil.lab.server.landing import Landing
 from mailvigil.lab.server.options import CONTENT_TYPES
 from mailvigil.lab.server.publishing import Record
 from mailvigil.lab.server.wire import Request, Response
+from mailvigil.times import parse_utc
 
 PREFIX = "/lab/"
 COUNTED: tuple[Kind, ...] = ("blob", "page", "upload", "token", "subscription")
@@ -64,8 +65,7 @@ class Control:
         """Set (ISO 8601), move (seconds) or run (rate) the clock; say what it shows."""
         clock, keep = self.api.clock, bool(asked.get("keep_tokens"))
         if "set" in asked:
-            to = datetime.fromisoformat(str(asked["set"]))
-            clock.set(to if to.tzinfo else to.replace(tzinfo=UTC), keep_tokens=keep)
+            clock.set(parse_utc(str(asked["set"])), keep_tokens=keep)
         if "move" in asked:
             clock.move(timedelta(seconds=float(str(asked["move"]))), keep_tokens=keep)
         if "rate" in asked:
@@ -89,8 +89,7 @@ class Control:
         records = asked["records"]
         if not isinstance(records, list):
             raise InputError("publish", "`records` is no list")
-        created = datetime.fromisoformat(str(asked["created"]))
-        created = created if created.tzinfo else created.replace(tzinfo=UTC)
+        created = parse_utc(str(asked["created"]))
         tenant = str(asked.get("tenant") or next(iter(self.api.directory.tenants)))
         return {"contentId": self.publish(str(asked["content_type"]), created, records, tenant)}
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import orjson
 
 from mailvigil.lab.tenant.dice import Dice
+from mailvigil.times import parse_utc
 
 Record = Mapping[str, object]
 
@@ -67,8 +68,7 @@ def content_type_of(record: Record) -> str:
 
 def happened(record: Record) -> datetime:
     """Return the record's CreationTime, aware, in UTC."""
-    time = datetime.fromisoformat(str(record["CreationTime"]))
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return parse_utc(str(record["CreationTime"]))
 
 
 def body_of(records: Iterable[Record]) -> bytes:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+
+from mailvigil.times import parse_utc
 
 LEARNING = timedelta(days=7)
 """How long after the first reading of mail a caller is taken for known."""
@@ -72,18 +74,13 @@ def _after_learning(
 ) -> tuple[Reported, ...]:
     if not seen:
         return ()
-    known_until = _utc(min(first for first, _ in seen.values())) + LEARNING
+    known_until = parse_utc(min(first for first, _ in seen.values())) + LEARNING
     late = [
-        Reported(caller=caller, first_seen=_utc(first), records=count)
+        Reported(caller=caller, first_seen=parse_utc(first), records=count)
         for caller, (first, count) in seen.items()
-        if caller not in ignored and _utc(first) >= known_until
+        if caller not in ignored and parse_utc(first) >= known_until
     ]
     return tuple(sorted(late, key=lambda report: (report.first_seen, report.caller)))
-
-
-def _utc(text: str) -> datetime:
-    """Read CreationTime, which is UTC and seldom says so."""
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 def _text(record: Record, name: str) -> str:

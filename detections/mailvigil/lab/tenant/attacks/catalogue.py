@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import duckdb
 
@@ -12,6 +12,7 @@ from mailvigil.lab.tenant.attacks import apps, insiders, tokens
 from mailvigil.lab.tenant.attacks.story import Attack, SignIn, Unlogged, World
 from mailvigil.lab.tenant.dice import Dice
 from mailvigil.tables.schemas import ARRIVED
+from mailvigil.times import parse_utc
 
 TABLE = "M365Activity_CL"
 
@@ -60,7 +61,7 @@ def commit(con: duckdb.DuckDBPyConnection, attack: Attack, seed: int) -> tuple[d
 
 def happened(record: Mapping[str, object]) -> datetime:
     """Return a record's time, aware, in UTC."""
-    return datetime.fromisoformat(str(record["CreationTime"])).replace(tzinfo=UTC)
+    return parse_utc(str(record["CreationTime"]))
 
 
 def _row(sign_in: SignIn) -> dict[str, object]:
