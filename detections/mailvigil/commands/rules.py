@@ -26,7 +26,7 @@ from mailvigil.rules.load import load_rules, with_filters
 from mailvigil.rules.rule import Rule
 from mailvigil.workbench.content_checks import check_content
 from mailvigil.workbench.mutate import Score, mutants, score
-from mailvigil.workbench.ruletest import CaseRunner, Tested, TestOutcome, load_cases, test_path
+from mailvigil.workbench.ruletest import CaseOutcome, CaseRunner, Tested, load_cases, test_path
 
 T = TypeVar("T", bound=Tested)
 
@@ -116,7 +116,7 @@ def run_test(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextI
     return EXIT_OK if set(verdicts) == {"pass"} else EXIT_FAILED
 
 
-def _print_outcome(outcome: TestOutcome, out: TextIO) -> None:
+def _print_outcome(outcome: CaseOutcome, out: TextIO) -> None:
     source = f" [{outcome.source}]" if outcome.source else ""
     print(f"{outcome.verdict:8} {outcome.rule}{source}: {outcome.case}", file=out)
     for problem in outcome.problems:

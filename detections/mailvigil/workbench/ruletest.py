@@ -50,7 +50,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class TestOutcome:
+class CaseOutcome:
     """What became of one case on one table: ``verdict`` is pass, fail or not run."""
 
     rule: str
@@ -212,19 +212,19 @@ class CaseRunner:
         self._con = con
         self._engines = {has: Engine(con, functions, absent(has)) for has in (True, False)}
 
-    def outcomes(self, rule: Tested, kql: str, cases: Sequence[Case]) -> Iterator[TestOutcome]:
+    def outcomes(self, rule: Tested, kql: str, cases: Sequence[Case]) -> Iterator[CaseOutcome]:
         """Yield one outcome for each case and each of the rule's sources."""
         for case in cases:
             try:
                 query = self._engines[bool(case.baseline)].prepare(with_windows(kql, case.lets))
             except (NotRunError, QueryError) as error:
                 verdict = "not run" if isinstance(error, NotRunError) else "fail"
-                yield TestOutcome(rule.name, case.name, "", verdict, (str(error),))
+                yield CaseOutcome(rule.name, case.name, "", verdict, (str(error),))
                 continue
             for source in rule.sources:
                 problems = tuple(self._problems(query, case, source))
                 verdict = "fail" if problems else "pass"
-                yield TestOutcome(rule.name, case.name, source, verdict, problems)
+                yield CaseOutcome(rule.name, case.name, source, verdict, problems)
 
     def _problems(self, query: Query, case: Case, source: str) -> list[str]:
         for table in _FILLED:

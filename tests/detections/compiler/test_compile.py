@@ -36,19 +36,19 @@ def with_detection(rule: SigmaRule, detection: dict[str, object]) -> SigmaRule:
 
 
 @EACH
-def test_the_same_rule_gives_other_bytes(rule: Rule) -> None:
+def test_the_same_rule_gives_the_same_bytes(rule: Rule) -> None:
     again = next(other for other in load_rules(ROOT) if other.name == rule.name)
 
     assert to_kql(rule, ROOT) == to_kql(again, ROOT)
 
 
 @EACH
-def test_the_committed_text_is_not_the_compiled_one(rule: Rule) -> None:
+def test_the_committed_text_is_the_compiled_one(rule: Rule) -> None:
     assert generated_path(ROOT, rule).read_text(encoding="utf-8") == to_kql(rule, ROOT)
 
 
 @EACH
-def test_a_window_stands_below_the_top(rule: Rule) -> None:
+def test_the_windows_are_declared_at_the_top(rule: Rule) -> None:
     title, name, *body = to_kql(rule, ROOT).splitlines()
     windows = {"recent": rule.within}
     if rule.first_seen:
@@ -61,7 +61,7 @@ def test_a_window_stands_below_the_top(rule: Rule) -> None:
 
 
 @EACH
-def test_other_windows_change_another_line(rule: Rule) -> None:
+def test_other_windows_change_their_own_lines_alone(rule: Rule) -> None:
     before = to_kql(rule, ROOT).splitlines()
     windows = {"recent": "3h"} | ({"memory": "90d"} if rule.first_seen else {})
 
@@ -71,7 +71,7 @@ def test_other_windows_change_another_line(rule: Rule) -> None:
     assert changed == [f"let {name} = {value};" for name, value in windows.items()]
 
 
-def test_a_window_that_is_not_declared_is_set() -> None:
+def test_a_window_that_is_not_declared_is_refused() -> None:
     with pytest.raises(KeyError, match="memory"):
         with_windows(to_kql(PLAIN, ROOT), {"memory": "1d"})
     with pytest.raises(KeyError, match="recent"):
@@ -90,7 +90,7 @@ def test_a_window_that_is_not_declared_is_set() -> None:
         {"a": {"Operation": "MailItemsAccessed"}, "b": {"UserId": "x"}, "condition": "a or b"},
     ],
 )
-def test_a_rule_of_other_operations_reads_mail_alone(detection: dict[str, object]) -> None:
+def test_a_rule_of_other_operations_reads_every_operation(detection: dict[str, object]) -> None:
     text = to_kql(with_detection(NEW, detection), ROOT)
 
     assert "let events = AuditRecords()\n" in text
@@ -111,13 +111,13 @@ def test_a_rule_of_other_operations_reads_mail_alone(detection: dict[str, object
         },
     ],
 )
-def test_a_rule_of_mail_alone_reads_every_operation(detection: dict[str, object]) -> None:
+def test_a_rule_of_mail_alone_reads_mail_alone(detection: dict[str, object]) -> None:
     text = to_kql(with_detection(NEW, {**detection}), ROOT)
 
     assert "let events = MailItemsAccessed()\n" in text
 
 
-def test_a_field_without_a_column_is_not_read_from_the_record() -> None:
+def test_a_field_without_a_column_is_read_from_the_record() -> None:
     detection: dict[str, object] = {
         "a": {"Operation": "New-InboxRule", "Some.Thing": "x", "Directionality": "y"},
         "condition": "a",
@@ -129,7 +129,7 @@ def test_a_field_without_a_column_is_not_read_from_the_record() -> None:
     assert 'Some_Thing =~ "x"' in text
 
 
-def test_a_field_that_mail_lacks_reads_mail_all_the_same() -> None:
+def test_a_field_that_mail_lacks_is_read_from_every_operation() -> None:
     detection: dict[str, object] = {
         "a": {"Operation": "MailItemsAccessed", "DeviceId": "x"},
         "condition": "a",
@@ -146,14 +146,14 @@ def test_a_field_that_mail_lacks_reads_mail_all_the_same() -> None:
         ({"mail": {"x) or (true": "x"}, "condition": "mail"}, "is no field of an audit record"),
     ],
 )
-def test_what_is_no_field_is_compiled(detection: dict[str, object], said: str) -> None:
+def test_what_is_not_a_field_is_refused(detection: dict[str, object], said: str) -> None:
     rule = with_detection(NEW, detection)
 
     with pytest.raises(RuleError, match=said):
         to_kql(rule, ROOT)
 
 
-def test_a_rule_of_another_log_is_compiled() -> None:
+def test_a_rule_of_another_log_is_refused() -> None:
     data = yaml.safe_load(NEW.text) | {"logsource": {"product": "m365", "service": "exchange"}}
     rule = replace(NEW, text=yaml.safe_dump(data))
 
@@ -161,7 +161,7 @@ def test_a_rule_of_another_log_is_compiled() -> None:
         to_kql(rule, ROOT)
 
 
-def test_a_rule_of_two_conditions_is_compiled() -> None:
+def test_a_rule_of_two_conditions_is_refused() -> None:
     mail = {"Operation": "MailItemsAccessed"}
     rule = with_detection(NEW, {"a": mail, "b": mail, "condition": ["a", "b"]})
 
@@ -169,14 +169,14 @@ def test_a_rule_of_two_conditions_is_compiled() -> None:
         to_kql(rule, ROOT)
 
 
-def test_a_condition_that_names_nothing_ends_in_a_trace() -> None:
+def test_a_condition_that_names_nothing_is_refused_by_name() -> None:
     rule = with_detection(NEW, {"a": {"Operation": "MailItemsAccessed"}, "condition": "a and b"})
 
     with pytest.raises(RuleError, match="pySigma cannot convert it"):
         to_kql(rule, ROOT)
 
 
-def test_a_quote_in_a_value_ends_the_text() -> None:
+def test_a_quote_in_a_value_stays_in_the_text() -> None:
     mail: dict[str, object] = {"Operation": "MailItemsAccessed", "UserId": 'a" or true //'}
     rule = with_detection(NEW, {"a": mail, "condition": "a"})
 
@@ -185,7 +185,7 @@ def test_a_quote_in_a_value_ends_the_text() -> None:
 
 @EACH_SINGLE
 @pytest.mark.parametrize("source", RECORD_TABLES)
-def test_a_plain_query_reads_another_table(rule: SigmaRule, source: str) -> None:
+def test_a_plain_query_reads_the_table_that_it_is_for(rule: SigmaRule, source: str) -> None:
     text = record_level(rule, ROOT, RECORD_TABLES[source].pipeline)
 
     assert text.startswith(f"{source}\n")
@@ -193,7 +193,7 @@ def test_a_plain_query_reads_another_table(rule: SigmaRule, source: str) -> None
 
 
 @EACH_SINGLE
-def test_the_parts_of_a_hunt_match_other_records(rule: SigmaRule) -> None:
+def test_the_parts_of_a_hunt_match_the_rules_records(rule: SigmaRule) -> None:
     records = record_level(rule, ROOT, PIPELINE)
 
     assert arrivals(rule, ROOT, "1d", first_only=False).startswith(records)
@@ -206,7 +206,7 @@ def keyed(by: tuple[str, ...], **detection: object) -> SigmaRule:
     return replace(with_detection(NEW, asked), by=by)
 
 
-def test_what_is_new_is_told_by_mail_keys_alone() -> None:
+def test_any_column_can_be_the_key_of_what_is_new() -> None:
     rule = keyed(("UserId", "ObjectId"), Operation="New-InboxRule")
     known = [
         Event(n, 86_400 * day, "New-InboxRule", more={"ObjectId": thing})
@@ -234,19 +234,21 @@ def test_what_is_new_is_told_by_mail_keys_alone() -> None:
         (("SessionId",), False),
     ],
 )
-def test_the_baseline_is_read_for_other_keys(by: tuple[str, ...], remembered: object) -> None:
+def test_the_baseline_is_read_for_the_keys_that_it_has(
+    by: tuple[str, ...], remembered: object
+) -> None:
     text = to_kql(keyed(by, Operation="MailItemsAccessed"), ROOT)
 
     assert ("M365CallerBaseline_CL" in text) is remembered
 
 
-def test_the_baseline_stands_for_more_than_the_operation() -> None:
+def test_the_baseline_is_read_only_where_nothing_but_the_operation_is_asked() -> None:
     rule = keyed(NEW.by, Operation="MailItemsAccessed", IsThrottled="True")
 
     assert "M365CallerBaseline_CL" not in to_kql(rule, ROOT)
 
 
-def test_rare_counts_mailboxes_alone() -> None:
+def test_rare_counts_any_key() -> None:
     first = FirstSeen("14d", "7d", Rare("ClientAddress", 3))
     rule = replace(keyed(("UserId", "ClientAddress"), Operation="UserLoggedIn"), first_seen=first)
 
@@ -259,7 +261,7 @@ def test_rare_counts_mailboxes_alone() -> None:
 
 
 @pytest.mark.parametrize("by", [("UserId",), ("ClientAddress",)])
-def test_rare_counts_what_is_no_key(by: tuple[str, ...]) -> None:
+def test_rare_must_count_one_of_two_or_more_keys(by: tuple[str, ...]) -> None:
     first = FirstSeen("14d", "7d", Rare("ClientAddress", 3))
 
     with pytest.raises(RuleError, match=r"first_seen\.rare\.count is not one of two"):

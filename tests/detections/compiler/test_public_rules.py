@@ -46,7 +46,7 @@ def public(path: Path | None) -> tuple[Rule, str]:
 
 
 @EACH
-def test_a_public_rule_of_the_audit_log_does_not_compile(
+def test_a_public_rule_of_the_audit_log_compiles_and_others_are_refused(
     validator: Validator, path: Path | None
 ) -> None:
     rule, logsource = public(path)

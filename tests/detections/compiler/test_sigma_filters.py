@@ -63,7 +63,7 @@ def empty() -> Iterator[Bench]:
 
 
 @pytest.mark.parametrize("rules", ["any", [], [NEW.name], [NEW.id], NEW.name])
-def test_a_filter_does_not_reach_its_rule(tmp_path: Path, rules: object) -> None:
+def test_a_filter_reaches_its_rule(tmp_path: Path, rules: object) -> None:
     found = filtered(tmp_path, NEW, document(rules))
 
     asked = 'Operation =~ "MailItemsAccessed" and (not(UserId =~ "backup@contoso.example"))'
@@ -73,7 +73,7 @@ def test_a_filter_does_not_reach_its_rule(tmp_path: Path, rules: object) -> None
     assert "M365CallerBaseline_CL" not in found
 
 
-def test_a_filter_of_another_rule_or_log_reaches_this_one(tmp_path: Path) -> None:
+def test_a_filter_of_another_rule_or_log_does_not_reach_this_one(tmp_path: Path) -> None:
     other = document(["mailbox_throttled"])
     elsewhere = document(logsource={"product": "windows"})
     rules = with_filters([NEW, RULES["mailbox_throttled"]], filters(tmp_path, other, elsewhere))
@@ -82,7 +82,7 @@ def test_a_filter_of_another_rule_or_log_reaches_this_one(tmp_path: Path) -> Non
     assert "backup" in to_kql(rules[1], ROOT)
 
 
-def test_the_same_filters_give_other_bytes(tmp_path: Path) -> None:
+def test_the_same_filters_give_the_same_bytes(tmp_path: Path) -> None:
     wild = document(condition="not 1 of them")
     random.seed(1)
     first = filtered(tmp_path, NEW, document(), wild)
@@ -91,7 +91,7 @@ def test_the_same_filters_give_other_bytes(tmp_path: Path) -> None:
     assert filtered(tmp_path, NEW, document(), wild) == first
 
 
-def test_two_filters_exclude_each_other(tmp_path: Path) -> None:
+def test_two_filters_hold_together(tmp_path: Path) -> None:
     other = document().replace("backup@", "archive@")
 
     found = filtered(tmp_path, NEW, document(), other)
@@ -101,7 +101,7 @@ def test_two_filters_exclude_each_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rules", ["any", ["made_correlation"], ["made"], ["first", "second"]])
-def test_a_filter_misses_a_rule_that_is_correlated(
+def test_a_filter_reaches_every_rule_that_is_correlated(
     tmp_path: Path, empty: Bench, rules: object
 ) -> None:
     (one,) = with_filters([CORRELATED], filters(tmp_path, document(rules)))
@@ -113,7 +113,9 @@ def test_a_filter_misses_a_rule_that_is_correlated(
     assert "backup@" in "\n".join(record_rows(one, ROOT))
 
 
-def test_a_filter_of_one_correlated_rule_holds_for_the_others(tmp_path: Path, empty: Bench) -> None:
+def test_a_filter_of_one_correlated_rule_holds_for_that_one_alone(
+    tmp_path: Path, empty: Bench
+) -> None:
     (one,) = with_filters([CORRELATED], filters(tmp_path, document(["second"])))
     user = "backup@contoso.example"
 
@@ -121,14 +123,14 @@ def test_a_filter_of_one_correlated_rule_holds_for_the_others(tmp_path: Path, em
     assert empty.rows(one, [Event(n, 100 * n, "second", user) for n in range(3)]) == []
 
 
-def test_defender_goes_without_the_filters(tmp_path: Path) -> None:
+def test_defender_gets_the_filters_too(tmp_path: Path) -> None:
     (one,) = with_filters([NEW], filters(tmp_path, document()))
 
     assert "backup@" in to_kql(one, ROOT, DEFENDER)
 
 
 @pytest.mark.parametrize("name", ["caller_new_to_tennant", "mailbox_audit_bypass"])
-def test_a_filter_for_no_sigma_rule_is_passed_over(tmp_path: Path, name: str) -> None:
+def test_a_filter_for_what_is_not_a_sigma_rule_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=f"{name}', which is no Sigma rule here"):
         with_filters(tuple(RULES.values()), filters(tmp_path, document([name])))
 
@@ -144,11 +146,11 @@ def test_a_filter_for_no_sigma_rule_is_passed_over(tmp_path: Path, name: str) ->
         document(logsource="m365"),
     ],
 )
-def test_what_is_no_filter_ends_in_a_trace(tmp_path: Path, broken: str) -> None:
+def test_what_is_not_a_filter_is_refused_by_name(tmp_path: Path, broken: str) -> None:
     with pytest.raises(InputError, match=r"0\.yml: no Sigma filter: "):
         with_filters([NEW], filters(tmp_path, broken))
 
 
-def test_a_folder_without_filters_passes(tmp_path: Path) -> None:
+def test_a_folder_without_filters_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no Sigma filter"):
         load_filters(tmp_path)

@@ -27,7 +27,7 @@ def rows(source: RecordSource) -> str:
 
 
 @pytest.mark.parametrize("source", [SENTINEL.mail, SENTINEL.audit], ids=["mail", "audit"])
-def test_a_source_has_other_columns_in_sentinel(validator: Validator, source: RecordSource) -> None:
+def test_a_source_has_its_columns_in_sentinel(validator: Validator, source: RecordSource) -> None:
     validator.declare(FUNCTIONS, schemas())
 
     analysis = validator.analyse(rows(source))
@@ -36,7 +36,7 @@ def test_a_source_has_other_columns_in_sentinel(validator: Validator, source: Re
     assert set(analysis.columns) == source.columns
 
 
-def test_a_source_has_other_columns_in_defender(validator: Validator) -> None:
+def test_a_source_has_its_columns_in_defender(validator: Validator) -> None:
     validator.declare((), defender_limits.tables())
 
     analysis = validator.analyse(rows(DEFENDER.audit))
@@ -45,7 +45,7 @@ def test_a_source_has_other_columns_in_defender(validator: Validator) -> None:
     assert set(analysis.columns) == DEFENDER.audit.columns == DEFENDER.mail.columns
 
 
-def test_defender_has_columns_of_a_workspace(validator: Validator) -> None:
+def test_defender_lacks_the_columns_of_a_workspace(validator: Validator) -> None:
     validator.declare((), defender_limits.tables())
 
     for query in ("CloudAppEvents | project TimeGenerated", "AuditRecords()", "SigninLogs"):

@@ -24,7 +24,7 @@ def test_every_row_is_complete(row: dict[str, str]) -> None:
     assert row["party"] in {"microsoft", "third-party", "third-party-abused"}
 
 
-def test_no_id_and_no_name_stands_twice() -> None:
+def test_each_id_and_each_name_is_in_the_catalogue_once() -> None:
     assert len({row["id"] for row in ROWS}) == len(ROWS) == len(catalogue())
     assert len({row["name"] for row in ROWS}) == len(ROWS)
 

@@ -11,7 +11,7 @@ from mailvigil.errors import RuleError
 from mailvigil.rules.content import load_functions
 
 
-def test_the_content_lies_elsewhere() -> None:
+def test_the_content_is_the_wheels_or_else_the_checkouts() -> None:
     assert (ROOT / "sigma" / "pipelines").is_dir()
     assert {function.name for function in FUNCTIONS} == {
         "ApprovedMailCallers",
@@ -21,7 +21,7 @@ def test_the_content_lies_elsewhere() -> None:
     }
 
 
-def test_a_function_starts_at_another_line() -> None:
+def test_a_function_says_the_line_where_its_body_starts() -> None:
     for function in FUNCTIONS:
         line = function.path.read_text(encoding="utf-8").splitlines()[function.line - 1]
 
@@ -31,7 +31,7 @@ def test_a_function_starts_at_another_line() -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"- a", b"FunctionName: x", b"FunctionName: [", b"FunctionName: \xff"]
 )
-def test_a_file_that_is_no_function_ends_in_a_trace(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_function_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     folder = tmp_path / "kql" / "functions"
     folder.mkdir(parents=True)
     (folder / "odd.yaml").write_bytes(content)

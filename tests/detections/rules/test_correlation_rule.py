@@ -90,55 +90,57 @@ def changed(**more: object) -> dict[str, object]:
         (changed(window="tumbling"), "correlation.window is not known (leave it out)"),
     ],
 )
-def test_a_wrong_correlation_is_compiled(correlation: dict[str, object], said: str) -> None:
+def test_a_wrong_correlation_is_refused_with_what_is_wrong(
+    correlation: dict[str, object], said: str
+) -> None:
     found = problems(text(correlation, [base("first")]))
 
     assert any(problem.startswith(f"{PATH}: ") and said in problem for problem in found), found
 
 
-def test_steps_in_turn_are_asked_for_in_part() -> None:
+def test_an_ordered_correlation_must_ask_for_all_its_steps() -> None:
     correlation = changed(type="temporal_ordered", rules=["first", "second", "third"])
     correlation["condition"] = {"gte": 2}
 
     assert "temporal_ordered is not all rules" in problems(text(correlation))[0]
 
 
-def test_only_the_first_problem_of_a_correlation_is_named() -> None:
+def test_every_problem_of_a_correlation_is_named() -> None:
     assert len(problems(text(changed(type="x", timespan="x", condition={"x": 1})))) >= 3
 
 
-def test_a_rule_that_nothing_correlates_is_passed_over() -> None:
+def test_a_rule_that_the_correlation_does_not_name_is_a_problem() -> None:
     found = problems(text(COUNT, [base("first"), base("second")]))
 
     assert found == (f"{PATH}: the rule 'Rule second' is not in correlation.rules",)
 
 
-def test_a_correlation_of_a_correlation_is_compiled() -> None:
+def test_a_correlation_of_a_correlation_is_refused() -> None:
     inner = {"title": "Inner", "name": "inner", "correlation": COUNT}
     document = yaml.safe_dump_all([base("first"), inner]) + "---\n" + text(changed(rules=["inner"]))
 
     assert any("more than one correlation" in problem for problem in problems(document))
 
 
-def test_two_rules_of_one_name_are_told_apart_by_chance() -> None:
+def test_two_rules_of_one_name_are_refused() -> None:
     found = problems(text(COUNT, [base("first"), base("first")]))
 
     assert "correlation.rules 'first' is not one rule of this file" in found[0]
 
 
-def test_first_seen_beside_a_correlation_is_passed_over() -> None:
+def test_first_seen_beside_a_correlation_is_refused() -> None:
     found = problems(text(COUNT, first_seen={"by": ["UserId"]}))
 
     assert any("first_seen beside a correlation" in problem for problem in found)
 
 
-def test_two_rules_without_a_correlation_are_compiled() -> None:
+def test_two_rules_without_a_correlation_are_refused() -> None:
     found = problems(yaml.safe_dump_all([base("first"), base("second")]))
 
     assert "2 documents and no correlation among them" in found[0]
 
 
-def test_a_rule_is_found_by_its_name_alone() -> None:
+def test_a_correlation_names_a_rule_by_its_id_too() -> None:
     id_ = "11111111-aaaa-4bbb-8ccc-0000000000aa"
     found = parse_sigma_rule(PATH, text(changed(rules=[id_]), [{**base("first"), "id": id_}]))
 
@@ -147,7 +149,7 @@ def test_a_rule_is_found_by_its_name_alone() -> None:
     assert 'Operation =~ "UserLoggedIn"' in to_kql(found, ROOT)
 
 
-def test_a_correlation_is_read_otherwise() -> None:
+def test_a_correlation_is_read_as_its_file_says_it() -> None:
     found = rule("event_count", timespan="2w", condition={"gte": 2.5, "lt": 9})
 
     assert (found.name, found.title, found.severity) == ("made", "Made", "High")
@@ -158,7 +160,7 @@ def test_a_correlation_is_read_otherwise() -> None:
     assert found.correlation.limits == ((">=", "2.5"), ("<", "9"))
 
 
-def test_a_line_of_a_correlation_is_never_changed() -> None:
+def test_every_line_of_a_correlation_has_a_mutant() -> None:
     found = [m.change for m in mutants(rule("event_count", condition={"gte": 3}), ROOT)]
 
     assert any("gte: 3" in change for change in found)
@@ -171,7 +173,7 @@ def unfit(one: Rule) -> tuple[str, ...]:
     return caught.value.problems
 
 
-def test_defender_gets_what_it_cannot_have() -> None:
+def test_defender_refuses_a_correlation_that_it_cannot_have() -> None:
     long = parse_sigma_rule(PATH, text(changed(timespan="30d")))
     long = replace(long, sources=("M365Activity_CL",))
 

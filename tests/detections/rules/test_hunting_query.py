@@ -24,7 +24,7 @@ def bench() -> Iterator[CaseRunner]:
         yield CaseRunner(con, FUNCTIONS)
 
 
-def test_a_query_of_the_pack_is_lost() -> None:
+def test_every_query_of_the_pack_is_loaded() -> None:
     names = [query.name for query in QUERIES]
 
     assert len(names) >= 7
@@ -32,7 +32,7 @@ def test_a_query_of_the_pack_is_lost() -> None:
 
 
 @EACH
-def test_a_query_gives_other_rows_than_its_tests_say(
+def test_every_query_gives_the_rows_that_its_tests_say(
     bench: CaseRunner, query: HuntingQuery
 ) -> None:
     outcomes = list(bench.outcomes(query, query.query, load_cases(path_of_tests(query))))
@@ -41,7 +41,7 @@ def test_a_query_gives_other_rows_than_its_tests_say(
     assert {one.source for one in outcomes} == set(query.sources)
 
 
-def test_a_file_without_a_query_is_a_query() -> None:
+def test_a_file_without_a_query_is_refused() -> None:
     data = yaml.safe_load(QUERIES[0].path.read_text(encoding="utf-8"))
 
     with pytest.raises(RuleError) as caught:
@@ -53,7 +53,7 @@ def test_a_file_without_a_query_is_a_query() -> None:
     )
 
 
-def test_every_broken_file_but_the_first_is_passed_over(tmp_path: Path) -> None:
+def test_every_broken_file_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "kql" / "hunting"
     folder.mkdir(parents=True)
     (folder / "a.yaml").write_text("[]", encoding="utf-8")

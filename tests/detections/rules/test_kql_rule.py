@@ -66,7 +66,7 @@ def bypass(number: int, days: float) -> Record:
     return {**record, "Parameters": parameters}
 
 
-def test_a_file_in_sentinels_form_loses_something() -> None:
+def test_a_file_in_sentinels_form_is_read_whole() -> None:
     rule = parsed(file_of(CONSENT))
 
     assert (rule.name, rule.kind, rule.severity) == ("made", "kql", "High")
@@ -80,7 +80,7 @@ def test_a_file_in_sentinels_form_loses_something() -> None:
     assert (rule.always, rule.bounded, rule.needs, rule.first_seen) == (False, False, (), None)
 
 
-def test_a_near_real_time_rule_has_a_period() -> None:
+def test_a_near_real_time_rule_has_neither_frequency_nor_period() -> None:
     assert parsed(file_of(BYPASS)).schedule == Schedule("NRT", "", "")
 
 
@@ -98,7 +98,9 @@ def test_a_near_real_time_rule_has_a_period() -> None:
         ({"mailvigil": {"always": "yes"}}, "mailvigil.always is missing or wrong (give true or"),
     ],
 )
-def test_a_broken_file_is_a_rule(change: dict[str, object], message: str) -> None:
+def test_a_broken_file_is_refused_with_what_is_wrong(
+    change: dict[str, object], message: str
+) -> None:
     with pytest.raises(RuleError) as caught:
         parsed({**file_of(CONSENT), **change})
 
@@ -106,12 +108,12 @@ def test_a_broken_file_is_a_rule(change: dict[str, object], message: str) -> Non
 
 
 @pytest.mark.parametrize("text", ["", "[]", "a: [", "5"])
-def test_other_yaml_ends_in_a_trace(text: str) -> None:
+def test_yaml_of_another_form_is_refused(text: str) -> None:
     with pytest.raises(RuleError, match=r"made\.yaml: not in Sentinel's form: "):
         parse_kql_rule(Path("made.yaml"), text)
 
 
-def test_a_test_file_is_taken_for_a_rule(tmp_path: Path) -> None:
+def test_a_test_file_is_not_loaded_as_a_rule(tmp_path: Path) -> None:
     folder = tmp_path / "kql" / "analytics"
     folder.mkdir(parents=True)
     (folder / "one.yaml").write_text(BYPASS.text, encoding="utf-8")
@@ -120,18 +122,18 @@ def test_a_test_file_is_taken_for_a_rule(tmp_path: Path) -> None:
     assert [rule.name for rule in load_rules(tmp_path)] == ["one"]
 
 
-def test_a_query_without_records_is_hunted_with() -> None:
+def test_a_query_without_records_is_refused() -> None:
     rule = replace(BYPASS, query="let recent = 1d;\nAuditChanges()\n")
 
     with pytest.raises(RuleError, match="its query has no `let records = …;`"):
         record_rows(rule, ROOT)
 
 
-def test_the_compiled_text_differs_from_the_query() -> None:
+def test_the_compiled_text_ends_with_the_query() -> None:
     assert to_kql(BYPASS, ROOT).endswith(BYPASS.query)
 
 
-def test_a_log_without_mail_is_not_judged() -> None:
+def test_a_log_without_mail_is_judged() -> None:
     with empty() as con:
         put(con, [granted(1, 0.5), bypass(2, 1.5), granted(3, 2.5)])
         on = engine(con)
@@ -140,7 +142,7 @@ def test_a_log_without_mail_is_not_judged() -> None:
         assert ticks(on, BYPASS, ROOT, DAILY) == [at(2)]
 
 
-def test_a_rule_about_silence_is_judged_only_when_something_came() -> None:
+def test_a_rule_about_silence_is_judged_at_every_evaluation() -> None:
     always = replace(BYPASS, always=True)
     with empty() as con:
         assert ticks(engine(con), always, ROOT, DAILY) == []
@@ -149,7 +151,7 @@ def test_a_rule_about_silence_is_judged_only_when_something_came() -> None:
         assert ticks(engine(con), always, ROOT, DAILY) == [at(day) for day in (1, 2, 3, 3.5)]
 
 
-def test_a_feed_is_called_silent_because_the_data_ends() -> None:
+def test_a_feed_is_not_called_silent_because_the_data_ends() -> None:
     unhealthy = RULES["audit_feed_unhealthy"]
     with empty() as con:
         put(con, [read(1, 0.5)])
@@ -161,7 +163,7 @@ def test_a_feed_is_called_silent_because_the_data_ends() -> None:
         assert [(alert.tick, alert.row["Problem"]) for alert in silent] == [(at(2.5), "silent")]
 
 
-def test_a_rule_runs_without_a_table_that_it_needs() -> None:
+def test_a_rule_does_not_run_without_a_table_that_it_needs() -> None:
     rule = replace(BYPASS, sources=("A", "B"), needs=("C", "D"))
 
     assert absent(rule, {"B", "D"}) is None
@@ -181,7 +183,7 @@ VISITS = (
 
 
 @pytest.mark.parametrize("name", [name for name, rule in KQL.items() if rule.new])
-def test_a_tick_is_left_out_at_which_something_new_came(name: str) -> None:
+def test_every_evaluation_at_which_something_new_came_is_kept(name: str) -> None:
     rule = RULES[name]
     kind = {"OperationProperties": [{"Name": "MailAccessType", "Value": "Sync"}]}
     common = {"UserType": 5, "LogonType": 2, "ClientInfoString": "Client=IMAP4", **kind}
@@ -212,7 +214,7 @@ def keys(rule: Rule, found: Sequence[Alert]) -> set[tuple[object, ...]]:
     return {key_of(rule, alert.row) for alert in found}
 
 
-def test_a_window_that_a_query_declares_is_left() -> None:
+def test_a_window_that_a_query_declares_is_set() -> None:
     plan = Plan(minimum_history=timedelta(days=3))
     rule = replace(CONSENT, query=f"let minimumHistory = 7d;\n{CONSENT.query}")
 
@@ -221,7 +223,7 @@ def test_a_window_that_a_query_declares_is_left() -> None:
     assert windows(rule, plan, timedelta(days=9))["minimumHistory"] == "3d"
 
 
-def test_a_whole_cause_lacks_columns_that_its_records_lack() -> None:
+def test_a_whole_cause_has_every_column_though_its_records_lack_some() -> None:
     with empty() as con:
         put(con, [bypass(1, 0.5), bypass(2, 1.5)])
         on = engine(con)
@@ -235,7 +237,7 @@ def test_a_whole_cause_lacks_columns_that_its_records_lack() -> None:
         assert row["Mailboxes"] == ["adele"]
 
 
-def test_a_cause_that_its_records_do_not_name_is_lost() -> None:
+def test_a_cause_without_records_is_merged_from_its_alerts() -> None:
     rows: list[dict[str, object]] = [
         {"FirstSeen": at(1), "LastSeen": at(2), "Records": 3, "Mailboxes": ["b"], "Caller": "x"},
         {"FirstSeen": at(0), "LastSeen": at(3), "Records": 2, "Mailboxes": ["a"], "Caller": "x"},
@@ -247,7 +249,7 @@ def test_a_cause_that_its_records_do_not_name_is_lost() -> None:
     assert (row["Mailboxes"], row["Callers"], row["Users"]) == (["a", "b"], ["x"], [])
 
 
-def test_keys_have_another_type_than_their_values() -> None:
+def test_keys_have_the_type_of_their_values() -> None:
     keys = [("a", 1, 1.5, True, at(0), None), ("b", 2, 2.5, False, at(1), "x")]
 
     assert list(key_types("abcdef", keys).values()) == [
@@ -255,7 +257,7 @@ def test_keys_have_another_type_than_their_values() -> None:
     ]  # fmt: skip
 
 
-def test_rows_of_another_table_do_not_count_for_the_span() -> None:
+def test_rows_of_every_table_count_for_the_span() -> None:
     with empty() as con:
         insert(con, "M365FeedHealth_CL", [{"TimeGenerated": at(1), "OrganizationId": TENANT}])
 

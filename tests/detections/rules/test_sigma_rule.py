@@ -41,7 +41,7 @@ def problems(text: str) -> list[str]:
     return list(caught.value.problems)
 
 
-def test_a_shipped_rule_is_read_otherwise() -> None:
+def test_a_shipped_rule_is_read_as_its_file_says_it() -> None:
     rare = SIGMA["caller_new_to_mailbox"]
 
     assert NEW.severity == "High"
@@ -78,13 +78,13 @@ def test_a_shipped_rule_is_read_otherwise() -> None:
         ("mailvigil", "text", "mailvigil.version"),
     ],
 )
-def test_a_wrong_attribute_is_accepted(path: str, value: object, named: str) -> None:
+def test_a_wrong_attribute_is_named(path: str, value: object, named: str) -> None:
     found = problems(changed(NEW.text, path, value))
 
     assert any(p.startswith(f"{PATH}: {named} is missing or wrong (give ") for p in found), found
 
 
-def test_a_plain_rule_needs_no_window_or_grouping() -> None:
+def test_a_plain_rule_needs_a_window_and_a_grouping() -> None:
     assert problems(changed(PLAIN.text, "mailvigil.within", None)) == [
         f"{PATH}: mailvigil.within is missing or wrong (give a duration such as 14d, 6h or 30m)"
     ]
@@ -93,7 +93,7 @@ def test_a_plain_rule_needs_no_window_or_grouping() -> None:
     ]
 
 
-def test_only_the_first_problem_is_named() -> None:
+def test_every_problem_is_named() -> None:
     text = changed(changed(NEW.text, "mailvigil.version", None), "first_seen.baseline", "soon")
 
     assert len(problems(changed(text, "mailvigil.why", None))) == 3
@@ -117,13 +117,13 @@ def test_only_the_first_problem_is_named() -> None:
         changed(NEW.text, "tags", "attack"),
     ],
 )
-def test_what_is_no_sigma_rule_ends_in_a_trace(text: str) -> None:
+def test_what_is_not_a_sigma_rule_is_refused_by_name(text: str) -> None:
     found = problems(text)
 
     assert all(problem.startswith(f"{PATH}: ") for problem in found)
 
 
-def test_problems_of_the_second_file_are_kept_back(tmp_path: Path) -> None:
+def test_problems_of_all_files_are_named(tmp_path: Path) -> None:
     folder = tmp_path / "sigma" / "rules" / "deep"
     folder.mkdir(parents=True)
     (folder / "one.yml").write_text(changed(NEW.text, "mailvigil.why", None), encoding="utf-8")
@@ -139,7 +139,7 @@ def test_problems_of_the_second_file_are_kept_back(tmp_path: Path) -> None:
     ]
 
 
-def test_bytes_that_are_no_text_end_in_a_trace(tmp_path: Path) -> None:
+def test_bytes_that_are_not_text_are_refused_by_name(tmp_path: Path) -> None:
     folder = tmp_path / "sigma" / "rules"
     folder.mkdir(parents=True)
     (folder / "bytes.yml").write_bytes(b"title: \xff\xfe")
@@ -148,7 +148,7 @@ def test_bytes_that_are_no_text_end_in_a_trace(tmp_path: Path) -> None:
         load_rules(tmp_path)
 
 
-def test_rules_come_in_another_order_than_their_names() -> None:
+def test_rules_come_in_the_order_of_their_names() -> None:
     names = [rule.name for rule in load_rules(ROOT)]
 
     assert names == sorted(names)
@@ -159,11 +159,11 @@ def test_rules_come_in_another_order_than_their_names() -> None:
     ("text", "length"),
     [("14d", timedelta(14)), ("6h", timedelta(hours=6)), ("90m", timedelta(minutes=90))],
 )
-def test_a_duration_is_another_length(text: str, length: timedelta) -> None:
+def test_a_duration_has_the_length_that_it_says(text: str, length: timedelta) -> None:
     assert duration(text) == length
 
 
 @pytest.mark.parametrize("text", ["", "d", "1w", "1.5d", "-1d", "1d1h", "1 d", "\u0661d"])
-def test_a_duration_is_guessed(text: str) -> None:
+def test_what_is_not_a_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no duration such as 14d"):
         duration(text)

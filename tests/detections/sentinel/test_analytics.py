@@ -46,7 +46,7 @@ def con(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyCon
 
 
 @pytest.mark.parametrize("name", one_of_each_kind())
-def test_a_packaged_query_fails_the_first_firing_case_of_its_rule(
+def test_a_packaged_query_passes_the_first_firing_case_of_its_rule(
     name: str, pack: Pack, con: duckdb.DuckDBPyConnection
 ) -> None:
     rule = RULES[name]
@@ -66,7 +66,7 @@ def test_a_packaged_query_fails_the_first_firing_case_of_its_rule(
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_alerts_of_one_cause_become_more_than_one_incident(name: str, pack: Pack) -> None:
+def test_alerts_of_one_cause_become_one_incident(name: str, pack: Pack) -> None:
     rule = RULES[name]
     [analytic] = [one for one in pack.analytics if one.name == name]
 
@@ -79,7 +79,7 @@ def test_alerts_of_one_cause_become_more_than_one_incident(name: str, pack: Pack
     assert f"MailvigilCause = strcat_delim('|', {keys})" in analytic.query
 
 
-def test_the_period_cuts_the_window_of_a_correlation(pack: Pack) -> None:
+def test_the_period_holds_the_window_of_a_correlation(pack: Pack) -> None:
     for rule in (rule for rule in SIGMA.values() if rule.correlation):
         [analytic] = [one for one in pack.analytics if one.name == rule.name]
         [found] = [one for one in pack.detections if one.name == rule.name]
@@ -89,7 +89,7 @@ def test_the_period_cuts_the_window_of_a_correlation(pack: Pack) -> None:
         assert duration(found.period) == duration(rule.within) + rule.correlation.length
 
 
-def test_a_row_of_too_little_history_becomes_an_alert(
+def test_a_row_of_too_little_history_does_not_become_an_alert(
     pack: Pack, con: duckdb.DuckDBPyConnection
 ) -> None:
     rule = RULES["caller_new_to_tenant"]
@@ -120,14 +120,16 @@ def alert_text(analytic: Analytic, con: duckdb.DuckDBPyConnection) -> object:
     return row["AlertText"]
 
 
-def test_a_sentence_of_four_columns_is_not_filled_in(con: duckdb.DuckDBPyConnection) -> None:
+def test_a_sentence_of_four_columns_is_filled_in_by_the_query(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
     analytic = said("it's $A \\ ${B}, $C and $D.", A="'x'", B="2", C="''", D="dynamic(['y'])")
 
     assert analytic.alert_description == "{{AlertText}}"
     assert alert_text(analytic, con) == 'it\'s x \\ 2,  and ["y"].'
 
 
-def test_a_sentence_of_three_columns_is_computed() -> None:
+def test_a_sentence_of_three_columns_is_filled_in_by_sentinel() -> None:
     analytic = said("$CallerName read $B and $C.", Caller="1", B="2", C="3")
 
     assert analytic.alert_description == "{{Caller}} read {{B}} and {{C}}."
@@ -135,7 +137,7 @@ def test_a_sentence_of_three_columns_is_computed() -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_a_rule_is_read_back_from_its_yaml_as_another(name: str, pack: Pack) -> None:
+def test_a_rule_is_read_back_from_its_yaml(name: str, pack: Pack) -> None:
     [analytic] = [one for one in pack.analytics if one.name == name]
 
     read = Analytic.from_yaml(name, analytic.as_yaml())
@@ -144,7 +146,7 @@ def test_a_rule_is_read_back_from_its_yaml_as_another(name: str, pack: Pack) -> 
     assert replace(read, sources=analytic.sources) == analytic
 
 
-def test_identifiers_of_one_account_become_two_accounts() -> None:
+def test_identifiers_of_one_account_are_one_entity() -> None:
     name, suffix = EntityMapping("Account", "Name", "A"), EntityMapping("Account", "UPNSuffix", "B")
     other = EntityMapping("Account", "Name", "C")
 
@@ -156,7 +158,7 @@ def test_identifiers_of_one_account_become_two_accounts() -> None:
     assert kinds == [["A", "B"], ["C"]]
 
 
-def test_tables_of_one_connector_name_it_twice() -> None:
+def test_tables_of_one_connector_name_it_once() -> None:
     assert connectors(["SigninLogs", "AuditLogs", "M365Activity_CL"]) == [
         {"connectorId": "AzureActiveDirectory", "dataTypes": ["SigninLogs", "AuditLogs"]}
     ]
@@ -165,23 +167,23 @@ def test_tables_of_one_connector_name_it_twice() -> None:
 @pytest.mark.parametrize(
     ("text", "iso", "minutes"), [("14d", "P14D", 20_160), ("6h", "PT6H", 360), ("5m", "PT5M", 5)]
 )
-def test_a_duration_becomes_another(text: str, iso: str, minutes: int) -> None:
+def test_a_duration_keeps_its_length_in_iso_form(text: str, iso: str, minutes: int) -> None:
     assert iso_duration(text) == iso
     assert minutes_of(iso) == minutes
 
 
 @pytest.mark.parametrize("text", ["", "P", "PT", "P1W", "1h", None])
-def test_what_is_no_duration_has_minutes(text: object) -> None:
+def test_what_is_not_a_duration_has_no_minutes(text: object) -> None:
     assert minutes_of(text) is None
 
 
-def test_the_template_of_the_watchlist_cannot_be_read(
+def test_the_template_of_the_watchlist_can_be_read(
     checkout: Path, con: duckdb.DuckDBPyConnection
 ) -> None:
     assert load_approved(con, checkout / "kql/watchlists/ApprovedMailCallers.csv") == 1
 
 
-def test_the_example_in_the_template_approves_a_caller(
+def test_the_example_in_the_template_approves_nobody(
     checkout: Path, con: duckdb.DuckDBPyConnection
 ) -> None:
     load_approved(con, checkout / "kql/watchlists/ApprovedMailCallers.csv")

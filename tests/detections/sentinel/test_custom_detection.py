@@ -20,7 +20,7 @@ COLUMNS = frozenset({*DEFENDER_DEMANDS, "Mailbox", "User", "Address", "Callers",
 DETECTION = Detection.of(RULE, "CloudAppEvents\n", COLUMNS)
 
 
-def test_graph_is_given_something_else() -> None:
+def test_graph_is_given_what_the_rule_says() -> None:
     graph = DETECTION.as_graph()
     alert = graph["detectionAction"]["alertTemplate"]
 
@@ -41,7 +41,7 @@ def test_graph_is_given_something_else() -> None:
     }
 
 
-def test_a_column_that_the_query_lacks_is_mapped() -> None:
+def test_a_column_that_the_query_lacks_is_not_mapped() -> None:
     found = Detection.of(RULE, "CloudAppEvents\n", {*DEFENDER_DEMANDS, "User"})
 
     assert [entity.column for entity in found.entities] == ["User"]
@@ -51,17 +51,15 @@ def test_a_column_that_the_query_lacks_is_mapped() -> None:
 @pytest.mark.parametrize(
     ("period", "frequency"), [("4h", "PT1H"), ("5h", "PT3H"), ("2d", "PT12H"), ("14d", "P1D")]
 )
-def test_a_detection_runs_so_often_that_it_misses_a_part_of_its_period(
-    period: str, frequency: str
-) -> None:
+def test_a_detection_runs_no_oftener_than_its_period_allows(period: str, frequency: str) -> None:
     assert replace(DETECTION, period=period).frequency == frequency
 
 
-def test_a_good_detection_has_a_problem() -> None:
+def test_a_good_detection_has_no_problem() -> None:
     assert list(detection_problems(DETECTION.as_graph(), COLUMNS)) == []
 
 
-def test_a_period_that_no_run_sees_is_packaged() -> None:
+def test_a_period_that_no_run_sees_is_refused() -> None:
     with pytest.raises(ValueError, match="its query looks 31d back, a run sees 30d at most"):
         replace(DETECTION, period="31d").as_graph()
 
@@ -80,13 +78,13 @@ def test_a_period_that_no_run_sees_is_packaged() -> None:
         (replace(DETECTION, details=(("D", "Nowhere"),)), "the query does not return Nowhere"),
     ],
 )
-def test_what_defender_refuses_passes(detection: Detection, message: str) -> None:
+def test_what_defender_refuses_is_a_problem(detection: Detection, message: str) -> None:
     [problem] = detection_problems(detection.as_graph(), COLUMNS)
 
     assert message in problem
 
 
-def test_a_frequency_of_no_detection_passes() -> None:
+def test_a_frequency_that_defender_lacks_is_a_problem() -> None:
     graph = {**DETECTION.as_graph(), "schedule": {"frequency": "PT2H"}}
 
     [problem] = detection_problems(graph, COLUMNS)
@@ -95,20 +93,20 @@ def test_a_frequency_of_no_detection_passes() -> None:
 
 
 @pytest.mark.parametrize("name", DEFENDER_DEMANDS)
-def test_a_query_without_a_required_column_passes(name: str) -> None:
+def test_a_query_without_a_required_column_is_a_problem(name: str) -> None:
     [problem] = detection_problems(DETECTION.as_graph(), COLUMNS - {name})
 
     assert problem == f"the query does not return {name}"
 
 
-def test_a_row_of_too_little_history_becomes_an_alert(pack: Pack) -> None:
+def test_a_row_of_too_little_history_does_not_become_an_alert(pack: Pack) -> None:
     [found] = [one for one in pack.detections if one.name == "caller_new_to_tenant"]
 
     assert found.query.endswith("| where Verdict != 'insufficient baseline'\n")
     assert found.frequency == "P1D"
 
 
-def test_a_sigma_rule_over_cloudappevents_has_no_detection(pack: Pack) -> None:
+def test_every_sigma_rule_over_cloudappevents_has_a_detection(pack: Pack) -> None:
     wanted = {r.name for r in RULES.values() if r.kind == "sigma" and "CloudAppEvents" in r.sources}
 
     assert {one.name for one in pack.detections} == wanted

@@ -48,7 +48,7 @@ def value(text: str) -> object:
         ),
     ],
 )
-def test_an_expression_has_another_value(text: str, wanted: object) -> None:
+def test_an_expression_has_its_value(text: str, wanted: object) -> None:
     assert value(text) == wanted
 
 
@@ -71,7 +71,7 @@ def test_an_expression_has_another_value(text: str, wanted: object) -> None:
         ("[copyIndex('loop')]", "copyIndex: "),
     ],
 )
-def test_a_broken_expression_resolves(text: str, message: str) -> None:
+def test_a_broken_expression_is_refused(text: str, message: str) -> None:
     if text == "[concat('a'":  # without its end it is a plain text, to ARM as well
         assert value(text) == message
         return
@@ -81,7 +81,7 @@ def test_a_broken_expression_resolves(text: str, message: str) -> None:
     assert message in str(caught.value)
 
 
-def test_a_loop_gives_another_number_of_items() -> None:
+def test_a_loop_gives_its_number_of_items() -> None:
     loop = {
         "name": "rows",
         "count": "[length(parameters('names'))]",
@@ -94,18 +94,18 @@ def test_a_loop_gives_another_number_of_items() -> None:
     }
 
 
-def test_a_variable_that_stands_for_itself_never_ends() -> None:
+def test_a_variable_that_refers_to_itself_is_refused() -> None:
     scope = Scope({}, {"a": "[variables('b')]", "b": "[variables('a')]"})
 
     with pytest.raises(ExpressionError, match="stands for itself"):
         scope.evaluate("[variables('a')]")
 
 
-def test_a_unique_string_differs_from_run_to_run() -> None:
+def test_a_unique_string_is_the_same_in_every_run() -> None:
     assert value("[uniqueString('a', 'b')]") == value("[uniqueString('a', 'b')]")
     assert value("[uniqueString('a', 'b')]") != value("[uniqueString('a', 'c')]")
 
 
 @pytest.mark.parametrize("text", ["[a]", "[a", "a]", "[[a]", "a"])
-def test_a_plain_text_is_taken_for_an_expression(text: str) -> None:
+def test_a_literal_text_keeps_its_value(text: str) -> None:
     assert value(literal(text)) == text

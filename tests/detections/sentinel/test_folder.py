@@ -23,7 +23,7 @@ def content(place: Path) -> dict[str, bytes]:
     return {name: (place / name).read_bytes() for name in present(place)}
 
 
-def test_the_packaged_content_has_a_problem(packaged: Mapping[str, bytes], tmp_path: Path) -> None:
+def test_the_packaged_content_has_no_problem(packaged: Mapping[str, bytes], tmp_path: Path) -> None:
     write_folder(tmp_path / "out", packaged)
 
     assert list(folder_problems(tmp_path / "out")) == []
@@ -39,7 +39,7 @@ sys.stdout.buffer.write(pickle.dumps(dict(files(load_pack(content_root())))))
 """
 
 
-def test_another_process_gives_other_bytes(packaged: Mapping[str, bytes]) -> None:
+def test_another_process_gives_the_same_bytes(packaged: Mapping[str, bytes]) -> None:
     command = [sys.executable, "-P", "-c", IN_ANOTHER_PROCESS]
     other = {**os.environ, "PYTHONHASHSEED": "42", "TZ": "Asia/Kolkata", "LC_ALL": "C"}
 
@@ -48,7 +48,7 @@ def test_another_process_gives_other_bytes(packaged: Mapping[str, bytes]) -> Non
     assert pickle.loads(done.stdout) == packaged  # noqa: S301 - it is the test's own
 
 
-def test_a_file_names_this_machine_or_the_time(
+def test_no_file_names_this_machine_or_the_time(
     checkout: Path, packaged: Mapping[str, bytes]
 ) -> None:
     for name, data in packaged.items():
@@ -56,14 +56,16 @@ def test_a_file_names_this_machine_or_the_time(
         assert b"\r" not in data, name
 
 
-def test_an_id_is_not_that_of_the_rule(pack: Pack, packaged: Mapping[str, bytes]) -> None:
+def test_each_id_is_that_of_the_rule(pack: Pack, packaged: Mapping[str, bytes]) -> None:
     for rule in pack.analytics:
         template = json.loads(packaged[f"repository/AnalyticsRules/{rule.name}.json"])
         [resource] = template["resources"]
         assert resource["name"].endswith(f"'{rule.id}')]")
 
 
-def test_packaged_again_leaves_what_is_gone(packaged: Mapping[str, bytes], tmp_path: Path) -> None:
+def test_packaging_again_removes_what_is_gone(
+    packaged: Mapping[str, bytes], tmp_path: Path
+) -> None:
     older = {**packaged, "repository/Old/gone.json": b"{}\n"}
     older[MARKER] = marker_with(packaged, "repository/Old/gone.json")
     write_folder(tmp_path, older)
@@ -89,7 +91,7 @@ def marker_with(packaged: Mapping[str, bytes], name: str) -> bytes:
         (MARKER, '{"format": 1, "files": {"../x": ""}}', "names a file outside of the folder"),
     ],
 )
-def test_a_folder_of_someone_else_is_overwritten(
+def test_a_folder_of_someone_else_is_refused(
     name: str, text: str, message: str, packaged: Mapping[str, bytes], tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
@@ -101,7 +103,7 @@ def test_a_folder_of_someone_else_is_overwritten(
     assert content(tmp_path) == {name: text.encode()}
 
 
-def test_a_file_that_someone_put_into_the_folder_is_lost(
+def test_a_file_that_someone_put_into_the_folder_is_kept(
     packaged: Mapping[str, bytes], tmp_path: Path
 ) -> None:
     write_folder(tmp_path, packaged)
@@ -114,7 +116,7 @@ def test_a_file_that_someone_put_into_the_folder_is_lost(
     assert content(tmp_path) == before
 
 
-def test_a_file_in_place_of_the_folder_is_overwritten(
+def test_a_file_in_place_of_the_folder_is_refused(
     packaged: Mapping[str, bytes], tmp_path: Path
 ) -> None:
     (tmp_path / "out").write_text("mine", encoding="utf-8")

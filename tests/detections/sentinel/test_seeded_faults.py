@@ -247,21 +247,21 @@ def changed(data: dict[str, Any], change: Change) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("fault", IN_YAML, ids=lambda fault: fault.name)
-def test_a_fault_of_a_rule_is_passed_over(fault: Fault, problems: list[str]) -> None:
+def test_every_fault_of_a_rule_is_named(fault: Fault, problems: list[str]) -> None:
     where = f"solution/Analytic Rules/{fault.name}.yaml: "
 
     assert [p for p in problems if p.startswith(where) and fault.message in p]
 
 
 @pytest.mark.parametrize("fault", IN_TEMPLATE, ids=lambda fault: fault.name)
-def test_a_fault_of_a_template_is_passed_over(fault: Fault, problems: list[str]) -> None:
+def test_every_fault_of_a_template_is_named(fault: Fault, problems: list[str]) -> None:
     where = f"repository/AnalyticsRules/{fault.name}.json: "
 
     assert [p for p in problems if p.startswith(where) and fault.message in p]
 
 
 @pytest.mark.parametrize("number", range(len(IN_PLACE)))
-def test_a_fault_around_the_rules_is_passed_over(number: int, problems: list[str]) -> None:
+def test_every_fault_around_the_rules_is_named(number: int, problems: list[str]) -> None:
     name, _, message = IN_PLACE[number]
 
     assert [p for p in problems if p.startswith(f"{name}: ") and message in p]
@@ -276,21 +276,21 @@ def test_a_fault_around_the_rules_is_passed_over(number: int, problems: list[str
         f"{MAIN}: changed since it was packaged",
     ],
 )
-def test_a_folder_that_was_changed_passes(message: str, problems: list[str]) -> None:
+def test_a_folder_that_was_changed_is_named(message: str, problems: list[str]) -> None:
     assert [p for p in problems if p.startswith(message)]
 
 
-def test_two_rules_with_one_id_pass(problems: list[str]) -> None:
+def test_two_rules_with_one_id_are_named(problems: list[str]) -> None:
     assert [p for p in problems if "have the id '3b0d1c5e-6f0a-4e3c-9a51-8f1d2c7b4e01'" in p]
 
 
-def test_a_good_rule_is_blamed_for_the_fault_of_another(problems: list[str]) -> None:
+def test_a_good_rule_is_not_blamed_for_the_fault_of_another(problems: list[str]) -> None:
     good = (f"solution/Analytic Rules/{RULE}.yaml", f"repository/AnalyticsRules/{RULE}.json")
 
     assert [p for p in problems if p.startswith(good)] == []
 
 
-def test_a_limit_is_never_seen_to_be_broken() -> None:
+def test_every_limit_is_seen_to_be_broken() -> None:
     seen = {fault.check for fault in (*IN_YAML, *IN_TEMPLATE)} - {""}
 
     assert seen == {check.__name__ for check in RULE_CHECKS}

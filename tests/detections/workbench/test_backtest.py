@@ -46,7 +46,7 @@ def asked(
     return found, looked
 
 
-def test_a_rule_says_nothing_about_its_schedule_and_does_not_run_hourly() -> None:
+def test_a_rule_runs_on_its_own_schedule_or_else_hourly() -> None:
     assert candidate(RULES["caller_new_to_tenant"], ROOT).step == HOUR
     assert candidate(RULES["mailbox_stopped_logging"], ROOT).step == timedelta(days=1)
     assert candidate(RULES["mailbox_audit_bypass"], ROOT).near_real_time
@@ -56,7 +56,9 @@ def test_a_rule_says_nothing_about_its_schedule_and_does_not_run_hourly() -> Non
     ("since", "until", "expected"),
     [(0, 3, [1, 2, 3]), (0.5, 2.5, [1, 2]), (0.1, 0.2, []), (1, 1, [])],
 )
-def test_a_run_is_left_out_or_too_early(since: float, until: float, expected: list[int]) -> None:
+def test_every_run_of_the_schedule_is_made_at_its_time(
+    since: float, until: float, expected: list[int]
+) -> None:
     found = schedule(timedelta(days=1), days(since), days(until))
 
     assert found == [days(n) for n in expected]
@@ -67,7 +69,7 @@ LATE = timedelta(hours=12)
 
 @pytest.mark.parametrize("name", sorted(n for n, rule in RULES.items() if not rule.always))
 @pytest.mark.parametrize("hour", [0.01, 6, 11.9, 12, 23.99])
-def test_a_record_that_comes_twelve_hours_late_is_in_no_window(name: str, hour: float) -> None:
+def test_a_record_that_comes_twelve_hours_late_is_in_a_window(name: str, hour: float) -> None:
     rule = RULES[name]
     happened = days(3 + hour / 24)
 
@@ -77,7 +79,7 @@ def test_a_record_that_comes_twelve_hours_late_is_in_no_window(name: str, hour: 
     assert came[0] - duration(rule.within) < happened
 
 
-def test_alerts_that_say_the_same_again_are_not_counted() -> None:
+def test_alerts_that_say_the_same_again_are_counted() -> None:
     found = Noise(RULE, (1, 0, 1), alerts=48)
 
     assert found.each == 24
@@ -85,29 +87,29 @@ def test_alerts_that_say_the_same_again_are_not_counted() -> None:
     assert Noise(replace(RULE, near_real_time=True), (2,), alerts=48).each == 1
 
 
-def test_an_hourly_rule_runs_before_the_record_came() -> None:
+def test_an_hourly_rule_answers_after_the_record_came() -> None:
     found, looked = asked(RULE, [1.0, 1.01, 2.001], 2)
 
     assert found == days(2) + HOUR
     assert looked == [1.0, 1 + 1 / 24, 2 + 1 / 24]
 
 
-def test_a_daily_rule_does_not_wait_for_what_does_not_come() -> None:
+def test_a_daily_rule_waits_for_what_does_not_come() -> None:
     found, looked = asked(replace(RULE, step=timedelta(days=1)), [1.5], 4)
 
     assert (found, looked) == (days(4), [2.0, 3.0, 4.0])
 
 
-def test_an_nrt_rule_answers_hourly() -> None:
+def test_an_nrt_rule_answers_within_minutes() -> None:
     came = days(1) + timedelta(minutes=7, seconds=30)
     one = replace(RULE, near_real_time=True)
 
-    found = first_alert(one, [came, days(2)], days(5), lambda tick: tick > came)
+    found = first_alert(one, [came, days(2)], days(5), lambda run_at: run_at > came)
 
     assert found == days(1) + timedelta(minutes=10)
 
 
-def test_an_attack_that_nobody_sees_has_an_alert() -> None:
+def test_an_attack_that_nobody_sees_has_no_alert() -> None:
     assert asked(RULE, [1.0], 9)[0] is None
     assert asked(replace(RULE, near_real_time=True), [1.0], 9)[0] is None
 
@@ -117,7 +119,7 @@ def fought(*rules: str) -> Fought:
     return Fought(Attack(name="spray", title="x", records=()), fired)
 
 
-def test_a_rule_that_must_fire_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_that_must_fire_and_is_silent_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backtest, "expected", lambda: {"spray": ("a", "b")})
     found = Backtest(candidates=(), attack_month=Month(), fought=(fought("b", "c"),))
 
@@ -128,7 +130,7 @@ def test_a_rule_that_must_fire_is_not_missed(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("high", "low", "broken"), [(1, 0, False), (2, 0, True), (1, 4, False), (0, 6, True)]
 )
-def test_a_broken_budget_holds(high: int, low: int, *, broken: bool) -> None:
+def test_a_broken_budget_is_stated(high: int, low: int, *, broken: bool) -> None:
     noise = (
         Noise(RULE, (high, high)),
         Noise(replace(RULE, severity="Low"), (low, low)),
@@ -140,7 +142,7 @@ def test_a_broken_budget_holds(high: int, low: int, *, broken: bool) -> None:
     assert found.a_day() == high + low
 
 
-def test_a_cause_counts_every_hour_or_for_ever() -> None:
+def test_a_cause_counts_again_after_a_day() -> None:
     month = Month(start=days(0), mailboxes=100, days=14)
     one = replace(
         RULE, text="MailItemsAccessed() | where EventTime > ago(1d) | summarize by Caller"
@@ -165,7 +167,7 @@ class Told:
         """Hear of a part."""
 
 
-def test_a_query_that_cannot_run_counts_as_silent(tmp_path: Path) -> None:
+def test_a_query_that_cannot_run_is_refused(tmp_path: Path) -> None:
     broken = replace(RULE, text="MailItemsAccessed() | where Nothing == 1")
     bench = BacktestSetup(
         candidates=(broken,), functions=FUNCTIONS, scratch=tmp_path, progress=Told()

@@ -34,23 +34,23 @@ def found(ran: Ran) -> dict[str, Any]:  # JSON
     return dict(ran.json)
 
 
-def test_an_attack_is_missed_that_the_pack_is_meant_to_catch(found: dict[str, Any]) -> None:
+def test_every_attack_that_the_pack_is_meant_to_catch_is_caught(found: dict[str, Any]) -> None:
     assert found["missed"] == {}
 
 
-def test_an_attack_is_caught_by_no_rule(found: dict[str, Any]) -> None:
+def test_every_attack_is_caught_by_a_rule(found: dict[str, Any]) -> None:
     caught = {one["attack"] for one in found["attacks"] if one["verdict"] == "caught"}
 
     assert caught == {one["attack"] for one in found["attacks"]}
     assert caught >= FACED_BY_OTHERS.keys()
 
 
-def test_the_pack_bothers_more_than_its_budget_allows(found: dict[str, Any]) -> None:
+def test_the_pack_alerts_no_more_than_its_budget_allows(found: dict[str, Any]) -> None:
     assert found["budget"]["high_a_day"] <= 1
     assert found["budget"]["all_a_day"] <= 5
     assert not found["budget"]["broken"]
 
 
-def test_every_rule_ran_or_none(found: dict[str, Any], ran: Ran) -> None:
+def test_every_rule_of_the_pack_ran(found: dict[str, Any], ran: Ran) -> None:
     assert ran.code == EXIT_OK, json.dumps(found["budget"])
     assert {len(one["days"]) for one in found["noise"]} == {7}

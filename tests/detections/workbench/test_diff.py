@@ -13,11 +13,11 @@ def told(new: Item) -> list[str]:
     return list(changes({"id": OLD}, {"id": new}))
 
 
-def test_an_unchanged_rule_is_told() -> None:
+def test_an_unchanged_rule_is_not_listed() -> None:
     assert told(OLD) == []
 
 
-def test_a_field_that_came_went_or_changed_is_not_told() -> None:
+def test_a_field_that_came_went_or_changed_is_listed() -> None:
     new = replace(OLD, version="1.1.0", fields={"severity": "High", "c": "y"})
 
     assert told(new) == [
@@ -28,7 +28,7 @@ def test_a_field_that_came_went_or_changed_is_not_told() -> None:
     ]
 
 
-def test_a_change_of_the_query_is_told_without_its_lines() -> None:
+def test_a_change_of_the_query_is_listed_with_its_lines() -> None:
     lines = told(replace(OLD, query="// 1.1.0\nT\n| take 2\n"))
 
     assert lines[0] == "changed  rule throttled 1.0.0"
@@ -39,5 +39,5 @@ def test_a_change_of_the_query_is_told_without_its_lines() -> None:
     assert not [line for line in lines if "//" in line]
 
 
-def test_a_new_name_is_told_as_another_rule() -> None:
+def test_a_new_name_is_listed_as_the_same_rule() -> None:
     assert told(replace(OLD, name="blind")) == ["changed  rule blind (was throttled) 1.0.0"]

@@ -26,12 +26,12 @@ def problems(**changes: str) -> list[str]:
     return list(lock_problems(OLD, {"id-1": replace(RULE, **changes)}))
 
 
-def test_an_unchanged_rule_has_a_problem() -> None:
+def test_an_unchanged_rule_has_no_problem() -> None:
     assert problems() == []
 
 
 @pytest.mark.parametrize("version", ["1.2.0", "1.1.9", "0.9.10"])
-def test_a_changed_rule_passes_without_a_higher_version(version: str) -> None:
+def test_a_changed_rule_needs_a_higher_version(version: str) -> None:
     [problem] = problems(hash="bb", version=version)
 
     assert problem == (
@@ -40,36 +40,36 @@ def test_a_changed_rule_passes_without_a_higher_version(version: str) -> None:
     )
 
 
-def test_a_tenth_version_counts_as_lower_than_the_ninth() -> None:
+def test_a_tenth_version_is_higher_than_the_ninth() -> None:
     old = Lock({"id-1": replace(RULE, version="1.9.0")}, {})
 
     assert list(unversioned(old, {"id-1": replace(RULE, version="1.10.0", hash="bb")})) == []
 
 
-def test_a_stale_lock_passes() -> None:
+def test_a_stale_lock_is_named() -> None:
     assert problems(hash="bb", version="1.3.0") == [
         "rule throttled is 1.2.0 in rules.lock, and now 1.3.0 (run: mailvigil rules lock)"
     ]
 
 
-def test_a_version_that_went_back_passes() -> None:
+def test_a_version_that_went_back_is_named() -> None:
     assert problems(version="1.1.0") == ["rule throttled went back from 1.2.0 to 1.1.0"]
 
 
-def test_a_renamed_rule_passes() -> None:
+def test_a_renamed_rule_is_named() -> None:
     [problem] = problems(name="blind")
 
     assert problem.startswith("rule throttled is now blind (raise its version")
 
 
-def test_a_new_or_a_missing_rule_passes() -> None:
+def test_a_new_or_a_missing_rule_is_named() -> None:
     [gone, new] = sorted(lock_problems(OLD, {"id-2": replace(RULE, name="new")}), reverse=True)
 
     assert gone.startswith("rule throttled is in rules.lock and no longer there")
     assert new == "rule new is not in rules.lock (run: mailvigil rules lock)"
 
 
-def test_the_id_of_a_retired_rule_is_taken_again_unseen() -> None:
+def test_the_id_of_a_retired_rule_needs_a_higher_version() -> None:
     lock = renewed(OLD, {})
     assert lock.retired == {"id-1": RULE}
 
@@ -79,7 +79,7 @@ def test_the_id_of_a_retired_rule_is_taken_again_unseen() -> None:
     assert list(unversioned(lock, {"id-1": replace(RULE, version="2.0.0")})) == []
 
 
-def test_a_lock_is_read_as_something_else_than_was_written(tmp_path: Path) -> None:
+def test_a_lock_is_read_as_it_was_written(tmp_path: Path) -> None:
     lock = Lock({"id-1": RULE, "id-2": replace(RULE, name="a")}, {"id-3": RULE})
     path = tmp_path / "rules.lock"
 
@@ -90,14 +90,14 @@ def test_a_lock_is_read_as_something_else_than_was_written(tmp_path: Path) -> No
     assert path.read_text("utf-8").splitlines()[3] == line
 
 
-def test_a_missing_lock_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_lock_is_an_empty_one(tmp_path: Path) -> None:
     assert read_lock(tmp_path / "rules.lock") == Lock({}, {})
 
 
 @pytest.mark.parametrize(
     "text", ["{", "[]", '{"format": 2}', '{"format": 1}', '{"format": 1, "entries": {"a": {}}}']
 )
-def test_what_is_no_lock_counts_as_an_empty_one(text: str, tmp_path: Path) -> None:
+def test_what_is_not_a_lock_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "rules.lock"
     path.write_text(text, encoding="utf-8")
 

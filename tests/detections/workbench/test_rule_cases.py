@@ -15,7 +15,7 @@ from detections.small_tenant import FUNCTIONS, ROOT, RULES, workspace
 from mailvigil.compiler.compile import to_kql
 from mailvigil.errors import RuleError
 from mailvigil.rules.rule import Rule
-from mailvigil.workbench.ruletest import Case, CaseRunner, TestOutcome, differences, load_cases
+from mailvigil.workbench.ruletest import Case, CaseOutcome, CaseRunner, differences, load_cases
 from mailvigil.workbench.ruletest import test_path as path_of_tests
 
 RULE = RULES["mailbox_throttled"]
@@ -59,11 +59,11 @@ def case(**keys: object) -> File:
     return {"name": "one", "given": [{"Id": "1", "at": "-9h"}], "expect": [ROW], **keys}
 
 
-def run(bench: CaseRunner, rule: Rule, made: tuple[Case, ...], kql: str = "") -> list[TestOutcome]:
+def run(bench: CaseRunner, rule: Rule, made: tuple[Case, ...], kql: str = "") -> list[CaseOutcome]:
     return list(bench.outcomes(rule, kql or to_kql(rule, ROOT), made))
 
 
-def verdicts(outcomes: list[TestOutcome]) -> dict[str, str]:
+def verdicts(outcomes: list[CaseOutcome]) -> dict[str, str]:
     return {outcome.source: outcome.verdict for outcome in outcomes}
 
 
@@ -85,7 +85,7 @@ EVERYWHERE = ("M365Activity_CL", "CloudAppEvents", "OfficeActivity")
         ({"expect": [{"FirstSeen": "-8h"}]}, "fail", "missing: "),
     ],
 )
-def test_a_case_has_another_verdict(
+def test_a_case_has_the_verdict_of_its_rows(
     bench: CaseRunner, tmp_path: Path, keys: File, verdict: str, said: str
 ) -> None:
     outcomes = run(bench, RULE, cases(tmp_path, case(**keys)))
@@ -98,7 +98,7 @@ def test_a_case_has_another_verdict(
     assert all(bool(outcome.problems) == (verdict == "fail") for outcome in outcomes)
 
 
-def test_a_column_that_one_source_lacks_fails_there_or_passes_elsewhere(
+def test_a_column_that_one_source_lacks_is_judged_elsewhere_alone(
     bench: CaseRunner, tmp_path: Path
 ) -> None:
     right = {**ROW, "OperationCount": 2, "Sessions": ["s"]}
@@ -114,13 +114,13 @@ def test_a_column_that_one_source_lacks_fails_there_or_passes_elsewhere(
     }
 
 
-def test_a_case_sees_what_the_one_before_left(bench: CaseRunner, tmp_path: Path) -> None:
+def test_a_case_does_not_see_what_the_one_before_left(bench: CaseRunner, tmp_path: Path) -> None:
     outcomes = run(bench, RULE, cases(tmp_path, case(), case(name="two", given=[], expect=[])))
 
     assert {outcome.verdict for outcome in outcomes} == {"pass"}
 
 
-def test_the_baseline_is_not_used(bench: CaseRunner, tmp_path: Path) -> None:
+def test_the_baseline_is_used(bench: CaseRunner, tmp_path: Path) -> None:
     old = {"OrganizationId": "t", "Caller": "none", "Protocol": "", "FirstSeen": "-90d"}
     given = [{"Id": "0", "at": "-10d", "AppId": "a"}, {"Id": "1", "at": "-9h"}]
     new = case(given=given, expect=[{"Caller": "none", "Verdict": "new"}])
@@ -131,7 +131,7 @@ def test_the_baseline_is_not_used(bench: CaseRunner, tmp_path: Path) -> None:
     assert {outcome.verdict for outcome in outcomes} == {"pass"}
 
 
-def test_an_approval_is_not_used(bench: CaseRunner, tmp_path: Path) -> None:
+def test_an_approval_is_used(bench: CaseRunner, tmp_path: Path) -> None:
     given = [{"Id": "0", "at": "-10d"}, {"Id": "1", "at": "-9h", "AppId": "A"}]
     approved = case(given=given, approved=[{"Caller": "a"}], expect=[])
 
@@ -140,7 +140,7 @@ def test_an_approval_is_not_used(bench: CaseRunner, tmp_path: Path) -> None:
     assert {outcome.verdict for outcome in outcomes} == {"pass"}
 
 
-def test_a_refused_construct_passes(bench: CaseRunner, tmp_path: Path) -> None:
+def test_a_refused_construct_is_not_run(bench: CaseRunner, tmp_path: Path) -> None:
     made = cases(tmp_path, case())
 
     (refused,) = run(
@@ -154,7 +154,9 @@ def test_a_refused_construct_passes(bench: CaseRunner, tmp_path: Path) -> None:
     assert all("Nope" in outcome.problems[0] for outcome in unknown)
 
 
-def test_a_source_of_the_rule_is_left_out(bench: CaseRunner, tmp_path: Path) -> None:
+def test_a_case_is_judged_on_the_sources_of_its_rule_alone(
+    bench: CaseRunner, tmp_path: Path
+) -> None:
     only = replace(RULE, sources=("OfficeActivity",))
 
     assert verdicts(run(bench, only, cases(tmp_path, case()))) == {"OfficeActivity": "pass"}
@@ -169,7 +171,9 @@ def test_a_source_of_the_rule_is_left_out(bench: CaseRunner, tmp_path: Path) -> 
         ("-0d", timedelta()),
     ],
 )
-def test_a_time_before_now_is_another(tmp_path: Path, ago: str, length: timedelta) -> None:
+def test_a_time_before_now_is_computed_from_now(
+    tmp_path: Path, ago: str, length: timedelta
+) -> None:
     (made,) = cases(tmp_path, case(given=[{"Id": "1", "at": ago}], expect=[{"FirstSeen": ago}]))
     moment = datetime(2026, 3, 20, 12, tzinfo=UTC) - length
 
@@ -178,7 +182,7 @@ def test_a_time_before_now_is_another(tmp_path: Path, ago: str, length: timedelt
     assert made.expect[0]["FirstSeen"] == moment
 
 
-def test_now_of_another_zone_is_taken_for_utc(tmp_path: Path) -> None:
+def test_now_of_another_zone_is_converted_to_utc(tmp_path: Path) -> None:
     (made,) = cases(tmp_path, case(), now="2026-03-20T12:00:00+02:00")
 
     assert made.now == datetime(2026, 3, 20, 10, tzinfo=UTC)
@@ -199,14 +203,14 @@ def test_now_of_another_zone_is_taken_for_utc(tmp_path: Path) -> None:
         ({"defaults": None, "tests": [case()]}, "no test file"),
     ],
 )
-def test_a_file_that_cannot_be_read_has_no_cases(tmp_path: Path, other: File, named: str) -> None:
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, other: File, named: str) -> None:
     with pytest.raises(RuleError, match=named) as caught:
         cases(tmp_path, **other)
     assert str(caught.value).startswith(f"{tmp_path / 'rule.test.yaml'}: no test file: ")
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"now: [", b"\xff", b"now: 2026-01-01"])
-def test_other_content_has_no_cases(tmp_path: Path, content: bytes) -> None:
+def test_content_of_another_form_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "rule.test.yaml"
     path.write_bytes(content)
 
@@ -214,12 +218,12 @@ def test_other_content_has_no_cases(tmp_path: Path, content: bytes) -> None:
         load_cases(path)
 
 
-def test_a_rule_without_tests_passes(tmp_path: Path) -> None:
+def test_a_rule_without_tests_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RuleError, match=r"no tests \(write one that fires and one near miss"):
         load_cases(path_of_tests(replace(RULE, path=tmp_path / "rule.yml")))
 
 
-def test_the_same_row_meets_two_expectations() -> None:
+def test_a_row_meets_one_expectation_alone() -> None:
     row = {"A": 1, "B": [2, 1]}
 
     assert differences([{"A": 1}], [row], frozenset()) == []
@@ -230,7 +234,7 @@ def test_the_same_row_meets_two_expectations() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: str(rule.name))
-def test_a_rule_of_the_pack_is_not_run(bench: CaseRunner, rule: Rule) -> None:
+def test_every_rule_of_the_pack_is_run(bench: CaseRunner, rule: Rule) -> None:
     first, *_ = load_cases(path_of_tests(rule))
 
     outcomes = run(bench, rule, (first,))
