@@ -22,10 +22,10 @@ PROJECT := pyproject.toml uv.lock hatch_build.py .python-version
 set_up_here = $(shell test "$$(cat $(1)/.ready 2>/dev/null)" = "$$(pwd)" \
 	&& $(1)/bin/python -I -c '' 2>/dev/null || echo FORCE)
 
-.PHONY: help demo test test-fast test-oldest proof check scan format bench simulate wheel package clean FORCE
+.PHONY: help demo test test-fast test-oldest proof check content content-check scan format bench simulate wheel package clean FORCE
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.ready node_modules/.ready ## Hunt a Storm-0558-like intrusion in a made-up tenant
 	@$(PYTHON) -m mailvigil demo
@@ -49,11 +49,14 @@ check: .venv/.ready node_modules/.ready ## Lint, format, types, imports, locks, 
 	.venv/bin/lint-imports --no-cache --no-logo
 	.ci/uv lock --check
 	$(PYTHON) .ci/check_locks.py
-	.ci/requirements --check
 	$(PYTHON) -m mailvigil rules check
-	$(PYTHON) -m mailvigil rules compile --check
-	$(PYTHON) -m mailvigil rules docs --check
-	$(PYTHON) -m mailvigil infra build --check
+	$(PYTHON) .ci/content.py --check
+
+content: .venv/.ready node_modules/.ready ## Write all that is generated: queries, pages, lock, templates
+	$(PYTHON) .ci/content.py
+
+content-check: .venv/.ready node_modules/.ready ## Name every generated file that is stale
+	$(PYTHON) .ci/content.py --check
 
 scan: .venv/.ready ## Scan what the template deploys with checkov
 	@rm -rf build/scan

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+from mailvigil.commands.renewing import print_renewed
 from mailvigil.errors import RuleError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
 from mailvigil.rules.content import content_root
@@ -14,10 +14,10 @@ from mailvigil.sentinel.compiled_content import load_pack
 from mailvigil.sentinel.package_checks import folder_problems
 from mailvigil.sentinel.package_folder import write_folder
 from mailvigil.sentinel.package_layout import files
+from mailvigil.workbench import generated
 from mailvigil.workbench.content_checks import check_content
 from mailvigil.workbench.diff import changes, load_items
-from mailvigil.workbench.lock import lock_path, locked, read_lock, renewed, unversioned, write_lock
-from mailvigil.workbench.rule_pages import pages
+from mailvigil.workbench.lock import lock_path, locked, read_lock
 
 
 def check_folder(place: Path, out: TextIO) -> int:
@@ -58,17 +58,13 @@ def run_package(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: T
 def run_lock(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
     """Run ``mailvigil rules lock`` and return the exit code."""
     root = content_root()
-    path = lock_path(root)
-    old, now = read_lock(path), locked(load_pack(root))
-    refused = [f"{path}: {problem}" for problem in unversioned(old, now)]
-    if refused:
-        raise RuleError(refused)
-    lock = renewed(old, now)
-    if lock != old or not path.is_file():
-        write_lock(path, lock)
-    changed = sum(1 for number, entry in now.items() if old.entries.get(number) != entry)
-    gone = len(set(old.entries) - set(now))
-    print(f"{path}: {len(now)} locked, {changed} new or changed, {gone} retired", file=out)
+    pack = load_pack(root)
+    old, now = read_lock(lock_path(root)).entries, locked(pack)
+    list(generated.lock(root, pack).sound().renewed(check=False))
+    changed = sum(1 for number, entry in now.items() if old.get(number) != entry)
+    gone = len(set(old) - set(now))
+    where = lock_path(root)
+    print(f"{where}: {len(now)} locked, {changed} new or changed, {gone} retired", file=out)
     return EXIT_OK
 
 
@@ -84,27 +80,7 @@ def run_diff(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: Text
 
 def run_docs(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
     """Run ``mailvigil rules docs`` and return the exit code."""
-    root = content_root()
-    wanted = pages(root)
-    folder = root / "docs" / "rules"
-    there = {path: _text(path) for path in (*wanted, *folder.glob("*.md")) if path.is_file()}
-    stale = sorted(path for path in {**wanted, **there} if wanted.get(path) != there.get(path))
-    for path in stale:
-        done = "written" if path in wanted else "removed"
-        print(f"{path}: {'out of date' if args.check else done}", file=out)
-        if not args.check:
-            _write(path, wanted)
-    print(f"{len(wanted)} pages, {len(stale)} {'stale' if args.check else 'changed'}", file=out)
+    pages = generated.rule_pages(content_root())
+    stale = print_renewed(pages, out, check=args.check)
+    print(f"{pages.count} pages, {stale} {'stale' if args.check else 'changed'}", file=out)
     return EXIT_STALE if args.check and stale else EXIT_OK
-
-
-def _text(path: Path) -> str:
-    return path.read_bytes().decode("utf-8")
-
-
-def _write(path: Path, wanted: Mapping[Path, str]) -> None:
-    if path not in wanted:
-        path.unlink()
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(wanted[path].encode("utf-8"))

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import BinaryIO, TextIO, TypeVar
 
 from mailvigil.commands import package as package_commands
-from mailvigil.compiler.compile import compiled, to_kql
+from mailvigil.commands.renewing import print_renewed
+from mailvigil.compiler.compile import to_kql
 from mailvigil.compiler.sigma_filters import load_filters
 from mailvigil.compiler.targets import TARGETS
 from mailvigil.engine.workspace import open_workspace
@@ -24,6 +25,7 @@ from mailvigil.rules.content import content_root, load_functions
 from mailvigil.rules.hunting_query import HuntingQuery, load_hunting
 from mailvigil.rules.load import load_rules, with_filters
 from mailvigil.rules.rule import Rule
+from mailvigil.workbench import generated
 from mailvigil.workbench.content_checks import check_content
 from mailvigil.workbench.mutate import Score, mutants, score
 from mailvigil.workbench.ruletest import CaseOutcome, CaseRunner, Tested, load_cases, test_path
@@ -59,37 +61,13 @@ def run_compile(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: Te
     if args.filters:
         rules = with_filters(rules, load_filters(args.filters))
     targets = [TARGETS[args.target]] if args.target else list(TARGETS.values())
-    texts, refused = compiled(rules, root, targets)
-    folder = args.out or root / "kql" / "generated"
-    wanted = {
-        folder / target.folder / f"{name}.kql": text for (target, name), text in texts.items()
-    }
-    found = (path for target in targets for path in (folder / target.folder).glob("*.kql"))
-    there = {path: _text(path) for path in found if path in wanted or not args.out}
-    stale = sorted(path for path in wanted | there if wanted.get(path) != there.get(path))
-    for path in stale:
-        done = "written" if path in wanted else "removed"
-        print(f"{path}: {'out of date' if args.check else done}", file=out)
-        if not args.check:
-            _write(path, wanted.get(path))
+    queries, refused = generated.compiled_queries(rules, root, targets, args.out)
+    stale = print_renewed(queries, out, check=args.check)
     for reason in refused if args.target else ():
         print(reason, file=err)
-    print(
-        f"{len(rules)} rules, {len(stale)} files {'stale' if args.check else 'changed'}", file=out
-    )
+    what = "stale" if args.check else "changed"
+    print(f"{len(rules)} rules, {stale} files {what}", file=out)
     return EXIT_STALE if args.check and stale else EXIT_OK
-
-
-def _text(path: Path) -> str:
-    return path.read_bytes().decode("utf-8")
-
-
-def _write(path: Path, text: str | None) -> None:
-    if text is None:
-        path.unlink()
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode("utf-8"))
 
 
 def run_test(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:

@@ -70,7 +70,8 @@ class Validator:
         for script in _SCRIPTS:
             self._v8.eval((_parser_folder() / script).read_text(encoding="utf-8"))
         self._v8.eval((files("mailvigil.compiler") / "parser.js").read_text(encoding="utf-8"))
-        self._answers: dict[str, Analysis] = {}
+        self._workspace = ""
+        self._answers: dict[tuple[str, str], Analysis] = {}
         self.declare(functions, schemas())
 
     def __enter__(self) -> Self:
@@ -83,21 +84,22 @@ class Validator:
         self, functions: Sequence[Function], tables: Mapping[str, Mapping[str, str]]
     ) -> None:
         """Have the queries after this one be those of another workspace."""
-        self._v8.call("declareWorkspace", json.dumps(_workspace(functions, tables)))
-        self._answers.clear()
+        self._workspace = json.dumps(_workspace(functions, tables))
+        self._v8.call("declareWorkspace", self._workspace)
 
     def analyse(self, kql: str) -> Analysis:
         """Return what the parser says of *kql*; warnings are kept like errors.
 
-        The same text is parsed once: a rule is looked at from several sides.
+        The same text is parsed once for each workspace: a rule is looked at from several sides.
         """
-        if kql not in self._answers:
+        key = (self._workspace, kql)
+        if key not in self._answers:
             answer = self._call("analyse", kql)
-            self._answers[kql] = Analysis(
+            self._answers[key] = Analysis(
                 diagnostics=tuple(Diagnostic.load(found) for found in answer["diagnostics"]),
                 columns={c["name"]: c["type"] for c in answer["columns"]},
             )
-        return self._answers[kql]
+        return self._answers[key]
 
     def complete(self, text: str, position: int) -> tuple[int, list[str]]:
         """Return where the word at *position* of *text* begins, and all words that fit there."""

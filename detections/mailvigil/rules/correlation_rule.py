@@ -36,7 +36,7 @@ _LENGTHS = {
     "d": timedelta(days=1),
 }
 _NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
-_KEYS = {"type", "rules", "group-by", "timespan", "condition", "aliases", "generate"}
+KEYS = {"type", "rules", "group-by", "timespan", "condition", "aliases", "generate"}
 _NUMERIC = {"value_sum", "value_avg", "value_percentile"}
 _TEMPORAL = {"temporal", "temporal_ordered"}
 RESERVED = {
@@ -98,7 +98,7 @@ class _CorrelationReader:
         self._type = str(self._given.get("type"))
 
     def correlation(self) -> Correlation:
-        if unknown := sorted(str(key) for key in set(self._given) - _KEYS):
+        if unknown := sorted(str(key) for key in set(self._given) - KEYS):
             self._wrong(f"correlation.{unknown[0]} is not known (leave it out)")
         if self._type not in TYPES:
             self._wrong(f"correlation.type {self._type} is not one of {', '.join(TYPES)}")

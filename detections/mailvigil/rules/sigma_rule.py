@@ -33,7 +33,7 @@ from mailvigil.rules.metadata import RuleMetadata, Schedule
 FREQUENCY = "1h"
 """How often a Sigma rule runs: the shortest that a period of two days or more may have."""
 
-_SEVERITY_OF = {
+SEVERITY_OF_LEVEL = {
     "informational": "Informational",
     "low": "Low",
     "medium": "Medium",
@@ -135,7 +135,7 @@ def parse_sigma_rule(path: Path, text: str) -> SigmaRule:
         id=_id(main),
         title=str(main["title"]),
         description=str(main.get("description") or "").strip(),
-        severity=_SEVERITY_OF.get(str(main.get("level")).lower(), ""),
+        severity=SEVERITY_OF_LEVEL.get(str(main.get("level")).lower(), ""),
         version=read.text("mailvigil.version"),
         tags=_texts(main, "tags"),
         falsepositives=_texts(main, "falsepositives"),
@@ -176,8 +176,8 @@ def _refused(document: Mapping[str, object]) -> Iterator[str]:
         yield f"title is not a text of up to {_MAX_TITLE_CHARACTERS} characters"
     if document.get("id") is not None and not _is_uuid(document["id"]):
         yield "id is not a UUID"
-    if level is not None and str(level).lower() not in _SEVERITY_OF:
-        yield f"level {level} is not one of {', '.join(_SEVERITY_OF)}"
+    if level is not None and str(level).lower() not in SEVERITY_OF_LEVEL:
+        yield f"level {level} is not one of {', '.join(SEVERITY_OF_LEVEL)}"
     for name in ("name", "description"):
         if not isinstance(document.get(name, ""), str | None):
             yield f"{name} is not a text"

@@ -33,7 +33,6 @@ from mailvigil.workbench.ruletest import Tested, load_cases, test_path
 _NEED_NETWORK = {"attacktag", "d3_fendtag"}
 """pySigma's validators that load lists from the network, and so fail without it."""
 
-_VERSION = re.compile(r"\d+\.\d+\.\d+")
 _NAME = re.compile(r"[a-z][a-z0-9_]{4,49}")
 _TECHNIQUE = re.compile(r"attack\.t\d{4}(\.\d{3})?")
 _TACTIC = re.compile(r"attack\.[a-z-]+")
@@ -52,10 +51,6 @@ _COMPUTED = {"CallerName"}
 
 class Shipped(Tested, Protocol):
     """What a rule and a hunting query have in common."""
-
-    @property
-    def version(self) -> str:
-        """Its version, such as 1.0.0."""
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -185,18 +180,6 @@ def _sigma(rules: Sequence[Rule]) -> Iterator[str]:
             yield f"{rule.path}: {issue.severity.name.lower()}: {issue.description}"
 
 
-def _has_words(checked: CheckedRule) -> Iterator[str]:
-    rule = checked.rule
-    for name in ("id", "title", "description", "severity", "falsepositives", "misses", "triage"):
-        if not getattr(rule, name):
-            yield f"no {name} (every rule says it)"
-
-
-def _has_a_version(checked: Checked) -> Iterator[str]:
-    if not _VERSION.fullmatch(checked.shipped.version):
-        yield f"version {checked.shipped.version!r} is not of the form 1.2.3"
-
-
 def _has_a_plain_name(checked: Checked) -> Iterator[str]:
     if not _NAME.fullmatch(checked.shipped.name):
         yield "the file's name is not of 5 to 50 small letters, digits and _"
@@ -235,11 +218,8 @@ def _maps_real_columns(checked: CheckedRule) -> Iterator[str]:
             yield f"the query does not return {column}, which a hunt needs"
 
 
-def _names_its_alert(checked: CheckedRule) -> Iterator[str]:
+def _fills_in_its_alert(checked: CheckedRule) -> Iterator[str]:
     rule = checked.rule
-    for of in ("alert_name", "alert_description", "details"):
-        if not getattr(rule, of):
-            yield f"no {of} (every rule says how its alerts read)"
     for name in _PLACEHOLDER.findall(f"{rule.alert_name} {rule.alert_description}"):
         if name not in checked.columns:
             yield f"its alert names {{{{{name}}}}}, which the query does not return"
@@ -292,17 +272,15 @@ def _is_proven(checked: Checked) -> Iterator[str]:
 
 
 COMMON_CHECKS: tuple[Callable[[Checked], Iterator[str]], ...] = (
-    _has_a_version,
     _has_a_plain_name,
     _names_attack,
     _maps_its_entities,
     _is_proven,
 )
 CHECKS: tuple[Callable[[CheckedRule], Iterator[str]], ...] = (
-    _has_words,
     _reads_known_tables,
     _maps_real_columns,
-    _names_its_alert,
+    _fills_in_its_alert,
     _explains_with_real_columns,
     _windows_fit,
     _sees_late_records,

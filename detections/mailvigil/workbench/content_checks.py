@@ -32,6 +32,7 @@ from mailvigil.sentinel.package_checks import (
 )
 from mailvigil.workbench.checks import check_all
 from mailvigil.workbench.lock import lock_path, lock_problems, locked, read_lock
+from mailvigil.workbench.rule_schema import Misformed, misformed
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +57,12 @@ def check_content(root: Path) -> Content:
         InputError: ``rules.lock`` cannot be read, or Microsoft's parser is not installed.
 
     """
-    rules, functions, hunting = load_rules(root), load_functions(root), load_hunting(root)
+    refused = misformed(root)
+    rules, functions, hunting = _load(root, refused)
     pack = None
     with Validator(functions) as validator:
-        problems = check_all(rules, hunting, functions, root, validator)
+        problems = [found.problem for found in refused]
+        problems += check_all(rules, hunting, functions, root, validator)
         problems += _around(root, functions, validator)
         problems += _rules(rules, root, validator)
         for query in hunting:
@@ -69,6 +72,18 @@ def check_content(root: Path) -> Content:
             pack = load_pack_with(root, validator)
             problems += _lock(root, pack)
     return Content(rules, functions, hunting, pack, tuple(problems))
+
+
+def _load(
+    root: Path, refused: Sequence[Misformed]
+) -> tuple[tuple[Rule, ...], tuple[Function, ...], tuple[HuntingQuery, ...]]:
+    """Return the content, or raise with what the schemas refuse and what the loaders add to it."""
+    try:
+        return load_rules(root), load_functions(root), load_hunting(root)
+    except RuleError as error:
+        paths = [f"{found.path}: " for found in refused]
+        added = [text for text in error.problems if not any(text.startswith(p) for p in paths)]
+        raise RuleError([*(found.problem for found in refused), *added]) from error
 
 
 def _rules(rules: Sequence[Rule], root: Path, validator: Validator) -> Iterator[str]:

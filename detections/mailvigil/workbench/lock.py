@@ -102,13 +102,13 @@ def read_lock(path: Path) -> Lock:
         raise InputError(str(path), f"no lock of rules: {error!r}", todo) from error
 
 
-def write_lock(path: Path, lock: Lock) -> None:
-    """Write *lock*, by kind and name, one entry a line."""
+def lock_text(lock: Lock) -> str:
+    """Return *lock* as its file holds it: by kind and name, one entry a line."""
     data = {"format": FORMAT}
     text = as_json(data).decode().rstrip("\n}")
     for of in ("entries", "retired"):
         text += f',\n  "{of}": {{{_lines(getattr(lock, of))}}}'
-    path.write_text(f"{text}\n}}\n", encoding="utf-8", newline="\n")
+    return f"{text}\n}}\n"
 
 
 def renewed(old: Lock, now: Mapping[str, Locked]) -> Lock:

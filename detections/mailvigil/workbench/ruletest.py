@@ -28,6 +28,8 @@ from mailvigil.tables.schemas import schemas
 from mailvigil.times import parse_utc
 
 _AGO = re.compile(r"-(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
+FILE_KEYS = frozenset({"now", "defaults", "table_defaults", "tests"})
+CASE_KEYS = frozenset({"name", "given", "baseline", "approved", "tables", "let", "expect"})
 _FILLED = ("M365CallerBaseline_CL", "_Watchlists")
 
 
@@ -95,7 +97,7 @@ def load_cases(path: Path) -> tuple[Case, ...]:
         data = from_yaml(path.read_text(encoding="utf-8"))
         if not isinstance(data, dict):
             raise TypeError("no mapping of names to values")  # noqa: TRY301 - one way out
-        unknown = set(data) - {"now", "defaults", "table_defaults", "tests"}
+        unknown = set(data) - FILE_KEYS
         if unknown:
             raise ValueError(f"unknown keys {sorted(unknown)}")  # noqa: TRY301 - one way out
         now = parse_utc(str(data["now"]))
@@ -115,7 +117,7 @@ def _case(
     of_tables: Mapping[str, Mapping[str, object]],
     now: datetime,
 ) -> Case:
-    unknown = set(item) - {"name", "given", "baseline", "approved", "tables", "let", "expect"}
+    unknown = set(item) - CASE_KEYS
     if unknown:
         msg = f"unknown keys {sorted(unknown)} in case {item.get('name')!r}"
         raise ValueError(msg)

@@ -1,8 +1,7 @@
-"""Audit logs in an empty folder that is the working directory, and a content to break."""
+"""Audit logs in an empty folder that is the working directory."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -34,15 +33,3 @@ def quiet(folder: Path) -> Path:
     path = folder / "quiet.csv"
     path.write_bytes(purview(quiet_days()))
     return Path(path.name)
-
-
-@pytest.fixture
-def content(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a copy of the content, which the commands take for the real one."""
-    root = tmp_path / "content"
-    for name in ("sigma", "kql"):
-        shutil.copytree(checkout / name, root / name)
-    monkeypatch.setattr("mailvigil.commands.rules.content_root", lambda: root)
-    monkeypatch.setattr("mailvigil.commands.package.content_root", lambda: root)
-    monkeypatch.setattr("mailvigil.hunt.run.content_root", lambda: root)
-    return root

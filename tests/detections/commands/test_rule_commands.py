@@ -65,22 +65,25 @@ def test_the_shipped_rules_have_a_problem() -> None:
     )
 
 
-def test_a_file_that_is_no_rule_stops_at_the_first_problem(content: Path) -> None:
-    change(rule_file(content, "mailbox_throttled.yml"), "version: 1.0.2", "version:")
-    change(rule_file(content, "caller_new_to_tenant.yml"), "    minimum_history: 7d\n", "")
+def test_all_problems_of_all_files_that_are_not_rules_are_reported(content: Path) -> None:
+    no_version = rule_file(content, "mailbox_throttled.yml")
+    no_history = rule_file(content, "caller_new_to_tenant.yml")
+    no_rule = rule_file(content, "session_of_several_users.yml")
+    change(no_version, "version: 1.0.2", "version:")
+    change(no_history, "    minimum_history: 7d\n", "")
+    change(no_rule, "- mail_read_in_a_session", "- nowhere")
 
     ran = run("rules", "check")
 
     assert (ran.code, ran.out) == (EXIT_FAILED, "")
-    first, second = ran.err.splitlines()
-    assert first.endswith(
-        "caller_new_to_tenant.yml: first_seen.minimum_history is missing or wrong "
-        "(give a duration such as 14d, 6h or 30m)"
-    )
-    assert second == (
-        f"{rule_file(content, 'mailbox_throttled.yml')}: mailvigil.version is missing or wrong "
-        "(give a text)"
-    )
+    first, second, *others = ran.err.splitlines()
+    assert re.fullmatch(rf"{no_history}:\d+:1: first_seen.minimum_history is missing \(.+\)", first)
+    empty = r"mailvigil.version is empty \(give a text such as 1.0.0\)"
+    assert re.fullmatch(rf"{no_version}:\d+:5: {empty}", second)
+    assert others == [
+        f"{no_rule}: correlation.rules 'nowhere' is not one rule of this file",
+        f"{no_rule}: the rule 'Mail read in a session' is not in correlation.rules",
+    ]
 
 
 def test_a_file_that_is_no_function_is_passed_over(content: Path) -> None:

@@ -53,7 +53,7 @@ def test_a_broken_template_is_written(tmp_path: Path, monkeypatch: pytest.Monkey
         made["azuredeploy.json"] = made["azuredeploy.json"].replace(b"'suffix'", b"'sufix'")
         return made
 
-    monkeypatch.setattr(infra_commands, "files", broken)
+    monkeypatch.setattr("mailvigil.infra.files.files", broken)
 
     code, _, err = run("infra", "build", "--out", tmp_path)
     assert code == EXIT_FAILED

@@ -12,10 +12,10 @@ from mailvigil.workbench.lock import (
     Lock,
     Locked,
     lock_problems,
+    lock_text,
     read_lock,
     renewed,
     unversioned,
-    write_lock,
 )
 
 RULE = Locked("rule", "throttled", "1.2.0", "aa")
@@ -83,7 +83,7 @@ def test_a_lock_is_read_as_it_was_written(tmp_path: Path) -> None:
     lock = Lock({"id-1": RULE, "id-2": replace(RULE, name="a")}, {"id-3": RULE})
     path = tmp_path / "rules.lock"
 
-    write_lock(path, lock)
+    path.write_text(lock_text(lock), encoding="utf-8")
 
     assert read_lock(path) == lock
     line = '    "id-2": {"kind": "rule", "name": "a", "version": "1.2.0", "hash": "aa"},'
