@@ -16,24 +16,23 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import cast
-from unittest.mock import patch
 
 from azure.data.tables import TableServiceClient
 
 from audit_feed import app
-from audit_feed.azure_app import steps
 from audit_feed.azure_app.callers_table import TableCallers
+from audit_feed.azure_app.context import AppContext
+from audit_feed.azure_app.invocation_log import InvocationLog
 from audit_feed.azure_app.orders import AT_ONCE, Order, PacedOrders
 from audit_feed.azure_app.queues import BACKLOG, BLOBS, StorageQueue
 from audit_feed.azure_app.settings import FunctionSettings
-from audit_feed.azure_app.telemetry import InvocationLog
+from audit_feed.azure_app.triggers import deliver, discover, sweep
 from audit_feed.blobs import CONTENT_TYPES, ContentBlob, Page, Stream
 from audit_feed.delivery.deliver import DeliveryPipeline
 from audit_feed.delivery.tenant_feed import TenantFeed
@@ -230,7 +229,7 @@ def _blob(stream: Stream, number: int, created: datetime) -> ContentBlob:
     )
 
 
-def context_of(world: World) -> steps.AppContext:
+def context_of(world: World) -> AppContext:
     """Return what the app works with, in *world* and with an empty ledger."""
     plan = world.plan
     settings = FunctionSettings.load({
@@ -250,11 +249,12 @@ def context_of(world: World) -> steps.AppContext:
         record_filter=lambda _record: True, sink=world, store=store, clock=world.clock,
         stopped=lambda: False,
     )  # fmt: skip
-    return steps.AppContext(
+    return AppContext(
         settings=settings,
+        clock=world.clock,
         store=store,
         callers=TableCallers(tables),
-        queues=cast("Mapping[str, StorageQueue]", world.lanes),
+        order_queues=cast("Mapping[str, StorageQueue]", world.lanes),
         paced_orders=paced_orders,
         hints=cast("StorageQueue", world.lanes[BLOBS]),  # nobody hints here
         tenants={
@@ -264,9 +264,11 @@ def context_of(world: World) -> steps.AppContext:
             )
             for tenant in settings.collector.tenants
         },
-        sinks={n: OtherTable(world) for n in (app.HEALTH_TABLE, steps.BASELINE_TABLE)},
+        health_sink=OtherTable(world),
+        baseline_sink=OtherTable(world),
         starter=SubscriptionStarter({}, {}, world.clock),
         metrics=world,
+        max_tenants=1,  # threads would make each run another one
     )  # fmt: skip
 
 
@@ -284,41 +286,36 @@ def play(plan: Plan) -> Played:
     world = World(plan)
     context, played = context_of(world), Played(world)
     end = START + plan.hours * HOUR
-    with ExitStack() as stack:
-        for owner, name, value in (
-            (app, "now", world.clock),
-            (app, "MOST_TENANTS", 1),  # threads would make each run another one
-            (steps, "app_context", lambda: context),
-        ):
-            stack.enter_context(patch.object(owner, name, value))
-        while world.now < end or world.left:
-            _play_minute(played, listing=world.now < end)
-            world.now += MINUTE
+    while world.now < end or world.left:
+        _play_minute(context, played, listing=world.now < end)
+        world.now += MINUTE
     return played
 
 
-def _play_minute(played: Played, *, listing: bool) -> None:
+def _play_minute(context: AppContext, played: Played, *, listing: bool) -> None:
     """Do what the host would do: the timers, then the queues, which scale apart."""
     world = played.world
     if listing:
-        played.passes.append(_cost(world, steps.discover, "discover"))
+        played.passes.append(_cost(context, world, discover.discover, "discover"))
     for name, lane in world.lanes.items():
         for _ in range(world.plan.capacity):
             text = lane.take()
             if text is None:
                 break
             world.operations["executions"] += 1
-            steps.deliver(text, name, InvocationLog("", "deliver"))
+            deliver.deliver(context, text, name, InvocationLog("", "deliver"))
     if (world.now - START) % SWEEP_EVERY == timedelta():
-        cost = _cost(world, steps.sweep_all, "sweep")
+        cost = _cost(context, world, sweep.sweep, "sweep")
         if listing:
             played.sweeps.append(cost)
 
 
-def _cost(world: World, step: Callable[[InvocationLog], None], name: str) -> float:
+def _cost(
+    context: AppContext, world: World, step: Callable[[AppContext, InvocationLog], None], name: str
+) -> float:
     """Return the operations of one run of *step*, without the orders that it sends."""
     before, sent = world.asked(), world.operations["sent"]
-    step(InvocationLog("", name))
+    step(context, InvocationLog("", name))
     world.operations["executions"] += 1
     return world.asked() - before - (world.operations["sent"] - sent)
 

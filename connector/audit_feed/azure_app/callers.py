@@ -1,7 +1,7 @@
-"""CallerKey reads mail in a tenant, remembered for longer than a rule can look back. Pure.
+"""Who reads mail in a tenant, remembered for longer than a rule can look back. Pure.
 
-What is remembered can be too little after a crash, never too much but for repeats that the feed
-itself sends: a rule then fires once more, and is not silent once more.
+After a crash the memory may miss an access, so a rule may fire once too often; it never invents
+one. What the feed itself repeats is counted twice.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from hashlib import sha256
 from audit_feed.blobs import ContentBlob
 from audit_feed.records.shape import Row
 
-READ = "MailItemsAccessed"
-MOST_MAILBOXES = 500
-"""Mailboxes of a caller that are told apart. One that reads more is said to read so many."""
+MAIL_READ = "MailItemsAccessed"
+MAX_MAILBOXES = 500
+"""Mailboxes of a caller that are counted. One that reads more is stored as reading so many."""
 
-_NAME = 12
-"""Characters of a mailbox's hash that are kept."""
+_HASH_LENGTH = 12
+"""Characters of a mailbox's hash that are stored."""
 
 CallerKey = tuple[str, str, str]
 """Organisation, caller and protocol."""
@@ -34,9 +34,9 @@ class Access:
     operations: int
     mailboxes: frozenset[str]
 
-    def with_(self, other: Access) -> Access:
-        """Return both together."""
-        together = sorted(self.mailboxes | other.mailboxes)[:MOST_MAILBOXES]
+    def merged_with(self, other: Access) -> Access:
+        """Return the access of both together, with at most ``MAX_MAILBOXES`` mailboxes."""
+        together = sorted(self.mailboxes | other.mailboxes)[:MAX_MAILBOXES]
         return Access(
             min(self.first, other.first),
             max(self.last, other.last),
@@ -49,20 +49,23 @@ Callers = Mapping[CallerKey, Access]
 
 
 class CallerStats:
-    """Hears of rows while blobs are read, and gives them up blob by blob. For one thread."""
+    """Collects who reads mail while blobs are read, blob by blob. For one thread.
+
+    Only what was delivered is asked for in the end: a blob that fails is read again later.
+    """
 
     def __init__(self, tenant: str) -> None:
         self._tenant = tenant
-        self._heard: dict[str, dict[CallerKey, Access]] = {}
+        self._by_blob: dict[str, dict[CallerKey, Access]] = {}
 
     def start_blob(self, blob: ContentBlob) -> None:
-        """Forget what was noted of *blob*: it is read from its start."""
-        self._heard[blob.id] = {}
+        """Forget what was collected of *blob*: it is read from its start."""
+        self._by_blob[blob.id] = {}
 
     def add(self, blob: ContentBlob, row: Row) -> None:
-        """Note a row of *blob* that says that mail was read."""
+        """Count a row of *blob* if it says that mail was read."""
         time = row["EventTime"]
-        if row["Operation"] != READ or not isinstance(time, datetime):
+        if row["Operation"] != MAIL_READ or not isinstance(time, datetime):
             return
         mailbox = str(row["MailboxGuid"] or row["MailboxOwnerUPN"]).lower()
         count = row["OperationCount"]
@@ -70,28 +73,28 @@ class CallerStats:
             time,
             time,
             count if isinstance(count, int) and count > 0 else 1,
-            frozenset({sha256(mailbox.encode()).hexdigest()[:_NAME]} if mailbox else ()),
+            frozenset({sha256(mailbox.encode()).hexdigest()[:_HASH_LENGTH]} if mailbox else ()),
         )
         tenant = str(row["OrganizationId"] or self._tenant).lower()
-        who = (tenant, str(row["Caller"]), str(row["Protocol"]))
-        heard = self._heard[blob.id]
-        heard[who] = heard[who].with_(access) if who in heard else access
+        key = (tenant, str(row["Caller"]), str(row["Protocol"]))
+        callers = self._by_blob[blob.id]
+        callers[key] = callers[key].merged_with(access) if key in callers else access
 
     def of_blobs(self, blobs: Iterable[ContentBlob]) -> Callers:
-        """Return what was heard in *blobs*, all of one stream."""
-        return merged(self._heard.get(blob.id, {}) for blob in blobs)
+        """Return the callers in *blobs*, all of one stream."""
+        return merged(self._by_blob.get(blob.id, {}) for blob in blobs)
 
 
 def merged(parts: Iterable[Callers]) -> Callers:
     """Return all parts together."""
     whole: dict[CallerKey, Access] = {}
     for part in parts:
-        for who, access in part.items():
-            whole[who] = whole[who].with_(access) if who in whole else access
+        for key, access in part.items():
+            whole[key] = whole[key].merged_with(access) if key in whole else access
     return whole
 
 
-def rows(callers: Callers, now: datetime) -> list[Row]:
+def baseline_rows(callers: Callers, now: datetime) -> list[Row]:
     """Return *callers* as rows of ``M365CallerBaseline_CL``, each about its whole tenant."""
     return [
         {

@@ -1,7 +1,7 @@
 """The memory of callers in Azure Table Storage.
 
-Workers add what each order has told, without waiting for one another; ``gather`` brings that
-into one row for each caller, in transactions that count nothing twice.
+Workers add the callers of each order as *notes*, without waiting for one another; ``gather``
+merges the notes into one row for each caller, in transactions that count nothing twice.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from azure.data.tables import (
 from audit_feed.azure_app.callers import Access, CallerKey, Callers, merged
 from audit_feed.errors import LedgerError
 from audit_feed.ledger.table import PREFIX
-from audit_feed.ledger.table_client import translated_errors
+from audit_feed.ledger.table_client import MAX_TRANSACTION, translated_errors
 from audit_feed.ledger.table_rows import TableEntity, text, time
 
 VERSION = 1
-AT_ONCE = 45
-"""CallerStats that are brought in by one transaction: each may need a caller's row too, and a
-transaction has at most 100 operations (Table service)."""
+MAX_NOTES = 45
+"""Notes of one transaction: each is deleted, and may need a caller's row too; a transaction has
+at most ``MAX_TRANSACTION`` operations."""
 
 _CALLER, _NOTE = "c|", "n|"
 
@@ -42,28 +42,29 @@ class TableCallers:
             self._table: TableClient = service.create_table_if_not_exists(f"{prefix}callers")
 
     def add(self, tenant: str, source: str, callers: Callers) -> None:
-        """Note what was heard in *source*; the same source again replaces itself.
+        """Add the callers of *source*; the same source again replaces itself.
 
         Raises:
             LedgerError: The table does not work.
 
         """
         entities = [
-            _entity(tenant, f"{_NOTE}{_hash(source)}|{_hash(*who)}", who, access)
-            for who, access in callers.items()
+            _entity(tenant, f"{_NOTE}{_hash(source)}|{_hash(*key)}", key, access)
+            for key, access in callers.items()
         ]
         how = {"mode": UpdateMode.REPLACE}
         with translated_errors("callers"):
-            for n in range(0, len(entities), 100):
-                batch = entities[n : n + 100]
+            for n in range(0, len(entities), MAX_TRANSACTION):
+                batch = entities[n : n + MAX_TRANSACTION]
                 self._table.submit_transaction(
                     [(TransactionOperation.UPSERT, entity, how) for entity in batch]
                 )
 
     def gather(self, tenant: str) -> int:
-        """Bring notes into the callers' rows; return how many.
+        """Merge notes into the callers' rows; return how many.
 
-        What another one gathers at the same time is left to it.
+        A note that another process merges at the same time is left to it: the transaction deletes
+        the notes too, and fails whole where one is gone.
 
         Raises:
             LedgerError: The table does not work, or holds what cannot be read.
@@ -72,18 +73,18 @@ class TableCallers:
         with translated_errors("callers"):
             notes = self._between(tenant, _NOTE)
             done = 0
-            for n in range(0, len(notes), AT_ONCE):
-                done += self._bring_in(tenant, notes[n : n + AT_ONCE])
+            for n in range(0, len(notes), MAX_NOTES):
+                done += self._merge(tenant, notes[n : n + MAX_NOTES])
         return done
 
-    def _bring_in(self, tenant: str, notes: Sequence[TableEntity]) -> int:
-        told = merged(_caller(note) for note in notes)
+    def _merge(self, tenant: str, notes: Sequence[TableEntity]) -> int:
+        new = merged(_caller(note) for note in notes)
         steps: list[Any] = [(TransactionOperation.DELETE, note) for note in notes]
         known = {str(e["RowKey"]): e for e in self._between(tenant, _CALLER)}
-        for who, access in told.items():
-            name = f"{_CALLER}{_hash(*who)}"
-            before = _caller(known[name]).get(who) if name in known else None
-            entity = _entity(tenant, name, who, before.with_(access) if before else access)
+        for key, access in new.items():
+            name = f"{_CALLER}{_hash(*key)}"
+            before = _caller(known[name]).get(key) if name in known else None
+            entity = _entity(tenant, name, key, before.merged_with(access) if before else access)
             steps.append((TransactionOperation.UPSERT, entity, {"mode": UpdateMode.REPLACE}))
         try:
             self._table.submit_transaction(steps)
@@ -108,12 +109,12 @@ def _hash(*parts: str) -> str:
     return sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _entity(tenant: str, name: str, who: CallerKey, access: Access) -> dict[str, object]:
+def _entity(tenant: str, name: str, key: CallerKey, access: Access) -> dict[str, object]:
     return {
         "PartitionKey": tenant,
         "RowKey": name,
         "version": VERSION,
-        "who": orjson.dumps(who).decode(),
+        "who": orjson.dumps(key).decode(),
         "first": text(access.first),
         "last": text(access.last),
         "operations": str(access.operations),

@@ -1,4 +1,4 @@
-"""Messages of the queue: which blobs to deliver next. Only hints: the ledger knows. Pure."""
+"""Orders: messages that say which blobs to deliver next. The ledger decides whether to. Pure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from audit_feed.feed.rate_limit import REQUESTS_PER_MINUTE
 from audit_feed.ledger.table_rows import blob_key, stream_of
 
 VERSION = 1
-MOST_TOGETHER = 10
+MAX_BLOBS = 10
 """Blobs of one order: they are read from the ledger in one query, which may compare 15 values."""
 
 AT_ONCE = timedelta()
-LONGEST_LIVE = timedelta(seconds=10)
-LONGEST_TURN = timedelta(days=1)
+MAX_LIVE_DELAY = timedelta(seconds=10)
+MAX_DELAY = timedelta(days=1)
 """The queue keeps an order for seven days, as the feed its blob."""
 
 _MINUTE = timedelta(minutes=1)
@@ -29,42 +29,42 @@ _SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Deliver these blobs of one hour. ``names`` are their row keys in ``partition``."""
+    """Deliver these blobs of one hour. ``row_keys`` are theirs in ``partition``."""
 
     partition: str
-    names: tuple[str, ...]
+    row_keys: tuple[str, ...]
 
     @property
     def stream(self) -> Stream:
         """Whose blobs they are."""
         return stream_of(self.partition.rpartition("|")[0])
 
-    def only(self, names: Iterable[str]) -> Order:
+    def only(self, row_keys: Iterable[str]) -> Order:
         """Return an order for some of the blobs."""
-        return replace(self, names=tuple(names))
+        return replace(self, row_keys=tuple(row_keys))
 
     def text(self) -> str:
         """Return the message."""
-        told = {"version": VERSION, "partition": self.partition, "names": self.names}
-        return orjson.dumps(told).decode()
+        message = {"version": VERSION, "partition": self.partition, "names": self.row_keys}
+        return orjson.dumps(message).decode()
 
 
 class OrderQueue(Protocol):
     """Where orders wait."""
 
     def send(self, order: Order, after: timedelta = AT_ONCE) -> None:
-        """Let somebody have *order*, not before that time has passed; raises ``RetryError``."""
+        """Add *order*, to be seen after that time; raises ``RetryError``."""
 
     def approximate_count(self) -> int:
         """Return about how many there are; raises ``RetryError``."""
 
 
 class PacedOrders:
-    """OrderQueue of one tenant no faster than the feed lets it be asked. Safe for threads.
+    """Delays each tenant's orders to the rate that the feed allows it. Safe for threads.
 
-    What has to wait for longer than ``LONGEST_LIVE`` is a backlog and goes into a queue of its
-    own, so that nothing new waits behind it, of whatever tenant. What a process does not
-    remember is only the pace.
+    What has to wait for longer than ``MAX_LIVE_DELAY`` is a backlog and goes into a queue of its
+    own, so that no new order waits behind it, of whatever tenant. A process that starts anew has
+    forgotten only the delays, not the orders.
     """
 
     def __init__(
@@ -77,22 +77,22 @@ class PacedOrders:
         self._next: dict[str, datetime] = {}
 
     def send(self, order: Order, after: timedelta = AT_ONCE) -> None:
-        """Send *order*; see ``OrderQueue.send``. It is seen later if its tenant has many."""
-        turn = self._turn(order)
-        queue = self._backlog if turn > LONGEST_LIVE else self._queue
-        queue.send(order, max(after, turn))
+        """Send *order*; see ``OrderQueue.send``. It is seen later if its tenant has many orders."""
+        delay = self._delay(order)
+        queue = self._backlog if delay > MAX_LIVE_DELAY else self._queue
+        queue.send(order, max(after, delay))
 
     def approximate_count(self) -> int:
         """Return about how many there are; see ``OrderQueue.approximate_count``."""
         return self._queue.approximate_count() + self._backlog.approximate_count()
 
-    def _turn(self, order: Order) -> timedelta:
-        """Return whole seconds until it is this order's turn, at most ``LONGEST_TURN``."""
+    def _delay(self, order: Order) -> timedelta:
+        """Return whole seconds until it is this order's turn, at most ``MAX_DELAY``."""
         with self._lock:
             now, tenant = self._clock(), order.stream.tenant
             turn = max(self._next.get(tenant, now), now)
-            self._next[tenant] = turn + len(order.names) * _MINUTE / REQUESTS_PER_MINUTE
-        return min(timedelta(seconds=(turn - now) // _SECOND), LONGEST_TURN)
+            self._next[tenant] = turn + len(order.row_keys) * _MINUTE / REQUESTS_PER_MINUTE
+        return min(timedelta(seconds=(turn - now) // _SECOND), MAX_DELAY)
 
 
 def parse_order(text: str) -> Order:
@@ -103,15 +103,15 @@ def parse_order(text: str) -> Order:
 
     """
     try:
-        told = orjson.loads(text)
+        message = orjson.loads(text)
     except orjson.JSONDecodeError:
         raise ValueError("no JSON") from None
-    if not isinstance(told, dict) or told.get("version") != VERSION:
+    if not isinstance(message, dict) or message.get("version") != VERSION:
         raise ValueError("no order of this version")
-    partition, names = told.get("partition"), told.get("names")
+    partition, names = message.get("partition"), message.get("names")
     if not isinstance(partition, str) or partition.count("|") != 2:  # noqa: PLR2004 - of three parts
         raise ValueError("no partition")
-    if not isinstance(names, list) or not 0 < len(names) <= MOST_TOGETHER:
+    if not isinstance(names, list) or not 0 < len(names) <= MAX_BLOBS:
         raise ValueError("no names")
     return Order(partition, tuple(str(name) for name in names))
 
@@ -130,4 +130,4 @@ def orders_for(blobs: Iterable[ContentBlob]) -> list[Order]:
 
 
 def _parts(names: Sequence[str]) -> list[Sequence[str]]:
-    return [names[n : n + MOST_TOGETHER] for n in range(0, len(names), MOST_TOGETHER)]
+    return [names[n : n + MAX_BLOBS] for n in range(0, len(names), MAX_BLOBS)]

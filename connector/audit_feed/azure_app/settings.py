@@ -32,7 +32,7 @@ NAMES = (
 )
 """Every setting that changes something here."""
 
-_TRUTHS = {"": False, "false": False, "true": True}
+_BOOLEANS = {"": False, "false": False, "true": True}
 
 DISCOVER_SCHEDULE = "0 * * * * *"
 SWEEP_SCHEDULE = "30 */5 * * * *"
@@ -92,7 +92,7 @@ class FunctionSettings:
         return cls(
             collector=settings,
             storage=_storage(environ, settings.cloud.login),
-            start=_truth(environ, START),
+            start=_boolean(environ, START),
             auth_id=environ.get(WEBHOOK, "").strip(),
             telemetry=environ.get(TELEMETRY, "").strip(),
         )
@@ -101,16 +101,16 @@ class FunctionSettings:
 _DEFAULTS: Data = {"sink": {"kind": "loganalytics", "stream": "Custom-M365Activity_CL"}}
 
 
-def schedule(environ: Mapping[str, str], name: str, otherwise: str) -> str:
+def schedule(environ: Mapping[str, str], name: str, default: str) -> str:
     """Return a timer's schedule (NCRONTAB, UTC)."""
-    return environ.get(name, "").strip() or otherwise
+    return environ.get(name, "").strip() or default
 
 
-def _truth(environ: Mapping[str, str], name: str) -> bool:
-    found = _TRUTHS.get(environ.get(name, "").strip().lower())
-    if found is None:
+def _boolean(environ: Mapping[str, str], name: str) -> bool:
+    value = _BOOLEANS.get(environ.get(name, "").strip().lower())
+    if value is None:
         raise ConfigError([f"{name}: neither true nor false"])
-    return found
+    return value
 
 
 def _storage(environ: Mapping[str, str], login: str) -> Storage:

@@ -1,20 +1,14 @@
-"""What the app tells of itself: log lines as JSON, and metrics for Azure Monitor if asked."""
+"""The app's metrics, sent to Azure Monitor where the settings name an Application Insights."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
 
-import orjson
 from azure.monitor.opentelemetry.exporter import AzureMonitorMetricExporter
 from opentelemetry.metrics import Meter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
-
-log = logging.getLogger("mailvigil")
 
 COUNTERS = ("listed", "delivered", "records", "throttled", "lost", "failed")
 GAUGES = ("pending", "lag_seconds")
@@ -32,7 +26,7 @@ class Metrics(Protocol):
 
 
 class NoMetrics:
-    """Metrics that nobody asked for."""
+    """Metrics where no Application Insights is named: they go nowhere."""
 
     def count(self, name: str, number: int, tenant: str) -> None:
         """Do nothing."""
@@ -41,7 +35,7 @@ class NoMetrics:
         """Do nothing."""
 
 
-class OpenTelemetry:
+class OpenTelemetryMetrics:
     """Metrics by OpenTelemetry. Names begin with ``mailvigil.``."""
 
     def __init__(self, reader: MetricReader) -> None:
@@ -65,27 +59,6 @@ def metrics(connection: str) -> Metrics:
     if not connection:
         return NoMetrics()
     exporter = AzureMonitorMetricExporter(connection_string=connection)
-    return OpenTelemetry(
+    return OpenTelemetryMetrics(
         PeriodicExportingMetricReader(exporter, export_interval_millis=EXPORT_MILLISECONDS)
     )
-
-
-@dataclass(frozen=True, slots=True)
-class InvocationLog:
-    """One invocation. ``id`` is the host's, the same as in its own traces."""
-
-    id: str
-    function: str
-    told: Mapping[str, object] = field(default_factory=dict)
-
-    def info(self, event: str, **values: object) -> None:
-        """Write one line of JSON: the event, what it was, and which invocation it was in."""
-        self._write(logging.INFO, event, values)
-
-    def warning(self, event: str, **values: object) -> None:
-        """Write a line that somebody should see."""
-        self._write(logging.WARNING, event, values)
-
-    def _write(self, level: int, event: str, values: Mapping[str, object]) -> None:
-        line = {"event": event, "run": self.id, "function": self.function, **self.told, **values}
-        log.log(level, "%s", orjson.dumps(line, default=str).decode())

@@ -1,4 +1,4 @@
-"""What a webhook's request says: that some streams may have news. A hint, never a listing. Pure.
+"""Read a webhook's request, which says that some streams may have new content. Pure.
 
 Notifications can be late, repeated, lost or made up, so all that follows from one is that a
 stream is listed sooner. Source: Office 365 Management Activity API reference, "Webhooks".
@@ -16,7 +16,7 @@ import orjson
 from audit_feed.blobs import Stream
 
 MAX_BODY_BYTES = 1 << 20
-"""Largest request that is snapshot at, in bytes: a notification of a blob has about 500."""
+"""Largest request that is read, in bytes: a notification of a blob has about 500."""
 
 _AUTH_ID = "webhook-authid"
 _VALIDATION = "webhook-validationcode"
@@ -52,14 +52,14 @@ def webhook_answer(
     if len(body) > MAX_BODY_BYTES:
         return WebhookAnswer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     try:
-        told = orjson.loads(body)
+        message = orjson.loads(body)
     except orjson.JSONDecodeError:
         return WebhookAnswer(HTTPStatus.BAD_REQUEST)
     if code := named.get(_VALIDATION):
-        return WebhookAnswer(_validated(told, code))
-    if not isinstance(told, list):
+        return WebhookAnswer(_validated(message, code))
+    if not isinstance(message, list):
         return WebhookAnswer(HTTPStatus.BAD_REQUEST)
-    return WebhookAnswer(HTTPStatus.OK, frozenset(known) & {_stream(item) for item in told})
+    return WebhookAnswer(HTTPStatus.OK, frozenset(known) & {_stream(item) for item in message})
 
 
 def _is_feed(given: str, auth_id: str) -> bool:
@@ -67,8 +67,8 @@ def _is_feed(given: str, auth_id: str) -> bool:
     return bool(auth_id) and hmac.compare_digest(given.encode(), auth_id.encode())
 
 
-def _validated(told: object, code: str) -> HTTPStatus:
-    same = isinstance(told, Mapping) and told.get("validationCode") == code
+def _validated(message: object, code: str) -> HTTPStatus:
+    same = isinstance(message, Mapping) and message.get("validationCode") == code
     return HTTPStatus.OK if same else HTTPStatus.BAD_REQUEST
 
 

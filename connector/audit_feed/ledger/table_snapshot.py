@@ -1,4 +1,4 @@
-"""State every hour of a stream from Table Storage with few queries, and close hours for good."""
+"""State every hour of a stream from Table Storage with few queries; close and drop hours. Pure."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from audit_feed.blobs import Stream
 from audit_feed.ledger.snapshot import OpenHour, StreamSnapshot
 from audit_feed.ledger.statement import HourStatement, hour_statements
 from audit_feed.ledger.states import is_final
-from audit_feed.ledger.table_blobs import TableBlobs
-from audit_feed.ledger.table_hours import TableHours
 from audit_feed.ledger.table_rows import HourRow, partition
-from audit_feed.ledger.table_streams import TableStreams
 from audit_feed.windows import HOUR, RETENTION, Window, hour_of
+
+if TYPE_CHECKING:
+    from audit_feed.ledger.table_blobs import TableBlobs
+    from audit_feed.ledger.table_hours import TableHours
+    from audit_feed.ledger.table_streams import TableStreams
 
 READ_AGAIN = 60_000
 """Blobs of a stream that one snapshot reads again though nothing was listed in their hours: of

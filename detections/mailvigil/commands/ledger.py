@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from audit_feed import app
-from audit_feed.azure_app.sweep import GRACE
+from audit_feed.azure_app.housekeeping import GRACE
 from audit_feed.blobs import Stream
 from audit_feed.ledger.statement import HourStatement
 from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore, retried

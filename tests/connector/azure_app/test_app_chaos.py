@@ -14,7 +14,7 @@ from threading import Timer
 
 import pytest
 
-from audit_feed.azure_app.sweep import GRACE
+from audit_feed.azure_app.housekeeping import GRACE
 from audit_feed.ledger.states import BlobState
 from connector.azure_app.conftest import BACKLOG, BLOBS, POISON, Deployed, deployment
 from connector.azure_app.host import Worker, WorkerEndedError

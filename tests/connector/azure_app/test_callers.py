@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 from azure.data.tables import TableServiceClient
 
-from audit_feed.azure_app.callers import MOST_MAILBOXES, Access, CallerStats, merged, rows
-from audit_feed.azure_app.callers_table import AT_ONCE, TableCallers
+from audit_feed.azure_app.callers import MAX_MAILBOXES, Access, CallerStats, baseline_rows, merged
+from audit_feed.azure_app.callers_table import MAX_NOTES, TableCallers
 from audit_feed.columns import load_table
 from audit_feed.errors import LedgerError
 from connector.azurite import Azurite
@@ -63,14 +63,14 @@ def test_a_blob_that_is_read_again_counts_once() -> None:
 
 
 def test_the_mailboxes_of_a_caller_grow_for_ever() -> None:
-    many = merged({WHO: access(f"m{n}")} for n in range(2 * MOST_MAILBOXES))
+    many = merged({WHO: access(f"m{n}")} for n in range(2 * MAX_MAILBOXES))
 
-    assert len(many[WHO].mailboxes) == MOST_MAILBOXES
-    assert many[WHO].operations == 2 * MOST_MAILBOXES
+    assert len(many[WHO].mailboxes) == MAX_MAILBOXES
+    assert many[WHO].operations == 2 * MAX_MAILBOXES
 
 
 def test_a_row_has_other_columns_than_its_table() -> None:
-    [row] = rows({WHO: access("m", days=1)}, START)
+    [row] = baseline_rows({WHO: access("m", days=1)}, START)
 
     assert list(row) == [column.name for column in load_table("M365CallerBaseline_CL").columns]
     assert row["MailboxCount"] == 1
@@ -94,7 +94,7 @@ def memory(service: TableServiceClient, prefix: str) -> TableCallers:
 
 
 def test_notes_are_lost_or_counted_twice_when_they_are_gathered(memory: TableCallers) -> None:
-    for n in range(2 * AT_ONCE + 5):
+    for n in range(2 * MAX_NOTES + 5):
         memory.add(
             TENANT, f"order {n}", {WHO: access("m", days=n), (TENANT, f"app {n}", ""): access()}
         )
@@ -102,13 +102,13 @@ def test_notes_are_lost_or_counted_twice_when_they_are_gathered(memory: TableCal
             TENANT, f"order {n}", {WHO: access("m", days=n), (TENANT, f"app {n}", ""): access()}
         )
 
-    assert memory.gather(TENANT) == 2 * (2 * AT_ONCE + 5)
+    assert memory.gather(TENANT) == 2 * (2 * MAX_NOTES + 5)
     assert memory.gather(TENANT) == 0
 
     found = memory.all(TENANT)
-    assert len(found) == 2 * AT_ONCE + 6
+    assert len(found) == 2 * MAX_NOTES + 6
     assert found[WHO] == Access(
-        START, START + timedelta(days=2 * AT_ONCE + 4), 2 * AT_ONCE + 5, frozenset({"m"})
+        START, START + timedelta(days=2 * MAX_NOTES + 4), 2 * MAX_NOTES + 5, frozenset({"m"})
     )
     assert memory.all("another") == {}
 
@@ -121,9 +121,9 @@ def test_two_that_gather_at_once_count_twice(
     class Slow(TableCallers):
         """The other one is faster."""
 
-        def _bring_in(self, tenant: str, stats: object) -> int:
+        def _merge(self, tenant: str, stats: object) -> int:
             other.gather(tenant)
-            return super()._bring_in(tenant, stats)  # type: ignore[arg-type]  # passed on
+            return super()._merge(tenant, stats)  # type: ignore[arg-type]  # passed on
 
     memory.add(TENANT, "order", {WHO: access("m")})
 

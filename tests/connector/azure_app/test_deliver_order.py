@@ -76,7 +76,7 @@ class Bench:
 
     def back(self) -> dict[str, timedelta]:
         names = {blob_key(blob(name))[1]: name for name in NAMES}
-        return {names[n]: wait for order, wait in self.queue.sent for n in order.names}
+        return {names[n]: wait for order, wait in self.queue.sent for n in order.row_keys}
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_what_there_was_no_time_for_does_not_go_back(bench: Bench) -> None:
 
 
 def test_another_worker_that_was_faster_is_a_fault(bench: Bench) -> None:
-    taken = bench.rows_by_key(bench.order.partition, bench.order.names)
+    taken = bench.rows_by_key(bench.order.partition, bench.order.row_keys)
     store = MemoryLedger(bench.disk)
     store.put_all([delivered(row, bench.clock.now, records=1, sent=1, parked=0) for row in taken])
 
@@ -184,6 +184,6 @@ def test_a_spoiled_order_is_forgotten_or_stays_together(bench: Bench) -> None:
     assert bench.rows()["c"].attempts == 1
     assert "the worker ended" in bench.rows()["c"].last_error
     [(order, wait)] = bench.queue.sent
-    assert len(order.names) == 1
+    assert len(order.row_keys) == 1
     assert wait >= timedelta(seconds=2)
     assert states(bench.rows().values()).count(BlobState.DELIVERED) == 2

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from audit_feed.azure_app.orders import (
     AT_ONCE,
-    MOST_TOGETHER,
+    MAX_BLOBS,
     Order,
     PacedOrders,
     orders_for,
@@ -34,9 +34,9 @@ BLOBS = st.builds(
 def test_a_blob_is_in_no_order_or_in_two(blobs: list) -> None:  # type: ignore[type-arg]  # of blobs
     found = orders_for(blobs)
 
-    named = [(order.partition, name) for order in found for name in order.names]
+    named = [(order.partition, name) for order in found for name in order.row_keys]
     assert sorted(named) == sorted(blob_key(one) for one in blobs)
-    assert all(0 < len(order.names) <= MOST_TOGETHER for order in found)
+    assert all(0 < len(order.row_keys) <= MAX_BLOBS for order in found)
     assert [parse_order(order.text()) for order in found] == found
 
 

@@ -8,7 +8,8 @@ import logging
 import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from audit_feed.azure_app.telemetry import InvocationLog, NoMetrics, OpenTelemetry, metrics
+from audit_feed.azure_app.invocation_log import InvocationLog
+from audit_feed.azure_app.telemetry import NoMetrics, OpenTelemetryMetrics, metrics
 from connector.made import STREAM, TENANT
 
 
@@ -18,7 +19,7 @@ def test_metrics_are_on_without_being_asked_for() -> None:
 
 def test_a_number_is_not_exported() -> None:
     reader = InMemoryMetricReader()
-    told = OpenTelemetry(reader)
+    told = OpenTelemetryMetrics(reader)
     told.count("delivered", 2, TENANT)
     told.count("delivered", 3, TENANT)
     told.set_gauge("pending", 7, TENANT)

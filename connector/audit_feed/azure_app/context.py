@@ -1,0 +1,167 @@
+"""What the app's triggers work with: settings, ledger, queues, feeds and sinks, made once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from threading import Event
+from typing import Any
+
+from azure.data.tables import TableServiceClient
+from azure.storage.queue import QueueServiceClient
+
+from audit_feed import app
+from audit_feed.azure_app.callers_table import TableCallers
+from audit_feed.azure_app.orders import PacedOrders
+from audit_feed.azure_app.queues import BACKLOG, BLOBS, HINTS, StorageQueue
+from audit_feed.azure_app.settings import FunctionSettings, Storage
+from audit_feed.azure_app.telemetry import Metrics, metrics
+from audit_feed.blobs import Stream
+from audit_feed.delivery.deliver import DeliveryPipeline, Sink
+from audit_feed.delivery.tenant_feed import TenantFeed
+from audit_feed.errors import ThrottledError
+from audit_feed.feed.credentials import identity
+from audit_feed.feed.rate_limit import RateLimiter
+from audit_feed.feed.subscriptions import SubscriptionStarter
+from audit_feed.ledger.table import TableLedger
+from audit_feed.records.batches import MAX_FIELD_BYTES
+from audit_feed.records.lean import Saving
+from audit_feed.records.record_filter import record_filter
+
+MAX_PAUSE = timedelta(seconds=20)
+"""A worker waits so long for a tenant's rate limit; for longer, its order goes back to the queue.
+"""
+
+BASELINE_TABLE = "M365CallerBaseline_CL"
+
+_BOUNDED: Mapping[str, Any] = {  # keyword arguments of azure-core, which are untyped
+    "retry_total": 3,
+    "connection_timeout": 10,
+    "read_timeout": 60,
+}
+"""The libraries would go on for minutes where storage does not answer, past a trigger's deadline.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppContext:
+    """All that the triggers work with.
+
+    ``order_queues`` are by name; ``paced_orders`` puts new orders into one of them. ``tenants``
+    are by id. ``max_tenants`` is how many are worked on at once.
+    """
+
+    settings: FunctionSettings
+    clock: Callable[[], datetime]
+    store: TableLedger
+    callers: TableCallers
+    order_queues: Mapping[str, StorageQueue]
+    paced_orders: PacedOrders
+    hints: StorageQueue
+    tenants: Mapping[str, TenantFeed]
+    health_sink: Sink
+    baseline_sink: Sink
+    starter: SubscriptionStarter
+    metrics: Metrics
+    max_tenants: int
+
+    def streams(self) -> list[Stream]:
+        """Return every stream that is collected."""
+        return [stream for tenant in self.tenants.values() for stream in tenant.streams]
+
+
+@cache
+def app_context() -> AppContext:
+    """Return the context that the environment asks for.
+
+    It is made once for each process; after an error the next invocation tries again.
+
+    Raises:
+        ConfigError: Settings are wrong.
+        LedgerError, RetryError: The storage account cannot be used.
+
+    """
+    settings = FunctionSettings.load(os.environ)
+    tables, queues = _clients(settings.storage)
+    order_queues = {name: StorageQueue(queues, name) for name in (BLOBS, BACKLOG)}
+    store = TableLedger(tables)
+    return AppContext(
+        settings=settings,
+        clock=app.now,
+        store=store,
+        callers=TableCallers(tables),
+        order_queues=order_queues,
+        paced_orders=PacedOrders(order_queues[BLOBS], order_queues[BACKLOG], app.now),
+        hints=StorageQueue(queues, HINTS),
+        tenants=_tenants(settings, store, _sink(settings, "")),
+        health_sink=_sink(settings, app.HEALTH_STREAM),
+        baseline_sink=_sink(settings, f"Custom-{BASELINE_TABLE}"),
+        starter=_starter(settings),
+        metrics=metrics(settings.telemetry),
+        max_tenants=app.MOST_TENANTS,
+    )
+
+
+def _clients(storage: Storage) -> tuple[TableServiceClient, QueueServiceClient]:
+    if storage.connection:
+        return (
+            TableServiceClient.from_connection_string(storage.connection, **_BOUNDED),
+            QueueServiceClient.from_connection_string(storage.connection, **_BOUNDED),
+        )
+    credential = identity(storage.client_id)
+    return (
+        TableServiceClient(storage.tables, credential=credential, **_BOUNDED),
+        QueueServiceClient(storage.queues, credential=credential, **_BOUNDED),
+    )
+
+
+def _sink(settings: FunctionSettings, stream: str) -> Sink:
+    """Return the sink of a data collection rule's stream, ``""`` for the one of the settings.
+
+    Nothing stops a worker while it waits for the workspace: the deadlines do.
+    """
+    return app.log_analytics(settings.collector, Event(), stream)
+
+
+def _tenants(
+    settings: FunctionSettings, store: TableLedger, sink: Sink
+) -> Mapping[str, TenantFeed]:
+    collector = settings.collector
+    tenants = {}
+    for tenant in collector.tenants:
+        limiter = RateLimiter(app.now, _short_sleep)
+        feed = app.feed_of(tenant, collector, limiter)
+        pipeline = DeliveryPipeline(
+            fetch=feed.fetch,
+            shape=app.shape_of(collector, Saving()),
+            record_filter=record_filter(collector.include, collector.exclude),
+            sink=sink,
+            store=store,
+            clock=app.now,
+            stopped=lambda: False,  # each order sets its own deadline
+            field_limit=MAX_FIELD_BYTES,
+        )
+        streams = tuple(Stream(tenant.id, kind) for kind in tenant.content_types)
+        tenants[tenant.id] = TenantFeed(streams, feed, pipeline, limiter)
+    return tenants
+
+
+def _starter(settings: FunctionSettings) -> SubscriptionStarter:
+    """Return what starts subscriptions; without the setting it has no feeds to ask."""
+    collector = settings.collector
+    tenants = collector.tenants if settings.start else ()
+    return SubscriptionStarter(
+        {t.id: app.feed_of(t, collector, RateLimiter(app.now, _short_sleep)) for t in tenants},
+        {t.id: t.content_types for t in tenants},
+        app.now,
+    )
+
+
+def _short_sleep(length: timedelta) -> None:
+    """Wait up to ``MAX_PAUSE``; a longer wait raises, and the queue does the waiting."""
+    if length > MAX_PAUSE:
+        raise ThrottledError("pace", length)
+    Event().wait(length.total_seconds())

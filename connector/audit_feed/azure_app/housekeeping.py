@@ -1,0 +1,114 @@
+"""The steps of a sweep: re-queue lost orders, send statements, sum up what is pending. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from audit_feed.azure_app.orders import MAX_DELAY, OrderQueue, orders_for
+from audit_feed.delivery.deliver import Sink
+from audit_feed.ledger import health_rows
+from audit_feed.ledger.snapshot import StreamSnapshot
+from audit_feed.ledger.statement import HourStatement
+from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore, postponed
+from audit_feed.records.batches import Parked, bodies
+from audit_feed.records.shape import Row
+from audit_feed.windows import HOUR, RETENTION, Window, hour_of
+
+GRACE = timedelta(minutes=30)
+"""A blob that is due for so long has no order any more: its worker ended, or discover did."""
+
+LONG_GRACE = MAX_DELAY + GRACE
+LONG_QUEUE = 1_000
+"""With more orders waiting, ``LONG_GRACE`` holds: an order that was not worked on is not lost."""
+
+MAX_REQUEUED = 5_000
+"""Blobs of one stream that a sweep orders again."""
+
+
+def statement_window(now: datetime) -> Window:
+    """Return the span that is stated: the last 7 days."""
+    return Window(now - RETENTION, now)
+
+
+def grace(queue: OrderQueue) -> timedelta:
+    """Return for how long a blob must have been due to have lost its order."""
+    return LONG_GRACE if queue.approximate_count() > LONG_QUEUE else GRACE
+
+
+def requeue_lost(
+    store: LedgerStore, snapshot: StreamSnapshot, queue: OrderQueue, now: datetime, late: timedelta
+) -> int:
+    """Order blobs again that are due for *late* and longer; return how many.
+
+    The ledger is written first: what was ordered again is not ordered a third time by the next
+    sweep. Where the queue then fails, the blobs wait for *late* once more.
+
+    Raises:
+        LedgerError, RetryError: The ledger or the queue does not work.
+
+    """
+    rows = [row for hour in snapshot.open for row in hour.rows if row.state is BlobState.LISTED]
+    stuck = sorted((r for r in rows if r.due <= now - late), key=lambda r: (r.due, r.blob.id))
+    results = store.put_all([postponed(row, now) for row in stuck[:MAX_REQUEUED]])
+    blobs = [result.blob for result in results if isinstance(result, BlobRow)]
+    for order in orders_for(blobs):
+        queue.send(order)
+    return len(blobs)
+
+
+def send_statements(
+    snapshots: Sequence[StreamSnapshot], sink: Sink, now: datetime, collector: str
+) -> int:
+    """Send heartbeats and the statement of every hour that is not closed; return the rows.
+
+    Hours are closed only after this: what was not sent is sent the next time.
+
+    Raises:
+        RetryError, AccessError: As the sink's.
+
+    """
+    closed = [s for snapshot in snapshots for s in snapshot.statements if s.hour in snapshot.closed]
+    statements = [s for snapshot in snapshots for s in snapshot.statements]
+    rows = health_rows.rows(statements, health_rows.by_hour(closed), now, collector)
+    return send_rows(rows, sink)
+
+
+def send_rows(rows: Sequence[Row], sink: Sink) -> int:
+    """Send rows that fit into bodies; return how many."""
+    for body in bodies(rows):
+        if not isinstance(body, Parked):
+            sink.send(body)
+    return len(rows)
+
+
+def summary(statements: Sequence[HourStatement], now: datetime) -> dict[str, object]:
+    """Return what ``health`` says of a stream."""
+    over = [s for s in statements if s.hour + HOUR <= now]
+    return {
+        "stated_at": now.isoformat(),
+        "complete": all(s.complete for s in over),
+        "hours": len(over),
+        "hours_missing": sum(not s.complete for s in over),
+        "listed": sum(s.listed for s in statements),
+        "delivered": sum(s.delivered for s in statements),
+        "pending": sum(s.pending for s in statements),
+        "expired": sum(s.expired for s in statements),
+        "rejected": sum(s.rejected for s in statements),
+    }
+
+
+def pending(snapshots: Sequence[StreamSnapshot]) -> int:
+    """Return how many blobs are listed and not delivered."""
+    return sum(s.pending for snapshot in snapshots for s in snapshot.statements)
+
+
+def lag(snapshots: Sequence[StreamSnapshot], now: datetime) -> timedelta:
+    """Return how old the oldest hour is that has pending blobs, zero where none has."""
+    ages = [now - s.hour for snapshot in snapshots for s in snapshot.statements if s.pending]
+    return max(ages, default=timedelta())
+
+
+def day(now: datetime) -> str:
+    """Return the day (UTC) for which the callers are written once."""
+    return hour_of(now).date().isoformat()

@@ -1,0 +1,1 @@
+"""The Function app's triggers, a module each: discover, deliver, sweep, notify and health."""
