@@ -110,12 +110,12 @@ def play(seed: int, folder: Path, storage: Azurite) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("real_worker")
 @pytest.mark.parametrize("seed", range(SEEDS), ids=lambda seed: f"seed{seed}")
-def test_chaos_and_kills_lose_a_record(tmp_path: Path, storage: Azurite, seed: int) -> None:
+def test_chaos_and_kills_lose_no_record(tmp_path: Path, storage: Azurite, seed: int) -> None:
     play(seed, tmp_path, storage)
 
 
 @pytest.mark.proof
 @pytest.mark.usefixtures("real_worker")
 @pytest.mark.parametrize("seed", range(SEEDS, PROOF_SEEDS), ids=lambda seed: f"seed{seed}")
-def test_all_chaos_and_kills_lose_a_record(tmp_path: Path, storage: Azurite, seed: int) -> None:
+def test_all_chaos_and_kills_lose_no_record(tmp_path: Path, storage: Azurite, seed: int) -> None:
     play(seed, tmp_path, storage)

@@ -110,11 +110,13 @@ def complete_of(there: Deployed) -> set[datetime]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("real_worker")
-def test_eight_days_away_conceal_a_loss_or_claim_another(tmp_path: Path, storage: Azurite) -> None:
+def test_eight_days_away_lose_what_expired_and_name_it(tmp_path: Path, storage: Azurite) -> None:
     play(tmp_path, storage, 12 * HOUR)
 
 
 @pytest.mark.proof
 @pytest.mark.usefixtures("real_worker")
-def test_eight_days_away_of_hundreds_of_blobs(tmp_path: Path, storage: Azurite) -> None:
+def test_eight_days_away_with_hundreds_of_blobs_lose_what_expired_and_name_it(
+    tmp_path: Path, storage: Azurite
+) -> None:
     play(tmp_path, storage, HOUR)

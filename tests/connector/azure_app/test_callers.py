@@ -31,7 +31,7 @@ def access(*names: str, days: int = 0) -> Access:
     return Access(time, time, 1, frozenset(names))
 
 
-def test_only_what_reads_mail_is_noted_and_as_it_was() -> None:
+def test_only_rows_that_read_mail_are_counted() -> None:
     stats, shape = CallerStats(TENANT), shaped()
     stats.start_blob(blob("one"))
     for made in (
@@ -62,14 +62,14 @@ def test_a_blob_that_is_read_again_counts_once() -> None:
     assert stats.of_blobs([blob("one")])[WHO].operations == 1
 
 
-def test_the_mailboxes_of_a_caller_grow_for_ever() -> None:
+def test_the_mailboxes_of_a_caller_have_a_bound() -> None:
     many = merged({WHO: access(f"m{n}")} for n in range(2 * MAX_MAILBOXES))
 
     assert len(many[WHO].mailboxes) == MAX_MAILBOXES
     assert many[WHO].operations == 2 * MAX_MAILBOXES
 
 
-def test_a_row_has_other_columns_than_its_table() -> None:
+def test_a_baseline_row_has_the_columns_of_its_table() -> None:
     [row] = baseline_rows({WHO: access("m", days=1)}, START)
 
     assert list(row) == [column.name for column in load_table("M365CallerBaseline_CL").columns]
@@ -93,7 +93,7 @@ def memory(service: TableServiceClient, prefix: str) -> TableCallers:
     return TableCallers(service, prefix)
 
 
-def test_notes_are_lost_or_counted_twice_when_they_are_gathered(memory: TableCallers) -> None:
+def test_each_note_is_counted_once_when_notes_are_gathered(memory: TableCallers) -> None:
     for n in range(2 * MAX_NOTES + 5):
         memory.add(
             TENANT, f"order {n}", {WHO: access("m", days=n), (TENANT, f"app {n}", ""): access()}
@@ -113,7 +113,7 @@ def test_notes_are_lost_or_counted_twice_when_they_are_gathered(memory: TableCal
     assert memory.all("another") == {}
 
 
-def test_two_that_gather_at_once_count_twice(
+def test_two_that_gather_at_once_count_each_note_once(
     service: TableServiceClient, prefix: str, memory: TableCallers
 ) -> None:
     other = TableCallers(service, prefix)
@@ -132,7 +132,7 @@ def test_two_that_gather_at_once_count_twice(
     assert memory.all(TENANT)[WHO].operations == 1
 
 
-def test_a_memory_of_another_version_is_taken_for_ours(
+def test_a_memory_of_another_version_is_refused(
     service: TableServiceClient, prefix: str, memory: TableCallers
 ) -> None:
     memory.add(TENANT, "order", {WHO: access("m")})

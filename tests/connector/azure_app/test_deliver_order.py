@@ -88,7 +88,7 @@ def states(rows: Iterable[BlobRow]) -> list[BlobState]:
     return [row.state for row in rows]
 
 
-def test_an_order_is_not_done_or_done_twice(bench: Bench) -> None:
+def test_an_order_is_done_once(bench: Bench) -> None:
     result = bench.deliver_order()
     again = bench.deliver_order()
 
@@ -98,7 +98,7 @@ def test_an_order_is_not_done_or_done_twice(bench: Bench) -> None:
     assert len(bench.heard) == 3
 
 
-def test_one_bad_blob_holds_back_the_others(bench: Bench) -> None:
+def test_one_bad_blob_goes_back_alone(bench: Bench) -> None:
     bench.faults["b"] = RetryError("blob b", "HTTP 500")
 
     result = bench.deliver_order()
@@ -108,7 +108,7 @@ def test_one_bad_blob_holds_back_the_others(bench: Bench) -> None:
     assert bench.rows()["b"].attempts == 1
 
 
-def test_a_throttled_blob_spends_an_attempt(bench: Bench) -> None:
+def test_a_throttled_blob_waits_and_spends_no_attempt(bench: Bench) -> None:
     bench.faults = {
         "a": ThrottledError("blob a", timedelta(seconds=90)),
         "b": ThrottledError("blob b", None),
@@ -122,7 +122,7 @@ def test_a_throttled_blob_spends_an_attempt(bench: Bench) -> None:
     assert {row.attempts for row in bench.rows().values()} == {0}
 
 
-def test_a_refusal_spends_an_attempt_or_loses_the_blob(bench: Bench) -> None:
+def test_a_refused_blob_waits_and_spends_no_attempt(bench: Bench) -> None:
     bench.faults["a"] = AccessError("sign-in", "refused", "check the client")
 
     result = bench.deliver_order()
@@ -133,7 +133,7 @@ def test_a_refusal_spends_an_attempt_or_loses_the_blob(bench: Bench) -> None:
     assert "refused" in result.problems[0]
 
 
-def test_what_there_was_no_time_for_does_not_go_back(bench: Bench) -> None:
+def test_what_there_was_no_time_for_goes_back_at_once(bench: Bench) -> None:
     turns = iter([False, False, True, True, True, True, True])
     bench.stopped = lambda: next(turns)
 
@@ -144,7 +144,7 @@ def test_what_there_was_no_time_for_does_not_go_back(bench: Bench) -> None:
     assert {row.attempts for row in bench.rows().values()} == {0}
 
 
-def test_another_worker_that_was_faster_is_a_fault(bench: Bench) -> None:
+def test_a_blob_that_another_worker_delivered_is_not_a_failure(bench: Bench) -> None:
     taken = bench.rows_by_key(bench.order.partition, bench.order.row_keys)
     store = MemoryLedger(bench.disk)
     store.put_all([delivered(row, bench.clock.now, records=1, sent=1, parked=0) for row in taken])
@@ -163,7 +163,7 @@ def test_another_worker_that_was_faster_is_a_fault(bench: Bench) -> None:
     assert len(result.problems) == 3
 
 
-def test_a_ledger_that_does_not_answer_costs_the_order() -> None:
+def test_a_ledger_that_does_not_answer_leaves_the_order_in_the_queue() -> None:
     def broken(_where: str, _names: Sequence[str]) -> list[BlobRow]:
         raise LedgerError("ledger: gone")
 
@@ -174,7 +174,7 @@ def test_a_ledger_that_does_not_answer_costs_the_order() -> None:
         Gone().deliver_order()
 
 
-def test_a_spoiled_order_is_forgotten_or_stays_together(bench: Bench) -> None:
+def test_blobs_of_a_poisoned_order_fail_and_go_back_one_by_one(bench: Bench) -> None:
     bench.faults["c"] = ThrottledError("blob c", None)
     bench.deliver_order()
     bench.queue.sent.clear()

@@ -31,7 +31,7 @@ BLOBS = st.builds(
 
 
 @given(st.lists(BLOBS, unique_by=blob_key, max_size=60))
-def test_a_blob_is_in_no_order_or_in_two(blobs: list) -> None:  # type: ignore[type-arg]  # of blobs
+def test_every_blob_is_in_one_order(blobs: list) -> None:  # type: ignore[type-arg]  # of blobs
     found = orders_for(blobs)
 
     named = [(order.partition, name) for order in found for name in order.row_keys]
@@ -40,7 +40,7 @@ def test_a_blob_is_in_no_order_or_in_two(blobs: list) -> None:  # type: ignore[t
     assert [parse_order(order.text()) for order in found] == found
 
 
-def test_the_backlog_of_one_tenant_delays_another() -> None:
+def test_the_backlog_of_one_tenant_delays_no_other() -> None:
     clock = Clock()
     live, backlog = MemoryQueue(clock), MemoryQueue(clock)
     paced_orders = PacedOrders(live, backlog, clock)
@@ -59,7 +59,7 @@ def test_the_backlog_of_one_tenant_delays_another() -> None:
     assert paced_orders.approximate_count() == len(many) + 1
 
 
-def test_an_idle_tenant_waits_or_a_pause_is_forgotten() -> None:
+def test_an_order_of_an_idle_tenant_waits_for_its_pause_only() -> None:
     clock = Clock()
     live, backlog = MemoryQueue(clock), MemoryQueue(clock)
     paced_orders = PacedOrders(live, backlog, clock)
@@ -73,7 +73,7 @@ def test_an_idle_tenant_waits_or_a_pause_is_forgotten() -> None:
     assert backlog.sent == []
 
 
-def test_an_order_is_of_another_stream() -> None:
+def test_an_order_names_its_stream() -> None:
     [order] = orders_for([blob("a", stream=OTHER_STREAM)])
 
     assert order.stream == OTHER_STREAM
@@ -94,6 +94,6 @@ def test_an_order_is_of_another_stream() -> None:
         f'{{"version": 1, "partition": "t|k|h", "names": {["a"] * 11}}}'.replace("'", '"'),
     ],
 )
-def test_what_is_no_order_is_taken_for_one(text: str) -> None:
+def test_what_is_not_an_order_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^no "):
         parse_order(text)

@@ -22,7 +22,7 @@ def problems(**changed: str) -> str:
     return str(refused.value)
 
 
-def test_the_least_that_must_be_said_is_not_enough() -> None:
+def test_four_settings_are_enough() -> None:
     settings = FunctionSettings.load(GIVEN)
 
     [tenant] = settings.collector.tenants
@@ -35,13 +35,13 @@ def test_the_least_that_must_be_said_is_not_enough() -> None:
     assert (settings.auth_id, settings.telemetry, settings.start) == ("", "", False)
 
 
-def test_the_storage_of_another_cloud_is_looked_for_in_this_one() -> None:
+def test_the_storages_address_follows_the_cloud() -> None:
     settings = FunctionSettings.load({**GIVEN, "AUDIT_FEED_CLOUD": "gcc-high"})
 
     assert settings.storage.queues == "https://contosomail.queue.core.usgovcloudapi.net"
 
 
-def test_addresses_and_identity_of_the_storage_are_not_used() -> None:
+def test_addresses_and_identity_of_the_storage_are_used() -> None:
     given = {name: value for name, value in GIVEN.items() if not name.startswith("Azure")}
     more = {
         "AzureWebJobsStorage__queueServiceUri": "https://q.example",
@@ -54,7 +54,7 @@ def test_addresses_and_identity_of_the_storage_are_not_used() -> None:
     assert storage == Storage(queues="https://q.example", tables="https://t.example", client_id="c")
 
 
-def test_a_connection_string_or_a_secret_is_shown() -> None:
+def test_no_connection_string_or_secret_is_shown() -> None:
     secrets = {
         "AzureWebJobsStorage": "AccountKey=abc123",
         "AUDIT_FEED_WEBHOOK_AUTH_ID": "hook456",
@@ -72,7 +72,7 @@ def test_a_connection_string_or_a_secret_is_shown() -> None:
         assert secret not in repr(settings)
 
 
-def test_a_reference_that_was_not_resolved_is_taken_for_the_secret() -> None:
+def test_a_key_vault_reference_that_was_not_resolved_is_refused() -> None:
     reference = "@Microsoft.KeyVault(SecretUri=https://v.example)"
     told = problems(AUDIT_FEED_CREDENTIAL_SECRET=reference)
 
@@ -80,33 +80,33 @@ def test_a_reference_that_was_not_resolved_is_taken_for_the_secret() -> None:
     assert "v.example" not in told
 
 
-def test_wrong_settings_come_one_at_a_time() -> None:
+def test_all_wrong_settings_are_named_at_once() -> None:
     told = problems(AUDIT_FEED_TENANTS="contoso", AUDIT_FEED_SINK_DCR="")
 
     assert "tenants[0].id" in told
     assert "sink.dcr" in told
 
 
-def test_no_storage_is_noticed_only_when_it_is_needed() -> None:
+def test_missing_storage_is_refused_at_the_start() -> None:
     assert "AzureWebJobsStorage__accountName" in problems(AzureWebJobsStorage__accountName="")
 
 
-def test_rows_go_where_the_app_cannot_keep_them() -> None:
+def test_a_sink_that_the_app_cannot_keep_is_refused() -> None:
     assert "SINK_KIND" in problems(AUDIT_FEED_SINK_KIND="jsonl", AUDIT_FEED_SINK_FOLDER="x")
 
 
-def test_half_of_a_cloud_is_taken() -> None:
+def test_half_of_a_cloud_is_refused() -> None:
     assert "cloud.feed: missing" in problems(AUDIT_FEED_CLOUD_LOGIN="https://login.example")
     both = problems(AUDIT_FEED_CLOUD="gcc", AUDIT_FEED_CLOUD_LOGIN="https://login.example")
     assert "AUDIT_FEED_CLOUD: set" in both
 
 
-def test_an_empty_schedule_stops_the_timer() -> None:
+def test_an_empty_schedule_means_the_default() -> None:
     assert schedule({DISCOVER: " "}, DISCOVER, "0 * * * * *") == "0 * * * * *"
     assert schedule({DISCOVER: "0 0 * * * *"}, DISCOVER, "x") == "0 0 * * * *"
 
 
-def test_subscriptions_are_started_unasked_or_a_slip_of_the_pen_is_taken_for_no() -> None:
+def test_subscriptions_are_started_on_true_and_a_typing_error_is_refused() -> None:
     asked = {"AUDIT_FEED_START_SUBSCRIPTIONS": "True"}
 
     assert FunctionSettings.load({**GIVEN, **asked}).start

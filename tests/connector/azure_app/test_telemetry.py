@@ -13,11 +13,11 @@ from audit_feed.azure_app.telemetry import NoMetrics, OpenTelemetryMetrics, metr
 from connector.made import STREAM, TENANT
 
 
-def test_metrics_are_on_without_being_asked_for() -> None:
+def test_metrics_are_off_without_a_connection_string() -> None:
     assert isinstance(metrics(""), NoMetrics)
 
 
-def test_a_number_is_not_exported() -> None:
+def test_every_number_is_exported_with_its_tenant() -> None:
     reader = InMemoryMetricReader()
     told = OpenTelemetryMetrics(reader)
     told.count("delivered", 2, TENANT)
@@ -37,7 +37,7 @@ def test_a_number_is_not_exported() -> None:
     assert points["mailvigil.pending"].attributes == {"tenant": TENANT}
 
 
-def test_a_log_line_does_not_say_which_run_it_is_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_line_names_its_invocation(caplog: pytest.LogCaptureFixture) -> None:
     log = InvocationLog("run-1", "deliver")
 
     with caplog.at_level(logging.INFO, "mailvigil"):

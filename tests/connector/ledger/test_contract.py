@@ -130,7 +130,7 @@ def test_times_of_other_zones_and_small_years_keep_their_order(store: Store) -> 
     assert rows[0].blob.created == early.created  # type: ignore[index]  # stores give lists
 
 
-def test_hours_count_as_listed_only_when_they_are_noted(store: Store) -> None:
+def test_hours_count_as_listed_only_when_they_are_marked(store: Store) -> None:
     store.add_blobs([blob("a")], START)
     assert store.listings(STREAM, EVER.start) == {}
 
@@ -149,7 +149,7 @@ def test_a_listing_of_a_clock_that_ran_ahead_is_overwritten(store: Store) -> Non
     assert store.listings(STREAM, EVER.start) == {HOURS[0]: START}
 
 
-def test_what_was_begun_early_is_never_begun_later(opens: Opens) -> None:
+def test_the_first_hour_of_a_stream_only_moves_back(opens: Opens) -> None:
     assert opens().first_hour(STREAM) is None
     assert opens().register_stream(STREAM, HOURS[1]) == HOURS[1]
 
@@ -196,7 +196,7 @@ def test_a_row_that_another_run_changed_is_not_overwritten(store: Store) -> None
     assert list(store.rows(STREAM, EVER)) == [first]
 
 
-def test_a_row_that_was_never_noted_cannot_be_put(store: Store) -> None:
+def test_a_row_that_was_never_added_cannot_be_put(store: Store) -> None:
     [row] = noted(store, blob("a"))
 
     with pytest.raises(LedgerConflictError):
@@ -289,7 +289,7 @@ def pruned(store: Store, before: datetime = START) -> tuple[int, set[str]]:
     return gone, {row.blob.id for row in store.rows(STREAM, EVER)}
 
 
-def test_what_is_old_and_done_stays_or_what_is_not_goes(store: Store) -> None:
+def test_what_is_old_and_done_is_dropped_and_what_is_not_done_stays(store: Store) -> None:
     old, later = START - 2 * HOUR, START - 8 * timedelta(days=1)
     store.register_stream(STREAM, later - HOUR)
     hours = [hour_of(old), hour_of(later), hour_of(START)]
@@ -306,7 +306,7 @@ def test_what_is_old_and_done_stays_or_what_is_not_goes(store: Store) -> None:
     assert pruned(store) == (0, {"late", "pending", "new"})
 
 
-def test_what_was_dropped_is_still_stated(store: Store) -> None:
+def test_nothing_is_stated_of_what_was_dropped(store: Store) -> None:
     store.register_stream(STREAM, START - 30 * HOUR)
     store.mark_listed(STREAM, [hour_of(START) - n * HOUR for n in range(30)], START)
 
@@ -317,7 +317,7 @@ def test_what_was_dropped_is_still_stated(store: Store) -> None:
     assert store.register_stream(STREAM, START) == hour_of(START)
 
 
-def test_a_rejected_blob_goes_before_it_expires(store: Store) -> None:
+def test_a_rejected_blob_stays_until_it_expires(store: Store) -> None:
     [row] = noted(store, blob("a", START - 2 * HOUR))
     store.mark_listed(STREAM, [hour_of(START) - 2 * HOUR], START)
     store.put(rejected(row, START, "unknown"))
@@ -326,7 +326,7 @@ def test_a_rejected_blob_goes_before_it_expires(store: Store) -> None:
     assert pruned(store, row.blob.expires + HOUR) == (1, set())
 
 
-def test_pruning_of_one_stream_drops_another_ones_or_a_remainder(store: Store) -> None:
+def test_pruning_a_stream_leaves_other_streams_and_remainders(store: Store) -> None:
     store.add_blobs([blob("a", stream=OTHER_STREAM)], START)
     store.mark_listed(OTHER_STREAM, HOURS, START)
     store.park(blob("a"), Parked("", b"{}"))

@@ -134,7 +134,7 @@ def test_a_row_that_cannot_be_read_is_never_passed_over(tmp_path: Path) -> None:
             store.rows(STREAM, EVER)
 
 
-def test_a_page_is_noted_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_page_is_added_whole_or_not_at_all(tmp_path: Path) -> None:
     broken = replace(blob("c"), uri=[])  # type: ignore[arg-type]  # what the file cannot hold
     with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
         with pytest.raises(LedgerError):
@@ -195,7 +195,7 @@ def test_a_collector_killed_at_any_moment_leaves_whole_pages_and_nothing_forgott
         assert {numbers.count(n) for n in numbers} == {20}
 
 
-def test_others_on_the_machine_can_read_what_was_set_aside(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_ledgers_files(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     with closing(SqliteLedger(path)) as store:
         store.add_blobs([blob("one")], START)

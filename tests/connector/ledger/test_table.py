@@ -71,7 +71,7 @@ def stated(store: TableLedger) -> Sequence[HourStatement]:
     return store.snapshots.read(STREAM, WEEK).statements
 
 
-def test_a_ledger_of_another_version_is_taken_for_ours(
+def test_a_ledger_of_another_version_is_refused(
     service: TableServiceClient, prefix: str, opens: Callable[[], TableLedger]
 ) -> None:
     opens()
@@ -82,7 +82,7 @@ def test_a_ledger_of_another_version_is_taken_for_ours(
         opens()
 
 
-def test_rows_without_a_version_are_taken_for_an_empty_ledger(
+def test_rows_without_a_version_are_refused(
     service: TableServiceClient, prefix: str, opens: Callable[[], TableLedger]
 ) -> None:
     table = service.create_table(f"{prefix}hours")
@@ -95,7 +95,7 @@ def test_rows_without_a_version_are_taken_for_an_empty_ledger(
 @pytest.mark.parametrize(
     "changed", [{"state": "done"}, {"due": "soon"}, {"attempts": "x"}, {"id": "b"}, {"sent": 7}]
 )
-def test_a_row_that_cannot_be_read_is_left_out(
+def test_a_row_that_cannot_be_read_is_an_error(
     service: TableServiceClient, prefix: str, store: TableLedger, changed: dict[str, object]
 ) -> None:
     [row] = noted(store, blob("a"))
@@ -107,7 +107,7 @@ def test_a_row_that_cannot_be_read_is_left_out(
         store.rows(STREAM, WEEK)
 
 
-def test_an_account_that_does_not_answer_is_taken_for_an_empty_ledger() -> None:
+def test_an_account_that_does_not_answer_is_an_error() -> None:
     gone = Azurite(1, 1, 1).connection_string
     service = TableServiceClient.from_connection_string(gone, retry_total=0)
 
@@ -115,7 +115,7 @@ def test_an_account_that_does_not_answer_is_taken_for_an_empty_ledger() -> None:
         TableLedger(service)
 
 
-def test_more_blobs_than_a_batch_holds_are_lost(store: TableLedger) -> None:
+def test_more_blobs_than_a_transaction_holds_are_all_stored(store: TableLedger) -> None:
     blobs = [blob(f"b{n}", START + timedelta(seconds=n * 20)) for n in range(250)]
 
     rows = noted(store, *blobs)
@@ -125,7 +125,7 @@ def test_more_blobs_than_a_batch_holds_are_lost(store: TableLedger) -> None:
     assert list(store.rows(STREAM, Window(WEEK.start, NOW + HOUR))) == list(after)
 
 
-def test_two_that_list_the_same_page_both_call_a_blob_new(
+def test_of_processes_that_list_the_same_page_one_calls_a_blob_new(
     service: TableServiceClient, prefix: str
 ) -> None:
     blobs = [blob(f"b{n}") for n in range(150)]
@@ -138,7 +138,7 @@ def test_two_that_list_the_same_page_both_call_a_blob_new(
     assert len(stores[0].rows(STREAM, WEEK)) == 150
 
 
-def test_a_conflict_holds_back_the_other_rows_of_its_batch(
+def test_a_conflict_holds_back_its_own_row_only(
     opens: Callable[[], TableLedger],
 ) -> None:
     store = opens()
@@ -151,7 +151,7 @@ def test_a_conflict_holds_back_the_other_rows_of_its_batch(
     assert list(opens().rows(STREAM, WEEK)) == [first, theirs, third]
 
 
-def test_a_remainder_larger_than_a_row_cannot_be_kept(
+def test_a_remainder_larger_than_a_row_comes_back_whole_or_is_an_error(
     service: TableServiceClient, prefix: str, store: TableLedger
 ) -> None:
     large = Parked("large", b"".join(uuid4().bytes for _ in range(PIECE_BYTES // 5)))
@@ -170,7 +170,7 @@ def test_a_remainder_larger_than_a_row_cannot_be_kept(
         store.parked(STREAM)
 
 
-def test_a_statement_changes_when_its_hour_is_closed(store: TableLedger) -> None:
+def test_a_statement_stays_the_same_when_its_hour_is_closed(store: TableLedger) -> None:
     a, b = noted(store, blob("a"), blob("b", START - HOUR))
     store.mark_listed(STREAM, [hour_of(START), hour_of(START) - HOUR], NOW)
     store.put(done(a))
@@ -183,7 +183,7 @@ def test_a_statement_changes_when_its_hour_is_closed(store: TableLedger) -> None
     assert sum(s.complete for s in before) == 1
 
 
-def test_an_hour_is_closed_while_a_blob_may_still_change(store: TableLedger) -> None:
+def test_an_hour_is_closed_once_no_blob_of_it_can_change(store: TableLedger) -> None:
     [row] = noted(store, blob("a"))
     assert close(store) == 0
     store.put(rejected(row, START, "unknown"))
@@ -195,7 +195,7 @@ def test_an_hour_is_closed_while_a_blob_may_still_change(store: TableLedger) -> 
     assert (said.rejected, said.pending) == (1, 0)
 
 
-def test_a_late_blob_is_not_due_because_its_hour_was_closed(store: TableLedger) -> None:
+def test_a_late_blob_opens_its_hour_again_and_is_due(store: TableLedger) -> None:
     [row] = noted(store, blob("a"))
     store.put(done(row))
     close(store)
@@ -225,7 +225,7 @@ def counted() -> tuple[Counter[str], Callable[[], TableLedger]]:
     return operations, lambda: TableLedger(tables)
 
 
-def test_a_pass_costs_more_the_more_the_ledger_holds() -> None:
+def test_a_pass_costs_the_same_however_much_the_ledger_holds() -> None:
     operations, opens = counted()
     store = opens()
 
@@ -261,7 +261,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("few")
-def test_a_look_at_a_backlog_costs_the_more_the_longer_it_is() -> None:
+def test_a_snapshot_of_a_backlog_costs_the_same_however_long_it_is() -> None:
     operations, opens = counted()
     store = opens()
     backlog = [blob(f"b{n}", NOW - n * HOUR) for n in range(1, 60)]
@@ -275,7 +275,7 @@ def test_a_look_at_a_backlog_costs_the_more_the_longer_it_is() -> None:
 
 
 @pytest.mark.usefixtures("few")
-def test_an_hour_is_never_read_again_because_others_have_a_backlog(store: TableLedger) -> None:
+def test_every_hour_of_a_backlog_is_read_again_in_turn(store: TableLedger) -> None:
     rows = noted(store, *(blob(f"b{n}", NOW - n * HOUR) for n in range(1, 3 * LOOKS)))
     store.snapshots.read(STREAM, WEEK)
     store.put_all([done(row) for row in rows])
@@ -288,7 +288,7 @@ def test_an_hour_is_never_read_again_because_others_have_a_backlog(store: TableL
 
 
 @pytest.mark.usefixtures("few")
-def test_a_late_blob_is_not_seen_because_its_hour_was_not_read(
+def test_an_hour_with_a_late_blob_is_read_whatever_the_backlog(
     opens: Callable[[], TableLedger],
 ) -> None:
     store, other = opens(), opens()
@@ -302,7 +302,7 @@ def test_a_late_blob_is_not_seen_because_its_hour_was_not_read(
     assert sum(s.pending for s in looked.statements) == len(rows) + 1
 
 
-def test_an_hour_is_opened_again_because_a_process_has_forgotten_its_blobs(
+def test_an_hour_that_is_listed_by_a_new_process_stays_closed(
     opens: Callable[[], TableLedger],
 ) -> None:
     store = opens()
@@ -331,7 +331,7 @@ def test_rows_of_one_partition_are_read_by_name(store: TableLedger) -> None:
     assert store.rows_by_key(where, []) == []
 
 
-def test_a_blob_of_another_stream_is_told_apart(store: TableLedger) -> None:
+def test_the_same_blob_id_in_another_stream_has_another_key(store: TableLedger) -> None:
     [row] = noted(store, blob("a"))
     other = replace(row.blob, stream=OTHER_STREAM)
 

@@ -41,7 +41,7 @@ def store(account: TableServiceClient) -> TableLedger:
     return made
 
 
-def test_the_account_is_asked_and_a_ledger_is_made_there(account: TableServiceClient) -> None:
+def test_asking_an_account_makes_no_ledger_there(account: TableServiceClient) -> None:
     ran = run("ledger", "--storage", NAME)
 
     assert ran.code == EXIT_INPUT
@@ -50,7 +50,7 @@ def test_the_account_is_asked_and_a_ledger_is_made_there(account: TableServiceCl
 
 
 @pytest.mark.parametrize("action", ["show", "health"])
-def test_a_ledger_without_a_feed_is_called_complete_or_well(
+def test_a_ledger_without_a_feed_is_neither_complete_nor_well(
     account: TableServiceClient, action: str
 ) -> None:
     TableLedger(account)
@@ -61,7 +61,7 @@ def test_a_ledger_without_a_feed_is_called_complete_or_well(
     assert "knows no feed yet" in ran.err
 
 
-def test_a_blob_that_the_app_lost_is_not_named(store: TableLedger) -> None:
+def test_a_blob_that_the_app_lost_is_named(store: TableLedger) -> None:
     hour = FIRST + HOUR
     assert run("ledger", "--storage", NAME).code == EXIT_OK
     store.add_blobs([blob("lost", hour, STREAM)], NOW)
@@ -78,7 +78,7 @@ def test_a_blob_that_the_app_lost_is_not_named(store: TableLedger) -> None:
     assert len(stated) == 25
 
 
-def test_an_hour_that_was_closed_with_a_loss_hides_it(store: TableLedger) -> None:
+def test_an_hour_that_was_closed_with_a_loss_names_it(store: TableLedger) -> None:
     hour = FIRST + HOUR
     store.add_blobs([blob("lost", hour, STREAM)], NOW)
     [row] = store.rows(STREAM, Window(hour, hour + HOUR))
@@ -91,7 +91,7 @@ def test_an_hour_that_was_closed_with_a_loss_hides_it(store: TableLedger) -> Non
     assert "lost" in ran.out.partition("given up")[2]
 
 
-def test_health_says_well_of_an_app_that_stands_still(store: TableLedger) -> None:
+def test_health_names_an_app_that_stands_still(store: TableLedger) -> None:
     assert run("ledger", "health", "--storage", NAME).code == EXIT_OK
     store.mark_listed(STREAM, [FIRST + HOUR * n for n in range(25)], NOW - 3 * HOUR)
 
@@ -101,7 +101,7 @@ def test_health_says_well_of_an_app_that_stands_still(store: TableLedger) -> Non
     assert "WRONG" in ran.out
 
 
-def test_what_the_app_set_aside_cannot_be_had_again(store: TableLedger) -> None:
+def test_what_the_app_parked_can_be_printed(store: TableLedger) -> None:
     store.park(blob("b", NOW, STREAM), PARKED)
 
     ran = run("ledger", "parked", "--storage", NAME)
@@ -110,7 +110,7 @@ def test_what_the_app_set_aside_cannot_be_had_again(store: TableLedger) -> None:
     assert json.loads(ran.out) == PARKED_LINE
 
 
-def test_a_connection_string_leads_to_another_account(account: TableServiceClient) -> None:
+def test_a_connection_string_of_another_account_is_refused(account: TableServiceClient) -> None:
     assert account.account_name == NAME
 
     ran = run("ledger", "--storage", "anotheraccount")
@@ -119,7 +119,7 @@ def test_a_connection_string_leads_to_another_account(account: TableServiceClien
     assert "is of another storage account" in ran.err
 
 
-def test_a_broken_connection_string_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_connection_string_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CONNECTION, "AccountKey=c2VjcmV0")
 
     ran = run("ledger", "--storage", NAME)
@@ -130,9 +130,7 @@ def test_a_broken_connection_string_is_printed(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("where", ["http://plain.example", "UPPER", "a", "two words"])
-def test_a_token_goes_to_an_address_without_tls_or_to_none(
-    where: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_address_without_tls_is_refused(where: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         run("ledger", "--storage", where)
 
@@ -140,7 +138,7 @@ def test_a_token_goes_to_an_address_without_tls_or_to_none(
     assert "must be a storage account's name" in capsys.readouterr().err
 
 
-def test_one_of_two_ledgers_is_taken_silently(account: TableServiceClient) -> None:
+def test_two_ledgers_at_once_are_refused(account: TableServiceClient) -> None:
     assert account.account_name == NAME
 
     ran = run("ledger", "--storage", NAME, "--config", "collect.yaml")
@@ -149,7 +147,7 @@ def test_one_of_two_ledgers_is_taken_silently(account: TableServiceClient) -> No
     assert "name one ledger" in ran.err
 
 
-def test_nobody_signed_in_ends_in_a_page_of_text(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_signed_in_is_one_line_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(CONNECTION, raising=False)
     monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "AzureCliCredential")
     monkeypatch.setenv("PATH", "/nowhere")
