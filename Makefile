@@ -19,15 +19,18 @@ PARALLEL := -n 3 --dist loadfile
 PROJECT := pyproject.toml uv.lock hatch_build.py .python-version
 
 # A checkout that was moved or copied, or lost its Python, is set up again.
-set_up_here = $(shell test "$$(cat $(1)/.ready 2>/dev/null)" = "$$(pwd)" \
+set_up_here = $(shell test "$$(cat $(1)/$(2) 2>/dev/null)" = "$$(pwd)" \
 	&& $(1)/bin/python -I -c '' 2>/dev/null || echo FORCE)
+
+# The demonstration needs no development tool and nothing of npm, but takes an environment with more.
+DEMO := $(if $(wildcard .venv/.ready),.venv/.ready,.venv/.demo)
 
 .PHONY: help demo test test-fast test-oldest proof check content content-check scan format bench simulate wheel package clean FORCE
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/.ready node_modules/.ready ## Hunt a Storm-0558-like intrusion in a made-up tenant
+demo: $(DEMO) ## Hunt a Storm-0558-like intrusion in a made-up tenant
 	@$(PYTHON) -m mailvigil demo
 
 test: .venv/.ready node_modules/.ready .tools/.chromium ## Run all tests
@@ -90,16 +93,21 @@ clean: ## Remove all that these targets made
 	@.ci/uv --version
 	@mkdir -p .tools && touch $@
 
-.venv/.ready: $(PROJECT) $(call set_up_here,.venv) | .tools/.ready
-	@.ci/uv sync --frozen
+.venv/.ready: $(PROJECT) $(call set_up_here,.venv,.ready) | .tools/.ready
+	@.ci/uv sync --frozen --all-extras
+	@pwd > $@
+
+# The base packages alone, beside what is there already.
+.venv/.demo: $(PROJECT) $(call set_up_here,.venv,.demo) | .tools/.ready
+	@.ci/uv sync --frozen --no-default-groups --inexact
 	@pwd > $@
 
 .venv/.bench: .venv/.ready
-	@.ci/uv sync --frozen --group bench
+	@.ci/uv sync --frozen --all-extras --group bench
 	@touch $@
 
-.tools/py311/.ready: $(PROJECT) $(call set_up_here,.tools/py311) | .tools/.ready
-	@UV_PROJECT_ENVIRONMENT=.tools/py311 .ci/uv sync --frozen --no-default-groups --group test \
+.tools/py311/.ready: $(PROJECT) $(call set_up_here,.tools/py311,.ready) | .tools/.ready
+	@UV_PROJECT_ENVIRONMENT=.tools/py311 .ci/uv sync --frozen --all-extras --no-default-groups --group test \
 		--python "$$(.ci/find-python 3.11)"
 	@pwd > $@
 

@@ -1,7 +1,8 @@
-"""Adds to the wheel what lies outside the packages: the content, and npm's files if present."""
+"""Adds to the wheel what lies outside the packages: the content and Microsoft's KQL parser."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,9 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 CONTENT = ("sigma", "kql")
 PARSER = Path("node_modules/@kusto/language-service-next")
 PARSER_FILES = ("bridge.min.js", "Kusto.Language.Bridge.min.js")
-CHARTS = Path("node_modules")
-CHART_FILES = (
-    "vega/build/vega.min.js",
-    "vega-lite/build/vega-lite.min.js",
-    "vega-embed/build/vega-embed.min.js",
-)
+WITHOUT_PARSER = "MAILVIGIL_WITHOUT_PARSER"
+"""Set to 1, it allows a wheel in which ``query``, ``shell`` and ``rules check`` do not work."""
+
 FUNCTION = Path("connector")
 FUNCTION_FILES = ("function_app.py", "host.json", "requirements.txt")
 NOTICES = "THIRD_PARTY_NOTICES.txt"
@@ -27,25 +25,26 @@ def content(root: Path) -> dict[str, str]:
 
 
 def parser(root: Path) -> dict[str, str]:
-    """Map the KQL parser's files to their places, or nothing when ``npm ci`` has not run."""
-    files = _all({root / PARSER / name: f"mailvigil/kusto/{name}" for name in PARSER_FILES})
-    return files | {str(root / NOTICES): f"mailvigil/kusto/{NOTICES}"} if files else {}
+    """Map the KQL parser's files to their places.
 
+    Raises:
+        FileNotFoundError: npm did not install them; the message says what to do.
 
-def charts(root: Path) -> dict[str, str]:
-    """Map the scripts of the reports' charts to their places, or nothing, as above."""
-    return _all({root / CHARTS / name: f"mailvigil/vega/{Path(name).name}" for name in CHART_FILES})
+    """
+    files = {root / PARSER / name: f"mailvigil/kusto/{name}" for name in PARSER_FILES}
+    if not all(path.is_file() for path in files):
+        raise FileNotFoundError(
+            "Microsoft's KQL parser is not in node_modules: run `npm ci --omit=dev` or "
+            f"`make wheel` in a checkout, or set {WITHOUT_PARSER}=1 for a wheel that cannot check "
+            "queries."
+        )
+    files[root / NOTICES] = f"mailvigil/kusto/{NOTICES}"
+    return {str(path): place for path, place in files.items()}
 
 
 def function_app(root: Path) -> dict[str, str]:
     """Map what the Function app has beside its package to their places."""
     return {str(root / FUNCTION / name): f"mailvigil/function/{name}" for name in FUNCTION_FILES}
-
-
-def _all(files: dict[Path, str]) -> dict[str, str]:
-    """Return the files, or nothing if one is missing."""
-    there = all(path.is_file() for path in files)
-    return {str(path): place for path, place in files.items()} if there else {}
 
 
 class ContentHook(BuildHookInterface[Any]):
@@ -56,6 +55,6 @@ class ContentHook(BuildHookInterface[Any]):
         if version == "editable":
             return
         root = Path(self.root)
-        build_data["force_include"] |= (
-            content(root) | function_app(root) | parser(root) | charts(root)
-        )
+        build_data["force_include"] |= content(root) | function_app(root)
+        if os.environ.get(WITHOUT_PARSER) != "1":
+            build_data["force_include"] |= parser(root)

@@ -13,6 +13,7 @@ from typing import BinaryIO, TextIO
 from audit_feed.errors import AuditFeedError
 from mailvigil.errors import InputError, MailvigilError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_NO_ROOM
+from mailvigil.extras import missing_extra
 from mailvigil.printable import visible
 from mailvigil.signals import raise_interrupt
 
@@ -62,16 +63,18 @@ def main(argv: Sequence[str], stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     args = parser(_command(argv)).parse_args(argv, argparse.Namespace(argv=tuple(argv)))
     try:
         code = function_of(args.run)(args, stdin, out, err)
-    except InputError as error:
-        print(f"mailvigil: {visible(str(error))}", file=err)
-        return EXIT_INPUT
-    except AuditFeedError as error:
+    except (InputError, AuditFeedError) as error:
         print(f"mailvigil: {visible(str(error))}", file=err)
         return EXIT_INPUT
     except MailvigilError as error:
         for line in str(error).splitlines():
             print(visible(line), file=err)
         return EXIT_FAILED
+    except ModuleNotFoundError as error:
+        if (sentence := missing_extra(error.name)) is None:
+            raise
+        print(f"mailvigil: {sentence}", file=err)
+        return EXIT_INPUT
     except MemoryError:
         return _no_room("out of memory", err)
     except RuntimeError as error:

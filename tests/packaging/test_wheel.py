@@ -37,11 +37,6 @@ KUSTO = {
     "mailvigil/kusto/Kusto.Language.Bridge.min.js",
     "mailvigil/kusto/THIRD_PARTY_NOTICES.txt",
 }
-VEGA = {
-    "mailvigil/vega/vega.min.js",
-    "mailvigil/vega/vega-lite.min.js",
-    "mailvigil/vega/vega-embed.min.js",
-}
 
 RECORD = {
     "Id": "5b1c2a4e-0f7d-4a61-9c63-08dc1a2b3c4d",
@@ -106,7 +101,13 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not os.access(UV, os.X_OK):
         pytest.fail(f"{UV}: cannot be run (it is needed to install the wheel; see `make test`)")
     venv = tmp_path_factory.mktemp("installed") / "venv"
-    requirements = ["sync", "--frozen", "--no-default-groups", "--no-install-project"]
+    requirements = [
+        "sync",
+        "--frozen",
+        "--no-default-groups",
+        "--no-install-project",
+        "--all-extras",
+    ]
     run([UV, *requirements, "--python", sys.executable], CHECKOUT, UV_PROJECT_ENVIRONMENT=venv)
     run([UV, "pip", "install", "--python", venv, "--no-deps", wheel], CHECKOUT)
     return venv
@@ -148,21 +149,44 @@ def test_a_wheel_built_after_npm_ci_holds_the_kql_parser_and_its_notices(wheel: 
     assert {name for name in names(wheel) if name.startswith("mailvigil/kusto/")} == KUSTO
 
 
-def test_a_wheel_built_after_npm_ci_cannot_draw_charts(wheel: Path) -> None:
-    assert {name for name in names(wheel) if name.startswith("mailvigil/vega/")} == VEGA
-
-
-def test_a_wheel_can_be_built_without_node(tmp_path: Path) -> None:
-    project = tmp_path / "project"
+@pytest.fixture(scope="module")
+def without_npm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the checkout in which npm never ran."""
+    project = tmp_path_factory.mktemp("project")
     for name in [*BUILD_FILES, *(name for folder in SOURCES for name in listed(folder))]:
         copy = project / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes((CHECKOUT / name).read_bytes())
+    return project
 
-    built = names(build(project, tmp_path / "dist"))
 
-    assert not any(name.startswith(("mailvigil/kusto/", "mailvigil/vega/")) for name in built)
+def test_a_build_without_the_kql_parser_fails_and_says_what_to_do(
+    without_npm: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-P", "-m", "hatchling", "build", "--target", "wheel"]
+    done = subprocess.run(
+        [*command, "--directory", tmp_path],
+        cwd=without_npm,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode != 0
+    assert "run `npm ci --omit=dev` or `make wheel`" in done.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wheel_without_the_kql_parser_is_built_on_request(
+    without_npm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAILVIGIL_WITHOUT_PARSER", "1")
+
+    built = names(build(without_npm, tmp_path / "dist"))
+
+    assert not any(name.startswith("mailvigil/kusto/") for name in built)
     assert any(name.startswith("mailvigil/content/sigma/") for name in built)
+    assert "mailvigil/reports/vega_scripts/vega.min.js" in built
 
 
 def test_the_wheel_asks_for_all_that_it_needs(installed: Path) -> None:

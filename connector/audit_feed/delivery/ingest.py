@@ -115,7 +115,7 @@ def _refusal(error: HttpResponseError) -> _Refusal:
 
 
 @cache
-def _compressor() -> Callable[[bytes], bytes]:
+def compressor() -> Callable[[bytes], bytes]:
     """Return the fastest gzip here: ISA-L's first level, else zlib's."""
     try:
         igzip = import_module("isal.igzip")
@@ -126,4 +126,4 @@ def _compressor() -> Callable[[bytes], bytes]:
 
 def gzip(data: bytes) -> bytes:
     """Return *data* as gzip, as fast as this machine can."""
-    return bytes(_compressor()(data))
+    return bytes(compressor()(data))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mailvigil.errors import InputError
+from mailvigil.extras import need
 from mailvigil.hunt.run import Hunted
 from mailvigil.reports.context import Context
 from mailvigil.reports.evidence import Evidence
@@ -56,12 +57,13 @@ def check(reports: Sequence[Path], timeline: Path | None, read: Sequence[str]) -
     """Refuse, before a long hunt, what could not be written after it.
 
     Raises:
-        InputError: A name's end is not known, or the file cannot be written or is among
-            those that are *read*.
+        InputError: A name's end is not known, its form needs a package that is not installed,
+            or the file cannot be written or is among those that are *read*.
 
     """
     for path in reports:
-        _form(path)
+        if _form(path) is _stix:
+            need("stix2")
     for path in (*reports, *([timeline] if timeline else [])):
         if path.is_dir() or not path.absolute().parent.is_dir():
             raise InputError(str(path), "cannot be written", "name a file in a folder that exists")
