@@ -24,8 +24,10 @@ set_up_here = $(shell test "$$(cat $(1)/$(2) 2>/dev/null)" = "$$(pwd)" \
 
 # The demonstration needs no development tool and nothing of npm, but takes an environment with more.
 DEMO := $(if $(wildcard .venv/.ready),.venv/.ready,.venv/.demo)
+# Of npm, all but the tests and checks need Microsoft's KQL parser alone.
+PARSER := $(if $(wildcard node_modules/.ready),node_modules/.ready,node_modules/.parser)
 
-.PHONY: help demo test test-fast test-oldest proof check content content-check scan format bench simulate wheel package clean FORCE
+.PHONY: help demo install test test-fast test-oldest proof check content content-check scan format bench simulate wheel package clean FORCE
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -33,8 +35,11 @@ help: ## Show this list
 demo: $(DEMO) ## Hunt a Storm-0558-like intrusion in a made-up tenant
 	@$(PYTHON) -m mailvigil demo
 
-test: .venv/.ready node_modules/.ready .tools/.chromium ## Run all tests
-	$(PYTHON) -m pytest $(PARALLEL)
+install: $(DEMO) $(PARSER) ## Install all commands of mailvigil into .venv, no development tools
+	@.ci/uv sync --frozen --no-default-groups --all-extras --inexact
+
+test: .venv/.ready node_modules/.ready .tools/.chromium ## Run all tests, or those in TESTS=...
+	$(PYTHON) -m pytest $(PARALLEL) $(TESTS)
 
 test-fast: .venv/.ready node_modules/.ready ## Run the tests that are not marked slow
 	$(PYTHON) -m pytest $(PARALLEL) -m 'not slow and not proof'
@@ -76,7 +81,7 @@ bench: .venv/.bench ## Measure speed and memory; writes bench/results.md
 simulate: .venv/.ready ## Simulate many tenants and a huge one; writes bench/results.md
 	$(PYTHON) bench/run.py --part simulation
 
-wheel: .venv/.ready node_modules/.ready ## Build the wheel into dist/
+wheel: .venv/.ready $(PARSER) ## Build the wheel into dist/
 	$(PYTHON) -m hatchling build --target wheel --directory dist
 
 package: .venv/.ready ## Build the Function app's zip into dist/
@@ -114,6 +119,10 @@ clean: ## Remove all that these targets made
 # Not a reason to stop: the tests that need it say what is missing.
 .tools/.chromium: .ci/chromium | .venv/.ready
 	@.ci/chromium --install > $@.part && mv $@.part $@ || true
+
+node_modules/.parser: package.json package-lock.json .npmrc .ci/npm | .tools/.ready
+	@.ci/npm ci --omit=dev --loglevel=error
+	@touch $@
 
 node_modules/.ready: package.json package-lock.json .npmrc .ci/npm | .tools/.ready
 	@.ci/npm ci --loglevel=error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,16 @@ REAL_DATA = CHECKOUT.parent / "shared" / "data" / "real"
 settings.register_profile("mailvigil", deadline=None, print_blob=True, max_examples=25)
 settings.register_profile("proof", settings.get_profile("mailvigil"), max_examples=500)
 settings.load_profile("mailvigil")
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Leave out on Windows what needs a POSIX system."""
+    if sys.platform != "win32":
+        return
+    reason = "Windows has no such signals and file modes, and perhaps no shell"
+    for item in items:
+        if item.get_closest_marker("posix"):
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")

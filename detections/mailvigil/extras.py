@@ -20,7 +20,7 @@ def missing_extra(package: str | None) -> str | None:
     extra = EXTRA_OF.get((package or "").partition(".")[0])
     if extra is None:
         return None
-    return f"{package}: not installed (pip install 'mailvigil[{extra}]')"
+    return str(_absent(package or "", extra))
 
 
 def need(package: str) -> None:
@@ -31,5 +31,9 @@ def need(package: str) -> None:
 
     """
     if find_spec(package) is None:
-        extra = EXTRA_OF[package]
-        raise InputError(package, "not installed", f"pip install 'mailvigil[{extra}]'")
+        raise _absent(package, EXTRA_OF[package])
+
+
+def _absent(package: str, extra: str) -> InputError:
+    todo = f"pip install 'mailvigil[{extra}]'; in a checkout, make install"
+    return InputError(package, "not installed", todo)

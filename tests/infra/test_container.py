@@ -20,6 +20,8 @@ from infra.dockerfile import instructions, stages
 from mailvigil.cli import parser
 from mailvigil.lab.server.lab import Lab
 
+pytestmark = pytest.mark.posix
+
 FOLDER = CHECKOUT / "infra" / "container"
 TEXT = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
 FINAL = stages(TEXT)[-1]

@@ -26,6 +26,8 @@ from mailvigil.infra.function_package import app_sources
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import LabOptions, TenantOptions
 
+pytestmark = pytest.mark.posix
+
 QUERIES = [text for kind, text in BLOCKS if kind == "kusto"]
 HEALTHY = TenantOptions()
 OTHER = "0ce50a11-7ab5-4f00-8000-00000000dead"

@@ -14,6 +14,8 @@ from infra.conftest import CHECKOUT
 from mailvigil.cli import parser
 from mailvigil.collect.run import GRACE_SECONDS
 
+pytestmark = pytest.mark.posix
+
 FOLDER = CHECKOUT / "infra" / "systemd"
 SERVICES = ("mailvigil.service", "mailvigil-health.service")
 ANALYZE = shutil.which("systemd-analyze")

@@ -19,6 +19,8 @@ from infra.conftest import CHECKOUT, IDENTITY, SCRIPTS, Azure
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import LabOptions, TenantOptions
 
+pytestmark = pytest.mark.posix
+
 SCRIPT = SCRIPTS / "tenant.sh"
 GRANT = ("grant", "--identity", IDENTITY)
 SUBSCRIBED = "Audit.General"

@@ -47,7 +47,11 @@ def _file(path: Path, err: TextIO) -> Data:
         raise InputError(str(path), f"cannot be read: {type(error).__name__}", "mend it") from None
     if not isinstance(data, Mapping):
         raise InputError(str(path), "holds no settings", "it must be a YAML mapping")
-    if _holds_secret(data) and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+    if (
+        os.name == "posix"
+        and _holds_secret(data)
+        and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
+    ):
         print(f"mailvigil: {path} holds a secret and others can read it (chmod 600)", file=err)
     return data
 

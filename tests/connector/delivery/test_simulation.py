@@ -255,6 +255,7 @@ def test_the_history_is_as_long_as_it_is_bad() -> None:
     assert timedelta() < world.now - world.steps[0][0] < timedelta(days=60)
 
 
+@pytest.mark.posix
 def test_the_command_that_runs_a_seed_again_runs(checkout: Path) -> None:
     if not (checkout / ".venv" / "bin" / "python").exists():
         pytest.skip("the command is for a checkout that is set up")

@@ -158,6 +158,7 @@ def test_a_full_disk_does_not_spoil_the_ledger_for_later(tmp_path: Path) -> None
         assert store.add_blobs([blob("a")], START) == [blob("a")]
 
 
+@pytest.mark.posix
 def test_the_lease_of_a_killed_collector_is_free(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     with writer(path) as process:
@@ -173,6 +174,7 @@ def test_the_lease_of_a_killed_collector_is_free(tmp_path: Path) -> None:
             store.acquire_lease("us", START, LATER)
 
 
+@pytest.mark.posix
 def test_a_collector_killed_at_any_moment_leaves_whole_pages_and_nothing_forgotten(
     tmp_path: Path,
 ) -> None:
@@ -195,6 +197,7 @@ def test_a_collector_killed_at_any_moment_leaves_whole_pages_and_nothing_forgott
         assert {numbers.count(n) for n in numbers} == {20}
 
 
+@pytest.mark.posix
 def test_only_the_owner_can_read_the_ledgers_files(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     with closing(SqliteLedger(path)) as store:

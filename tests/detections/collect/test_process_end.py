@@ -23,6 +23,8 @@ from mailvigil.exit_codes import EXIT_OK
 from mailvigil.lab.server.faults import Fault, Scripted
 from mailvigil.lab.server.lab import Lab
 
+pytestmark = pytest.mark.posix
+
 HELD_SECONDS = 60
 """For so long the lab holds up what is in hand."""
 

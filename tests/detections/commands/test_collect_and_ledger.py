@@ -96,6 +96,7 @@ def test_all_that_is_wrong_is_named_and_no_secret(tmp_path: Path) -> None:
     assert SECRET not in ran.err + ran.out
 
 
+@pytest.mark.posix
 def test_a_secret_that_others_can_read_is_said(tmp_path: Path) -> None:
     path = config(tmp_path)
     ledger(tmp_path)
@@ -300,6 +301,7 @@ def test_a_retry_of_a_blob_that_was_not_rejected_passes_for_done(tmp_path: Path)
         assert store.next_due(STREAM) is None
 
 
+@pytest.mark.posix
 def test_an_export_of_what_was_set_aside_is_open_to_others_or_writes_over_another(
     tmp_path: Path,
 ) -> None:
@@ -321,6 +323,7 @@ def test_an_export_of_what_was_set_aside_is_open_to_others_or_writes_over_anothe
     assert file.read_text(encoding="utf-8") == kept
 
 
+@pytest.mark.posix
 def test_a_process_without_room_ends_without_a_word(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "mailvigil", "collect", "--once", "--config"]
 

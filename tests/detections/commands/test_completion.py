@@ -41,6 +41,7 @@ def completed(script: Path, *words: str, cwd: Path) -> set[str]:
     return {line.strip() for line in done.stdout.splitlines()}
 
 
+@pytest.mark.posix
 def test_bash_does_not_complete_a_command_or_an_option(script: Path, tmp_path: Path) -> None:
     assert completed(script, "", cwd=tmp_path) >= set(COMMANDS)
     assert completed(script, "hu", cwd=tmp_path) == {"hunt"}
@@ -49,6 +50,7 @@ def test_bash_does_not_complete_a_command_or_an_option(script: Path, tmp_path: P
     assert completed(script, "rules", "com", cwd=tmp_path) == {"compile"}
 
 
+@pytest.mark.posix
 def test_bash_does_not_complete_a_file(script: Path, tmp_path: Path) -> None:
     (tmp_path / "export.csv").touch()
     (tmp_path / "known.jsonl").touch()

@@ -104,6 +104,7 @@ def wait_for(pattern: str, folder: Path, process: subprocess.Popen[str]) -> None
     assert process.poll() is None
 
 
+@pytest.mark.posix
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_collecting_goes_on_to_the_hunt_or_leaves_something(

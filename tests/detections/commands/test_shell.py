@@ -200,6 +200,7 @@ def test_an_error_in_the_parser_fills_the_screen() -> None:
     assert str(raised.value) == "query: Microsoft's parser failed: Error: no"
 
 
+@pytest.mark.posix
 def test_the_history_is_for_all_to_read_or_stops_the_shell(tmp_path: Path) -> None:
     err = io.StringIO()
     made = history({"XDG_STATE_HOME": str(tmp_path / "state")}, tmp_path, err)
@@ -235,6 +236,7 @@ ENDLESS = (
 )
 
 
+@pytest.mark.posix
 def test_ctrl_c_ends_the_shell_or_does_not_stop_a_query(kept: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "mailvigil", "shell", str(kept.absolute())]
     process, terminal = pty.fork()

@@ -144,6 +144,7 @@ ENDLESS = (
 )
 
 
+@pytest.mark.posix
 def test_ctrl_c_in_a_query_is_an_error_like_any_other(engine: Engine) -> None:
     query = engine.prepare(ENDLESS)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -26,6 +26,8 @@ from mailvigil.infra.evaluate import STATES, Evaluation, evaluate
 from mailvigil.infra.settings import AUTHENTICATION
 from mailvigil.lab.server.options import LabOptions
 
+pytestmark = pytest.mark.posix
+
 __all__ = ["real_worker"]
 
 REPLACED = {STORAGE, TELEMETRY, AUTHENTICATION, "AUDIT_FEED_CLOUD"}

@@ -194,6 +194,7 @@ def test_a_report_replaces_the_evidence(tmp_path: Path) -> None:
     assert export.read_bytes() == before
 
 
+@pytest.mark.posix
 @pytest.mark.skipif(os.name == "nt", reason="a file that cannot be written is made otherwise")
 def test_a_disk_that_is_full_ends_in_a_trace(tmp_path: Path) -> None:
     full = tmp_path / "full.html"

@@ -13,6 +13,8 @@ import pytest
 from detections.collect.crash.chaos import play_all
 from mailvigil.lab.server.faults import FaultKind
 
+pytestmark = pytest.mark.posix
+
 SEEDS = 5
 PROOF_SEEDS = 50
 

@@ -31,6 +31,8 @@ from detections.collect.crash.truth import found, missing, untrue
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import FeedOptions, LabOptions
 
+pytestmark = pytest.mark.posix
+
 FEWEST_STEPS = 150
 """A run with fewer was not looked at closely."""
 

@@ -18,6 +18,8 @@ from detections.collect.crash.truth import found, missing, untrue
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import FeedOptions, LabOptions
 
+pytestmark = pytest.mark.posix
+
 KILLS = 10
 """Of each history."""
 

@@ -35,6 +35,7 @@ def ready(process: subprocess.Popen[str]) -> dict[str, str]:
     raise AssertionError("the lab did not get ready")
 
 
+@pytest.mark.posix
 def test_a_collector_needs_nothing_but_the_configuration(tmp_path: Path) -> None:
     process = serve(tmp_path, "--scenario", "none")
     try:
@@ -77,6 +78,7 @@ def test_a_script_that_cannot_be_read_is_a_wrong_input(tmp_path: Path) -> None:
     assert "`fault` is none of" in ran.err
 
 
+@pytest.mark.posix
 @pytest.mark.slow
 def test_the_scenario_is_published_under_the_tenants_own_id(tmp_path: Path) -> None:
     process = serve(tmp_path, "--chaos", "7")
