@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,7 +23,7 @@ settings.load_profile("mailvigil")
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """Leave out on Windows what needs a POSIX system."""
-    if sys.platform != "win32":
+    if os.name != "nt":
         return
     reason = "Windows has no such signals and file modes, and perhaps no shell"
     for item in items:
