@@ -9,8 +9,8 @@ from typing import Protocol
 
 from audit_feed.azure_app.orders import AT_ONCE, Order, OrderQueue
 from audit_feed.blobs import ContentBlob
-from audit_feed.delivery.counts import OutcomeCounts
 from audit_feed.delivery.deliver import Completed, DeliveryPipeline, Outcome, deliver_all
+from audit_feed.delivery.outcome_counts import OutcomeCounts
 from audit_feed.errors import AccessError, AuditFeedError, LedgerConflictError, ThrottledError
 from audit_feed.feed.rate_limit import FIRST_WAIT
 from audit_feed.ledger.states import BlobRow, BlobState, failed

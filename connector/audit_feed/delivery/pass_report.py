@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from audit_feed.delivery.counts import OutcomeCounts
 from audit_feed.delivery.deliver import Outcome
+from audit_feed.delivery.outcome_counts import OutcomeCounts
 from audit_feed.errors import AccessError, AuditFeedError, ThrottledError
 
 log = logging.getLogger(__name__)
