@@ -27,9 +27,12 @@ def rows(
 
     """
     base = {"TimeGenerated": now, "Collector": collector}
-    changed = [s for s in statements if _tells(s) != _tells(before.get((s.stream, s.hour)))]
+    changed = [s for s in statements if _content(s) != _content(before.get((s.stream, s.hour)))]
     return [
-        *({**base, **_heartbeat(stream, of, now)} for stream, of in _by_stream(statements).items()),
+        *(
+            {**base, **_heartbeat(stream, hours, now)}
+            for stream, hours in _by_stream(statements).items()
+        ),
         *({**base, **_hour(statement)} for statement in changed),
     ]
 
@@ -39,8 +42,8 @@ def by_hour(statements: Sequence[HourStatement]) -> StatementsByHour:
     return {(s.stream, s.hour): s for s in statements}
 
 
-def _tells(statement: HourStatement | None) -> tuple[object, ...] | None:
-    """Return what matters of a statement: not when it was listed last."""
+def _content(statement: HourStatement | None) -> tuple[object, ...] | None:
+    """Return what a row would say anew: not when the hour was listed last."""
     if statement is None:
         return None
     counts = (statement.listed, statement.delivered, statement.expired, statement.rejected)
@@ -48,29 +51,29 @@ def _tells(statement: HourStatement | None) -> tuple[object, ...] | None:
 
 
 def _by_stream(statements: Sequence[HourStatement]) -> dict[Stream, list[HourStatement]]:
-    found: dict[Stream, list[HourStatement]] = {}
+    by_stream: dict[Stream, list[HourStatement]] = {}
     for statement in statements:
-        found.setdefault(statement.stream, []).append(statement)
-    return found
+        by_stream.setdefault(statement.stream, []).append(statement)
+    return by_stream
 
 
-def _heartbeat(stream: Stream, of: Sequence[HourStatement], now: datetime) -> Row:
-    missing = sum(not s.complete for s in of if s.hour + HOUR <= now)
+def _heartbeat(stream: Stream, hours: Sequence[HourStatement], now: datetime) -> Row:
+    missing = sum(not s.complete for s in hours if s.hour + HOUR <= now)
     return {
         "OrganizationId": stream.tenant,
         "ContentType": stream.content_type,
         "Hour": None,
         "Complete": missing == 0,
-        "ListedAt": max((s.listed_at for s in of if s.listed_at), default=None),
-        "Listed": sum(s.listed for s in of),
-        "Delivered": sum(s.delivered for s in of),
-        "Pending": sum(s.pending for s in of),
-        "Expired": sum(s.expired for s in of),
-        "Rejected": sum(s.rejected for s in of),
-        "Records": sum(s.records for s in of),
-        "Bytes": sum(s.sent for s in of),
-        "Parked": sum(s.parked for s in of),
-        "LagSeconds": max((int(s.lag.total_seconds()) for s in of), default=0),
+        "ListedAt": max((s.listed_at for s in hours if s.listed_at), default=None),
+        "Listed": sum(s.listed for s in hours),
+        "Delivered": sum(s.delivered for s in hours),
+        "Pending": sum(s.pending for s in hours),
+        "Expired": sum(s.expired for s in hours),
+        "Rejected": sum(s.rejected for s in hours),
+        "Records": sum(s.records for s in hours),
+        "Bytes": sum(s.sent for s in hours),
+        "Parked": sum(s.parked for s in hours),
+        "LagSeconds": max((int(s.lag.total_seconds()) for s in hours), default=0),
         "HoursMissing": missing,
     }
 

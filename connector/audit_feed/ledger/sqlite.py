@@ -100,8 +100,8 @@ class SqliteLedger:
 
     def _check_format(self) -> None:
         """Read the version, before anything is written: the file may be somebody else's."""
-        found = self._con.execute("SELECT version FROM format").fetchall()
-        if found != [(FORMAT,)]:
+        rows = self._con.execute("SELECT version FROM format").fetchall()
+        if rows != [(FORMAT,)]:
             raise LedgerError("it has another version")
 
     @contextmanager
@@ -164,20 +164,20 @@ class SqliteLedger:
     def register_stream(self, stream: Stream, first: datetime) -> datetime:
         """Note from when on *stream* is of interest; see ``LedgerStore.register_stream``."""
         with self._step() as con:
-            [(found,)] = con.execute(
+            [(earliest,)] = con.execute(
                 "INSERT INTO streams VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
                 "SET first = min(first, excluded.first) RETURNING first",
                 (stream.tenant, stream.content_type, utc_text(first)),
             ).fetchall()
-        return parse_utc(found)
+        return parse_utc(earliest)
 
     def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, datetime]:
         """Return hours and when they were listed; see ``LedgerStore.listings``."""
-        found = self._all(
+        rows = self._all(
             "SELECT hour, listed_at FROM hours WHERE tenant = ? AND content_type = ? AND hour >= ?",
             (stream.tenant, stream.content_type, utc_text(since)),
         )
-        return {parse_utc(str(hour)): parse_utc(str(at)) for hour, at in found}
+        return {parse_utc(str(hour)): parse_utc(str(at)) for hour, at in rows}
 
     def first_hour(self, stream: Stream) -> datetime | None:
         """Return the earliest hour of interest; see ``LedgerStore.first_hour``."""
@@ -193,17 +193,17 @@ class SqliteLedger:
         )
 
     def _earliest(self, sql: str, stream: Stream) -> datetime | None:
-        [(found,)] = self._all(sql, (stream.tenant, stream.content_type))
-        return parse_utc(str(found)) if found else None
+        [(earliest,)] = self._all(sql, (stream.tenant, stream.content_type))
+        return parse_utc(str(earliest)) if earliest else None
 
     def due(self, stream: Stream, now: datetime, limit: int) -> Sequence[BlobRow]:
         """Return blobs whose time has come; see ``LedgerStore.due``."""
-        found = self._all(
+        rows = self._all(
             f"SELECT {_COLUMNS} FROM blobs WHERE tenant = ? AND content_type = ? "
             "AND state = 'listed' AND due <= ? ORDER BY due, id LIMIT ?",
             (stream.tenant, stream.content_type, utc_text(now), limit),
         )
-        return self._rows(found)
+        return self._rows(rows)
 
     def put(self, row: BlobRow) -> BlobRow:
         """Store *row* in place of its version; see ``LedgerStore.put``."""
@@ -231,25 +231,25 @@ class SqliteLedger:
 
     def parked(self, stream: Stream) -> Sequence[Parked]:
         """Return every remainder; see ``LedgerStore.parked``."""
-        found = self._all(
+        rows = self._all(
             "SELECT record_id, data FROM parked WHERE tenant = ? AND content_type = ? ORDER BY id",
             (stream.tenant, stream.content_type),
         )
-        return [Parked(str(record_id), bytes(data)) for record_id, data in found]
+        return [Parked(str(record_id), bytes(data)) for record_id, data in rows]
 
     def rows(self, stream: Stream, window: Window) -> Sequence[BlobRow]:
         """Return the blobs created in *window*; see ``LedgerStore.rows``."""
-        found = self._all(
+        rows = self._all(
             f"SELECT {_COLUMNS} FROM blobs WHERE tenant = ? AND content_type = ? "
             "AND created >= ? AND created < ? ORDER BY created, id",
             (stream.tenant, stream.content_type, utc_text(window.start), utc_text(window.end)),
         )
-        return self._rows(found)
+        return self._rows(rows)
 
     def streams(self) -> Sequence[Stream]:
         """Return every stream known; see ``LedgerStore.streams``."""
-        found = self._all("SELECT tenant, content_type FROM streams ORDER BY 1, 2", ())
-        return [Stream(str(tenant), str(kind)) for tenant, kind in found]
+        rows = self._all("SELECT tenant, content_type FROM streams ORDER BY 1, 2", ())
+        return [Stream(str(tenant), str(kind)) for tenant, kind in rows]
 
     def prune(self, stream: Stream, before: datetime) -> int:
         """Drop what is known of old hours; see ``LedgerStore.prune``."""
@@ -275,9 +275,9 @@ class SqliteLedger:
             )
         return blobs
 
-    def _rows(self, found: Sequence[Sequence[Any]]) -> list[BlobRow]:
+    def _rows(self, rows: Sequence[Sequence[Any]]) -> list[BlobRow]:
         try:
-            return [_row(values) for values in found]
+            return [_row(values) for values in rows]
         except (ValueError, TypeError, AttributeError) as error:
             raise LedgerError(f"{self._path}: a row cannot be read: {error}") from error
 

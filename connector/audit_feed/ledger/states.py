@@ -1,4 +1,4 @@
-"""What became of every blob, and what can be said of every hour. Pure states; no store here.
+"""What became of every blob, and the contract of the stores that hold it. Pure.
 
 A blob goes from *listed* to *delivered* only after the workspace acknowledged its last body.
 """
@@ -100,7 +100,7 @@ def retried(row: BlobRow, now: datetime) -> BlobRow:
 
 
 def is_final(row: BlobRow, now: datetime) -> bool:
-    """Tell whether nothing can become of a blob any more; a rejected one can until it expires."""
+    """Return whether a blob cannot change any more; a rejected one can until it expires."""
     if row.state is BlobState.REJECTED:
         return row.blob.expires <= now
     return row.state is not BlobState.LISTED
@@ -150,13 +150,13 @@ class LedgerStore(Protocol):
         """Return hour to the time of its last complete listing, from *since* on."""
 
     def register_stream(self, stream: Stream, first: datetime) -> datetime:
-        """Note that *stream* is of interest from the hour *first* on, before it is listed.
+        """Record that *stream* is of interest from the hour *first* on, before it is listed.
 
-        Returns the earliest hour ever noted so: a later one drops nothing that was begun.
+        Returns the earliest hour ever recorded so: a later one drops nothing.
         """
 
     def first_hour(self, stream: Stream) -> datetime | None:
-        """Return the earliest hour of interest, or None for a stream never begun."""
+        """Return the earliest hour of interest, or None for a stream that was never registered."""
 
     def next_due(self, stream: Stream) -> datetime | None:
         """Return when the next listed blob may be tried, or None if none is left."""
@@ -183,7 +183,7 @@ class LedgerStore(Protocol):
         """Return the blobs whose ``created`` lies in *window*, by that time."""
 
     def streams(self) -> Sequence[Stream]:
-        """Return every stream that was begun."""
+        """Return every stream that was registered."""
 
     def prune(self, stream: Stream, before: datetime) -> int:
         """Drop what is known of hours before *before* (its hour); return how many blobs.

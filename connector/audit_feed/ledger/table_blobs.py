@@ -42,7 +42,7 @@ class TableBlobs:
             entities = table_client.query(self._table, asked, {"p": partition, **(values or {})})
         rows = [row_of(entity) for entity in entities]
         self._cache.add(
-            (table_client.key_of(entity), _Version(row.version, table_client.etag_of(entity)))
+            (table_client.key_of(entity), _StoredVersion(row.version, table_client.etag_of(entity)))
             for row, entity in zip(rows, entities, strict=True)
         )
         return rows
@@ -61,7 +61,7 @@ class TableBlobs:
         """Create those of *rows* that are not there, and return them.
 
         Another process may create the same rows: a transaction with any row that exists fails
-        whole, so what is left is found anew and tried again.
+        whole, so what is left is looked up and tried again.
 
         Raises:
             LedgerError: The table does not work, or others were faster each time.
@@ -94,7 +94,7 @@ class TableBlobs:
             new = self._table.update_entity(
                 entity, UpdateMode.REPLACE, etag=etag, match_condition=MatchConditions.IfNotModified
             )
-        self._cache.add([(key, _Version(row.version + 1, str(new["etag"])))])
+        self._cache.add([(key, _StoredVersion(row.version + 1, str(new["etag"])))])
         return stored(row)
 
     def put_all(self, rows: Sequence[BlobRow]) -> Sequence[PutResult]:
@@ -144,7 +144,7 @@ class TableBlobs:
             ]
             done = table_client.transact(self._table, operations) if all(tags) else []
         self._cache.add(
-            (key, _Version(row.version + 1, result["etag"]))
+            (key, _StoredVersion(row.version + 1, result["etag"]))
             for key, row, result in zip(keys, rows, done, strict=False)
         )
         return [stored(row) for row in rows] if done else []
@@ -166,7 +166,7 @@ class TableBlobs:
         return table_client.etag_of(entity) if entity and same else ""
 
 
-class _Version(NamedTuple):
+class _StoredVersion(NamedTuple):
     """A row's own version number, and the ETag that the service gave it."""
 
     number: int
@@ -182,19 +182,19 @@ class _VersionCache:
     def __init__(self, size: int) -> None:
         self._size = size
         self._lock = Lock()
-        self._values: OrderedDict[BlobKey, _Version | None] = OrderedDict()
+        self._values: OrderedDict[BlobKey, _StoredVersion | None] = OrderedDict()
 
     def missing(self, keys: Iterable[BlobKey]) -> list[BlobKey]:
         """Return those of *keys* that are not known."""
         with self._lock:
             return [key for key in keys if key not in self._values]
 
-    def get(self, key: BlobKey) -> _Version | None:
+    def get(self, key: BlobKey) -> _StoredVersion | None:
         """Return the version of a row, or None where it is not known."""
         with self._lock:
             return self._values.get(key)
 
-    def add(self, versions: Iterable[tuple[BlobKey, _Version | None]]) -> None:
+    def add(self, versions: Iterable[tuple[BlobKey, _StoredVersion | None]]) -> None:
         """Remember rows; None leaves a version that is known as it is."""
         with self._lock:
             for key, version in versions:

@@ -22,7 +22,7 @@ from connector.azurite import Azurite
 from detections.collect.crash.tenants import Audited, dice
 from mailvigil.lab.server.options import FeedOptions, LabOptions
 
-SEEDS = 2
+SEEDS = 1
 PROOF_SEEDS = 22
 KILLS = 2
 """Of each seed."""

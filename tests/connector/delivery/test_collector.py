@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -552,3 +552,23 @@ def test_what_is_done_is_dropped_in_time_and_what_is_pending_is_kept() -> None:
     replace(started(there), retention=month).run_pass()
 
     assert list(there.disk.blobs) == []
+
+
+def test_hours_are_listed_again_where_new_blobs_could_not_be_ordered() -> None:
+    there = world(published("a", START - HOUR))
+    orders: list[list[str]] = []
+
+    def order(blobs: Sequence[ContentBlob]) -> None:
+        orders.append([blob.id for blob in blobs])
+        if blobs:
+            raise RetryError("queue", "send: no answer")
+
+    at_work = replace(started(there), on_new_blobs=order)
+    report = at_work.list_pass()
+
+    assert ["a"] in orders
+    assert names(there, BlobState.LISTED) == ["a"]
+    assert report.unlisted == 1
+    assert hour_of(START - HOUR) not in there.disk.hours.get(STREAM, {})
+    assert at_work.list_pass().unlisted == 0
+    assert hour_of(START - HOUR) in there.disk.hours[STREAM]
