@@ -3,9 +3,60 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from py_mini_racer import MiniRacer
+
+
+class SharedV8:
+    """A V8 with Microsoft's parser in it, handed to one validator after another.
+
+    To load the parser and to compile its hot paths takes seconds of processor time. Each
+    validator declares its own workspace, which is declared again when another one had its turn.
+    """
+
+    def __init__(self, real: MiniRacer, loaded: set[str], turn: list[SharedV8]) -> None:
+        self._real, self._loaded, self._turn = real, loaded, turn
+        self._workspace: tuple[object, ...] = ()
+
+    def eval(self, code: str) -> None:
+        """Run a script that is not loaded yet."""
+        if code not in self._loaded:
+            self._real.eval(code)
+            self._loaded.add(code)
+
+    def call(self, function: str, *given: object) -> object:
+        """Call a function in the workspace that this validator declared."""
+        if function == "declareWorkspace":
+            self._workspace = given
+        elif self._turn != [self]:
+            self._real.call("declareWorkspace", *self._workspace)
+        self._turn[:] = [self]
+        return self._real.call(function, *given)
+
+    def close(self) -> None:
+        """Keep it open for the next validator."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_v8() -> Iterator[None]:
+    """Load Microsoft's parser once in this process."""
+    real: list[MiniRacer] = []
+    loaded: set[str] = set()
+    turn: list[SharedV8] = []
+
+    def shared() -> SharedV8:
+        if not real:
+            real.append(MiniRacer())
+        return SharedV8(real[0], loaded, turn)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mailvigil.compiler.parser.MiniRacer", shared)
+        yield
+    for v8 in real:
+        v8.close()
 
 
 @pytest.fixture

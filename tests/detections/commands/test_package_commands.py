@@ -43,7 +43,7 @@ def change(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
-def test_a_packaged_folder_fails_its_own_check(small: Path, tmp_path: Path) -> None:
+def test_a_packaged_folder_passes_its_own_check(small: Path, tmp_path: Path) -> None:
     path = small / THROTTLED  # a comment is no change that the lock minds
     path.write_text(f"{path.read_text(encoding='utf-8')}# A comment.\n", encoding="utf-8")
     out = tmp_path / "out"
@@ -59,7 +59,7 @@ def test_a_packaged_folder_fails_its_own_check(small: Path, tmp_path: Path) -> N
     assert search["properties"]["category"] == "Hunting Queries"
 
 
-def test_a_content_with_a_problem_is_packaged(small: Path, tmp_path: Path) -> None:
+def test_a_content_with_a_problem_is_not_packaged(small: Path, tmp_path: Path) -> None:
     change(small / THROTTLED, "column: Address}", "column: Adress}")
 
     ran = run("rules", "package", "--out", tmp_path / "out")
@@ -69,14 +69,14 @@ def test_a_content_with_a_problem_is_packaged(small: Path, tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_is_no_package_passes_the_check(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_package_is_refused(tmp_path: Path) -> None:
     ran = run("rules", "check", tmp_path)
 
     assert (ran.code, ran.out) == (EXIT_INPUT, "")
     assert f"{tmp_path}: no packaged folder" in ran.err
 
 
-def test_what_changed_passes_with_its_old_version(small: Path) -> None:
+def test_what_changed_needs_a_higher_version(small: Path) -> None:
     function = small / "kql/functions/MailItemsAccessed.yaml"
     change(function, "arg_min(SourceRank, *) by RecordId", "take_any(*) by RecordId")
     change(small / THROTTLED, "    within: 1d", "    within: 2d")
@@ -97,7 +97,7 @@ def test_what_changed_passes_with_its_old_version(small: Path) -> None:
     assert locked.out.endswith(" locked, 2 new or changed, 0 retired\n")
 
 
-def test_two_contents_are_compared_without_what_changed(small: Path, tmp_path: Path) -> None:
+def test_what_changed_between_two_contents_is_listed(small: Path, tmp_path: Path) -> None:
     old = tmp_path / "old"
     assert run("rules", "package", "--out", old).code == EXIT_OK
     change(small / THROTTLED, "    within: 1d", "    within: 2d")
@@ -124,7 +124,7 @@ def test_two_contents_are_compared_without_what_changed(small: Path, tmp_path: P
     assert "    -let recent = 1d;\n    +let recent = 2d;\n" in ran.out
 
 
-def test_a_folder_without_rules_is_compared(small: Path, tmp_path: Path) -> None:
+def test_a_folder_without_rules_is_not_compared(small: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
     ran = run("rules", "diff", tmp_path / "empty", small)
@@ -133,14 +133,14 @@ def test_a_folder_without_rules_is_compared(small: Path, tmp_path: Path) -> None
     assert "empty: holds no rules (name a packaged folder, or one with sigma/ and kql/)" in ran.err
 
 
-def test_the_shipped_pages_are_stale() -> None:
+def test_no_shipped_page_is_stale() -> None:
     ran = run("rules", "docs", "--check")
 
     assert (ran.code, ran.err) == (EXIT_OK, "")
     assert ran.out.endswith(", 0 stale\n")
 
 
-def test_a_stale_missing_or_extra_page_is_not_named(content: Path, checkout: Path) -> None:
+def test_a_stale_missing_or_extra_page_is_named(content: Path, checkout: Path) -> None:
     shutil.copytree(checkout / "docs", content / "docs")
     pages = content / "docs" / "rules"
     (pages / "gone.md").write_text("x\n", encoding="utf-8")

@@ -35,7 +35,7 @@ def change(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
-def test_a_rule_is_not_listed_with_version_and_severity() -> None:
+def test_every_rule_is_listed_with_version_and_severity() -> None:
     ran = run("rules", "list")
 
     assert (ran.code, ran.err) == (EXIT_OK, "")
@@ -55,7 +55,7 @@ def test_a_rule_is_not_listed_with_version_and_severity() -> None:
     assert all(title for *_, title in words)
 
 
-def test_the_shipped_rules_have_a_problem() -> None:
+def test_the_shipped_rules_have_no_problem() -> None:
     ran = run("rules", "check")
 
     assert (ran.code, ran.out, ran.err) == (
@@ -86,7 +86,7 @@ def test_all_problems_of_all_files_that_are_not_rules_are_reported(content: Path
     ]
 
 
-def test_a_file_that_is_no_function_is_passed_over(content: Path) -> None:
+def test_a_file_that_is_not_a_function_is_reported(content: Path) -> None:
     path = content / "kql" / "functions" / "Broken.yaml"
     path.write_text("FunctionName: Broken\n", encoding="utf-8")
 
@@ -96,13 +96,13 @@ def test_a_file_that_is_no_function_is_passed_over(content: Path) -> None:
     assert f"{path}: no KQL function in Sentinel's parser form" in ran.err
 
 
-def test_the_shipped_queries_are_stale() -> None:
+def test_no_shipped_query_is_stale() -> None:
     ran = run("rules", "compile", "--check")
 
     assert (ran.code, ran.out, ran.err) == (EXIT_OK, f"{len(NAMES)} rules, 0 files stale\n", "")
 
 
-def test_a_stale_missing_or_extra_query_is_not_named(content: Path) -> None:
+def test_a_stale_missing_or_extra_query_is_named_and_left_alone(content: Path) -> None:
     generated = content / "kql" / "generated"
     (generated / "mailbox_throttled.kql").unlink()
     (generated / "gone.kql").write_text("T\n", encoding="utf-8")
@@ -128,7 +128,7 @@ def test_a_stale_missing_or_extra_query_is_not_named(content: Path) -> None:
     assert {path.name: path.read_bytes() for path in generated.glob("*.kql")} == before
 
 
-def test_compile_leaves_something_stale(content: Path, checkout: Path) -> None:
+def test_compile_leaves_nothing_stale(content: Path, checkout: Path) -> None:
     generated = content / "kql" / "generated"
     (generated / "mailbox_throttled.kql").unlink()
     (generated / "gone.kql").write_text("T\n", encoding="utf-8")
@@ -144,7 +144,7 @@ def test_compile_leaves_something_stale(content: Path, checkout: Path) -> None:
     }
 
 
-def test_one_target_is_compiled_for_the_other(content: Path) -> None:
+def test_one_target_is_compiled_alone(content: Path) -> None:
     generated = content / "kql" / "generated"
     (generated / "gone.kql").write_text("T\n", encoding="utf-8")
     (generated / "defender" / "mailbox_throttled.kql").unlink()
@@ -158,7 +158,7 @@ def test_one_target_is_compiled_for_the_other(content: Path) -> None:
     assert "mailbox_audit_bypass.yaml: not for Defender XDR: KQL over tables" in ran.err
 
 
-def test_filters_change_the_packs_own_files(content: Path, tmp_path: Path) -> None:
+def test_filters_leave_the_packs_own_files_alone(content: Path, tmp_path: Path) -> None:
     folder = tmp_path / "filters"
     folder.mkdir()
     text = (
@@ -179,7 +179,7 @@ def test_filters_change_the_packs_own_files(content: Path, tmp_path: Path) -> No
     assert "backup@" not in own.read_text(encoding="utf-8")
 
 
-def test_the_tests_of_one_rule_run_those_of_another() -> None:
+def test_the_tests_of_one_rule_run_alone() -> None:
     ran = run("rules", "test", "mailbox_throttled")
 
     *lines, last = ran.out.splitlines()
@@ -193,7 +193,7 @@ def test_the_tests_of_one_rule_run_those_of_another() -> None:
     }
 
 
-def test_a_failing_test_passes(content: Path) -> None:
+def test_a_failing_test_is_reported(content: Path) -> None:
     change(rule_file(content, "mailbox_throttled.test.yaml"), "Records: 2", "Records: 3")
 
     ran = run("rules", "test", "mailbox_throttled")
@@ -205,7 +205,7 @@ def test_a_failing_test_passes(content: Path) -> None:
     assert ran.out.endswith("18 pass, 3 fail, 0 not run\n")
 
 
-def test_a_query_that_the_engine_refuses_passes_for_tested(content: Path) -> None:
+def test_a_query_that_the_engine_refuses_is_not_run(content: Path) -> None:
     pipeline = content / "sigma" / "pipelines" / "mail_items_accessed.yml"
     change(pipeline, "MailItemsAccessed()\n", "MailItemsAccessed() | evaluate autocluster()\n")
 
@@ -217,7 +217,7 @@ def test_a_query_that_the_engine_refuses_passes_for_tested(content: Path) -> Non
 
 
 @pytest.mark.parametrize("command", ["test", "mutate"])
-def test_an_unknown_rule_is_passed_over(command: str) -> None:
+def test_an_unknown_rule_is_refused(command: str) -> None:
     ran = run("rules", command, "mailbox_throttled", "nonesuch")
 
     names = [*NAMES, *HUNTING] if command == "test" else NAMES
