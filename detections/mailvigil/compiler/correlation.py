@@ -6,7 +6,7 @@ none. To look for a window's records only where they can be, time is cut into sl
 a window's records lie in the slot of its end and in the one before.
 
 Of each group the first window in ``recent`` that meets the condition is reported, with the records
-in it. Groups are told apart without regard to case, as Sigma compares values; a record that lacks
+in it. Groups are compared without regard to case, as Sigma compares values; a record that lacks
 a key, or a value that is counted, is left out.
 """
 

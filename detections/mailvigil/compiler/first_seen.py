@@ -22,7 +22,7 @@ def first_seen(
     """Return the query's lines, its windows first.
 
     Raises:
-        RuleError: ``rare`` counts what is no key, or there is no other key.
+        RuleError: ``rare`` counts a column that is not a key, or there is no other key.
 
     """
     keys = ", ".join(rule.by)

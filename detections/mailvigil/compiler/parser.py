@@ -59,7 +59,7 @@ class Analysis:
 
 
 class Validator:
-    """Microsoft's parser, told which tables, functions and watchlists there are.
+    """Microsoft's parser, with the tables, functions and watchlists that queries may use.
 
     A context manager: a V8 that is not closed keeps the process from ending.
     """

@@ -227,7 +227,7 @@ def _fields(rule: SigmaRule, base: pysigma.SigmaRule) -> set[str]:
                 [f"{rule.path}: a value without a field (a search over all fields is not compiled)"]
             )
         if not _FIELD.fullmatch(item.field):
-            raise RuleError([f"{rule.path}: {item.field!r} is no field of an audit record"])
+            raise RuleError([f"{rule.path}: {item.field!r} is not a field of an audit record"])
         found.add(item.field)
     return found
 

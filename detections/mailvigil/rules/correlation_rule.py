@@ -1,8 +1,8 @@
 """What a Sigma correlation says, read from its YAML and nothing taken for granted.
 
-pySigma cuts a limit to a whole number and takes one only; here it is read as it stands. What the
-compiler does not know is refused: ``value_median``, conditions in words, correlations of
-correlations, timespans of no fixed length.
+pySigma cuts a limit to a whole number and takes one only; here it is read as it is written. What
+the compiler does not know is refused: ``value_median``, conditions in words, correlations of
+correlations, timespans without a fixed length.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class _CorrelationReader:
     def _group_by(self) -> tuple[str, ...]:
         keys = _texts(self._given.get("group-by"))
         if self._given.get("group-by") is not None and not keys:
-            self._wrong("correlation.group-by is no list of fields")
+            self._wrong("correlation.group-by is not a list of fields")
         if len(set(keys)) < len(keys):
             self._wrong("correlation.group-by names a field twice")
         for key in keys:
@@ -146,7 +146,9 @@ class _CorrelationReader:
         if condition is None and self._type in _TEMPORAL:
             return {}
         if not isinstance(condition, dict):
-            self._wrong("correlation.condition is no mapping such as gte: 10 (words are not read)")
+            self._wrong(
+                "correlation.condition is not a mapping such as gte: 10 (words are not read)"
+            )
             return {}
         if unknown := sorted(str(key) for key in set(condition) - {*OPERATORS, *self._further()}):
             self._wrong(f"correlation.condition.{unknown[0]} is not known for {self._type}")
@@ -161,7 +163,7 @@ class _CorrelationReader:
         found = {name: condition[name] for name in OPERATORS if name in condition}
         for name, value in found.items():
             if isinstance(value, bool) or not isinstance(value, int | float):
-                self._wrong(f"correlation.condition.{name} is no number")
+                self._wrong(f"correlation.condition.{name} is not a number")
             elif not math.isfinite(value):
                 self._wrong(f"correlation.condition.{name} is not finite")
         if not found and self._type not in _TEMPORAL:
@@ -186,7 +188,7 @@ class _CorrelationReader:
             return ""
         value = condition.get("percentile")
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 100:  # noqa: PLR2004 - per cent
-            self._wrong("correlation.condition.percentile is no number above 0 and up to 100")
+            self._wrong("correlation.condition.percentile is not a number above 0 and up to 100")
         return str(value)
 
     def _aliases(self, rules: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
@@ -194,7 +196,7 @@ class _CorrelationReader:
         if given is None:
             return {}
         if not isinstance(given, dict) or not all(isinstance(v, dict) for v in given.values()):
-            self._wrong("correlation.aliases is no mapping of alias to rule and field")
+            self._wrong("correlation.aliases is not a mapping of alias to rule and field")
             return {}
         for alias, fields in given.items():
             self._named(str(alias), "aliases")
@@ -204,7 +206,7 @@ class _CorrelationReader:
 
     def _named(self, name: str, where: str, reserved: frozenset[str] = frozenset(RESERVED)) -> None:
         if not all(_NAME.fullmatch(part) for part in name.split(".")):
-            self._wrong(f"correlation.{where} {name!r} is no field's name")
+            self._wrong(f"correlation.{where} {name!r} is not a field's name")
         if name in reserved:
             self._wrong(f"correlation.{where} {name} is a column of the query (use an alias)")
 

@@ -18,7 +18,7 @@ def duration(text: str) -> timedelta:
     """Return a KQL duration such as ``14d`` or ``6h``; anything else raises ``ValueError``."""
     match = _DURATION.fullmatch(text)
     if not match:
-        msg = f"{text!r} is no duration such as 14d, 6h or 30m"
+        msg = f"{text!r} is not a duration such as 14d, 6h or 30m"
         raise ValueError(msg)
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 

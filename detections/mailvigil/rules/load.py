@@ -53,7 +53,9 @@ def with_filters(rules: Sequence[Rule], filters: Sequence[Filter]) -> tuple[Rule
     for filter_ in filters:
         for name in filter_.rules:
             if name not in known:
-                what = f"the filter {filter_.title!r} is for {name!r}, which is no Sigma rule here"
+                what = (
+                    f"the filter {filter_.title!r} is for {name!r}, which is not a Sigma rule here"
+                )
                 raise InputError(str(filter_.path), what, "name a rule by its file, name or id")
     return tuple(
         _filtered(rule, filters) if isinstance(rule, SigmaRule) else rule for rule in rules

@@ -1,8 +1,8 @@
 """A rule as an analytics rule of Sentinel, and its form in YAML.
 
-The query is the compiled one with up to two lines more. Rows that are no alert ("insufficient
+The query is the compiled one with up to two lines more. Rows that are not alerts ("insufficient
 baseline") are left out, because Sentinel alerts on every row. And columns are added:
-``MailvigilRule`` tells the rule from the alert, however it was deployed; ``MailvigilCause`` is
+``MailvigilRule`` names the rule in its alert, however it was deployed; ``MailvigilCause`` is
 what it is about, the same in every run, by which alerts become incidents; ``AlertText`` is the
 alert's text filled in, where it names more columns than Sentinel fills in.
 """
@@ -57,7 +57,7 @@ DETAILS = (
 """Columns that an alert of a rule without details of its own carries, where the query has them."""
 
 _COMPUTED = {"CallerName": "Caller"}
-"""Words of a ``why`` that the hunt fills in, and the column that stands for them here."""
+"""Words of a ``why`` that the hunt fills in, and the column that replaces them here."""
 
 _PARAMETER = re.compile(r"\{\{(.*?)\}\}")
 _UNIT = {"d": "P{}D", "h": "PT{}H", "m": "PT{}M"}
@@ -159,7 +159,7 @@ class Analytic(QueryContent):
         }
 
     def override(self) -> dict[str, str]:
-        """Return what stands in an alert in place of the rule's name and description."""
+        """Return what an alert shows in place of the rule's name and description."""
         return {
             "alertDisplayNameFormat": self.alert_name,
             "alertDescriptionFormat": self.alert_description,
@@ -186,7 +186,7 @@ class Analytic(QueryContent):
 
 
 def alerts_only(kql: str) -> str:
-    """Return *kql* without the rows that are no alert, as the service alerts on every row."""
+    """Return *kql* without the rows that are not alerts, as the service alerts on every row."""
     if f"'{INSUFFICIENT}'" not in kql:
         return kql
     return kql.rstrip("\n") + f"\n| where Verdict != '{INSUFFICIENT}'\n"

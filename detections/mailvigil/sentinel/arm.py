@@ -65,7 +65,7 @@ def alert_rule(analytic: Analytic) -> SentinelResource:
     """Return *analytic* as a rule that is created and enabled.
 
     It names no template: none is in a workspace where the solution is not installed. Its version
-    stands in the first comment of its query.
+    is in the first comment of its query.
     """
     return {
         "type": ALERT_RULES,

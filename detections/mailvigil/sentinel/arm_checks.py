@@ -103,7 +103,7 @@ def frame_problems(found: TemplatePart) -> Iterator[str]:
         if kind is None:
             yield f"parameter {name} has the type {declared.get('type')!r}"
         elif "defaultValue" in declared and not isinstance(declared["defaultValue"], kind):
-            yield f"parameter {name}: its default is no {declared['type']}"
+            yield f"parameter {name}: its default is not {declared['type']}"
 
 
 def _resources(found: TemplatePart) -> Iterator[str]:
@@ -114,7 +114,7 @@ def _resources(found: TemplatePart) -> Iterator[str]:
         try:
             resolved = scope.resolve(resource)
         except ExpressionError:
-            continue  # already told, with its place
+            continue  # already reported, with its place
         where = f"resources[{number}]"
         yield from (f"{where}: {problem}" for problem in resource_problems(resolved))
         key = (str(resolved["type"]).lower(), str(resolved["name"]).lower())
@@ -150,10 +150,10 @@ def _broken(scope: Scope, value: object, where: str) -> Iterator[str]:
 
 def _unused(found: TemplatePart, scope: Scope) -> Iterator[str]:
     # A parameter may also be named by the description of another one, as arm-ttk allows.
-    told = json.dumps(found.get("parameters", {})).lower()
+    given = json.dumps(found.get("parameters", {})).lower()
     for kind in ("parameters", "variables"):
         for name in found.get(kind, {}):
-            named = kind == "parameters" and f"parameters('{name.lower()}')" in told
+            named = kind == "parameters" and f"parameters('{name.lower()}')" in given
             if (kind, name.lower()) not in scope.used and not named:
                 yield f"{kind}.{name} is never used (leave it out)"
 
@@ -191,8 +191,11 @@ def _alert_rule(resource: TemplatePart) -> Iterator[str]:
 
 def _rule_template(resource: TemplatePart) -> Iterator[str]:
     properties = resource["properties"]
-    told = {"alertRuleTemplateName": resource["name"], "templateVersion": properties.get("version")}
-    yield from rule_problems(AlertRuleBody(resource.get("kind", ""), {**properties, **told}))
+    origin = {
+        "alertRuleTemplateName": resource["name"],
+        "templateVersion": properties.get("version"),
+    }
+    yield from rule_problems(AlertRuleBody(resource.get("kind", ""), {**properties, **origin}))
 
 
 def _saved_search(resource: TemplatePart) -> Iterator[str]:
@@ -205,7 +208,7 @@ def _saved_search(resource: TemplatePart) -> Iterator[str]:
     tags = {tag["name"]: tag["value"] for tag in properties.get("tags", [])}
     if "functionAlias" in properties:
         if not _ALIAS.fullmatch(properties["functionAlias"]):
-            yield f"functionAlias {properties['functionAlias']!r} is no name of a function"
+            yield f"functionAlias {properties['functionAlias']!r} is not a name of a function"
     else:
         yield from query_problems(properties.get("query"))
     yield from tactic_problems(_listed(tags, "tactics"), _listed(tags, "techniques"))
@@ -224,7 +227,7 @@ def _watchlist(resource: TemplatePart) -> Iterator[str]:
         yield f"watchlistAlias {properties['watchlistAlias']!r} is not of 3 to 64 letters"
     lines = list(csv.reader(io.StringIO(text)))[int(properties["numberOfLinesToSkip"]) :]
     if not lines or properties["itemsSearchKey"] not in lines[0]:
-        yield f"itemsSearchKey {properties['itemsSearchKey']!r} is no column of rawContent"
+        yield f"itemsSearchKey {properties['itemsSearchKey']!r} is not a column of rawContent"
     for number, line in enumerate(lines[1:], 2):
         if len(line) != len(lines[0]):
             yield f"rawContent, line {number}: {len(line)} values for {len(lines[0])} columns"
@@ -237,9 +240,9 @@ def _workbook(resource: TemplatePart) -> Iterator[str]:
     try:
         data = json.loads(properties["serializedData"])
         if data["version"] != "Notebook/1.0" or not data["items"]:
-            yield "serializedData is no workbook of the form Notebook/1.0"
+            yield "serializedData is not a workbook of the form Notebook/1.0"
     except (ValueError, KeyError, TypeError) as error:
-        yield f"serializedData is no workbook: {error!r}"
+        yield f"serializedData is not a workbook: {error!r}"
     if not _WORKSPACE_ID.search(str(properties["sourceId"])):
         yield "sourceId is not the workspace"
 

@@ -50,13 +50,13 @@ class Scope:
         """Return the value of a parameter or variable, resolved itself.
 
         Raises:
-            ExpressionError: It is not declared, or stands for itself.
+            ExpressionError: It is not declared, or refers to itself.
 
         """
         declared = self.note(kind, name)
         key = (kind, name.lower())
         if key in self.open:
-            raise ExpressionError(f"{kind}('{name}')", "stands for itself")
+            raise ExpressionError(f"{kind}('{name}')", "refers to itself")
         self.open.append(key)
         try:
             return self.resolve(declared)
@@ -77,7 +77,7 @@ class Scope:
         return declared[name.lower()]
 
     def resolve(self, value: Any) -> Any:  # noqa: ANN401 - a template's value is any JSON
-        """Return *value* with every expression in it replaced by what it stands for.
+        """Return *value* with every expression in it replaced by its value.
 
         Raises:
             ExpressionError: An expression cannot be read, or names what is not there.
@@ -104,7 +104,7 @@ class Scope:
         return items
 
     def evaluate(self, text: str) -> Any:  # noqa: ANN401 - a template's value is any JSON
-        """Return what a text of a template stands for: itself, unless it is an expression."""
+        """Return the value of a text of a template: the text itself, unless it is an expression."""
         if not (text.startswith("[") and text.endswith("]")):
             return text
         if text.startswith("[["):

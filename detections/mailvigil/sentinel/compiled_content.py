@@ -49,7 +49,7 @@ def load_pack(root: Path) -> Pack:
 
     Raises:
         RuleError: A file is not of its form, or a rule does not compile.
-        InputError: Microsoft's parser, which tells a query's columns, is not installed.
+        InputError: Microsoft's parser, which finds a query's columns, is not installed.
 
     """
     with Validator(load_functions(root)) as validator:

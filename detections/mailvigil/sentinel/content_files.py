@@ -1,4 +1,4 @@
-"""What stands around the rules, as its files say it: functions, watchlists, workbooks, solution."""
+"""What the pack has beside its rules, as its files say it: functions, watchlists, workbooks."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def load_workbooks(root: Path, solution: Solution) -> tuple[Workbook, ...]:
     """Return the workbooks in ``kql/workbooks``, by name.
 
     Raises:
-        RuleError: A file is no workbook, or nothing names it.
+        RuleError: A file is not a workbook, or nothing names it.
 
     """
     return tuple(

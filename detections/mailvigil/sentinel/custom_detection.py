@@ -1,7 +1,7 @@
 """Rules as custom detections of Defender XDR, in the form that Microsoft Graph takes.
 
 ``POST /v1.0/security/rules/detectionRules``, one file a rule. A query reads ``CloudAppEvents``
-alone, as there is no function of ours and no watchlist in Defender.
+alone, as Defender has neither our functions nor watchlists.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def load_packaged(place: Path) -> Packaged:
     """Return what the folder *place* holds; what cannot be read is among the problems.
 
     Raises:
-        InputError: *place* is no packaged folder.
+        InputError: *place* is not a packaged folder.
 
     """
     marker = read_marker(place)
@@ -84,7 +84,7 @@ def folder_problems(place: Path) -> Iterator[str]:
     """Return what is wrong with the packaged folder *place*, each ``file: what (what to do)``.
 
     Raises:
-        InputError: *place* is no packaged folder, or Microsoft's parser is not installed.
+        InputError: *place* is not a packaged folder, or Microsoft's parser is not installed.
 
     """
     packaged = load_packaged(place)
@@ -112,8 +112,8 @@ def rule_faults(analytic: Analytic, validator: Validator) -> Iterator[str]:
     """Return what the service or Microsoft's parser says against a rule."""
     analysis = validator.analyse(analytic.query)
     yield from (f"query:{d.line}:{d.column}: {d.code}: {d.message}" for d in analysis.diagnostics)
-    told = {"alertRuleTemplateName": analytic.id, "templateVersion": analytic.version}
-    properties = arm.alert_rule_properties(analytic) | {"query": analytic.query} | told
+    origin = {"alertRuleTemplateName": analytic.id, "templateVersion": analytic.version}
+    properties = arm.alert_rule_properties(analytic) | {"query": analytic.query} | origin
     columns = None if analysis.diagnostics else frozenset(analysis.columns)
     yield from rule_problems(AlertRuleBody(analytic.kind, properties, columns))
     yield from tactic_problems(analytic.tactics, analytic.techniques)
@@ -265,7 +265,7 @@ def _prioritized(place: Path) -> Iterator[str]:
 
 
 def _json(path: Path) -> Mapping[str, Any]:
-    """Return a file's JSON object, or nothing: that it is broken has been told already."""
+    """Return a file's JSON object, or nothing: that it is broken is reported elsewhere."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -39,7 +39,7 @@ def read_marker(place: Path) -> Mapping[str, Any]:
     """Return what the marker of a packaged folder says.
 
     Raises:
-        InputError: *place* is no packaged folder, or one of another format.
+        InputError: *place* is not a packaged folder, or one of another format.
 
     """
     path = place / MARKER

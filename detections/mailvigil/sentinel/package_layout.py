@@ -1,4 +1,4 @@
-"""The packaged folder: which files there are, and what stands in them, to the byte."""
+"""The packaged folder: which files there are, and their content, to the byte."""
 
 from __future__ import annotations
 

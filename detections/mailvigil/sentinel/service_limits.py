@@ -1,6 +1,6 @@
 """What Sentinel refuses of a rule, as checks over the resource that it would be given.
 
-Each check is one function over a rule's ARM properties; the source of a limit stands under it.
+Each check is one function over a rule's ARM properties; the source of a limit is given below it.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def tactic_problems(tactics: Sequence[str], techniques: Sequence[str]) -> Iterat
     for number in techniques:
         known = technique(number)
         if known is None:
-            yield f"unknown technique {number} (mend it, or add it to mitre.json)"
+            yield f"unknown technique {number} (fix it, or add it to mitre.json)"
         elif not known.tactics & set(tactics):
             yield f"{number} serves {', '.join(sorted(known.tactics))}: none is among the tactics"
 
@@ -139,7 +139,7 @@ def entity_problems(
 
 def _column(name: object, where: str, columns: Collection[str] | None) -> Iterator[str]:
     if not _COLUMN.fullmatch(str(name)):
-        yield f"{where}: {name!r} is no name of a column"
+        yield f"{where}: {name!r} is not a name of a column"
     elif columns is not None and name not in columns:
         yield f"{where}: the query does not return {name}"
 
@@ -215,7 +215,7 @@ def _names_attack(body: AlertRuleBody) -> Iterator[str]:
     yield from tactic_problems(body.properties.get("tactics", []), [*parents, *subs])
     for number in parents:
         if "." in number:
-            yield f"{number} stands among techniques (it belongs to subTechniques)"
+            yield f"{number} is among techniques (it belongs to subTechniques)"
     for number in subs:
         if number.partition(".")[0] not in parents:
             yield f"{number} without its technique {number.partition('.')[0]}"
@@ -285,7 +285,7 @@ def _has_a_version(body: AlertRuleBody) -> Iterator[str]:
 def _comes_from_a_template(body: AlertRuleBody) -> Iterator[str]:
     name = body.properties.get("alertRuleTemplateName", "")
     if name != "" and not is_guid(name):
-        yield f"alertRuleTemplateName {name!r} is no GUID"
+        yield f"alertRuleTemplateName {name!r} is not a GUID"
 
 
 RULE_CHECKS: tuple[Callable[[AlertRuleBody], Iterator[str]], ...] = (

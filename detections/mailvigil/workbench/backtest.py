@@ -42,7 +42,7 @@ NRT_DELAY = timedelta(minutes=2)
 """https://learn.microsoft.com/azure/sentinel/near-real-time-rules"""
 
 SAME_CAUSE = timedelta(days=1)
-"""An alert with the key of one that is at most so much older is no new one: hourly rules look at
+"""An alert with the key of one that is at most so much older is not a new one: hourly rules look at
 a whole day, and incidents are grouped."""
 
 MOST_HIGH, MOST_ALL = 1.0, 5.0
@@ -363,8 +363,8 @@ def listen(setup: BacktestSetup, file: Path, month: Month) -> tuple[Noise, ...]:
         def one(judged: Candidate) -> Noise:
             engine = engines.get()
             try:
-                told = setup.progress.tick
-                return _listen(engine, judged, moments[judged.name], month, told)
+                on_run = setup.progress.tick
+                return _listen(engine, judged, moments[judged.name], month, on_run)
             finally:
                 engines.put(engine)
 

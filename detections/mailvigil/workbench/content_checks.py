@@ -1,4 +1,4 @@
-"""All checks of the content together: rules, what Sentinel takes, what stands around, the lock."""
+"""All checks of the content together: rules, what Sentinel takes, what is beside them, the lock."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _rules(rules: Sequence[Rule], root: Path, validator: Validator) -> Iterator[
                 continue
             found = analytic(rule, root, validator)
         except RuleError:
-            continue  # told by the checks of the rule
+            continue  # reported by the checks of the rule
         analytics.append(found)
         yield from (f"{rule.path}: {problem}" for problem in rule_faults(found, validator))
         if fits(rule):
@@ -126,7 +126,7 @@ def _workbook(workbook: Workbook, validator: Validator) -> Iterator[str]:
 
 
 def _around(root: Path, functions: Sequence[Function], validator: Validator) -> Iterator[str]:
-    """Yield the problems of what stands around the rules."""
+    """Yield the problems of what the pack has beside its rules."""
     for function in functions:
         try:
             load_parser(function)

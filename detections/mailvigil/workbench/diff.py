@@ -16,7 +16,7 @@ from mailvigil.sentinel.package_folder import read_marker
 from mailvigil.sentinel.package_layout import MARKER
 
 _LONG = ("query", "version", "id")
-"""What is told in a way of its own, not as a line ``key: old -> new``."""
+"""Fields that are listed in a form of their own, not as a line ``key: old -> new``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def load_items(place: Path) -> Mapping[str, Item]:
 
 
 def changes(old: Mapping[str, Item], new: Mapping[str, Item]) -> Iterator[str]:
-    """Yield the lines that tell a reader how *old* became *new*. None when nothing did."""
+    """Yield the lines that list how *new* differs from *old*, none where it does not."""
     for number, item in _by_name(new):
         if number not in old:
             yield f"added    {item.kind} {item.name} {item.version}"
@@ -86,13 +86,13 @@ def _packaged(place: Path) -> Mapping[str, Item]:
     packaged = load_packaged(place)
     if packaged.problems:
         raise InputError(str(place), packaged.problems[0], "package it again")
-    told = {c["name"]: c for c in read_marker(place)["contents"] if c["kind"] == "function"}
+    named = {c["name"]: c for c in read_marker(place)["contents"] if c["kind"] == "function"}
     functions = {
-        told[f.name]["id"]: Item(
-            "function", f.name, told[f.name]["version"], {}, f.body.strip("\n") + "\n"
+        named[f.name]["id"]: Item(
+            "function", f.name, named[f.name]["version"], {}, f.body.strip("\n") + "\n"
         )
         for f in packaged.functions
-        if f.name in told
+        if f.name in named
     }
     return {**_items(packaged.analytics, packaged.hunting), **functions}
 

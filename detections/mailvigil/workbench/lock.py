@@ -82,7 +82,7 @@ def read_lock(path: Path) -> Lock:
     """Return what *path* says; a lock that is not there is empty.
 
     Raises:
-        InputError: It is no lock, or one of another format.
+        InputError: It is not a lock, or one of another format.
 
     """
     if not path.is_file():

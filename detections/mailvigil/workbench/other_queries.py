@@ -18,7 +18,7 @@ def load_others(folder: Path) -> tuple[Candidate, ...]:
     """Return the queries in *folder* (``*.yaml``), by name.
 
     Raises:
-        InputError: The folder has none, or a file is no such query.
+        InputError: The folder has none, or a file is not such a query.
 
     """
     found = tuple(_candidate(path) for path in sorted(folder.glob("*.yaml")))

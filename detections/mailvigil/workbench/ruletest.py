@@ -90,7 +90,7 @@ def load_cases(path: Path) -> tuple[Case, ...]:
     """Return the cases in *path*.
 
     Raises:
-        RuleError: The file is not there or is no test file.
+        RuleError: The file is not there or is not a test file.
 
     """
     try:
@@ -142,7 +142,7 @@ def _tables(
 ) -> Mapping[str, tuple[SourceRow, ...]]:
     given = _mapping(item, "tables")
     if not set(given) <= set(schemas()):
-        msg = f"tables is no mapping of known tables to rows in case {item.get('name')!r}"
+        msg = f"tables is not a mapping of known tables to rows in case {item.get('name')!r}"
         raise ValueError(msg)
     return {
         table: tuple(
@@ -155,7 +155,7 @@ def _tables(
 def _mapping(item: Mapping[str, object], key: str) -> Mapping[str, object]:
     value = item.get(key) or {}
     if not isinstance(value, Mapping):
-        msg = f"{key} is no mapping in case {item.get('name')!r}"
+        msg = f"{key} is not a mapping in case {item.get('name')!r}"
         raise TypeError(msg)
     return value
 
@@ -163,7 +163,7 @@ def _mapping(item: Mapping[str, object], key: str) -> Mapping[str, object]:
 def _rows(item: Mapping[str, object], key: str) -> list[dict[str, object]]:
     value = item.get(key) or []
     if not isinstance(value, list):
-        msg = f"{key} is no list in case {item.get('name')!r}"
+        msg = f"{key} is not a list in case {item.get('name')!r}"
         raise TypeError(msg)
     return [dict(row) for row in value]
 
@@ -175,7 +175,7 @@ def _each(row: dict[str, object]) -> Iterator[dict[str, object]]:
         yield row
         return
     if not isinstance(each, Mapping) or len(each) != 1:
-        msg = f"each is no field with its values: {each!r}"
+        msg = f"each is not a field with its values: {each!r}"
         raise ValueError(msg)
     [(name, values)] = each.items()
     for number, value in enumerate(values):
@@ -183,7 +183,7 @@ def _each(row: dict[str, object]) -> Iterator[dict[str, object]]:
 
 
 def _record(row: dict[str, object], now: datetime) -> Mapping[str, object]:
-    """Return a record; ``at: -3d12h`` stands for its CreationTime."""
+    """Return a record; ``at: -3d12h`` gives its CreationTime."""
     moment = _ago(str(row.pop("at")), now) if "at" in row else None
     time = {"CreationTime": moment.strftime("%Y-%m-%dT%H:%M:%S")} if moment else {}
     return {**row, **time}
@@ -201,7 +201,7 @@ def _times(row: Mapping[str, object], now: datetime) -> dict[str, object]:
 def _ago(text: str, now: datetime) -> datetime:
     found = _AGO.fullmatch(text)
     if not found or text == "-":
-        msg = f"{text!r} is no time before now such as -3d or -1d12h30m"
+        msg = f"{text!r} is not a time before now such as -3d or -1d12h30m"
         raise ValueError(msg)
     days, hours, minutes = (int(part or 0) for part in found.groups())
     return now - timedelta(days=days, hours=hours, minutes=minutes)

@@ -188,7 +188,7 @@ def test_an_option_that_cannot_be_used_is_passed_over(name: str, folder: Path, q
 
 
 WRONG_USAGE = {
-    "--step 1": "is no duration such as 14d",
+    "--step 1": "is not a duration such as 14d",
     "--step 0d": "must be longer than nothing",
     "--step 10001d": "must be at most 10000d",
     "--memory 99999999999d": "must be at most 10000d",

@@ -225,4 +225,4 @@ def test_a_filter_of_a_rule_that_is_not_there_is_ignored(export: Path, folder: P
     ran = hunt(export, "--filters", str(filter_file(folder, "no_such_rule", AppId=NEWCOMER)))
 
     assert ran.code == EXIT_INPUT
-    assert "'no_such_rule', which is no Sigma rule here" in ran.err
+    assert "'no_such_rule', which is not a Sigma rule here" in ran.err

@@ -142,8 +142,8 @@ def test_a_field_that_mail_lacks_is_read_from_every_operation() -> None:
     ("detection", "said"),
     [
         ({"mail": ["MailItemsAccessed"], "condition": "mail"}, "a value without a field"),
-        ({"mail": {"a b": "x"}, "condition": "mail"}, "is no field of an audit record"),
-        ({"mail": {"x) or (true": "x"}, "condition": "mail"}, "is no field of an audit record"),
+        ({"mail": {"a b": "x"}, "condition": "mail"}, "is not a field of an audit record"),
+        ({"mail": {"x) or (true": "x"}, "condition": "mail"}, "is not a field of an audit record"),
     ],
 )
 def test_what_is_not_a_field_is_refused(detection: dict[str, object], said: str) -> None:

@@ -131,7 +131,7 @@ def test_defender_gets_the_filters_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["caller_new_to_tennant", "mailbox_audit_bypass"])
 def test_a_filter_for_what_is_not_a_sigma_rule_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match=f"{name}', which is no Sigma rule here"):
+    with pytest.raises(InputError, match=f"{name}', which is not a Sigma rule here"):
         with_filters(tuple(RULES.values()), filters(tmp_path, document([name])))
 
 

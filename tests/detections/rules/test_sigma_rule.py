@@ -165,5 +165,5 @@ def test_a_duration_has_the_length_that_it_says(text: str, length: timedelta) ->
 
 @pytest.mark.parametrize("text", ["", "d", "1w", "1.5d", "-1d", "1d1h", "1 d", "\u0661d"])
 def test_what_is_not_a_duration_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no duration such as 14d"):
+    with pytest.raises(ValueError, match="is not a duration such as 14d"):
         duration(text)

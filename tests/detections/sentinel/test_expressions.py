@@ -97,7 +97,7 @@ def test_a_loop_gives_its_number_of_items() -> None:
 def test_a_variable_that_refers_to_itself_is_refused() -> None:
     scope = Scope({}, {"a": "[variables('b')]", "b": "[variables('a')]"})
 
-    with pytest.raises(ExpressionError, match="stands for itself"):
+    with pytest.raises(ExpressionError, match="refers to itself"):
         scope.evaluate("[variables('a')]")
 
 
