@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ import pytest
 
 from mailvigil.cli import main
 from mailvigil.lab.tenant.bulk import bulk_records
-from mailvigil.lab.tenant.plan import Scenario
-from mailvigil.lab.tenant.scenario import PURVIEW_COLUMNS, purview_line
+from mailvigil.lab.tenant.portal_files import PURVIEW_COLUMNS, purview_line
+from mailvigil.lab.tenant.profile import MILLION
 
 RECORDS = 3_000
 CONSUMERS = "9188040d-6c67-4c5b-b112-36a304b66dad"
@@ -32,7 +33,7 @@ Json = Any  # what a program printed
 
 def records() -> Iterator[dict[str, object]]:
     """Yield a month in which every rule fires, with repeats."""
-    for number, record in enumerate(bulk_records(RECORDS, Scenario(mailboxes=60))):
+    for number, record in enumerate(bulk_records(RECORDS, replace(MILLION, mailboxes=60))):
         if record["Operation"] == "MailItemsAccessed":
             if number % 500 == 7:
                 record["TokenTenantId"] = CONSUMERS

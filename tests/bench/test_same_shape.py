@@ -6,12 +6,14 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mailvigil.cli import main
 from mailvigil.lab.tenant.bulk import write_bulk_csv
+from mailvigil.lab.tenant.profile import MILLION
 
 RECORDS = 4_000
 
@@ -20,7 +22,7 @@ RECORDS = 4_000
 def test_a_rule_and_its_sql_give_different_rows(checkout: Path, tmp_path: Path) -> None:
     export, loaded, large = (tmp_path / name for name in ("a.csv", "loaded.duckdb", "large.duckdb"))
     with export.open("w", encoding="utf-8", newline="") as out:
-        write_bulk_csv(RECORDS, out)
+        write_bulk_csv(RECORDS, out, replace(MILLION, mailboxes=200))
     main(["hunt", str(export), "--save", str(loaded)], io.BytesIO(), io.StringIO(), io.StringIO())
     script = [sys.executable, "-P", str(checkout / "bench" / "ten_million.py")]
 

@@ -16,7 +16,7 @@ from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 from mailvigil.lab.tenant.attacks.catalogue import attacks
 from mailvigil.lab.tenant.attacks.story import Attack
-from mailvigil.lab.tenant.month import Month
+from mailvigil.lab.tenant.profile import Profile, ordinary_month
 from mailvigil.progress import shown
 from mailvigil.rules.content import content_root, load_functions
 from mailvigil.rules.load import load_rules
@@ -53,12 +53,12 @@ def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) ->
     return EXIT_FAILED if found.missed or found.broken else EXIT_OK
 
 
-def _month(args: argparse.Namespace) -> Month:
+def _month(args: argparse.Namespace) -> Profile:
     mailboxes, days = WHOLE if args.all else REDUCED
-    return Month(seed=args.seed, mailboxes=args.mailboxes or mailboxes, days=args.days or days)
+    return ordinary_month(args.mailboxes or mailboxes, args.days or days, args.seed)
 
 
-def _run(bench: BacktestSetup, month: Month, names: Sequence[str]) -> Backtest:
+def _run(bench: BacktestSetup, month: Profile, names: Sequence[str]) -> Backtest:
     small = replace(month, mailboxes=min(month.mailboxes, ATTACK_MAILBOXES))
     chosen = _chosen(small, names)
     base, records = bench.make(small, "attacked")
@@ -72,7 +72,7 @@ def _run(bench: BacktestSetup, month: Month, names: Sequence[str]) -> Backtest:
     return replace(found, month=month, records=records, noise=listen(bench, file, month))
 
 
-def _chosen(month: Month, names: Sequence[str]) -> list[Attack]:
+def _chosen(month: Profile, names: Sequence[str]) -> list[Attack]:
     known = attacks(attack_world(month))
     for name in names:
         if name not in known:

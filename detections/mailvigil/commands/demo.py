@@ -12,14 +12,14 @@ from rich.console import Console
 from mailvigil.commands.arguments.demo import DEMO_REPORT
 from mailvigil.demo.run import run_demo
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
-from mailvigil.lab.server.scenario_blobs import in_the_past
-from mailvigil.lab.tenant.scenario import DEMO
+from mailvigil.lab.server.tenant_blobs import in_the_past
+from mailvigil.lab.tenant.profile import DEMO
 from mailvigil.progress import shown
 
 
 def run(args: argparse.Namespace, stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     """Run the demonstration; the exit code says whether the intruder was found."""
-    scenario = in_the_past(DEMO, datetime.now(UTC))
+    profile = in_the_past(DEMO, datetime.now(UTC))
     with shown(args, err) as progress:
-        found = run_demo(Console(file=out), progress, stdin, scenario, Path(DEMO_REPORT))
+        found = run_demo(Console(file=out), progress, stdin, profile, Path(DEMO_REPORT))
     return EXIT_OK if found else EXIT_FAILED

@@ -17,13 +17,13 @@ from mailvigil.lab.server.collect_config import write_collect_config
 from mailvigil.lab.server.faults import load_script
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import CONTENT_TYPES, FeedOptions, IngestionOptions, LabOptions
-from mailvigil.lab.server.scenario_blobs import blobs, lab_tenant, until_today
-from mailvigil.lab.tenant.scenario import DEMO, Scenario
+from mailvigil.lab.server.tenant_blobs import blobs, lab_tenant, until_today
+from mailvigil.lab.tenant.profile import DEMO, Profile
 from mailvigil.signals import heard
 
-SCENARIOS: Mapping[str, Scenario | None] = {
+SCENARIOS: Mapping[str, Profile | None] = {
     "storm-0558": DEMO,
-    "quiet": replace(DEMO, intrusion=False),
+    "quiet": replace(DEMO, intrusion_days=()),
     "none": None,
 }
 
@@ -33,11 +33,11 @@ def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) ->
     stop = Event()
     with tempfile.TemporaryDirectory(prefix="mailvigil-lab") as temporary, heard(stop):
         folder = (args.folder or Path(temporary)).resolve()
-        scenario = SCENARIOS[args.scenario]
-        scenario = until_today(scenario, datetime.now(UTC)) if scenario else None
-        with Lab(_options(args, folder, scenario)) as lab:
+        profile = SCENARIOS[args.scenario]
+        profile = until_today(profile, datetime.now(UTC)) if profile else None
+        with Lab(_options(args, folder, profile)) as lab:
             print("making the tenant's audit log", file=err)
-            made = blobs(scenario, lab.clock.now(), args.chaos) if scenario else []
+            made = blobs(profile, lab.clock.now(), args.chaos) if profile else []
             lab.publish_all(made)
             types = tuple(sorted({blob.content_type for blob in made})) or CONTENT_TYPES
             config = write_collect_config(lab, folder / "collect.yaml", content_types=types)
@@ -48,12 +48,12 @@ def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) ->
     return EXIT_OK
 
 
-def _options(args: argparse.Namespace, folder: Path, scenario: Scenario | None) -> LabOptions:
+def _options(args: argparse.Namespace, folder: Path, profile: Profile | None) -> LabOptions:
     script = load_script(_text(args.faults), str(args.faults)) if args.faults else ()
     return LabOptions(
-        tenants=(lab_tenant(scenario),),
+        tenants=(lab_tenant(profile),),
         feed=FeedOptions(page_size=args.page_size, quota=args.quota),
-        ingestion=IngestionOptions(back_dated=scenario is not None),
+        ingestion=IngestionOptions(back_dated=profile is not None),
         folder=folder,
         port=args.port,
         scripted=script,

@@ -19,8 +19,8 @@ from mailvigil.collect.run import Job, collect
 from mailvigil.lab.server.collect_config import write_collect_config
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import IngestionOptions, LabOptions
-from mailvigil.lab.server.scenario_blobs import blobs, lab_tenant, spread
-from mailvigil.lab.tenant.scenario import Scenario
+from mailvigil.lab.server.tenant_blobs import blobs, lab_tenant, spread
+from mailvigil.lab.tenant.profile import Profile
 
 _NO_PROXY = ("NO_PROXY", "no_proxy")
 
@@ -38,8 +38,8 @@ class Collected:
     told: str
 
 
-def collect_from_a_lab(scenario: Scenario, folder: Path) -> Collected:
-    """Serve *scenario* in a lab, collect all of it and return where it is.
+def collect_from_a_lab(profile: Profile, folder: Path) -> Collected:
+    """Serve *profile* in a lab, collect all of it and return where it is.
 
     The collector signs in with azure-identity and sends with azure-monitor-ingestion, over
     TLS on loopback, as it would to Microsoft. Rows arrive at their event's time, so that the
@@ -50,13 +50,13 @@ def collect_from_a_lab(scenario: Scenario, folder: Path) -> Collected:
 
     """
     options = LabOptions(
-        tenants=(lab_tenant(scenario),),
+        tenants=(lab_tenant(profile),),
         ingestion=IngestionOptions(back_dated=True, land_at_close=True),
         folder=folder / "lab",
     )
     with _direct(), Lab(options) as lab:
         now = lab.clock.now()
-        made = spread(blobs(scenario, now), now)
+        made = spread(blobs(profile, now), now)
         lab.publish_all(made)
         types = tuple(sorted({blob.content_type for blob in made}))
         config = write_collect_config(lab, folder / "collect.yaml", content_types=types)

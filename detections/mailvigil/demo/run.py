@@ -16,14 +16,10 @@ from mailvigil.errors import InputError
 from mailvigil.hunt.findings import Finding, display_name
 from mailvigil.hunt.run import Hunted, Progress, Request, hunt
 from mailvigil.lab.tenant.other_rules import Reported, keyed_on_client_app, with_allow_list
-from mailvigil.lab.tenant.scenario import (
-    DEMO,
-    Scenario,
-    approved_apps,
-    intrusion_facts,
-    records,
-    write_approved_csv,
-)
+from mailvigil.lab.tenant.portal_files import write_approved_csv
+from mailvigil.lab.tenant.profile import DEMO, Profile
+from mailvigil.lab.tenant.records import intrusion_facts, records
+from mailvigil.lab.tenant.uses import approvals
 from mailvigil.printable import counted
 from mailvigil.reports import writing
 from mailvigil.reports.context import context
@@ -35,7 +31,7 @@ def run_demo(
     out: Console,
     progress: Progress,
     stdin: BinaryIO,
-    scenario: Scenario = DEMO,
+    profile: Profile = DEMO,
     report: Path | None = None,
 ) -> bool:
     """Collect the tenant's log, hunt in it, print what was found; tell if the intruder was.
@@ -44,25 +40,25 @@ def run_demo(
         out: Where the results go.
         progress: Told how far it is.
         stdin: Not read; the hunt wants one.
-        scenario: The tenant, whose last day is over.
+        profile: The tenant, whose last day is over.
         report: File for the HTML report, or None for no report.
 
     """
     with tempfile.TemporaryDirectory(prefix="mailvigil-demo") as name:
         folder = Path(name)
         progress.phase("collecting from the lab", 0)
-        collected = collect_from_a_lab(scenario, folder)
-        out.print(Text(_tenant(scenario, collected)), soft_wrap=True)
+        collected = collect_from_a_lab(profile, folder)
+        out.print(Text(_tenant(profile, collected)), soft_wrap=True)
         out.print(Text(collected.told), soft_wrap=True)
         kept = writing.SAMPLE if report else 0
         request = Request(
-            paths=(), workspace=collected.workspace, approved=_approved(scenario, folder),
+            paths=(), workspace=collected.workspace, approved=_approved(profile, folder),
             evidence=kept,
         )  # fmt: skip
         hunted = hunt(request, stdin=stdin, name_of=name_of, progress=progress)
     print_table(hunted, out)
     progress.phase("comparing with other rules", 0)
-    found = _verdict(out, scenario, hunted)
+    found = _verdict(out, profile, hunted)
     if report:
         out.print()
         out.print(Text(_reported(hunted, request, report)), soft_wrap=True)
@@ -86,30 +82,30 @@ def _without_folder(hunted: Hunted) -> Hunted:
     return replace(hunted, load=replace(hunted.load, files=files, sources=sources))
 
 
-def _approved(scenario: Scenario, folder: Path) -> Path:
+def _approved(profile: Profile, folder: Path) -> Path:
     path = folder / "approved.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
-        write_approved_csv(scenario, file)
+        write_approved_csv(profile, file)
     return path
 
 
-def _tenant(scenario: Scenario, collected: Collected) -> str:
+def _tenant(profile: Profile, collected: Collected) -> str:
     return (
-        f"A made-up tenant: {scenario.mailboxes} mailboxes, {scenario.days} days, with an "
+        f"A made-up tenant: {profile.mailboxes} mailboxes, {profile.days} days, with an "
         f"intrusion in it; its feed lists {counted(collected.blobs, 'content blob')}.\n"
         "Collected through Microsoft's own clients over TLS; the ledger states:"
     )
 
 
-def _verdict(out: Console, scenario: Scenario, hunted: Hunted) -> bool:
-    facts = intrusion_facts(scenario)
+def _verdict(out: Console, profile: Profile, hunted: Hunted) -> bool:
+    facts = intrusion_facts(profile)
     if facts is None:
         return not hunted.findings
     caught = [f for f in hunted.findings if facts.caller in f.callers]
     read = sorted({mailbox for f in caught for mailbox in f.mailboxes})
-    approved = [app.caller for app in approved_apps(scenario)]
-    client_app = keyed_on_client_app(records(scenario), approved=approved)
-    allow_list = with_allow_list(records(scenario), first_party_ids(), approved=approved)
+    approved = [app.caller for app in approvals(profile)]
+    client_app = keyed_on_client_app(records(profile), approved=approved)
+    allow_list = with_allow_list(records(profile), first_party_ids(), approved=approved)
     out.print()
     for line in (
         (

@@ -27,9 +27,11 @@ from mailvigil.compiler.compile import to_kql
 from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError, Row
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import RuleError
-from mailvigil.lab.tenant.attacks.catalogue import commit, happened
-from mailvigil.lab.tenant.attacks.story import Attack, World
-from mailvigil.lab.tenant.month import Month, live, people
+from mailvigil.lab.tenant.attacks.story import Attack, World, happened
+from mailvigil.lab.tenant.people import tenant_of
+from mailvigil.lab.tenant.profile import Profile
+from mailvigil.lab.tenant.uses import ordinary_life
+from mailvigil.lab.tenant.workspace_rows import commit, fill
 from mailvigil.rules.content import Function
 from mailvigil.rules.metadata import INSUFFICIENT
 from mailvigil.rules.rule import Rule
@@ -129,9 +131,9 @@ class Backtest:
     """
 
     candidates: tuple[Candidate, ...]
-    attack_month: Month
+    attack_month: Profile
     fought: tuple[Fought, ...]
-    month: Month | None = None
+    month: Profile | None = None
     records: int = 0
     noise: tuple[Noise, ...] = ()
 
@@ -180,9 +182,9 @@ def candidate(rule: Rule, root: Path) -> Candidate:
     )
 
 
-def attack_world(month: Month) -> World:
+def attack_world(month: Profile) -> World:
     """Return where attacks happen in *month*: they begin on the second judged day."""
-    return World(people(month), month.seed, month.midnight(month.learning + 1))
+    return World(tenant_of(month), month.seed, month.midnight(month.learning + 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,13 +205,13 @@ class BacktestSetup:
         """Every word of the queries: among them each column that they read."""
         return frozenset(word for c in self.candidates for word in _WORD.findall(c.text))
 
-    def make(self, month: Month, name: str) -> tuple[Path, int]:
+    def make(self, month: Profile, name: str) -> tuple[Path, int]:
         """Make the workspace of *month* and return its file and how many records it holds."""
         file = self.scratch / f"{name}.duckdb"
         self.progress.phase(f"making {month.mailboxes:,} mailboxes, {month.days} days", 0)
         con = open_workspace(file, self.scratch)
         try:
-            return file, live(con, month, self.scratch)
+            return file, fill(con, month, ordinary_life(month), self.scratch)
         finally:
             con.close()
 
@@ -249,7 +251,7 @@ class BacktestSetup:
 
 
 def fight(
-    setup: BacktestSetup, base: Path, month: Month, chosen: Sequence[Attack]
+    setup: BacktestSetup, base: Path, month: Profile, chosen: Sequence[Attack]
 ) -> tuple[Fought, ...]:
     """Replay each of *chosen* in a copy of the tenant *base* and return what fired."""
     setup.progress.phase("replaying attacks", len(chosen))
@@ -288,7 +290,7 @@ def _copy(setup: BacktestSetup, file: Path, name: str) -> Path:
 
 
 def _fight(
-    setup: BacktestSetup, base: Path, month: Month, attack: Attack, without: _Without
+    setup: BacktestSetup, base: Path, month: Profile, attack: Attack, without: _Without
 ) -> Fought:
     file = _copy(setup, base, attack.name)
     with setup.opened(file) as con:
@@ -345,7 +347,7 @@ def _after(time: datetime, step: timedelta) -> datetime:
     return _EPOCH - (_EPOCH - time) // step * step
 
 
-def listen(setup: BacktestSetup, file: Path, month: Month) -> tuple[Noise, ...]:
+def listen(setup: BacktestSetup, file: Path, month: Profile) -> tuple[Noise, ...]:
     """Run every candidate through the judged days of *month* and count its alerts.
 
     NRT rules run hourly here: which causes they find in a day is the same.
@@ -376,7 +378,7 @@ def _listen(
     engine: Engine,
     one: Candidate,
     moments: Sequence[datetime],
-    month: Month,
+    month: Profile,
     on_tick: Callable[[], None],
 ) -> Noise:
     query = engine.prepare(one.text)
@@ -393,7 +395,7 @@ def _listen(
     return Noise(one, tuple(days), alerts)
 
 
-def _day_of(run_at: datetime, month: Month) -> int:
+def _day_of(run_at: datetime, month: Profile) -> int:
     """Return the judged day that *run_at* ends or lies in; midnight belongs to the day before."""
     return (run_at - month.judged[0] - timedelta(microseconds=1)) // timedelta(days=1)
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,11 +18,12 @@ from rich.console import Console
 
 from mailvigil.demo.run import run_demo
 from mailvigil.exit_codes import EXIT_INTERRUPTED
-from mailvigil.lab.server.scenario_blobs import in_the_past
-from mailvigil.lab.tenant.scenario import DEMO, Scenario, intrusion_facts
+from mailvigil.lab.server.tenant_blobs import in_the_past
+from mailvigil.lab.tenant.profile import DEMO, Profile
+from mailvigil.lab.tenant.records import intrusion_facts
 from mailvigil.progress import Shown
 
-SMALL = Scenario(seed=3, mailboxes=20, records_per_mailbox_day=4.0)
+SMALL = replace(DEMO, seed=3, mailboxes=20, reads_a_day=4.0)
 
 
 ELSEWHERE = {
@@ -47,7 +49,7 @@ def test_the_intruder_or_a_mailbox_is_not_named(tmp_path: Path) -> None:
     assert (shown.returncode, shown.stderr) == (0, "")
     *_, found, client_app, allow_list, blank, report = shown.stdout.splitlines()
     assert f"({facts.caller}) by {facts.protocol}, with a forged token" in shown.stdout
-    assert "Mail was read from 2026-06-01 00:32:51Z to 2026-06-30 20:20:15Z." in shown.stdout
+    assert "Mail was read from 2026-06-01 00:09:01Z to 2026-06-30 20:02:04Z." in shown.stdout
     stated = re.findall(r"Audit\.\w+ +\S+Z +\S+Z +(\w+) +(\d+) +(\d+) ", shown.stdout)
     assert len(stated) == 3
     assert all(word == "complete" and done == listed for word, done, listed in stated)
@@ -59,10 +61,10 @@ def test_the_intruder_or_a_mailbox_is_not_named(tmp_path: Path) -> None:
     assert (blank, report) == ("", "Report: mailvigil-demo-report.html (open it in a browser)")
 
 
-def small(scenario: Scenario) -> tuple[bool, str]:
+def small(profile: Profile) -> tuple[bool, str]:
     out = io.StringIO()
     with Shown(Console(file=io.StringIO())) as progress:
-        found = run_demo(Console(file=out, width=200), progress, io.BytesIO(), scenario)
+        found = run_demo(Console(file=out, width=200), progress, io.BytesIO(), profile)
     return found, out.getvalue()
 
 

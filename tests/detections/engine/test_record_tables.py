@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import duckdb
@@ -12,8 +13,8 @@ from detections.small_tenant import TABLES, Record, engine, put, read, workspace
 from mailvigil.engine.embedded import Row
 from mailvigil.engine.record_tables import SHAPERS, insert
 from mailvigil.engine.workspace import END_OF_TIME
-from mailvigil.lab.tenant import scenario as lab
-from mailvigil.lab.tenant.scenario import Scenario
+from mailvigil.lab.tenant.profile import DEMO
+from mailvigil.lab.tenant.records import records
 from mailvigil.tables.record_tables import RECORD_TABLES, lacking_columns
 from mailvigil.tables.schemas import schemas
 
@@ -93,9 +94,9 @@ def test_an_odd_record_differs_by_its_way(con: duckdb.DuckDBPyConnection) -> Non
 
 
 def test_a_client_of_the_lab_differs_by_its_way(con: duckdb.DuckDBPyConnection) -> None:
-    day = Scenario(mailboxes=20, days=5, intrusion_day=3, drift_day=2, rollout_day=1)
+    day = replace(DEMO, mailboxes=20, days=5, intrusion_days=(3, 4), drift_day=2, rollout_day=1)
     profiles: dict[object, Record] = {}
-    for record in lab.records(day):
+    for record in records(day):
         if record["Operation"] == "MailItemsAccessed":
             profile = (
                 record["RecordType"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,8 +21,8 @@ from connector.records.odd_records import EVERY_SCALAR, NAMES, RECORDS, TABLE, R
 from mailvigil.engine.shape_sql import ALWAYS_KEPT, select_rows
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.exports.load import load
-from mailvigil.lab.tenant import scenario as lab
-from mailvigil.lab.tenant.scenario import Scenario
+from mailvigil.lab.tenant.profile import DEMO
+from mailvigil.lab.tenant.records import records
 from mailvigil.tables.schemas import ARRIVED
 
 Row = dict[str, object]
@@ -100,8 +101,8 @@ def test_a_record_written_in_ascii_has_two_rows(
 
 
 def test_a_made_up_tenant_has_two_rows(con: duckdb.DuckDBPyConnection) -> None:
-    month = Scenario(mailboxes=20, days=4, intrusion_day=2, drift_day=1, throttled_day=2)
-    texts = [orjson.dumps(record).decode() for record in lab.records(month)]
+    month = replace(DEMO, mailboxes=20, days=4, intrusion_days=(2, 3), drift_day=1, throttled_day=2)
+    texts = [orjson.dumps(record).decode() for record in records(month)]
 
     assert len(texts) > 1_000
     assert by_sql(con, texts) == by_python(texts)

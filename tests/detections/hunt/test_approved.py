@@ -12,8 +12,8 @@ import pytest
 from detections.small_tenant import engine, workspace
 from mailvigil.errors import InputError
 from mailvigil.hunt.approved import load_approved
-from mailvigil.lab.tenant import scenario as lab
-from mailvigil.lab.tenant.scenario import DEMO
+from mailvigil.lab.tenant.portal_files import write_approved_csv
+from mailvigil.lab.tenant.profile import DEMO
 
 HEAD = "Caller,Owner,Reason,ValidFrom,ValidTo\n"
 
@@ -107,7 +107,7 @@ def test_columns_in_another_order_or_more_of_them_are_refused(
 
 def test_the_list_of_the_lab_is_refused(con: duckdb.DuckDBPyConnection, path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as out:
-        lab.write_approved_csv(DEMO, out)
+        write_approved_csv(DEMO, out)
 
     assert load_approved(con, path) == 2
     assert len(approved(con, datetime(2026, 12, 1, tzinfo=UTC))) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,17 +15,19 @@ from mailvigil.errors import InputError
 from mailvigil.exports.load_progress import Unwatched
 from mailvigil.hunt.replay import Plan
 from mailvigil.hunt.run import Hunted, Request, hunt
-from mailvigil.lab.tenant import scenario as lab
-from mailvigil.lab.tenant.scenario import Scenario
+from mailvigil.lab.tenant.clients import CRM
+from mailvigil.lab.tenant.portal_files import write_approved_csv, write_purview_csv
+from mailvigil.lab.tenant.profile import DEMO
+from mailvigil.lab.tenant.records import intrusion_facts, records, throttled_mailbox
 from mailvigil.reports.identity import finding_id
 from mailvigil.rules.app_names import name_of
 
-TENANT = Scenario(
+TENANT = replace(
+    DEMO,
     mailboxes=20,
     days=12,
-    records_per_mailbox_day=4,
-    intrusion_day=9,
-    intrusion_days=3,
+    reads_a_day=4.0,
+    intrusion_days=(9, 10, 11),
     drift_day=20,
     rollout_day=8,
     throttled_day=10,
@@ -58,9 +61,9 @@ def run(request: Request, told: Told | None = None) -> Hunted:
 def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tenant")
     with (folder / "export.csv").open("w", encoding="utf-8", newline="") as out:
-        lab.write_purview_csv(TENANT, out)
+        write_purview_csv(TENANT, out)
     with (folder / "approved.csv").open("w", encoding="utf-8", newline="") as out:
-        lab.write_approved_csv(TENANT, out)
+        write_approved_csv(TENANT, out)
     return folder / "export.csv"
 
 
@@ -76,7 +79,7 @@ def hunted(export: Path, told: Told) -> Hunted:
 
 
 def test_the_intruder_is_not_found(hunted: Hunted) -> None:
-    intrusion = lab.intrusion_facts(TENANT)
+    intrusion = intrusion_facts(TENANT)
     assert intrusion
     (finding,) = [f for f in hunted.findings if f.rule.name == "caller_new_to_tenant"]
 
@@ -95,11 +98,11 @@ def test_the_foreign_token_or_the_throttled_mailbox_is_not_found(hunted: Hunted)
 
     assert {"foreign_token_tenant", "mailbox_throttled"} <= names
     (throttled,) = [f for f in hunted.findings if f.rule.name == "mailbox_throttled"]
-    assert throttled.mailboxes == (lab.throttled_mailbox(TENANT),)
+    assert throttled.mailboxes == (throttled_mailbox(TENANT),)
 
 
 def test_the_counts_are_others(hunted: Hunted) -> None:
-    made = list(lab.records(TENANT))
+    made = list(records(TENANT))
     distinct = {record["Id"] for record in made}
     mail = {record["Id"] for record in made if record["Operation"] == "MailItemsAccessed"}
 
@@ -127,7 +130,7 @@ def test_an_approved_caller_is_not_silenced_by_its_list(export: Path) -> None:
     request = Request(paths=(str(export),), rules=("caller_new_to_tenant",))
     callers = {caller for f in run(request).findings for caller in f.callers}
 
-    assert lab.approved_apps(TENANT)[1].caller in callers
+    assert CRM in callers
 
 
 def test_a_saved_workspace_gives_other_findings(

@@ -14,7 +14,8 @@ from detections.commands.command import run
 from detections.exports.written import purview
 from detections.reports.made import CONTEXT, hostile_records, many, written
 from mailvigil.exit_codes import EXIT_OK
-from mailvigil.lab.tenant.scenario import DEMO, Scenario, write_approved_csv, write_purview_csv
+from mailvigil.lab.tenant.portal_files import write_approved_csv, write_purview_csv
+from mailvigil.lab.tenant.profile import DEMO, Profile
 from mailvigil.reports.html import as_html
 from mailvigil.reports.vega import scripts
 
@@ -69,11 +70,11 @@ def demo_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _hunted(folder, export, "--approved", approved)
 
 
-def _write(scenario: Scenario, export: Path, approved: Path) -> None:
+def _write(profile: Profile, export: Path, approved: Path) -> None:
     with export.open("w", encoding="utf-8", newline="") as file:
-        write_purview_csv(scenario, file)
+        write_purview_csv(profile, file)
     with approved.open("w", encoding="utf-8", newline="") as file:
-        write_approved_csv(scenario, file)
+        write_approved_csv(profile, file)
 
 
 @pytest.fixture(scope="session")

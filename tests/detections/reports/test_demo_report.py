@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,11 @@ from rich.console import Console
 
 from mailvigil.commands.arguments.demo import DEMO_REPORT
 from mailvigil.demo.run import run_demo
-from mailvigil.lab.tenant.scenario import Scenario, intrusion_facts
+from mailvigil.lab.tenant.profile import DEMO
+from mailvigil.lab.tenant.records import intrusion_facts
 from mailvigil.progress import Shown
 
-SMALL = Scenario(seed=3, mailboxes=20, records_per_mailbox_day=4.0)
+SMALL = replace(DEMO, seed=3, mailboxes=20, reads_a_day=4.0)
 
 
 def demo(report: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from jsonschema import Draft202012Validator
 
 from detections.commands.command import NEWCOMER, Ran, hunt, intruded, read_at
 from detections.exports.written import Record, purview
-from mailvigil.lab.tenant.scenario import Scenario, write_approved_csv, write_purview_csv
+from mailvigil.lab.tenant.portal_files import write_approved_csv, write_purview_csv
+from mailvigil.lab.tenant.profile import DEMO
 from mailvigil.reports.terminal import SCHEMA_VERSION
 
 SCHEMA: dict[str, Any] = json.loads(
@@ -103,11 +105,11 @@ def test_strange_records_print_something_else(folder: Path) -> None:
 
 
 def test_a_whole_tenant_prints_something_else(folder: Path) -> None:
-    scenario = Scenario(mailboxes=20, records_per_mailbox_day=4.0)
+    profile = replace(DEMO, mailboxes=20, reads_a_day=4.0)
     with (folder / "export.csv").open("w", encoding="utf-8", newline="") as out:
-        write_purview_csv(scenario, out)
+        write_purview_csv(profile, out)
     with (folder / "approved.csv").open("w", encoding="utf-8", newline="") as out:
-        write_approved_csv(scenario, out)
+        write_approved_csv(profile, out)
 
     ran = hunt("export.csv", "--approved", "approved.csv")
 

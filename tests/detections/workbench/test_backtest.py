@@ -13,7 +13,7 @@ from detections.small_tenant import FUNCTIONS, ROOT, RULES, engine, put, read, w
 from detections.small_tenant import at as days
 from mailvigil.errors import RuleError
 from mailvigil.lab.tenant.attacks.story import Attack
-from mailvigil.lab.tenant.month import Month
+from mailvigil.lab.tenant.profile import MONTH
 from mailvigil.rules.durations import duration
 from mailvigil.workbench import backtest
 from mailvigil.workbench.backtest import (
@@ -121,7 +121,7 @@ def fought(*rules: str) -> Fought:
 
 def test_a_rule_that_must_fire_and_is_silent_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backtest, "expected", lambda: {"spray": ("a", "b")})
-    found = Backtest(candidates=(), attack_month=Month(), fought=(fought("b", "c"),))
+    found = Backtest(candidates=(), attack_month=MONTH, fought=(fought("b", "c"),))
 
     assert found.missed == {"spray": ("a",)}
     assert replace(found, fought=(fought("a", "b"),)).missed == {}
@@ -136,14 +136,14 @@ def test_a_broken_budget_is_stated(high: int, low: int, *, broken: bool) -> None
         Noise(replace(RULE, severity="Low"), (low, low)),
         Noise(replace(RULE, of_pack=False), (99, 99)),
     )
-    found = Backtest(candidates=(), attack_month=Month(), fought=(), noise=noise)
+    found = Backtest(candidates=(), attack_month=MONTH, fought=(), noise=noise)
 
     assert found.broken is broken
     assert found.a_day() == high + low
 
 
 def test_a_cause_counts_again_after_a_day() -> None:
-    month = Month(start=days(0), mailboxes=100, days=14)
+    month = replace(MONTH, start=days(0))
     one = replace(
         RULE, text="MailItemsAccessed() | where EventTime > ago(1d) | summarize by Caller"
     )

@@ -60,6 +60,11 @@ class Client:
     session: bool = False
     process: str = ""
 
+    @property
+    def caller(self) -> str:
+        """The id of the application that reads, "" for none."""
+        return self.client_app_id or self.app_id
+
 
 OWA_BEFORE = Client(
     name="owa",

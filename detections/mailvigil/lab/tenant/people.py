@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mailvigil.lab.tenant.dice import Dice
+from mailvigil.lab.tenant.profile import Profile
 
 DOMAIN = "contoso.example"
 
@@ -161,7 +162,7 @@ class Mailbox:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tenant:
+class LabTenant:
     """The organisation. ``mailboxes`` are ordered: executives, assistants, staff, shared."""
 
     organization_id: str
@@ -174,18 +175,37 @@ class Tenant:
         return self.mailboxes[: len(EXECUTIVES)]
 
     @property
+    def people(self) -> tuple[Mailbox, ...]:
+        """The mailboxes that a person owns."""
+        return self.mailboxes[: -len(SHARED)]
+
+    @property
+    def shared(self) -> tuple[Mailbox, ...]:
+        """The mailboxes without a person."""
+        return self.mailboxes[-len(SHARED) :]
+
+    @property
+    def staff(self) -> tuple[Mailbox, ...]:
+        """The mailboxes of ordinary people."""
+        return self.people[len(EXECUTIVES) + len(ASSISTANTS) :]
+
+    @property
     def assistants(self) -> tuple[Mailbox, ...]:
         """The people who read the executives' mail with permission."""
         return self.mailboxes[len(EXECUTIVES) : len(EXECUTIVES) + len(ASSISTANTS)]
 
 
+def tenant_of(profile: Profile) -> LabTenant:
+    """Return the tenant of *profile*: the same people for the same seed and number."""
+    return _tenant(profile.seed, profile.mailboxes)
+
+
 @lru_cache(maxsize=4)
-def tenant(seed: int, mailboxes: int) -> Tenant:
-    """Return the tenant of *seed*: the same people for the same seed and number."""
+def _tenant(seed: int, mailboxes: int) -> LabTenant:
     dice = Dice(seed, "tenant")
     domain_sid = "-".join(str(dice.below(2**31)) for _ in range(3))
     names = _names(mailboxes)
-    return Tenant(
+    return LabTenant(
         organization_id=dice.guid(),
         name=DOMAIN,
         mailboxes=tuple(

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from detections.lab.server.clients import record
 from mailvigil.lab.server.publishing import Cut, content_type_of, cut
-from mailvigil.lab.tenant.scenario import DEMO, records
+from mailvigil.lab.tenant.profile import DEMO
+from mailvigil.lab.tenant.records import records
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
 ROUGH = Cut(records_per_blob=7, repeated=0.3, straggling=0.3, late=0.3)
@@ -64,7 +65,7 @@ def test_a_rough_cut_repeats_mixes_and_delays() -> None:
 
 
 def test_a_month_fits_into_the_week_that_the_feed_keeps() -> None:
-    small = replace(DEMO, mailboxes=20, records_per_mailbox_day=2.0)
+    small = replace(DEMO, mailboxes=20, reads_a_day=2.0)
     end = small.start + timedelta(days=small.days, hours=2)
     week = Cut(earliest=end - timedelta(days=6, hours=12), latest=end)
 

@@ -9,12 +9,13 @@ import pytest
 
 from detections.lab.tenant.record_shape import GUID, check_access, check_address, text
 from detections.small_tenant import RULES, workspace
-from mailvigil.lab.tenant.attacks.catalogue import attacks, commit, happened
-from mailvigil.lab.tenant.attacks.story import Attack
-from mailvigil.lab.tenant.month import Month
+from mailvigil.lab.tenant.attacks.catalogue import attacks
+from mailvigil.lab.tenant.attacks.story import Attack, happened
+from mailvigil.lab.tenant.profile import ordinary_month
+from mailvigil.lab.tenant.workspace_rows import commit
 from mailvigil.workbench.backtest import attack_world, expected
 
-MONTH = Month(mailboxes=200)
+MONTH = ordinary_month(mailboxes=200)
 ATTACKS = attacks(attack_world(MONTH))
 NAMES = sorted(ATTACKS)
 COUNTED = "SELECT count(*), count(*) FILTER (IsThrottled) FROM M365Activity_CL"
@@ -31,7 +32,7 @@ def test_the_same_seed_gives_other_attacks() -> None:
 
 
 def test_another_seed_gives_the_same_ids() -> None:
-    others = attacks(attack_world(Month(mailboxes=200, seed=2)))
+    others = attacks(attack_world(ordinary_month(mailboxes=200, seed=2)))
 
     assert not {r["Id"] for r in others["spray"].records} & {
         r["Id"] for r in ATTACKS["spray"].records

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from detections.lab.tenant.record_shape import (
@@ -15,13 +16,13 @@ from detections.lab.tenant.record_shape import (
     named_messages,
     text,
 )
+from mailvigil.lab.tenant.attacks.tokens import CALLER
 from mailvigil.lab.tenant.bulk import bulk_json, bulk_records, write_bulk_csv
-from mailvigil.lab.tenant.clients import OWA
-from mailvigil.lab.tenant.intrusion import CALLER
-from mailvigil.lab.tenant.plan import Scenario
+from mailvigil.lab.tenant.clients import CRM, OWA
+from mailvigil.lab.tenant.profile import MILLION
 
 COUNT = 20_000
-TENANT = Scenario(mailboxes=100)
+TENANT = replace(MILLION, mailboxes=100)
 
 
 def test_every_copy_is_valid_and_has_an_id_of_its_own() -> None:
@@ -63,7 +64,7 @@ def test_late_callers_are_late() -> None:
             first.setdefault(caller(record), text(record, "CreationTime"))
     late = {name for name, time in first.items() if time >= "2026-06-07"}
 
-    assert late == {OWA, CALLER}
+    assert late == {OWA, CRM, CALLER}
 
 
 def test_the_csv_holds_the_same_records() -> None:

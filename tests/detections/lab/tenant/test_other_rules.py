@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import pytest
-
-from mailvigil.lab.tenant import scenario as lab
 from mailvigil.lab.tenant.clients import CRM
 from mailvigil.lab.tenant.other_rules import Reported, keyed_on_client_app, with_allow_list
-from mailvigil.lab.tenant.scenario import DEMO
+from mailvigil.lab.tenant.profile import DEMO
+from mailvigil.lab.tenant.records import intrusion_facts
 from mailvigil.rules.app_names import first_party_ids
 
 NEW_APP = "c0000000-0000-4000-a000-000000000001"
@@ -23,11 +21,6 @@ def reading(day: int, number: int = 0, **fields: str) -> dict[str, object]:
         "Operation": "MailItemsAccessed",
         **fields,
     }
-
-
-@pytest.fixture(scope="module")
-def demo() -> list[dict[str, object]]:
-    return list(lab.records(DEMO))
 
 
 def test_a_client_app_that_comes_late_is_reported_once_with_its_records() -> None:
@@ -72,7 +65,7 @@ def test_no_records_give_no_report() -> None:
 def test_both_miss_the_intruder_and_would_see_it_without_their_blind_spot(
     demo: list[dict[str, object]],
 ) -> None:
-    intrusion = lab.intrusion_facts(DEMO)
+    intrusion = intrusion_facts(DEMO)
     assert intrusion is not None
     by_client = {report.caller for report in keyed_on_client_app(demo)}
     by_list = {report.caller for report in with_allow_list(demo, first_party_ids())}

@@ -8,7 +8,6 @@ from datetime import datetime
 from mailvigil.lab.tenant.attacks.story import (
     ELSEWHERE,
     Attack,
-    Record,
     Visit,
     World,
     all_visits,
@@ -18,6 +17,7 @@ from mailvigil.lab.tenant.attacks.story import (
 )
 from mailvigil.lab.tenant.clients import ARCHIVE, CUSTOMERS
 from mailvigil.lab.tenant.dice import Dice
+from mailvigil.lab.tenant.event import AuditRecord
 from mailvigil.lab.tenant.people import Mailbox
 
 READER = replace(CUSTOMERS, name="reader", client_app_id="d94b1f63-5a7e-4c20-8f19-3e06b7a2c58d")
@@ -50,7 +50,7 @@ def slow_graph_app(world: World) -> Attack:
 
 def consent_phishing(world: World) -> Attack:
     """Return three people who consent to a made-up application, which then reads their mail."""
-    records: list[Record] = []
+    records: list[AuditRecord] = []
     visits = []
     for turn, owner in enumerate(world.staff[50:53]):
         agreed = world.at(turn / 2, 10)
@@ -88,7 +88,7 @@ def stolen_app(world: World) -> Attack:
         all_visits(world, visits), sign_ins=[app_sign_in(v) for v in visits[:1]])  # fmt: skip
 
 
-def _consent(world: World, owner: Mailbox, at: datetime) -> Record:
+def _consent(world: World, owner: Mailbox, at: datetime) -> AuditRecord:
     """Return the record of a person's consent, in the form that Entra ID documents."""
     scopes = "[] => [[Id: x, ConsentType: Principal, Scope: Mail.Read offline_access User.Read]]"
     return {

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from mailvigil.lab.tenant import background
 from mailvigil.lab.tenant.attacks.story import (
     Attack,
-    Record,
-    Unlogged,
+    UnloggedReading,
     Visit,
     World,
     all_visits,
@@ -16,6 +14,8 @@ from mailvigil.lab.tenant.attacks.story import (
 )
 from mailvigil.lab.tenant.clients import OUTLOOK_BIND
 from mailvigil.lab.tenant.dice import Dice
+from mailvigil.lab.tenant.event import AuditEvent, AuditRecord
+from mailvigil.lab.tenant.other_operations import ADMIN, licence_removed
 
 
 def delegate_abuse(world: World) -> Attack:
@@ -60,7 +60,7 @@ def bypass_then_read(world: World) -> Attack:
         f"EURPR04A001.PROD.OUTLOOK.COM/contoso.example/{reader.upn.partition('@')[0]}",
         {"Identity": reader.upn, "AuditBypassEnabled": "True"},
     )
-    unlogged = Unlogged(since=at + timedelta(minutes=60), reader=reader.upn)
+    unlogged = UnloggedReading(since=at + timedelta(minutes=60), reader=reader.upn)
     title = "audit bypass set, then reading"
     return attack("bypass-then-read", title, [record], unlogged=[unlogged])
 
@@ -69,15 +69,16 @@ def licence_removed_then_read(world: World) -> Attack:
     """Return an executive whose licence is taken; what is read in the mailbox is not logged."""
     victim = world.tenant.executives[0]
     at = world.at(0, 15)
-    record = background.licence_removed(world.tenant, victim, at, Dice(world.seed, "licence"))
-    unlogged = Unlogged(since=at + timedelta(hours=1), mailbox=victim.upn)
+    event = AuditEvent(at=at, mailbox=victim, actor=None, address="")
+    record = licence_removed(world.tenant, event, Dice(world.seed, "licence"))
+    unlogged = UnloggedReading(since=at + timedelta(hours=1), mailbox=victim.upn)
     title = "licence removed, then reading"
     return attack("licence-removed-then-read", title, [record], unlogged=[unlogged])
 
 
 def _command(
     world: World, at: datetime, operation: str, target: str, parameters: dict[str, str]
-) -> Record:
+) -> AuditRecord:
     """Return the record of an Exchange command that an administrator ran."""
     return {
         "CreationTime": at.isoformat()[:19],
@@ -86,13 +87,13 @@ def _command(
         "OrganizationId": world.tenant.organization_id,
         "RecordType": 1,
         "ResultStatus": "True",
-        "UserKey": background.ADMIN,
+        "UserKey": ADMIN,
         "UserType": 2,
         "Version": 1,
         "Workload": "Exchange",
         "ClientIP": "192.0.2.9:50213",
         "ObjectId": target,
-        "UserId": background.ADMIN,
+        "UserId": ADMIN,
         "AppId": "",
         "ClientAppId": "",
         "ExternalAccess": False,

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from mailvigil.engine.workspace import END_OF_TIME
 from mailvigil.lab.tenant import mail_access
 from mailvigil.lab.tenant.clients import Client
 from mailvigil.lab.tenant.dice import Dice
-from mailvigil.lab.tenant.mail_access import Access
-from mailvigil.lab.tenant.people import Mailbox, Tenant
-
-Record = dict[str, object]
+from mailvigil.lab.tenant.event import AuditEvent, AuditRecord
+from mailvigil.lab.tenant.people import LabTenant, Mailbox
+from mailvigil.times import parse_utc
 
 ELSEWHERE = "2001:db8:bad:7::19"
 """An address of the intruder; nobody else in the tenant comes from its network."""
+
+
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class World:
     """Where an attack happens. ``day`` is its first midnight (aware, UTC), a working day."""
 
-    tenant: Tenant
+    tenant: LabTenant
     seed: int
     day: datetime
 
@@ -34,7 +35,7 @@ class World:
     @property
     def staff(self) -> tuple[Mailbox, ...]:
         """Return the mailboxes of ordinary people."""
-        return self.tenant.mailboxes[7:-3]
+        return self.tenant.staff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ class SignIn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unlogged:
+class UnloggedReading:
     """From ``since`` on Exchange logs no reading of ``mailbox``, or none by ``reader``.
 
     ``until`` ends it. ``binds_only`` keeps synchronised folders, which are never throttled.
@@ -60,8 +61,19 @@ class Unlogged:
     since: datetime
     mailbox: str = ""
     reader: str = ""
-    until: datetime = END_OF_TIME
+    until: datetime = NEVER
     binds_only: bool = False
+
+    def hides(self, access: AuditEvent) -> bool:
+        """Return whether *access*, which reads mail, is not logged."""
+        reader = access.actor.upn if access.actor else ""
+        return (
+            self.since <= access.at < self.until
+            and not (self.binds_only and access.client.sync)
+            and (
+                self.mailbox == access.mailbox.upn or (bool(self.reader) and self.reader == reader)
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +82,9 @@ class Attack:
 
     name: str
     title: str
-    records: tuple[Record, ...]
+    records: tuple[AuditRecord, ...]
     sign_ins: tuple[SignIn, ...] = ()
-    unlogged: tuple[Unlogged, ...] = ()
+    unlogged: tuple[UnloggedReading, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,34 +103,34 @@ class Visit:
     hours: float = 2.0
     items: int = 6
     session: str = ""
-    changes: Record = field(default_factory=dict)
+    changes: AuditRecord = field(default_factory=dict)
 
 
-def visited(world: World, visit: Visit) -> list[Record]:
+def visited(world: World, visit: Visit) -> list[AuditRecord]:
     """Return the records of *visit*, in order of time; ``changes`` replaces fields of each."""
     dice = Dice(world.seed, "visit", visit.at, visit.mailbox.number, visit.client.name)
     seconds = sorted(dice.below(max(int(visit.hours * 3600), 1)) for _ in range(visit.count))
-    program: Record = {}
-    if visit.reader is None:
-        own = visit.client.client_app_id or visit.client.app_id
-        program = {"UserId": own, "UserKey": own}
-    found = []
+    records = []
     for second in [0, *seconds[1:]]:
-        at = visit.at + timedelta(seconds=second)
-        access = Access(
-            at=at,
+        access = AuditEvent(
+            at=visit.at + timedelta(seconds=second),
             mailbox=visit.mailbox,
-            reader=visit.reader,
+            actor=visit.reader,
             client=visit.client,
             address=visit.address,
             items=visit.items,
-            newest_day=at.toordinal() - 1,
+            newest_age=1,
             session=visit.session,
             aad_session=visit.session,
         )
-        record = mail_access.record(world.tenant, access, dice) | program
-        found.append(_with_token(record, visit.session) | visit.changes)
-    return found
+        record = mail_access.record(world.tenant, access, dice)
+        records.append(_with_token(record, visit.session) | visit.changes)
+    return records
+
+
+def happened(record: Mapping[str, object]) -> datetime:
+    """Return a record's time, aware, in UTC."""
+    return parse_utc(str(record["CreationTime"]))
 
 
 def token_of(session: str) -> str:
@@ -126,7 +138,7 @@ def token_of(session: str) -> str:
     return f"{session.replace('-', '')[:22]}AA".upper()
 
 
-def _with_token(record: Record, session: str) -> Record:
+def _with_token(record: AuditRecord, session: str) -> AuditRecord:
     context = record.get("AppAccessContext")
     if isinstance(context, dict) and session:
         return {**record, "AppAccessContext": {**context, "UniqueTokenId": token_of(session)}}
@@ -136,10 +148,10 @@ def _with_token(record: Record, session: str) -> Record:
 def attack(
     name: str,
     title: str,
-    records: Iterable[Record],
+    records: Iterable[AuditRecord],
     *,
     sign_ins: Iterable[SignIn] = (),
-    unlogged: Iterable[Unlogged] = (),
+    unlogged: Iterable[UnloggedReading] = (),
 ) -> Attack:
     """Return the attack with its records in the order of their time."""
     ordered = sorted(records, key=lambda record: str(record["CreationTime"]))
@@ -158,7 +170,7 @@ def user_sign_in(visit: Visit, table: str = "SigninLogs", seconds_before: int = 
         at=visit.at - timedelta(seconds=seconds_before),
         table=table,
         user=visit.reader.upn if visit.reader else "",
-        app=visit.client.client_app_id or visit.client.app_id,
+        app=visit.client.caller,
         address=visit.address,
         session=visit.session,
         token=token_of(visit.session),
@@ -170,6 +182,6 @@ def app_sign_in(visit: Visit) -> SignIn:
     return user_sign_in(visit, "AADServicePrincipalSignInLogs")
 
 
-def all_visits(world: World, visits: Sequence[Visit]) -> list[Record]:
+def all_visits(world: World, visits: Sequence[Visit]) -> list[AuditRecord]:
     """Return the records of all *visits*."""
     return [record for visit in visits for record in visited(world, visit)]

@@ -12,17 +12,18 @@ import pytest
 from detections.lab.tenant.record_shape import check_address
 from detections.small_tenant import workspace
 from mailvigil.errors import InputError
-from mailvigil.lab.tenant import uses
 from mailvigil.lab.tenant.clients import BILLING, CRM, MIGRATION, OWA, VAULT
-from mailvigil.lab.tenant.month import Month, live
+from mailvigil.lab.tenant.profile import ordinary_month
+from mailvigil.lab.tenant.uses import approvals, moves, ordinary_life
+from mailvigil.lab.tenant.workspace_rows import fill
 
-MONTH = Month(mailboxes=100, days=30)
+MONTH = ordinary_month(mailboxes=100, days=30)
 
 
 @pytest.fixture(scope="module")
 def month(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
     with workspace() as con:
-        live(con, MONTH, tmp_path_factory.mktemp("month"))
+        fill(con, MONTH, ordinary_life(MONTH), tmp_path_factory.mktemp("month"))
         yield con
 
 
@@ -38,7 +39,7 @@ def digest(con: duckdb.DuckDBPyConnection) -> tuple[object, ...]:
 
 def test_the_same_month_has_other_rows(month: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     with workspace() as con:
-        live(con, MONTH, tmp_path)
+        fill(con, MONTH, ordinary_life(MONTH), tmp_path)
         again = digest(con)
 
     assert digest(month) == again
@@ -48,7 +49,8 @@ def test_another_seed_gives_the_same_month(
     month: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     with workspace() as con:
-        live(con, Month(mailboxes=100, days=30, seed=2), tmp_path)
+        other_month = ordinary_month(mailboxes=100, days=30, seed=2)
+        fill(con, other_month, ordinary_life(other_month), tmp_path)
         other = digest(con)
 
     assert digest(month) != other
@@ -108,7 +110,7 @@ def test_the_drift_of_real_tenants_is_missing(month: duckdb.DuckDBPyConnection) 
     assert first[VAULT] == 0
     assert all(first[caller] > MONTH.learning for caller in (OWA, CRM, MIGRATION.app_id))
     assert 10 <= first[BILLING.app_id] <= 17
-    approved = {a.caller: a.day for a in uses.approvals(MONTH.learning)}
+    approved = {a.caller: a.since.days for a in approvals(MONTH)}
     assert approved.keys() == {VAULT, OWA, CRM, MIGRATION.app_id, BILLING.app_id}
     assert approved[CRM] > first[CRM]
     assert approved[OWA] > first[OWA]
@@ -121,8 +123,8 @@ def test_the_watchlist_knows_an_approval_too_early(month: duckdb.DuckDBPyConnect
         "AND ValidFrom = strftime(_arrived, '%Y-%m-%dT%H:%M:%SZ')",
     )
 
-    day = next(a.day for a in uses.approvals(MONTH.learning) if a.caller == CRM)
-    assert found[0] == (MONTH.midnight(day) + timedelta(hours=10)).replace(tzinfo=None)
+    since = next(a.since for a in approvals(MONTH) if a.caller == CRM)
+    assert found[0] == (MONTH.start + since).replace(tzinfo=None)
 
 
 def test_a_session_of_a_browser_has_no_sign_in(month: duckdb.DuckDBPyConnection) -> None:
@@ -137,11 +139,7 @@ def test_a_session_of_a_browser_has_no_sign_in(month: duckdb.DuckDBPyConnection)
 
 
 def test_nobody_travels_or_gets_another_network_at_home(month: duckdb.DuckDBPyConnection) -> None:
-    stays = [
-        stay
-        for person in range(MONTH.mailboxes)
-        for stay in uses.moves(MONTH.seed, person, MONTH.days, MONTH.learning)
-    ]
+    stays = [stay for person in range(MONTH.mailboxes) for stay in moves(MONTH, person)]
     seen = dict(
         month.execute(
             "SELECT ClientAddress, date_diff('day', TIMESTAMP '2026-06-15', min(EventTime)) "
@@ -172,4 +170,4 @@ def test_a_traveller_is_at_two_places_within_the_hour(month: duckdb.DuckDBPyConn
 @pytest.mark.parametrize("wrong", [{"mailboxes": 99}, {"days": 13}], ids=str)
 def test_a_month_that_shows_nothing_is_made(wrong: dict[str, int]) -> None:
     with pytest.raises(InputError, match="backtest: "):
-        Month(**wrong)  # type: ignore[arg-type]  # mailboxes and days are numbers
+        ordinary_month(**wrong)

@@ -1,4 +1,4 @@
-"""A scenario as the feed of a lab: its tenant, its dates, and its records as content blobs."""
+"""A made-up tenant as the feed of a lab: its id, its dates, and its records as content blobs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from datetime import UTC, datetime, time, timedelta
 
 from mailvigil.lab.server.options import TenantOptions
 from mailvigil.lab.server.publishing import Cut, Publication, Record, cut, happened
-from mailvigil.lab.tenant.scenario import Scenario, records, tenant_of
+from mailvigil.lab.tenant.people import tenant_of
+from mailvigil.lab.tenant.profile import Profile
+from mailvigil.lab.tenant.records import records
 
 OLDEST = timedelta(days=6, hours=12)
 """What happened longer ago is published as if it were that old: the feed keeps 7 days."""
@@ -19,29 +21,29 @@ RECENT = timedelta(minutes=5)
 WEEK = timedelta(weeks=1)
 
 
-def lab_tenant(scenario: Scenario | None) -> TenantOptions:
-    """Return the tenant that the scenario's records name, or a lab's own for None."""
+def lab_tenant(profile: Profile | None) -> TenantOptions:
+    """Return the tenant that the profile's records name, or a lab's own for None."""
     tenant = TenantOptions()
-    return replace(tenant, id=tenant_of(scenario).organization_id) if scenario else tenant
+    return replace(tenant, id=tenant_of(profile).organization_id) if profile else tenant
 
 
-def until_today(scenario: Scenario, now: datetime) -> Scenario:
-    """Return *scenario* with today (of *now*, aware) as its last day."""
+def until_today(profile: Profile, now: datetime) -> Profile:
+    """Return *profile* with today (of *now*, aware) as its last day."""
     midnight = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
-    return replace(scenario, start=midnight - timedelta(days=scenario.days - 1))
+    return replace(profile, start=midnight - timedelta(days=profile.days - 1))
 
 
-def in_the_past(scenario: Scenario, now: datetime) -> Scenario:
-    """Return *scenario* by whole weeks earlier if it would end after *now* (aware).
+def in_the_past(profile: Profile, now: datetime) -> Profile:
+    """Return *profile* by whole weeks earlier if it would end after *now* (aware).
 
     So its weekdays stay, and with them what is found. One that is over stays as it is.
     """
-    ahead = scenario.start + timedelta(days=scenario.days) - now
+    ahead = profile.start + timedelta(days=profile.days) - now
     weeks = max(-(-ahead // WEEK), 0)
-    return replace(scenario, start=scenario.start - weeks * WEEK)
+    return replace(profile, start=profile.start - weeks * WEEK)
 
 
-def blobs(scenario: Scenario, now: datetime, chaos: int | None = None) -> list[Publication]:
+def blobs(profile: Profile, now: datetime, chaos: int | None = None) -> list[Publication]:
     """Return what has happened by *now* (aware) as blobs.
 
     With *chaos*, the seed, some are late, some are mixed and some hold repeats.
@@ -57,18 +59,18 @@ def blobs(scenario: Scenario, now: datetime, chaos: int | None = None) -> list[P
         earliest=now - OLDEST,
         latest=now - RECENT,
     )
-    return list(cut(_until(scenario, now - RECENT), how))
+    return list(cut(_until(profile, now - RECENT), how))
 
 
 def spread(blobs: Sequence[Publication], now: datetime) -> list[Publication]:
     """Return *blobs* as if they had been created evenly over what the feed keeps at *now*.
 
-    A scenario that was long over would else come within one hour.
+    A profile that was long over would else come within one hour.
     """
     first, step = now - OLDEST, (OLDEST - RECENT) / max(len(blobs), 1)
     times = [first + number * step for number in range(len(blobs))]
     return [replace(blob, created=at, available=at) for blob, at in zip(blobs, times, strict=True)]
 
 
-def _until(scenario: Scenario, end: datetime) -> Iterator[Record]:
-    return (record for record in records(scenario) if happened(record) < end)
+def _until(profile: Profile, end: datetime) -> Iterator[Record]:
+    return (record for record in records(profile) if happened(record) < end)

@@ -1,4 +1,4 @@
-"""An ordinary month of a whole tenant, made in the workspace itself: fast, and without JSON.
+"""A tenant's life made in the workspace itself: fast, and without JSON.
 
 Every use that somebody makes of a mailbox is one real record, shaped once by the connector's own
 columns. DuckDB repeats it over the days of the use, with its own time, id, address and count.
@@ -6,122 +6,157 @@ columns. DuckDB repeats it over the days of the use, with its own time, id, addr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import orjson
 
 from audit_feed.columns import load_table
-from mailvigil.engine.record_tables import insert
+from mailvigil.engine.record_tables import SHAPERS, insert
 from mailvigil.engine.shape_sql import TYPES, select_rows
-from mailvigil.errors import InputError
 from mailvigil.hunt.approved import ALIAS
-from mailvigil.lab.tenant import uses
-from mailvigil.lab.tenant.people import FOLDERS, SELDOM, Tenant, tenant
-from mailvigil.lab.tenant.uses import Approval, Use
+from mailvigil.lab.tenant.attacks.story import Attack, SignIn, UnloggedReading, happened
+from mailvigil.lab.tenant.dice import Dice
+from mailvigil.lab.tenant.people import FOLDERS, SELDOM, LabTenant, tenant_of
+from mailvigil.lab.tenant.portal_files import approved_rows
+from mailvigil.lab.tenant.profile import Profile
+from mailvigil.lab.tenant.uses import (
+    LEARNING_DAYS,
+    MONTH_END,
+    ON_LEAVE,
+    WEEKEND,
+    WEEKENDS,
+    Use,
+    approvals,
+)
 from mailvigil.tables.schemas import ARRIVED, schemas
 
-LEAST_MAILBOXES, LEAST_DAYS = 100, 14
-"""Fewer mailboxes have not enough people for every attack; fewer days teach less than a week."""
 TABLE = "M365Activity_CL"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Month:
-    """What is asked for. Equal months give equal rows.
-
-    ``start`` is a midnight in UTC, day 0; ``learning`` is how many days pass before alerts count.
-
-    Raises:
-        InputError: The tenant or the time is too small to show anything.
-
-    """
-
-    seed: int = 1
-    mailboxes: int = 500
-    days: int = 14
-    start: datetime = datetime(2026, 6, 15, tzinfo=UTC)
-
-    def __post_init__(self) -> None:
-        if self.mailboxes < LEAST_MAILBOXES:
-            raise InputError(
-                "backtest", f"{self.mailboxes} mailboxes", f"{LEAST_MAILBOXES} or more"
-            )
-        if self.days < LEAST_DAYS:
-            raise InputError("backtest", f"{self.days} days", f"{LEAST_DAYS} or more")
-
-    @property
-    def learning(self) -> int:
-        """Days that only teach: half of the time, at most the 14 that a rule remembers."""
-        return min(self.days // 2, 14)
-
-    @property
-    def judged(self) -> tuple[datetime, datetime]:
-        """The time in which alerts count: [from, until)."""
-        return self.midnight(self.learning), self.midnight(self.days)
-
-    def midnight(self, day: int) -> datetime:
-        """Return when *day* begins, in UTC."""
-        return self.start + timedelta(days=day)
-
-
-def people(month: Month) -> Tenant:
-    """Return who lives in *month*."""
-    return tenant(month.seed, month.mailboxes)
-
-
-def live(con: duckdb.DuckDBPyConnection, month: Month, scratch: Path) -> int:
-    """Fill the empty workspace *con* with *month* and return how many audit records there are.
+def fill(
+    con: duckdb.DuckDBPyConnection, profile: Profile, life: Iterable[Use], scratch: Path
+) -> int:
+    """Fill the empty workspace *con* with *life* and return how many audit records there are.
 
     Records arrive 30 to 90 minutes after their event, sign-ins 5 minutes after.
     """
-    found = people(month)
-    file = scratch / "uses.jsonl"
-    _write(uses.of_month(found, month.seed, month.days, month.learning), file)
+    tenant, file = tenant_of(profile), scratch / "uses.jsonl"
+    _write(tenant, life, file)
     con.execute(f"CREATE TEMP TABLE uses AS SELECT * FROM read_json('{file}', {_READING})")
     keep = frozenset(schemas()[TABLE]) - {"Record"}
     shaped = select_rows("SELECT record AS text FROM uses", load_table(TABLE), keep)
     con.execute(f"CREATE TEMP TABLE templates AS {shaped}")
-    con.execute(_DAYS, [month.days, f"{month.start:%Y-%m-%d}", month.seed])
+    con.execute(_DAYS, [profile.days, f"{profile.start:%Y-%m-%d}", profile.seed])
     con.execute(_filled(TABLE, _RECORD, _RECORDS))
     for table, kind in _SIGN_INS.items():
         con.execute(_filled(table, _SIGN_IN, _SIGNED.format(kind=kind)))
-    _beat(con, month, found.organization_id)
-    approve(con, uses.approvals(month.learning), month)
+    _beat(con, profile, tenant.organization_id)
+    _approve(con, profile)
     for name in ("uses", "templates", "days_of_use"):
         con.execute(f"DROP TABLE {name}")
     row = con.execute(f'SELECT count(*) FROM "{TABLE}"').fetchone()
     return int(row[0]) if row else 0
 
 
-def approve(con: duckdb.DuckDBPyConnection, approvals: Iterable[Approval], month: Month) -> None:
-    """Put *approvals* on the watchlist, each from its own day on."""
-    rows: list[dict[str, object]] = []
-    for one in approvals:
-        since = month.midnight(one.day) + timedelta(hours=one.hour)
-        text = {"Caller": one.caller, "Owner": one.owner, "Reason": one.reason, "ValidTo": ""}
-        when = {"ValidFrom": f"{since:%Y-%m-%dT%H:%M:%SZ}", ARRIVED: since}
-        rows.append({**text, **when, "_Alias": ALIAS, "SearchKey": one.caller})
+def commit(con: duckdb.DuckDBPyConnection, attack: Attack, seed: int) -> tuple[datetime, ...]:
+    """Put *attack* into the workspace *con* and return when each of its records arrives (UTC).
+
+    Records arrive 30 to 90 minutes after their event, sign-ins 5 minutes after.
+    """
+    dice = Dice(seed, "late", attack.name)
+    late = [timedelta(seconds=1800 + dice.below(3600)) for _ in attack.records]
+    arrivals = tuple(happened(one) + after for one, after in zip(attack.records, late, strict=True))
+    shaped = [SHAPERS[TABLE](record) | {"Record": None} for record in attack.records]
+    con.begin()  # a file would else be synchronised for every row
+    insert(con, TABLE, [row | {ARRIVED: at} for row, at in zip(shaped, arrivals, strict=True)])
+    for sign_in in attack.sign_ins:
+        insert(con, sign_in.table, [_row(sign_in)])
+    for unlogged in attack.unlogged:
+        _leave_out(con, unlogged)
+    con.commit()
+    return arrivals
+
+
+def _row(sign_in: SignIn) -> dict[str, object]:
+    return {
+        "TimeGenerated": sign_in.at,
+        "CreatedDateTime": sign_in.at,
+        "Id": sign_in.token,
+        "UserPrincipalName": sign_in.user,
+        "AppId": sign_in.app,
+        "IPAddress": sign_in.address,
+        "ResultType": "0",
+        "SessionId": sign_in.session,
+        "UniqueTokenIdentifier": sign_in.token,
+        ARRIVED: sign_in.at + timedelta(minutes=5),
+    }
+
+
+def _leave_out(con: duckdb.DuckDBPyConnection, unlogged: UnloggedReading) -> None:
+    """Delete the reading that would not have been logged."""
+    con.execute(
+        f"DELETE FROM \"{TABLE}\" WHERE Operation = 'MailItemsAccessed' AND EventTime >= $since "
+        "AND EventTime < $until AND (MailboxOwnerUPN = $mailbox OR UserId = $reader) "
+        "AND (NOT $binds OR MailAccessType = 'Bind')",
+        {
+            "since": unlogged.since.replace(tzinfo=None),
+            "until": unlogged.until.replace(tzinfo=None),
+            "mailbox": unlogged.mailbox,
+            "reader": unlogged.reader,
+            "binds": unlogged.binds_only,
+        },
+    )
+
+
+def _approve(con: duckdb.DuckDBPyConnection, profile: Profile) -> None:
+    """Put the approvals on the watchlist, each from its own day on."""
+    rows = [
+        {
+            **row,
+            ARRIVED: profile.start + approval.since,
+            "_Alias": ALIAS,
+            "SearchKey": row["Caller"],
+        }
+        for row, approval in zip(approved_rows(profile), approvals(profile), strict=True)
+    ]
     insert(con, "_Watchlists", rows)
 
 
-def _write(all_uses: Iterator[Use], file: Path) -> None:
+def _write(tenant: LabTenant, life: Iterable[Use], file: Path) -> None:
     """Write one line a use; the record's Id is the number of its line."""
     with file.open("wb") as out:
-        for number, use in enumerate(all_uses):
-            record = {**use.record, "Id": str(number), "CreationTime": "2026-01-01T00:00:00"}
-            line = {**asdict(use), "number": number, "record": orjson.dumps(record).decode()}
+        for number, use in enumerate(life):
+            record = {**use.sample(tenant), "Id": str(number)}
+            line = {name: getattr(use, name) for name in _OF_USE}
+            line |= {"number": number, "record": orjson.dumps(record).decode()}
             out.write(orjson.dumps(line) + b"\n")
 
 
-_READING = """format = 'newline_delimited', columns = {number: 'BIGINT', record: 'VARCHAR',
-addresses: 'VARCHAR[]', opens: 'INTEGER', closes: 'INTEGER', mean: 'DOUBLE', items: 'INTEGER',
-first_day: 'INTEGER', last_day: 'INTEGER', rhythm: 'VARCHAR', chance: 'DOUBLE', person: 'INTEGER',
-sign_in: 'VARCHAR', session: 'VARCHAR', own_session: 'BOOLEAN', sync: 'BOOLEAN',
-filing: 'DOUBLE'}"""
+_OF_USE = {
+    "addresses": "VARCHAR[]",
+    "opens": "INTEGER",
+    "closes": "INTEGER",
+    "mean": "DOUBLE",
+    "items": "INTEGER",
+    "first_day": "INTEGER",
+    "last_day": "INTEGER",
+    "rhythm": "VARCHAR",
+    "chance": "DOUBLE",
+    "person": "INTEGER",
+    "sign_in": "VARCHAR",
+    "session": "VARCHAR",
+    "own_session": "BOOLEAN",
+    "sync": "BOOLEAN",
+    "filing": "DOUBLE",
+}
+"""What the SQL reads of a use, and its type."""
+
+_READING = "format = 'newline_delimited', columns = {number: 'BIGINT', record: 'VARCHAR', " + (
+    ", ".join(f"{name}: '{kind}'" for name, kind in _OF_USE.items()) + "}"
+)
 
 
 def _draw(*key: str) -> str:
@@ -142,11 +177,11 @@ _DAYS = f"""
 CREATE TEMP TABLE days_of_use AS
 WITH days AS (
     SELECT d::INTEGER AS d, midnight, isodow(midnight) < 6 AS works,
-        day(midnight + INTERVAL 3 DAY) <= 3 AS ends
+        day(midnight + INTERVAL {MONTH_END} DAY) <= {MONTH_END} AS ends
     FROM (SELECT d, $2::TIMESTAMP + d * INTERVAL 1 DAY AS midnight FROM range($1) t(d)))
 SELECT u.*, d, midnight,
     'k' || number || '/' || d || '/' || $3::VARCHAR AS key,
-    greatest(1, floor(mean * CASE WHEN works OR rhythm <> 'any' THEN 1 ELSE 0.12 END
+    greatest(1, floor(mean * CASE WHEN works OR rhythm <> 'any' THEN 1 ELSE {WEEKEND} END
         * (0.5 + {_draw("'count'", "number", "d", "$3")})))::INTEGER AS count,
     CASE WHEN {_draw("'place'", "number", "d", "$3")} < 0.3 THEN addresses[-1]
         ELSE addresses[1] END AS address,
@@ -154,9 +189,11 @@ SELECT u.*, d, midnight,
 FROM uses u, days
 WHERE d BETWEEN first_day AND last_day
     AND CASE rhythm WHEN 'working' THEN works WHEN 'month-end' THEN ends
-        WHEN 'every' THEN true ELSE works OR {_draw("'weekend'", "number", "d", "$3")} < 0.3 END
+        WHEN 'every' THEN true
+        ELSE works OR {_draw("'weekend'", "number", "d", "$3")} < {WEEKENDS} END
     AND {_draw("'day'", "number", "d", "$3")} < chance
-    AND (person < 0 OR d < 7 OR {_draw("'leave'", "person", "d // 7", "$3")} >= 0.05)
+    AND (person < 0 OR d < {LEARNING_DAYS}
+        OR {_draw("'leave'", "person", "d // 7", "$3")} >= {ON_LEAVE})
 """
 """The days on which each use happens. Weekends are quiet, one in twenty is on leave."""
 
@@ -249,7 +286,7 @@ def _nothing(kind: str) -> str:
     return "''" if kind == "string" else f"NULL::{TYPES[kind]}"
 
 
-def _beat(con: duckdb.DuckDBPyConnection, month: Month, organization: str) -> None:
+def _beat(con: duckdb.DuckDBPyConnection, profile: Profile, organization: str) -> None:
     """Add the collector's heartbeats: one an hour, of a feed that is well."""
     values = {
         "TimeGenerated": "t",
@@ -264,7 +301,7 @@ def _beat(con: duckdb.DuckDBPyConnection, month: Month, organization: str) -> No
         ARRIVED: "t",
     }
     hours = (
-        f"SELECT TIMESTAMP '{month.start:%Y-%m-%d}' + h * INTERVAL 1 HOUR AS t "
-        f"FROM range({24 * month.days + 48}) x(h)"
+        f"SELECT TIMESTAMP '{profile.start:%Y-%m-%d}' + h * INTERVAL 1 HOUR AS t "
+        f"FROM range({24 * profile.days + 48}) x(h)"
     )
     con.execute(_filled("M365FeedHealth_CL", values, hours))

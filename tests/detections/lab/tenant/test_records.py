@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -21,21 +22,28 @@ from detections.lab.tenant.record_shape import (
     text,
 )
 from mailvigil.errors import InputError
-from mailvigil.lab.tenant import scenario as lab
+from mailvigil.lab.tenant.attacks.tokens import CALLER, CONSUMER_TENANT
 from mailvigil.lab.tenant.clients import CRM, OWA, VAULT
-from mailvigil.lab.tenant.intrusion import CALLER, CONSUMER_TENANT
-from mailvigil.lab.tenant.scenario import DEMO, Scenario
+from mailvigil.lab.tenant.people import tenant_of
+from mailvigil.lab.tenant.portal_files import (
+    APPROVED_COLUMNS,
+    PURVIEW_COLUMNS,
+    write_approved_csv,
+    write_purview_csv,
+)
+from mailvigil.lab.tenant.profile import DEMO, Profile
+from mailvigil.lab.tenant.records import Intrusion, intrusion_facts, records, throttled_mailbox
 
-SMALL = Scenario(mailboxes=20, days=3)
+SMALL = replace(DEMO, mailboxes=20, days=3)
 SATURDAY = datetime(2026, 1, 3, tzinfo=UTC)
 
-SMALL_DIGEST = "8841f5780077d2b3db200ddaed3075c506cfb4c7bdc591a6405dcd559cecb494"
+SMALL_DIGEST = "21d1d9cfdd53b15e99a57b688b9c90764c9c7487d6b25c6a7c4d30bafd9e37e9"
 """Of ``SMALL`` as CSV. It changes with the generator, and with nothing else."""
 
 
-def as_csv(scenario: Scenario, limit: int | None = None) -> str:
+def as_csv(profile: Profile, limit: int | None = None) -> str:
     out = io.StringIO(newline="")
-    lab.write_purview_csv(scenario, out, limit)
+    write_purview_csv(profile, out, limit)
     return out.getvalue()
 
 
@@ -43,18 +51,13 @@ def moment(record: Record) -> datetime:
     return datetime.fromisoformat(text(record, "CreationTime")).replace(tzinfo=UTC)
 
 
-def reads(records: list[dict[str, object]]) -> list[dict[str, object]]:
-    return [record for record in records if record["Operation"] == "MailItemsAccessed"]
+def reads(made: list[dict[str, object]]) -> list[dict[str, object]]:
+    return [record for record in made if record["Operation"] == "MailItemsAccessed"]
 
 
 @pytest.fixture(scope="module")
-def demo() -> list[dict[str, object]]:
-    return list(lab.records(DEMO))
-
-
-@pytest.fixture(scope="module")
-def intrusion() -> lab.Intrusion:
-    facts = lab.intrusion_facts(DEMO)
+def intrusion() -> Intrusion:
+    facts = intrusion_facts(DEMO)
     assert facts is not None
     return facts
 
@@ -64,10 +67,10 @@ def test_the_bytes_of_a_seed_are_the_same_on_every_python() -> None:
 
 
 def test_another_seed_is_another_tenant() -> None:
-    other = Scenario(seed=2, mailboxes=20, days=3)
+    other = replace(SMALL, seed=2)
 
     assert as_csv(other) != as_csv(SMALL)
-    assert lab.tenant_of(other).organization_id != lab.tenant_of(SMALL).organization_id
+    assert tenant_of(other).organization_id != tenant_of(SMALL).organization_id
 
 
 def test_the_demo_is_a_month_of_the_promised_size(demo: list[dict[str, object]]) -> None:
@@ -109,14 +112,14 @@ def test_a_record_is_about_as_large_as_a_real_one(demo: list[dict[str, object]])
 
 
 @pytest.mark.parametrize(
-    "scenario",
-    [DEMO, *(Scenario(seed=seed, mailboxes=20, start=SATURDAY) for seed in (6, 7, 11))],
-    ids=lambda scenario: f"seed {scenario.seed}",
+    "profile",
+    [DEMO, *(replace(DEMO, seed=seed, mailboxes=20, start=SATURDAY) for seed in (6, 7, 11))],
+    ids=lambda profile: f"seed {profile.seed}",
 )
-def test_every_ordinary_caller_is_known_after_six_days(scenario: Scenario) -> None:
-    known_until = scenario.start + timedelta(days=6)
+def test_every_ordinary_caller_is_known_after_six_days(profile: Profile) -> None:
+    known_until = profile.start + timedelta(days=6)
     first: dict[tuple[str, str], datetime] = {}
-    for record in reads(list(lab.records(scenario))):
+    for record in reads(list(records(profile))):
         first.setdefault((caller(record), protocol(record)), moment(record))
     late = {key for key, time in first.items() if time >= known_until}
 
@@ -144,7 +147,7 @@ def test_weekends_are_quiet(demo: list[dict[str, object]]) -> None:
 
 
 def test_the_intruder_reads_only_where_and_when_the_facts_say(
-    demo: list[dict[str, object]], intrusion: lab.Intrusion
+    demo: list[dict[str, object]], intrusion: Intrusion
 ) -> None:
     dark = [record for record in reads(demo) if caller(record) == intrusion.caller]
 
@@ -158,7 +161,7 @@ def test_the_intruder_reads_only_where_and_when_the_facts_say(
 
 
 def test_nobody_else_uses_the_intruders_id_or_addresses(
-    demo: list[dict[str, object]], intrusion: lab.Intrusion
+    demo: list[dict[str, object]], intrusion: Intrusion
 ) -> None:
     others = [
         r for r in demo if r["Operation"] != "MailItemsAccessed" or caller(r) != intrusion.caller
@@ -171,30 +174,30 @@ def test_nobody_else_uses_the_intruders_id_or_addresses(
 
 
 def test_leaving_the_intruder_out_changes_nothing_else(demo: list[dict[str, object]]) -> None:
-    facts = lab.intrusion_facts(DEMO)
+    facts = intrusion_facts(DEMO)
     assert facts is not None
     without = [r for r in demo if r.get("AppId") != facts.caller]
 
-    assert list(lab.records(Scenario(intrusion=False))) == without
-    assert lab.intrusion_facts(Scenario(intrusion=False)) is None
+    assert list(records(replace(DEMO, intrusion_days=()))) == without
+    assert intrusion_facts(replace(DEMO, intrusion_days=())) is None
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, {""}), (1.0, {CONSUMER_TENANT})])
 def test_how_many_forged_tokens_show_their_tenant_is_an_option(
     share: float, expected: set[str]
 ) -> None:
-    scenario = Scenario(mailboxes=20, days=19, foreign_token_share=share)
-    facts = lab.intrusion_facts(scenario)
+    profile = replace(DEMO, mailboxes=20, days=19, foreign_tokens=share)
+    facts = intrusion_facts(profile)
     assert facts is not None
-    dark = [r for r in lab.records(scenario) if r.get("AppId") == facts.caller]
+    dark = [r for r in records(profile) if r.get("AppId") == facts.caller]
 
     assert {text(record, "TokenTenantId") for record in dark} == expected
 
 
 def test_only_the_intruder_shows_a_foreign_token(
-    demo: list[dict[str, object]], intrusion: lab.Intrusion
+    demo: list[dict[str, object]], intrusion: Intrusion
 ) -> None:
-    own = lab.tenant_of(DEMO).organization_id
+    own = tenant_of(DEMO).organization_id
     foreign = [r for r in reads(demo) if text(r, "TokenTenantId") not in {"", own}]
 
     assert {text(record, "TokenTenantId") for record in foreign} == {CONSUMER_TENANT}
@@ -211,7 +214,7 @@ def test_a_throttled_mailbox_is_blind_for_a_day(demo: list[dict[str, object]]) -
         if record["MailboxOwnerUPN"] == mailbox and record["RecordType"] == 50
     ]
 
-    assert mailbox == lab.throttled_mailbox(DEMO)
+    assert mailbox == throttled_mailbox(DEMO)
     assert since >= DEMO.start + timedelta(days=8)
     assert sum(since - timedelta(days=1) < time <= since for time in binds) > 1_000
     assert not any(since < time < since + timedelta(hours=24) for time in binds)
@@ -219,12 +222,10 @@ def test_a_throttled_mailbox_is_blind_for_a_day(demo: list[dict[str, object]]) -
 
 
 def test_throttling_can_be_left_out() -> None:
-    scenario = Scenario(mailboxes=20, days=26, throttled_day=None)
+    profile = replace(DEMO, mailboxes=20, days=26, throttled_day=None)
 
-    assert lab.throttled_mailbox(scenario) is None
-    assert not any(
-        properties(r)["IsThrottled"] == "True" for r in reads(list(lab.records(scenario)))
-    )
+    assert throttled_mailbox(profile) is None
+    assert not any(properties(r)["IsThrottled"] == "True" for r in reads(list(records(profile))))
 
 
 def test_repeats_are_whole_records_and_few(demo: list[dict[str, object]]) -> None:
@@ -264,17 +265,17 @@ def test_delegates_read_under_their_own_name(demo: list[dict[str, object]]) -> N
 
 def test_the_csv_holds_the_records_in_the_portals_columns() -> None:
     rows = list(csv.DictReader(io.StringIO(as_csv(SMALL))))
-    records = list(lab.records(SMALL))
+    made = list(records(SMALL))
 
-    assert list(rows[0]) == list(lab.PURVIEW_COLUMNS)
-    assert [json.loads(row["AuditData"]) for row in rows] == records
+    assert list(rows[0]) == list(PURVIEW_COLUMNS)
+    assert [json.loads(row["AuditData"]) for row in rows] == made
     assert all(row["RecordId"] == json.loads(row["AuditData"])["Id"] for row in rows)
     assert all(None not in row for row in rows)
 
 
 def test_a_limit_keeps_the_beginning() -> None:
     out = io.StringIO(newline="")
-    count = lab.write_purview_csv(SMALL, out, 10)
+    count = write_purview_csv(SMALL, out, 10)
 
     assert count == 10
     assert as_csv(SMALL).startswith(out.getvalue())
@@ -282,12 +283,12 @@ def test_a_limit_keeps_the_beginning() -> None:
 
 def test_the_approved_list_names_the_apps_that_read_for_the_tenant() -> None:
     out = io.StringIO(newline="")
-    count = lab.write_approved_csv(DEMO, out)
+    count = write_approved_csv(DEMO, out)
     rows = list(csv.DictReader(io.StringIO(out.getvalue())))
 
     assert count == len(rows)
     assert [row["Caller"] for row in rows] == [VAULT, CRM]
-    assert list(rows[0]) == list(lab.APPROVED_COLUMNS)
+    assert list(rows[0]) == list(APPROVED_COLUMNS)
     assert rows[1]["ValidFrom"] == "2026-06-15T00:00:00Z"
 
 
@@ -300,10 +301,10 @@ def test_the_approved_list_names_the_apps_that_read_for_the_tenant() -> None:
     ],
 )
 def test_a_start_that_is_no_midnight_in_utc_is_refused(start: datetime) -> None:
-    with pytest.raises(InputError, match="scenario: start is not a midnight in UTC"):
-        Scenario(start=start)
+    with pytest.raises(InputError, match="profile: start is not a midnight in UTC"):
+        replace(DEMO, start=start)
 
 
 def test_a_tenant_too_small_for_its_roles_is_refused() -> None:
-    with pytest.raises(InputError, match=r"scenario: 19 mailboxes \(20 or more\)"):
-        Scenario(mailboxes=19)
+    with pytest.raises(InputError, match=r"profile: 19 mailboxes \(20 or more\)"):
+        replace(DEMO, mailboxes=19)
