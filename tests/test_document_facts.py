@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,25 @@ def test_every_room_is_in_the_layout() -> None:
 
     assert len(rooms) > 15
     assert [name for name in rooms if f"`{name}/`" not in layout] == []
+
+
+def test_the_layout_is_in_the_order_of_the_import_contracts() -> None:
+    tool = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))["tool"]
+    contracts = [c for c in tool["importlinter"]["contracts"] if c["type"] == "layers"]
+    layout = (CHECKOUT / "CONTRIBUTING.md").read_text("utf-8").partition("## Layout")[2]
+
+    assert len(contracts) == 2
+    for contract in contracts:
+        rank = {
+            room.strip(): place
+            for place, layer in enumerate(contract["layers"])
+            for room in layer.split("|")
+        }
+        below = layout.partition(f"| room of `{contract['containers'][0]}` |")[2].partition("\n\n")[
+            0
+        ]
+        rooms = re.findall(r"^\| `(\w+)(?:/|\.py)`", below, re.MULTILINE)
+        assert [rank[room] for room in rooms] == sorted(rank[room] for room in rooms)
 
 
 def test_every_make_target_is_in_contributing() -> None:
