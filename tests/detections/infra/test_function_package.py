@@ -13,10 +13,13 @@ from zipfile import ZipFile
 
 import pytest
 
-from connector.azure_app.conftest import Deployed
+from connector.azure_app.conftest import Deployed, deployed, options, real_worker
 from connector.azure_app.host import CONNECTOR
 from detections.collect.conftest import publish, run
 from mailvigil.infra.function_package import LEFT_OUT, app_sources, zipped
+
+__all__ = ["deployed", "options", "real_worker"]
+"""Fixtures of the app's own tests, which pytest finds here by their names."""
 
 NAMED = re.compile(r"^([a-z0-9-]+)==", re.MULTILINE)
 PINNED = re.compile(
