@@ -20,7 +20,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_an_entry_is_cut_into_lines_in_a_pipe() -> None:
+def test_an_entry_is_one_line_in_a_pipe() -> None:
     out = io.StringIO()
 
     print_list(("name", "records"), [(LONG, 1234), ("b", 5)], out)
@@ -31,7 +31,7 @@ def test_an_entry_is_cut_into_lines_in_a_pipe() -> None:
     assert second.split() == ["b", "5"]
 
 
-def test_a_list_is_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_fits_the_width_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setenv("TERM", "xterm")
     out = Terminal()
@@ -43,7 +43,7 @@ def test_a_list_is_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> N
     assert max(map(len, lines)) <= 40
 
 
-def test_an_entry_steers_the_terminal() -> None:
+def test_an_entry_cannot_control_the_terminal() -> None:
     out = io.StringIO()
 
     print_list(("blob", "why"), [("\x1b[31m[bold]", "a\nb")], out)

@@ -42,7 +42,7 @@ def completed(script: Path, *words: str, cwd: Path) -> set[str]:
 
 
 @pytest.mark.posix
-def test_bash_does_not_complete_a_command_or_an_option(script: Path, tmp_path: Path) -> None:
+def test_bash_completes_commands_and_options(script: Path, tmp_path: Path) -> None:
     assert completed(script, "", cwd=tmp_path) >= set(COMMANDS)
     assert completed(script, "hu", cwd=tmp_path) == {"hunt"}
     assert completed(script, "hunt", "--base", cwd=tmp_path) == {"--baseline"}
@@ -51,7 +51,7 @@ def test_bash_does_not_complete_a_command_or_an_option(script: Path, tmp_path: P
 
 
 @pytest.mark.posix
-def test_bash_does_not_complete_a_file(script: Path, tmp_path: Path) -> None:
+def test_bash_completes_files(script: Path, tmp_path: Path) -> None:
     (tmp_path / "export.csv").touch()
     (tmp_path / "known.jsonl").touch()
 
@@ -60,7 +60,7 @@ def test_bash_does_not_complete_a_file(script: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
-def test_a_shell_gets_no_script_or_a_broken_one(shell: str, tmp_path: Path) -> None:
+def test_each_shell_gets_a_script_that_it_can_read(shell: str, tmp_path: Path) -> None:
     ran = run("completion", shell)
 
     assert (ran.code, ran.err) == (0, "")

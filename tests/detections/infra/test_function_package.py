@@ -27,7 +27,7 @@ PINNED = re.compile(
 )
 
 
-def test_two_packages_differ(tmp_path: Path) -> None:
+def test_two_packages_of_the_same_sources_are_the_same_bytes(tmp_path: Path) -> None:
     names = [tmp_path / "one" / "a.zip", tmp_path / "two" / "b.zip"]
     printed = [run("function", "package", "--out", name).out for name in names]
 
@@ -36,7 +36,7 @@ def test_two_packages_differ(tmp_path: Path) -> None:
     assert [text.splitlines()[:-1] for text in printed] == [ZipFile(names[0]).namelist()] * 2
 
 
-def test_the_zip_lacks_a_file_or_has_one_too_many() -> None:
+def test_the_zip_has_every_file_of_the_app_and_no_other() -> None:
     named = set(ZipFile(io.BytesIO(zipped(app_sources()))).namelist())
 
     package = {
