@@ -52,7 +52,7 @@ _KEYS = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resource:
+class ArmResource:
     """A resource as it is deployed. ``body`` is resolved; ``id`` is in lower case.
 
     ``reads`` are the ids that ``reference`` reads.
@@ -72,11 +72,11 @@ class Resource:
 class Evaluation:
     """What came of a template: all its resources, nested ones too, outputs and problems."""
 
-    resources: list[Resource] = field(default_factory=list)
+    resources: list[ArmResource] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
-    def deployed(self, kind: str) -> list[Resource]:
+    def deployed(self, kind: str) -> list[ArmResource]:
         """Return the resources of one type that are deployed."""
         return [one for one in self.resources if one.type == kind and one.deployed]
 
@@ -200,7 +200,7 @@ class _Template:
             return
         after = tuple(str(name).lower() for name in body.get("dependsOn", ()))
         self._found.resources.append(
-            Resource(
+            ArmResource(
                 type=head["type"], name=head["name"], id=head["id"],
                 scope=str(head.get("scope", "")).lower(), deployed=head["deployed"],
                 after=after, reads=frozenset(self._read), body=body,
@@ -330,7 +330,7 @@ def _out_of_bounds(declared: Mapping[str, Any], value: object) -> Iterator[str]:
         yield f"{value!r} is above max{word} {declared[f'max{word}']}"
 
 
-def _circles(resources: Sequence[Resource]) -> Iterator[str]:
+def _circles(resources: Sequence[ArmResource]) -> Iterator[str]:
     """Yield each resource that waits for itself, by dependsOn or by what it reads."""
     waits = {one.id: {*one.after, *one.reads} for one in resources}
     for start, first in waits.items():

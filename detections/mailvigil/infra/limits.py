@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from mailvigil.infra.evaluate import Resource
+from mailvigil.infra.evaluate import ArmResource
 from mailvigil.infra.resources import (
     ASSIGNMENT,
     BLOBS,
@@ -68,7 +68,7 @@ NAMES: Mapping[str, str] = {
 """Type to the whole of what its last part may be. Other types have checks of their own."""
 
 
-def name_problems(resource: Resource) -> Iterator[str]:
+def name_problems(resource: ArmResource) -> Iterator[str]:
     """Return what is wrong with the name of one resource."""
     pattern = NAMES.get(resource.type)
     name = resource.name.rpartition("/")[2]

@@ -9,7 +9,7 @@ from azure.identity import ManagedIdentityCredential
 from azure.monitor.opentelemetry.exporter.export._base import _get_authentication_credential
 
 from mailvigil.infra import resources as kinds
-from mailvigil.infra.evaluate import STATES, Evaluation, Resource
+from mailvigil.infra.evaluate import STATES, ArmResource, Evaluation
 from mailvigil.infra.roles import ROLE_IDS
 from mailvigil.infra.settings import AUTHENTICATION
 
@@ -41,7 +41,7 @@ def granted(found: Evaluation) -> set[tuple[str, str, str]]:
     }
 
 
-def only(found: Evaluation, kind: str) -> Resource:
+def only(found: Evaluation, kind: str) -> ArmResource:
     [one] = found.deployed(kind)
     return one
 

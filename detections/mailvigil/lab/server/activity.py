@@ -14,7 +14,7 @@ import orjson
 
 from mailvigil.lab.server.clock import LabClock
 from mailvigil.lab.server.contents import RETENTION, Blob, Contents, is_content_id
-from mailvigil.lab.server.counts import Counts, Resource
+from mailvigil.lab.server.counts import CountedResource, Counts
 from mailvigil.lab.server.directory import Directory
 from mailvigil.lab.server.errors_by_code import (
     JSON,
@@ -28,7 +28,7 @@ from mailvigil.lab.server.quota import MinuteQuota
 from mailvigil.lab.server.subscriptions import Subscription, Subscriptions, Webhook
 from mailvigil.lab.server.tokens import Claims, Mint, TokenError
 from mailvigil.lab.server.webhooks import Webhooks
-from mailvigil.lab.server.wire import Request, Response
+from mailvigil.lab.server.wire import HttpRequest, Response
 from mailvigil.times import parse_utc
 
 NOBODY: Final = "00000000-0000-0000-0000-000000000000"
@@ -53,7 +53,7 @@ class _AnswerError(Exception):
 class _Call:
     """A request that passed the front: who asks, for which tenant, and when."""
 
-    request: Request
+    request: HttpRequest
     tenant: str
     claims: Claims
     params: Mapping[str, str]
@@ -85,7 +85,7 @@ class ActivityApi:
     counts: Counts
     quota: MinuteQuota
 
-    def answer(self, request: Request, base: str) -> Response:
+    def answer(self, request: HttpRequest, base: str) -> Response:
         """Answer *request*; *base* is the scheme and host that the client used."""
         found = PATH.fullmatch(request.path)
         if not found:
@@ -99,13 +99,13 @@ class ActivityApi:
         except _AnswerError as ended:
             return ended.response
 
-    def same_page(self, request: Request, base: str) -> str:
+    def same_page(self, request: HttpRequest, base: str) -> str:
         """Return a NextPageUri that begins where the page of *request* begins."""
         found = PATH.fullmatch(request.path)
         call = self._call(request, found[1] if found else "", base, spend=False)
         return self._next_uri(call, call.params.get("contentType", ""), self._window(call))
 
-    def _call(self, request: Request, tenant: str, base: str, *, spend: bool = True) -> _Call:
+    def _call(self, request: HttpRequest, tenant: str, base: str, *, spend: bool = True) -> _Call:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         try:
             claims = self.mint.read(token if scheme.lower() == "bearer" else "")
@@ -249,7 +249,7 @@ class ActivityApi:
             rest = _Window(window.start, window.end, page[-1].key)
             headers = (("NextPageUri", self._next_uri(call, content_type, rest)),)
         for blob in page:
-            self.counts.promise(Resource("blob", blob.id))
+            self.counts.promise(CountedResource("blob", blob.id))
         return as_json([shown(blob, call.base) for blob in page], 200, headers)
 
     def _next_uri(self, call: _Call, content_type: str, rest: _Window) -> str:
@@ -298,13 +298,13 @@ class ActivityApi:
         return _Window(start, end, _after(call.params))
 
 
-def page_resource(path: str, query: str) -> Resource:
+def page_resource(path: str, query: str) -> CountedResource:
     """Name the page that a request is for, whatever the order of its parameters."""
     found = PATH.fullmatch(path)
     params = dict(part.partition("=")[::2] for part in unquote(query).split("&"))
     names = ("contentType", "startTime", "endTime", "nextPage")
     values = (params.get(name, "") for name in names)
-    return Resource("page", " ".join(((found[1] if found else ""), *values)).rstrip())
+    return CountedResource("page", " ".join(((found[1] if found else ""), *values)).rstrip())
 
 
 def shown(blob: Blob, base: str) -> dict[str, str]:

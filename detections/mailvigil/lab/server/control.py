@@ -16,14 +16,14 @@ from mailvigil.lab.server.errors_by_code import as_json
 from mailvigil.lab.server.faults import Faults, load_script
 from mailvigil.lab.server.landing import Landing
 from mailvigil.lab.server.options import CONTENT_TYPES
-from mailvigil.lab.server.publishing import Record
-from mailvigil.lab.server.wire import Request, Response
+from mailvigil.lab.server.publishing import LabRecord
+from mailvigil.lab.server.wire import HttpRequest, Response
 from mailvigil.times import parse_utc
 
 PREFIX = "/lab/"
 COUNTED: tuple[Kind, ...] = ("blob", "page", "upload", "token", "subscription")
 
-Publish = Callable[[str, datetime, list[Record], str], str]
+Publish = Callable[[str, datetime, list[LabRecord], str], str]
 """Content type, creation time, records and tenant to the new blob's id."""
 
 
@@ -36,7 +36,7 @@ class Control:
     landing: Landing
     publish: Publish
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: HttpRequest) -> Response:
         """Do what *request* asks; a body is a JSON object (YAML for the faults)."""
         name = request.path.removeprefix(PREFIX)
         try:
@@ -72,7 +72,7 @@ class Control:
             clock.run(float(str(asked["rate"])))
         return {"now": clock.now().isoformat(), "rate": clock.rate}
 
-    def _counts(self, request: Request) -> object:
+    def _counts(self, request: HttpRequest) -> object:
         counts = self.api.counts
         found: dict[str, object] = {f"{kind}s": asdict(counts.tally(kind)) for kind in COUNTED}
         found |= counts.plain()

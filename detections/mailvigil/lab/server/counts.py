@@ -12,7 +12,7 @@ Kind = Literal["blob", "page", "upload", "token", "identity", "subscription", "o
 
 
 @dataclass(frozen=True, slots=True)
-class Resource:
+class CountedResource:
     """What a request is for. ``name`` tells it from others of its kind."""
 
     kind: Kind
@@ -40,26 +40,26 @@ class Counts:
     """Counts of one lab. A resource is known when it was promised or asked for."""
 
     _lock: Lock = field(default_factory=Lock)
-    _asked: dict[Resource, int] = field(default_factory=dict)
-    _answered: Counter[Resource] = field(default_factory=Counter)
+    _asked: dict[CountedResource, int] = field(default_factory=dict)
+    _answered: Counter[CountedResource] = field(default_factory=Counter)
     statuses: Counter[tuple[Kind, int]] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     publishers: Counter[str] = field(default_factory=Counter)
     ingested: Counter[str] = field(default_factory=Counter)
 
-    def promise(self, resource: Resource) -> None:
+    def promise(self, resource: CountedResource) -> None:
         """Remember that the lab told a client of *resource*."""
         with self._lock:
             self._asked.setdefault(resource, 0)
 
-    def ask(self, resource: Resource) -> int:
+    def ask(self, resource: CountedResource) -> int:
         """Count a request; return which one it is for this resource, from 1."""
         with self._lock:
             number = self._asked.get(resource, 0) + 1
             self._asked[resource] = number
             return number
 
-    def answer(self, resource: Resource, status: int, *, whole: bool, fault: str) -> None:
+    def answer(self, resource: CountedResource, status: int, *, whole: bool, fault: str) -> None:
         """Count what became of a request; *fault* is the one that struck it, or ``""``."""
         with self._lock:
             self.statuses[resource.kind, status if whole else 0] += 1

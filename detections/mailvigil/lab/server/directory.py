@@ -35,7 +35,7 @@ class App:
 
 
 @dataclass(slots=True)
-class Tenant:
+class DirectoryTenant:
     """A tenant. ``auditing`` is whether the unified audit log is on."""
 
     id: str
@@ -47,7 +47,7 @@ class Directory:
     """All tenants of the lab, by id in lower case."""
 
     def __init__(self, options: Iterable[TenantOptions]) -> None:
-        self.tenants: dict[str, Tenant] = {}
+        self.tenants: dict[str, DirectoryTenant] = {}
         for one in options:
             app = App(
                 client_id=one.client_id.lower(),
@@ -56,7 +56,7 @@ class Directory:
                 granted=one.granted,
             )
             tenant_id = one.id.lower()
-            self.tenants[tenant_id] = Tenant(tenant_id, one.auditing, {app.client_id: app})
+            self.tenants[tenant_id] = DirectoryTenant(tenant_id, one.auditing, {app.client_id: app})
 
     def app(self, tenant_id: str, client_id: str) -> App | None:
         """Return the application, or None where there is no such one."""

@@ -10,7 +10,7 @@ from uuid import uuid4
 from mailvigil.lab.server.directory import App, Directory
 from mailvigil.lab.server.errors_by_code import as_json
 from mailvigil.lab.server.tokens import Claims, Mint, TokenError, certified
-from mailvigil.lab.server.wire import Request, Response
+from mailvigil.lab.server.wire import HttpRequest, Response
 
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 FEDERATION_AUDIENCE = "api://AzureADTokenExchange"
@@ -40,7 +40,7 @@ class Entra:
     roles_at: frozenset[str]
     wall: Callable[[], datetime]
 
-    def answer(self, request: Request, base: str) -> Response:
+    def answer(self, request: HttpRequest, base: str) -> Response:
         """Answer *request*; *base* is the scheme and host that the client used."""
         tenant_id, _, operation = request.path[1:].partition("/")
         if operation.endswith(".well-known/openid-configuration"):
@@ -85,7 +85,7 @@ class Entra:
         """Return *resource* if tokens are made for it; a slash at the end makes no difference."""
         return resource if resource.rstrip("/") in self.audiences else None
 
-    def _token(self, request: Request, tenant_id: str, base: str, *, v2: bool) -> Response:
+    def _token(self, request: HttpRequest, tenant_id: str, base: str, *, v2: bool) -> Response:
         form = request.form
         try:
             app = self._app(form, tenant_id)

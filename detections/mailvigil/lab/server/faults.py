@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeGuard, cast, get_args
 import yaml
 
 from mailvigil.errors import InputError
-from mailvigil.lab.server.counts import Kind, Resource
+from mailvigil.lab.server.counts import CountedResource, Kind
 from mailvigil.lab.tenant.dice import Dice
 
 FaultKind = Literal[
@@ -93,7 +93,7 @@ class Scripted:
     nth: tuple[int, ...] = ()
     each: bool = False
 
-    def fits(self, method: str, target: str, resource: Resource) -> bool:
+    def fits(self, method: str, target: str, resource: CountedResource) -> bool:
         """Return whether the rule is about such a request."""
         return (
             self.method in {"", method}
@@ -118,7 +118,7 @@ class Faults:
             self._scripted = tuple(scripted)
             self._seen = [0] * len(self._scripted)
 
-    def of(self, method: str, target: str, resource: Resource, turn: int) -> Fault | None:
+    def of(self, method: str, target: str, resource: CountedResource, turn: int) -> Fault | None:
         """Return what shall go wrong with the *turn*-th request (from 1) for *resource*."""
         with self._lock:
             for place, rule in enumerate(self._scripted):
@@ -132,7 +132,7 @@ class Faults:
         return at_random(self._chaos, resource, turn)
 
 
-def at_random(seed: int, resource: Resource, turn: int) -> Fault | None:
+def at_random(seed: int, resource: CountedResource, turn: int) -> Fault | None:
     """Return the fault of that turn: the same for the same seed, name and turn."""
     kinds = _AT_RANDOM[resource.kind]
     dice = Dice(seed, resource.kind, resource.name)

@@ -15,7 +15,7 @@ from mailvigil.lab.server.options import IngestionOptions
 from mailvigil.lab.server.quota import MinuteQuota
 from mailvigil.lab.server.streams import NoRowsError, Taken, tables_by_stream, take
 from mailvigil.lab.server.tokens import Mint, TokenError
-from mailvigil.lab.server.wire import Request, Response
+from mailvigil.lab.server.wire import HttpRequest, Response
 
 API_VERSION = "2023-01-01"
 PATH = re.compile(r"/dataCollectionRules/([^/]+)/streams/([^/]+)")
@@ -35,7 +35,7 @@ class IngestionApi:
     counts: Counts
     quota: MinuteQuota
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: HttpRequest) -> Response:
         """Take an upload, or say why not: token first, then rule, right, stream, size."""
         found = PATH.fullmatch(request.path)
         if not found or request.method != "POST":
@@ -54,12 +54,12 @@ class IngestionApi:
             return None
         return ingestion_error(400, code="InvalidStream")
 
-    def _too_long(self, request: Request, body: bytes) -> Response | None:
+    def _too_long(self, request: HttpRequest, body: bytes) -> Response | None:
         size = len(body) if self.options.limit_unpacked else len(request.body)
         limit = self.options.max_body_bytes
         return ingestion_error(413, limit, size) if size > limit else None
 
-    def _refusal(self, request: Request, rule: str) -> Response | None:
+    def _refusal(self, request: HttpRequest, rule: str) -> Response | None:
         if request.params.get("api-version") != API_VERSION:
             return ingestion_error(400, code="InvalidApiVersion")
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -105,7 +105,7 @@ class IngestionApi:
             self.counts.add("ingested", "fields cut", taken.cut_fields)
 
 
-def _unpacked(request: Request) -> bytes | None:
+def _unpacked(request: HttpRequest) -> bytes | None:
     """Return the body without its gzip, or None when it is not what its header says."""
     if request.headers.get("content-encoding", "").lower() != "gzip":
         return request.body

@@ -22,7 +22,7 @@ from mailvigil.lab.server.certificates import make_authority, write_client_certi
 from mailvigil.lab.server.clock import LabClock
 from mailvigil.lab.server.contents import Blob, Contents, content_id
 from mailvigil.lab.server.control import PREFIX, Control
-from mailvigil.lab.server.counts import Counts, Resource
+from mailvigil.lab.server.counts import CountedResource, Counts
 from mailvigil.lab.server.directory import Directory
 from mailvigil.lab.server.entra import FEDERATION_AUDIENCE, Entra
 from mailvigil.lab.server.faults import Faults
@@ -32,13 +32,13 @@ from mailvigil.lab.server.managed_identity import PATH as IDENTITY_PATH
 from mailvigil.lab.server.managed_identity import ManagedIdentity
 from mailvigil.lab.server.misbehaving import struck
 from mailvigil.lab.server.options import CONTENT_TYPES, LabOptions, TenantOptions
-from mailvigil.lab.server.publishing import Publication, Record, body_of
+from mailvigil.lab.server.publishing import LabRecord, Publication, body_of
 from mailvigil.lab.server.quota import MinuteQuota
 from mailvigil.lab.server.streams import PREFIX as STREAM_PREFIX
 from mailvigil.lab.server.subscriptions import Subscriptions
 from mailvigil.lab.server.tokens import Mint
 from mailvigil.lab.server.webhooks import Webhooks
-from mailvigil.lab.server.wire import Listener, Request, Response
+from mailvigil.lab.server.wire import HttpRequest, Listener, Response
 
 STREAM = STREAM_PREFIX + "M365Activity_CL"
 WEEK_SECONDS = 7 * 86_400
@@ -176,7 +176,7 @@ class Lab:
         self,
         content_type: str,
         created: datetime,
-        records: Iterable[Record] | bytes | Path,
+        records: Iterable[LabRecord] | bytes | Path,
         *,
         available: datetime | None = None,
         tenant: str = "",
@@ -212,7 +212,7 @@ class Lab:
             record_ids=ids,
         )
         self.contents.add(blob)
-        self.counts.promise(Resource("blob", blob.id))
+        self.counts.promise(CountedResource("blob", blob.id))
         return blob.id
 
     def publish_all(self, blobs: Iterable[Publication], *, tenant: str = "") -> list[str]:
@@ -262,11 +262,11 @@ class Lab:
         return next(one for one in self.tenants if one.id == wanted)
 
     def _publish_one(
-        self, content_type: str, created: datetime, records: list[Record], tenant: str
+        self, content_type: str, created: datetime, records: list[LabRecord], tenant: str
     ) -> str:
         return self.publish(content_type, created, records, tenant=tenant)
 
-    def _handle(self, request: Request) -> Response:
+    def _handle(self, request: HttpRequest) -> Response:
         if request.path.startswith(PREFIX):
             return self._own(request)
         resource = resource_of(request)
@@ -284,29 +284,29 @@ class Lab:
         )
         return response
 
-    def _own(self, request: Request) -> Response:
+    def _own(self, request: HttpRequest) -> Response:
         """Answer the lab's own endpoint, but no page of a browser that was led here."""
         if request.headers.get("host", "") not in self._hosts or "origin" in request.headers:
             return Response(status=403)
         return self._control.answer(request)
 
-    def _honest(self, request: Request) -> Response:
+    def _honest(self, request: HttpRequest) -> Response:
         if request.path.startswith("/api/"):
             return self._activity.answer(request, self._base(request))
         if request.path.startswith("/dataCollectionRules/"):
             return self._ingestion.answer(request)
         return self._entra.answer(request, self._base(request))
 
-    def _same_page(self, request: Request) -> str:
+    def _same_page(self, request: HttpRequest) -> str:
         return self._activity.same_page(request, self._base(request))
 
-    def _base(self, request: Request) -> str:
+    def _base(self, request: HttpRequest) -> str:
         """Return scheme and host as the client wrote them, so that it meets no strange host."""
         host = request.headers.get("host", "")
         return f"https://{host}" if host in self._hosts else self.url
 
-    def _identity(self, request: Request) -> Response:
-        resource = Resource("identity", request.query)
+    def _identity(self, request: HttpRequest) -> Response:
+        resource = CountedResource("identity", request.query)
         self.counts.ask(resource)
         response = self._msi.answer(request)
         self.counts.answer(resource, response.status, whole=True, fault="")
@@ -321,22 +321,22 @@ class Lab:
         return text
 
 
-def resource_of(request: Request) -> Resource:
+def resource_of(request: HttpRequest) -> CountedResource:
     """Return what *request* is for."""
     path = request.path
     if "/activity/feed/" in path:
         if "/activity/feed/audit/" in path:
             name = path.rsplit("/", 1)[1]
-            return Resource("blob", unquote(name) if "%" in name else name)
+            return CountedResource("blob", unquote(name) if "%" in name else name)
         if path.endswith("/subscriptions/content"):
             return page_resource(path, request.query)
         content_type = request.params.get("contentType", "")
-        return Resource("subscription", f"{request.method} {path} {content_type}".rstrip())
+        return CountedResource("subscription", f"{request.method} {path} {content_type}".rstrip())
     if path.startswith("/dataCollectionRules/"):
-        return Resource("upload", sha256(request.body).hexdigest()[:32])
+        return CountedResource("upload", sha256(request.body).hexdigest()[:32])
     if path.endswith("/token"):
-        return Resource("token", f"{path} {request.form.get('client_id', '')}")
-    return Resource("other", path)
+        return CountedResource("token", f"{path} {request.form.get('client_id', '')}")
+    return CountedResource("other", path)
 
 
 def tenants_of(number: int) -> tuple[TenantOptions, ...]:

@@ -10,7 +10,7 @@ from datetime import datetime
 from mailvigil.lab.server.directory import App
 from mailvigil.lab.server.entra import Entra
 from mailvigil.lab.server.errors_by_code import as_json
-from mailvigil.lab.server.wire import Request, Response
+from mailvigil.lab.server.wire import HttpRequest, Response
 
 PATH = "/msi/token"
 API_VERSION = "2019-08-01"
@@ -26,7 +26,7 @@ class ManagedIdentity:
     header: str
     wall: Callable[[], datetime]
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: HttpRequest) -> Response:
         """Give a token; ``expires_on`` is by the caller's clock, not the lab's."""
         params = request.params
         given = request.headers.get("x-identity-header", "")

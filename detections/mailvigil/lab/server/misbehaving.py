@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mailvigil.lab.server.activity import NOBODY
-from mailvigil.lab.server.counts import Resource
+from mailvigil.lab.server.counts import CountedResource
 from mailvigil.lab.server.errors_by_code import (
     as_json,
     feed_error,
@@ -14,7 +14,7 @@ from mailvigil.lab.server.errors_by_code import (
     ingestion_error,
 )
 from mailvigil.lab.server.faults import Fault
-from mailvigil.lab.server.wire import Request, Response
+from mailvigil.lab.server.wire import HttpRequest, Response
 
 OK = 200
 HTML = b"<!DOCTYPE html>\r\n<html><head><title>We'll be right back</title></head></html>\r\n"
@@ -22,10 +22,10 @@ HTML = b"<!DOCTYPE html>\r\n<html><head><title>We'll be right back</title></head
 
 def struck(
     fault: Fault,
-    request: Request,
-    resource: Resource,
-    honest: Callable[[Request], Response],
-    same_page: Callable[[Request], str],
+    request: HttpRequest,
+    resource: CountedResource,
+    honest: Callable[[HttpRequest], Response],
+    same_page: Callable[[HttpRequest], str],
 ) -> Response:
     """Answer *request* as *fault* wants it.
 
@@ -60,10 +60,10 @@ def _marred(fault: Fault, answer: Response) -> Response:
 
 
 def _emptied(
-    request: Request,
-    resource: Resource,
-    honest: Callable[[Request], Response],
-    same_page: Callable[[Request], str],
+    request: HttpRequest,
+    resource: CountedResource,
+    honest: Callable[[HttpRequest], Response],
+    same_page: Callable[[HttpRequest], str],
 ) -> Response:
     answer = honest(request)
     if resource.kind != "page" or answer.status != OK:
@@ -71,7 +71,7 @@ def _emptied(
     return as_json([], OK, (("NextPageUri", same_page(request)),))
 
 
-def _refusal(fault: Fault, request: Request, resource: Resource) -> Response:
+def _refusal(fault: Fault, request: HttpRequest, resource: CountedResource) -> Response:
     """Return an error answer in the form of the service that was asked."""
     if resource.kind == "upload":
         status = {"throttle": 429, "unauthorized": 401}.get(fault.kind, fault.status)

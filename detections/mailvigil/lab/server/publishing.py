@@ -14,7 +14,7 @@ import orjson
 from mailvigil.lab.tenant.dice import Dice
 from mailvigil.times import parse_utc
 
-Record = Mapping[str, object]
+LabRecord = Mapping[str, object]
 
 WORKLOAD_TYPES: Mapping[str, str] = {
     "AzureActiveDirectory": "Audit.AzureActiveDirectory",
@@ -58,25 +58,25 @@ class Publication:
     content_type: str
     created: datetime
     available: datetime
-    records: Sequence[Record]
+    records: Sequence[LabRecord]
 
 
-def content_type_of(record: Record) -> str:
+def content_type_of(record: LabRecord) -> str:
     """Return the content type that a record comes under."""
     return WORKLOAD_TYPES.get(str(record.get("Workload")), OTHER_TYPE)
 
 
-def happened(record: Record) -> datetime:
+def happened(record: LabRecord) -> datetime:
     """Return the record's CreationTime, aware, in UTC."""
     return parse_utc(str(record["CreationTime"]))
 
 
-def body_of(records: Iterable[Record]) -> bytes:
+def body_of(records: Iterable[LabRecord]) -> bytes:
     """Return the bytes of a blob."""
     return b"[" + b",".join(orjson.dumps(record) for record in records) + b"]"
 
 
-def cut(records: Iterable[Record], how: Cut) -> Iterator[Publication]:
+def cut(records: Iterable[LabRecord], how: Cut) -> Iterator[Publication]:
     """Yield the blobs of *records*, which come in about the order of their events.
 
     Every record is in at least one blob.
@@ -97,13 +97,13 @@ class _Open:
         self._type = content_type
         self._how = how
         self._dice = Dice(how.seed, "cut", content_type)
-        self._mine: list[Record] = []
-        self._later: list[Record] = []
+        self._mine: list[LabRecord] = []
+        self._later: list[LabRecord] = []
         self._first: datetime | None = None
         self._last: datetime | None = None
         self._previous: datetime | None = None
 
-    def add(self, record: Record) -> Iterator[Publication]:
+    def add(self, record: LabRecord) -> Iterator[Publication]:
         at = happened(record)
         full = len(self._mine) >= self._how.records_per_blob
         if self._first and (full or at - self._first >= self._how.span):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 
 from mailvigil.lab.server.options import TenantOptions
-from mailvigil.lab.server.publishing import Cut, Publication, Record, cut, happened
+from mailvigil.lab.server.publishing import Cut, LabRecord, Publication, cut, happened
 from mailvigil.lab.tenant.people import tenant_of
 from mailvigil.lab.tenant.profile import Profile
 from mailvigil.lab.tenant.records import records
@@ -72,5 +72,5 @@ def spread(blobs: Sequence[Publication], now: datetime) -> list[Publication]:
     return [replace(blob, created=at, available=at) for blob, at in zip(blobs, times, strict=True)]
 
 
-def _until(profile: Profile, end: datetime) -> Iterator[Record]:
+def _until(profile: Profile, end: datetime) -> Iterator[LabRecord]:
     return (record for record in records(profile) if happened(record) < end)

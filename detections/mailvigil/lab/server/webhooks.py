@@ -27,7 +27,7 @@ FIRST_DELAY = timedelta(seconds=2)
 
 PAUSE_SECONDS = 0.1
 
-Shown = Callable[[Blob], Mapping[str, str]]
+ShownBlob = Callable[[Blob], Mapping[str, str]]
 """A blob as the listing shows it."""
 
 
@@ -65,7 +65,7 @@ class Webhooks:
         headers = {"Webhook-ValidationCode": code}
         return self._post(address, auth_id, {"validationCode": code}, headers)
 
-    def begin(self, shown: Shown) -> None:
+    def begin(self, shown: ShownBlob) -> None:
         """Start to notify; content that was there before is not told."""
         with self._lock:
             if self._thread is None:
@@ -88,12 +88,12 @@ class Webhooks:
             if (a.blob.tenant, a.blob.content_type) == (tenant, content_type)
         ]
 
-    def _run(self, shown: Shown) -> None:
+    def _run(self, shown: ShownBlob) -> None:
         while not self._stop.wait(PAUSE_SECONDS):
             for tenant, subscription in self._subscriptions.with_webhook():
                 self._notify(tenant, subscription, shown)
 
-    def _notify(self, tenant: str, subscription: Subscription, shown: Shown) -> None:
+    def _notify(self, tenant: str, subscription: Subscription, shown: ShownBlob) -> None:
         now, hook = self._clock.now(), subscription.webhook
         if hook is None or hook.state(now) != "enabled" or now < hook.next_try:
             return

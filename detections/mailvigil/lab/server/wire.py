@@ -33,7 +33,7 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HttpRequest:
     """One request. Header names are in lower case; the query is as it was sent."""
 
     method: str
@@ -84,7 +84,7 @@ def _decoded(query: str) -> Mapping[str, str]:
     return MappingProxyType(dict(parse_qsl(query, keep_blank_values=True)))
 
 
-Handler = Callable[[Request], Response]
+Handler = Callable[[HttpRequest], Response]
 
 
 class MalformedError(Exception):
@@ -169,7 +169,7 @@ class Listener:
             connection.close()
 
     def _serve(self, connection: socket.socket) -> None:
-        reader = _Reader(connection)
+        reader = _HttpReader(connection)
         while request := reader.request():
             response = self._handler(request)
             if response.hang_up:
@@ -179,14 +179,14 @@ class Listener:
                 return
 
 
-class _Reader:
+class _HttpReader:
     """Takes requests from a connection."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._left = b""
 
-    def request(self) -> Request | None:
+    def request(self) -> HttpRequest | None:
         """Return the next request, or None when the client has ended the connection."""
         while (end := self._left.find(b"\r\n\r\n")) < 0:
             if len(self._left) > MAX_HEAD_BYTES:
@@ -201,7 +201,7 @@ class _Reader:
             name, _, value = line.partition(":")
             headers[name.lower()] = value.strip()
         path, _, query = target.partition("?")
-        return Request(method, path, query, headers, self._body(headers))
+        return HttpRequest(method, path, query, headers, self._body(headers))
 
     def _body(self, headers: Mapping[str, str]) -> bytes:
         chunked = headers.get("transfer-encoding", "").lower() == "chunked"

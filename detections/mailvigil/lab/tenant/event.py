@@ -8,7 +8,7 @@ from datetime import datetime
 
 from mailvigil.lab.tenant.clients import OWA_BEFORE, Client
 from mailvigil.lab.tenant.dice import Dice
-from mailvigil.lab.tenant.people import LabTenant, Mailbox
+from mailvigil.lab.tenant.people import MadeUpTenant, Mailbox
 
 AuditRecord = dict[str, object]
 
@@ -39,7 +39,7 @@ class AuditEvent:
     throttled: bool = False
 
 
-Writer = Callable[[LabTenant, AuditEvent, Dice], AuditRecord]
+Writer = Callable[[MadeUpTenant, AuditEvent, Dice], AuditRecord]
 """Returns the record of an event; the dice settle its small print."""
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from mailvigil.lab.tenant.clients import BROWSERS, Client
 from mailvigil.lab.tenant.dice import Dice
 from mailvigil.lab.tenant.event import AuditEvent, AuditRecord, message_id, written
-from mailvigil.lab.tenant.people import Folder, LabTenant
+from mailvigil.lab.tenant.people import Folder, MadeUpTenant
 
 MESSAGES_A_DAY = 48
 """How many different messages a mailbox gets in a day: clients read the same ones again."""
@@ -15,7 +15,7 @@ MESSAGES_A_DAY = 48
 OUTLOOK_VERSION = "16.0.18925.20138"
 
 
-def record(tenant: LabTenant, access: AuditEvent, dice: Dice) -> AuditRecord:
+def record(tenant: MadeUpTenant, access: AuditEvent, dice: Dice) -> AuditRecord:
     """Return the audit record of *access*; *dice* settles its small print."""
     address = written(access.address, dice)
     return {
@@ -31,7 +31,7 @@ def record(tenant: LabTenant, access: AuditEvent, dice: Dice) -> AuditRecord:
     }
 
 
-def _opening(tenant: LabTenant, access: AuditEvent, dice: Dice) -> AuditRecord:
+def _opening(tenant: MadeUpTenant, access: AuditEvent, dice: Dice) -> AuditRecord:
     actor = access.actor
     return {
         "CreationTime": access.at.isoformat()[:19],
@@ -66,7 +66,7 @@ def _client(access: AuditEvent, dice: Dice) -> AuditRecord:
     return shown
 
 
-def _mailbox(tenant: LabTenant, access: AuditEvent, dice: Dice) -> AuditRecord:
+def _mailbox(tenant: MadeUpTenant, access: AuditEvent, dice: Dice) -> AuditRecord:
     mailbox, actor = access.mailbox, access.actor
     return {
         "ExternalAccess": False,

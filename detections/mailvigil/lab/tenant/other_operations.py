@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from mailvigil.lab.tenant.clients import BROWSERS, EXCHANGE, OFFICE, OWA
 from mailvigil.lab.tenant.dice import Dice
 from mailvigil.lab.tenant.event import AuditEvent, AuditRecord, Writer, message_id, written
-from mailvigil.lab.tenant.people import LabTenant
+from mailvigil.lab.tenant.people import MadeUpTenant
 
 ADMIN = "admin@contoso.example"
 
@@ -17,7 +17,7 @@ SUBJECTS = ("Minutes", "RE: offer", "Travel in July", "Invoice 4711", "Draft age
 
 
 def _opening(
-    tenant: LabTenant, event: AuditEvent, operation: str, kind: int, dice: Dice
+    tenant: MadeUpTenant, event: AuditEvent, operation: str, kind: int, dice: Dice
 ) -> AuditRecord:
     return {
         "CreationTime": event.at.isoformat()[:19],
@@ -29,7 +29,7 @@ def _opening(
     }
 
 
-def _signed_in(tenant: LabTenant, event: AuditEvent, dice: Dice) -> AuditRecord:
+def _signed_in(tenant: MadeUpTenant, event: AuditEvent, dice: Dice) -> AuditRecord:
     mailbox, opening = event.mailbox, _opening(tenant, event, "UserLoggedIn", 15, dice)
     agent = BROWSERS[mailbox.number % len(BROWSERS)]
     return {
@@ -60,7 +60,7 @@ def _signed_in(tenant: LabTenant, event: AuditEvent, dice: Dice) -> AuditRecord:
 
 
 def _mailbox_record(
-    tenant: LabTenant, event: AuditEvent, operation: str, kind: int, dice: Dice
+    tenant: MadeUpTenant, event: AuditEvent, operation: str, kind: int, dice: Dice
 ) -> AuditRecord:
     mailbox, address = event.mailbox, written(event.address, dice)
     return {
@@ -97,7 +97,7 @@ def _item(event: AuditEvent, folder: int, dice: Dice) -> AuditRecord:
     }
 
 
-def sent(tenant: LabTenant, event: AuditEvent, dice: Dice) -> AuditRecord:
+def sent(tenant: MadeUpTenant, event: AuditEvent, dice: Dice) -> AuditRecord:
     """Return the record of a message that the mailbox's owner sent."""
     return {
         **_mailbox_record(tenant, event, "Send", 2, dice),
@@ -106,7 +106,7 @@ def sent(tenant: LabTenant, event: AuditEvent, dice: Dice) -> AuditRecord:
     }
 
 
-def _moved(tenant: LabTenant, event: AuditEvent, dice: Dice) -> AuditRecord:
+def _moved(tenant: MadeUpTenant, event: AuditEvent, dice: Dice) -> AuditRecord:
     inbox, bin_ = event.mailbox.folders[0], event.mailbox.folders[3]
     return {
         **_mailbox_record(tenant, event, "MoveToDeletedItems", 3, dice),
@@ -118,7 +118,7 @@ def _moved(tenant: LabTenant, event: AuditEvent, dice: Dice) -> AuditRecord:
     }
 
 
-def _deleted(tenant: LabTenant, event: AuditEvent, dice: Dice) -> AuditRecord:
+def _deleted(tenant: MadeUpTenant, event: AuditEvent, dice: Dice) -> AuditRecord:
     bin_ = event.mailbox.folders[3]
     return {
         **_mailbox_record(tenant, event, "HardDelete", 3, dice),
@@ -129,7 +129,7 @@ def _deleted(tenant: LabTenant, event: AuditEvent, dice: Dice) -> AuditRecord:
     }
 
 
-def _opened(tenant: LabTenant, event: AuditEvent, dice: Dice) -> AuditRecord:
+def _opened(tenant: MadeUpTenant, event: AuditEvent, dice: Dice) -> AuditRecord:
     mailbox = event.mailbox
     person = mailbox.upn.replace("@", "_").replace(".", "_")
     site = f"https://contoso-my.sharepoint.example/personal/{person}/"
@@ -153,7 +153,7 @@ def _opened(tenant: LabTenant, event: AuditEvent, dice: Dice) -> AuditRecord:
     }
 
 
-def licence_removed(tenant: LabTenant, event: AuditEvent, dice: Dice) -> AuditRecord:
+def licence_removed(tenant: MadeUpTenant, event: AuditEvent, dice: Dice) -> AuditRecord:
     """Return the record of a licence that an administrator took from the mailbox's owner.
 
     Its values follow Microsoft's documentation: no public record of it was there to look at.
@@ -180,7 +180,7 @@ def licence_removed(tenant: LabTenant, event: AuditEvent, dice: Dice) -> AuditRe
     }
 
 
-def setting(tenant: LabTenant, event: AuditEvent, dice: Dice) -> AuditRecord:
+def setting(tenant: MadeUpTenant, event: AuditEvent, dice: Dice) -> AuditRecord:
     """Return the record of a setting that the service changed by itself."""
     mailbox = event.mailbox
     return {

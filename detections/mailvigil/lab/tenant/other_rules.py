@@ -15,8 +15,6 @@ from mailvigil.times import parse_utc
 LEARNING = timedelta(days=7)
 """How long after the first reading of mail a caller is taken for known."""
 
-Record = Mapping[str, object]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
@@ -28,7 +26,7 @@ class Reported:
 
 
 def keyed_on_client_app(
-    records: Iterable[Record], *, approved: Collection[str] = ()
+    records: Iterable[Mapping[str, object]], *, approved: Collection[str] = ()
 ) -> tuple[Reported, ...]:
     """Return what a rule reports that takes ClientAppId alone for the caller.
 
@@ -39,7 +37,10 @@ def keyed_on_client_app(
 
 
 def with_allow_list(
-    records: Iterable[Record], allowed: Collection[str], *, approved: Collection[str] = ()
+    records: Iterable[Mapping[str, object]],
+    allowed: Collection[str],
+    *,
+    approved: Collection[str] = (),
 ) -> tuple[Reported, ...]:
     """Return what a rule reports that never looks at the ids of *allowed*, in lower case.
 
@@ -47,14 +48,16 @@ def with_allow_list(
     comes through Graph is judged by its own id. Otherwise as ``keyed_on_client_app``.
     """
 
-    def caller(record: Record) -> str:
+    def caller(record: Mapping[str, object]) -> str:
         return _text(record, "ClientAppId") or _text(record, "AppId")
 
     return _first_seen(records, caller, {*allowed, *approved})
 
 
 def _first_seen(
-    records: Iterable[Record], caller_of: Callable[[Record], str], ignored: Collection[str]
+    records: Iterable[Mapping[str, object]],
+    caller_of: Callable[[Mapping[str, object]], str],
+    ignored: Collection[str],
 ) -> tuple[Reported, ...]:
     seen: dict[str, tuple[str, int]] = {}
     ids: set[str] = set()
@@ -83,6 +86,6 @@ def _after_learning(
     return tuple(sorted(late, key=lambda report: (report.first_seen, report.caller)))
 
 
-def _text(record: Record, name: str) -> str:
+def _text(record: Mapping[str, object], name: str) -> str:
     value = record.get(name)
     return value.lower() if isinstance(value, str) else ""

@@ -162,7 +162,7 @@ class Mailbox:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabTenant:
+class MadeUpTenant:
     """The organisation. ``mailboxes`` are ordered: executives, assistants, staff, shared."""
 
     organization_id: str
@@ -195,17 +195,17 @@ class LabTenant:
         return self.mailboxes[len(EXECUTIVES) : len(EXECUTIVES) + len(ASSISTANTS)]
 
 
-def tenant_of(profile: Profile) -> LabTenant:
+def tenant_of(profile: Profile) -> MadeUpTenant:
     """Return the tenant of *profile*: the same people for the same seed and number."""
     return _tenant(profile.seed, profile.mailboxes)
 
 
 @lru_cache(maxsize=4)
-def _tenant(seed: int, mailboxes: int) -> LabTenant:
+def _tenant(seed: int, mailboxes: int) -> MadeUpTenant:
     dice = Dice(seed, "tenant")
     domain_sid = "-".join(str(dice.below(2**31)) for _ in range(3))
     names = _names(mailboxes)
-    return LabTenant(
+    return MadeUpTenant(
         organization_id=dice.guid(),
         name=DOMAIN,
         mailboxes=tuple(

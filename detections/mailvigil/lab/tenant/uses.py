@@ -32,7 +32,7 @@ from mailvigil.lab.tenant.clients import (
 from mailvigil.lab.tenant.dice import Dice
 from mailvigil.lab.tenant.event import AuditEvent, AuditRecord, Writer
 from mailvigil.lab.tenant.other_operations import OPERATIONS, licence_removed, sent, setting
-from mailvigil.lab.tenant.people import FOLDERS, SELDOM, LabTenant, Mailbox, tenant_of
+from mailvigil.lab.tenant.people import FOLDERS, SELDOM, MadeUpTenant, Mailbox, tenant_of
 from mailvigil.lab.tenant.profile import Profile
 
 FOREVER = 10_000
@@ -100,7 +100,7 @@ class Use:
     sync: bool = False
     filing: float = 0.0
 
-    def sample(self, tenant: LabTenant) -> AuditRecord:
+    def sample(self, tenant: MadeUpTenant) -> AuditRecord:
         """Return one record; its time, id, address and sessions are the caller's to set."""
         return self.write(tenant, self.event, Dice(*self.key))
 
@@ -382,7 +382,7 @@ def _other_operations(profile: Profile, mailbox: Mailbox) -> Iterator[Use]:
         )
 
 
-def _delegated(profile: Profile, tenant: LabTenant) -> Iterator[Use]:
+def _delegated(profile: Profile, tenant: MadeUpTenant) -> Iterator[Use]:
     """Yield what people read for others: assistants and teams always, covers for one week."""
     helpers, staff = tenant.assistants, tenant.staff
     pairs = [(own, helpers[n % len(helpers)]) for n, own in enumerate(tenant.executives)]
@@ -405,7 +405,7 @@ def _for_another(profile: Profile, mailbox: Mailbox, reader: Mailbox) -> Use:
     return replace(reads(mailbox, reader, client, *key), mean=2.5, rhythm="working")
 
 
-def _by_programs(profile: Profile, tenant: LabTenant) -> Iterator[Use]:
+def _by_programs(profile: Profile, tenant: MadeUpTenant) -> Iterator[Use]:
     """Yield what programs read: the archive at night, tickets, customers by day, and jobs."""
     for mailbox in tenant.mailboxes:
         yield replace(_nightly(profile, mailbox, ARCHIVE), items=8, chance=0.5)
@@ -439,7 +439,7 @@ def _nightly(profile: Profile, mailbox: Mailbox, client: Client) -> Use:
     return replace(use, rhythm="every")
 
 
-def _administered(profile: Profile, tenant: LabTenant) -> Iterator[Use]:
+def _administered(profile: Profile, tenant: MadeUpTenant) -> Iterator[Use]:
     """Yield what administrators change: a leaver's licence every few days, settings every day."""
     dice = Dice(profile.seed, "administered")
     leavers = max(profile.days * len(tenant.staff) // 100_000, 1) if profile.changes else 0

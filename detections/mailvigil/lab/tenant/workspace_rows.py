@@ -19,7 +19,7 @@ from mailvigil.engine.shape_sql import TYPES, select_rows
 from mailvigil.hunt.approved import ALIAS
 from mailvigil.lab.tenant.attacks.story import Attack, SignIn, UnloggedReading, happened
 from mailvigil.lab.tenant.dice import Dice
-from mailvigil.lab.tenant.people import FOLDERS, SELDOM, LabTenant, tenant_of
+from mailvigil.lab.tenant.people import FOLDERS, SELDOM, MadeUpTenant, tenant_of
 from mailvigil.lab.tenant.portal_files import approved_rows
 from mailvigil.lab.tenant.profile import Profile
 from mailvigil.lab.tenant.uses import (
@@ -125,7 +125,7 @@ def _approve(con: duckdb.DuckDBPyConnection, profile: Profile) -> None:
     insert(con, "_Watchlists", rows)
 
 
-def _write(tenant: LabTenant, life: Iterable[Use], file: Path) -> None:
+def _write(tenant: MadeUpTenant, life: Iterable[Use], file: Path) -> None:
     """Write one line a use; the record's Id is the number of its line."""
     with file.open("wb") as out:
         for number, use in enumerate(life):

@@ -12,7 +12,7 @@ from azure.core.exceptions import AzureError
 
 from detections.lab.server.clients import EXCHANGE, Feed, credential, everything, record, uploader
 from mailvigil.errors import InputError
-from mailvigil.lab.server.counts import Resource
+from mailvigil.lab.server.counts import CountedResource
 from mailvigil.lab.server.faults import MAX_TURNS, Fault, Scripted, at_random, load_script
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import FeedOptions, LabOptions
@@ -148,7 +148,7 @@ def test_chaos_ends_and_an_honest_client_gets_every_record(seed: int) -> None:
 
 
 def test_chaos_is_the_same_for_the_same_seed_and_spares_nobody_for_ever() -> None:
-    blobs = [Resource("blob", str(n)) for n in range(200)]
+    blobs = [CountedResource("blob", str(n)) for n in range(200)]
     drawn = [[at_random(7, blob, turn) for turn in (1, 2, 3)] for blob in blobs]
 
     assert drawn == [[at_random(7, blob, turn) for turn in (1, 2, 3)] for blob in blobs]

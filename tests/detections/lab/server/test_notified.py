@@ -11,7 +11,7 @@ from audit_feed.azure_app.webhook import WebhookAnswer, webhook_answer
 from audit_feed.blobs import Stream
 from detections.lab.server.clients import EXCHANGE, Feed, record
 from mailvigil.lab.server.lab import Lab
-from mailvigil.lab.server.wire import Listener, Request, Response
+from mailvigil.lab.server.wire import HttpRequest, Listener, Response
 
 AUTH_ID = "known-to-both-and-nobody-else"
 
@@ -26,7 +26,7 @@ class Hook:
         self.url = f"http://127.0.0.1:{self._listener.port}/hook"
         self._listener.start()
 
-    def _take(self, request: Request) -> Response:
+    def _take(self, request: HttpRequest) -> Response:
         self.heard.append(webhook_answer(request.headers, request.body, AUTH_ID, self._known))
         return Response(status=self.heard[-1].status)
 

@@ -12,20 +12,20 @@ import pytest
 from detections.lab.server.clients import EXCHANGE, Feed, Json, record
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.webhooks import MAX_FAILURES
-from mailvigil.lab.server.wire import Listener, Request, Response
+from mailvigil.lab.server.wire import HttpRequest, Listener, Response
 
 
 class Receiver:
     """A webhook that keeps what it was sent."""
 
     def __init__(self) -> None:
-        self.got: list[Request] = []
+        self.got: list[HttpRequest] = []
         self.status = 200
         self._listener = Listener(self._take, lambda: "Mon, 01 Jun 2026 00:00:00 GMT")
         self.url = f"http://127.0.0.1:{self._listener.port}/hook"
         self._listener.start()
 
-    def _take(self, request: Request) -> Response:
+    def _take(self, request: HttpRequest) -> Response:
         self.got.append(request)
         return Response(status=self.status)
 

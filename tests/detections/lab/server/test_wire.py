@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from mailvigil.lab.server.wire import Listener, Request, Response
+from mailvigil.lab.server.wire import HttpRequest, Listener, Response
 
 DATE = "Mon, 01 Jun 2026 00:00:00 GMT"
 
 
-def echo(request: Request) -> Response:
+def echo(request: HttpRequest) -> Response:
     return Response(body=f"{request.method} {request.path} ".encode() + request.body)
 
 

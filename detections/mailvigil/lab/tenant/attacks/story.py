@@ -10,7 +10,7 @@ from mailvigil.lab.tenant import mail_access
 from mailvigil.lab.tenant.clients import Client
 from mailvigil.lab.tenant.dice import Dice
 from mailvigil.lab.tenant.event import AuditEvent, AuditRecord
-from mailvigil.lab.tenant.people import LabTenant, Mailbox
+from mailvigil.lab.tenant.people import MadeUpTenant, Mailbox
 from mailvigil.times import parse_utc
 
 ELSEWHERE = "2001:db8:bad:7::19"
@@ -24,7 +24,7 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 class World:
     """Where an attack happens. ``day`` is its first midnight (aware, UTC), a working day."""
 
-    tenant: LabTenant
+    tenant: MadeUpTenant
     seed: int
     day: datetime
 
