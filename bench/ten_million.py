@@ -22,9 +22,11 @@ from typing import TypeVar
 import duckdb
 
 from mailvigil.compiler.compile import to_kql, with_windows
-from mailvigil.engine.embedded import Engine, Row
+from mailvigil.engine.embedded import Engine
+from mailvigil.engine.row_values import ResultRow
 from mailvigil.engine.workspace import look_at, open_workspace
-from mailvigil.hunt.replay import Plan, span, windows
+from mailvigil.hunt.alerts import Plan
+from mailvigil.hunt.replay import span, windows
 from mailvigil.rules.content import content_root, load_functions
 from mailvigil.rules.durations import duration
 from mailvigil.rules.load import load_rules
@@ -120,14 +122,14 @@ def statements() -> Mapping[str, str]:
 
 def run_sql(
     con: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, object]
-) -> Sequence[Row]:
+) -> Sequence[ResultRow]:
     """Return the rows of *sql* as :meth:`Engine.run` does."""
     result = con.execute(sql, dict(values))
     names = [str(column[0]) for column in result.description or ()]
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
-def as_set(rows: Sequence[Row]) -> frozenset[str]:
+def as_set(rows: Sequence[ResultRow]) -> frozenset[str]:
     """Return *rows* so that neither their order nor that of their columns and lists counts."""
     return frozenset(
         json.dumps({n: plain(v) for n, v in row.items()}, sort_keys=True) for row in rows

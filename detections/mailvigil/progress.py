@@ -31,7 +31,7 @@ class Shown:
 
     def __init__(self, console: Console, verbosity: Verbosity = Verbosity.USUAL) -> None:
         # Not is_terminal: FORCE_COLOR makes that true for a file.
-        self.watched = console.file.isatty() and verbosity is not Verbosity.QUIET
+        self.wanted = console.file.isatty() and verbosity is not Verbosity.QUIET
         self._verbosity = verbosity
         name = Column(ratio=3, no_wrap=True, overflow="ellipsis")
         self._bars = Progress(
@@ -41,7 +41,7 @@ class Shown:
             TimeElapsedColumn(table_column=Column(no_wrap=True)),
             console=console,
             expand=True,
-            disable=not self.watched,
+            disable=not self.wanted,
             transient=True,
         )
         self._files = 0
@@ -65,7 +65,7 @@ class Shown:
         self._bars.stop()
 
     def begin(self, files: int) -> None:
-        """Remember how many files there are; see :class:`mailvigil.exports.load_progress.Watch`."""
+        """Remember how many files there are; see :mod:`mailvigil.exports.load_progress`."""
         self._files = files
 
     def file(self, name: str, records: int) -> None:  # noqa: ARG002 - part() names it
@@ -84,9 +84,9 @@ class Shown:
         """So many bytes of the step are done."""
         self._bars.update(self._task, completed=done)
 
-    def phase(self, name: str, ticks: int, unit: str = "") -> None:
-        """Begin a step of *ticks* parts, each a *unit*; 0 stands for unknown."""
-        self._start(name, ticks, unit)
+    def phase(self, name: str, parts: int, unit: str = "") -> None:
+        """Begin a step of so many *parts*, each a *unit*; 0 stands for unknown."""
+        self._start(name, parts, unit)
 
     def so_far(self, done: int, known: int) -> None:
         """So many parts of the step are done, of those that are known by now."""
@@ -110,7 +110,7 @@ class Shown:
         finally:
             self._bars.stop()
 
-    def tick(self) -> None:
+    def advance(self) -> None:
         """One part is done."""
         self._bars.advance(self._task)
 
@@ -135,7 +135,7 @@ def _total(task: Task) -> str:
     if not task.total:
         return ""
     total, unit = int(task.total), task.fields["unit"]
-    return f", {decimal(total) if unit == _BYTES else counted(total, unit or 'tick')}"
+    return f", {decimal(total) if unit == _BYTES else counted(total, unit or 'run')}"
 
 
 class _Amount(ProgressColumn):

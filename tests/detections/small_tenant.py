@@ -14,7 +14,8 @@ from mailvigil.compiler.compile import to_kql, with_windows
 from mailvigil.engine.embedded import Engine
 from mailvigil.engine.record_tables import SHAPERS, insert
 from mailvigil.engine.workspace import open_workspace
-from mailvigil.hunt.replay import Alert, Plan, replay, span, ticks, windows
+from mailvigil.hunt.alerts import Alert, Plan
+from mailvigil.hunt.replay import evaluation_times, replay, span, windows
 from mailvigil.rules.content import content_root, load_functions
 from mailvigil.rules.kql_rule import KqlRule
 from mailvigil.rules.load import load_rules
@@ -121,7 +122,7 @@ def alerts(on: Engine, rule: Rule, plan: Plan, moments: Sequence[datetime]) -> t
 
 def chosen(on: Engine, rule: Rule, plan: Plan) -> tuple[Alert, ...]:
     """Evaluate *rule* at the ticks that the replay chooses."""
-    return alerts(on, rule, plan, ticks(on, rule, ROOT, plan))
+    return alerts(on, rule, plan, evaluation_times(on, rule, ROOT, plan))
 
 
 def everywhen(on: Engine, rule: Rule, plan: Plan) -> tuple[Alert, ...]:
@@ -142,7 +143,7 @@ def fired(rule: Rule, found: Sequence[Alert]) -> dict[Key, datetime]:
     first: dict[Key, datetime] = {}
     for alert in found:
         if alert.row["Verdict"] != "insufficient baseline":
-            first.setdefault(tuple(alert.row[name] for name in rule.by), alert.tick)
+            first.setdefault(tuple(alert.row[name] for name in rule.by), alert.time)
     return first
 
 

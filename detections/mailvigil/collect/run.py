@@ -106,7 +106,7 @@ def collect(job: Job, output: CollectOutput) -> bool:
 
 def _store(job: Job) -> SqliteLedger:
     progress = job.progress
-    if progress is None or not progress.watched:
+    if progress is None or not progress.wanted:
         return SqliteLedger(job.settings.ledger)
     progress.phase("collecting", 0, "blob")
     return WatchedLedger(job.settings.ledger, progress.so_far)

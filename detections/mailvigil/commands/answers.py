@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mailvigil.engine.embedded import Row
+from mailvigil.engine.row_values import ResultRow
 from mailvigil.printable import counted, defused, visible
 
 _LEAST_WIDTH = 12
@@ -30,7 +30,7 @@ class Answer:
     """The rows of one query, and its columns in order, which are there without rows too."""
 
     columns: tuple[str, ...]
-    rows: Sequence[Row]
+    rows: Sequence[ResultRow]
 
 
 def as_json(answer: Answer) -> str:

@@ -11,8 +11,9 @@ from rich.console import Console
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FOUND, EXIT_NOT_RUN, EXIT_OK
 from mailvigil.exports.load import Limits
-from mailvigil.hunt.replay import Plan
-from mailvigil.hunt.run import Hunted, Request, hunt
+from mailvigil.hunt.alerts import Plan
+from mailvigil.hunt.result import HuntResult
+from mailvigil.hunt.run import HuntRequest, hunt
 from mailvigil.printable import counted, visible
 from mailvigil.progress import shown
 from mailvigil.reports import writing as reports
@@ -27,16 +28,16 @@ def run(args: argparse.Namespace, stdin: BinaryIO, out: TextIO, err: TextIO) -> 
     reports.check(args.report, args.timeline, args.paths)
     request = _request(args)
     with shown(args, err) as progress:
-        hunted = hunt(request, stdin=stdin, name_of=name_of, progress=progress)
-    _print(hunted, request.plan, args.format, out)
-    _warn(hunted, args.format, err)
+        result = hunt(request, stdin=stdin, name_of=name_of, progress=progress)
+    _print(result, request.plan, args.format, out)
+    _warn(result, args.format, err)
     if request.evidence:
         how = context(args.argv, request.plan, datetime.now(UTC))
-        reports.write(hunted, how, args.report, args.timeline)
-    return _exit_code(hunted, args.fail_on)
+        reports.write(result, how, args.report, args.timeline)
+    return _exit_code(result, args.fail_on)
 
 
-def _request(args: argparse.Namespace) -> Request:
+def _request(args: argparse.Namespace) -> HuntRequest:
     if not args.paths and not args.workspace:
         raise InputError("hunt", "nothing to hunt in", "name files, folders, - or --workspace FILE")
     if args.workspace and not args.workspace.is_file():
@@ -46,7 +47,7 @@ def _request(args: argparse.Namespace) -> Request:
             raise InputError(str(path), "cannot be written", "name a file in a folder that exists")
     if args.save and args.save.exists():
         raise InputError(str(args.save), "exists already", "name another file, or use --workspace")
-    return Request(
+    return HuntRequest(
         paths=tuple(args.paths),
         workspace=args.workspace,
         save=args.save,
@@ -67,27 +68,27 @@ def _request(args: argparse.Namespace) -> Request:
     )
 
 
-def _print(hunted: Hunted, plan: Plan, style: str, out: TextIO) -> None:
+def _print(result: HuntResult, plan: Plan, style: str, out: TextIO) -> None:
     if style == "json":
-        print(as_json(hunted, plan), file=out)
+        print(as_json(result, plan), file=out)
     elif style == "csv":
-        out.write(as_csv(hunted))
+        out.write(as_csv(result))
     else:
-        print_table(hunted, Console(file=out))
+        print_table(result, Console(file=out))
 
 
-def _warn(hunted: Hunted, style: str, err: TextIO) -> None:
+def _warn(result: HuntResult, style: str, err: TextIO) -> None:
     """Say on standard error what a reader of JSON or CSV must not miss."""
-    for replayed in hunted.replayed:
+    for replayed in result.replayed:
         if replayed.refused:
             why = visible(replayed.refused)
             print(f"mailvigil: {replayed.rule.name} was not run: {why}", file=err)
-    if style != "table" and hunted.unreadable:
-        print(f"mailvigil: {counted(hunted.unreadable, 'row')} could not be read:", file=err)
-        for file in hunted.load.files:
+    if style != "table" and result.unreadable:
+        print(f"mailvigil: {counted(result.unreadable, 'row')} could not be read:", file=err)
+        for file in result.load.files:
             for bad in file.unreadable[:10]:
                 print(f"  {visible(str(bad))}", file=err)
-    if not hunted.distinct:
+    if not result.distinct:
         print(
             "mailvigil: the data holds no MailItemsAccessed record: nothing was judged "
             "(is mailbox auditing on, and does the export cover Exchange?)",
@@ -95,11 +96,11 @@ def _warn(hunted: Hunted, style: str, err: TextIO) -> None:
         )
 
 
-def _exit_code(hunted: Hunted, fail_on: str | None) -> int:
-    if any(replayed.refused for replayed in hunted.replayed):
+def _exit_code(result: HuntResult, fail_on: str | None) -> int:
+    if any(replayed.refused for replayed in result.replayed):
         return EXIT_NOT_RUN
     if fail_on is None:
         return EXIT_OK
     least = [s.lower() for s in SEVERITIES].index(fail_on)
-    found = any(SEVERITIES.index(f.rule.severity) >= least for f in hunted.findings)
+    found = any(SEVERITIES.index(f.rule.severity) >= least for f in result.findings)
     return EXIT_FOUND if found else EXIT_OK

@@ -16,7 +16,8 @@ from rich.console import Console
 from mailvigil.commands.answers import Answer, as_csv, as_json, print_answer
 from mailvigil.commands.arguments.query import TABLE_ROWS
 from mailvigil.compiler.parser import Analysis, Validator
-from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError, Row
+from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError
+from mailvigil.engine.row_values import ResultRow
 from mailvigil.engine.saved_workspace import open_saved
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import InputError
@@ -64,7 +65,7 @@ def not_run(error: Exception, err: TextIO) -> int:
     return EXIT_NOT_RUN
 
 
-def warn_of_more(answer: Answer, rows: Sequence[Row], err: TextIO) -> None:
+def warn_of_more(answer: Answer, rows: Sequence[ResultRow], err: TextIO) -> None:
     """Say so if *answer* does not hold all the *rows*."""
     if len(answer.rows) < len(rows):
         printed = counted(len(answer.rows), "row")
@@ -111,7 +112,7 @@ def _load(
     progress: Shown,
 ) -> LoadReport:
     with progress:
-        return load(con, paths, scratch=scratch, stdin=stdin, watch=progress)
+        return load(con, paths, scratch=scratch, stdin=stdin, progress=progress)
 
 
 def _warn(loaded: LoadReport, err: TextIO) -> None:

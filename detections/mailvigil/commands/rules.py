@@ -88,7 +88,7 @@ def run_test(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextI
             for outcome in bench.outcomes(tested, kql, cases):
                 verdicts[outcome.verdict] += 1
                 _print_outcome(outcome, out)
-                bar.tick()
+                bar.advance()
         con.close()
     print(", ".join(f"{verdicts[v]} {v}" for v in ("pass", "fail", "not run")), file=out)
     return EXIT_OK if set(verdicts) == {"pass"} else EXIT_FAILED
@@ -113,7 +113,7 @@ def run_mutate(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: Tex
         for rule in _named(load_rules(root), args.names):
             bar.phase(rule.name, sum(1 for _ in mutants(rule, root)))
             cases = load_cases(test_path(rule))
-            scores.append(score(rule, cases, functions, root, Path(scratch), bar.tick))
+            scores.append(score(rule, cases, functions, root, Path(scratch), bar.advance))
             _print_score(scores[-1], out)
     total, alive = sum(s.mutants for s in scores), sum(len(s.survivors) for s in scores)
     share = 1 - alive / total if total else 0.0

@@ -14,7 +14,8 @@ from rich.text import Text
 from mailvigil.demo.collect import Collected, collect_from_a_lab
 from mailvigil.errors import InputError
 from mailvigil.hunt.findings import Finding, display_name
-from mailvigil.hunt.run import Hunted, Progress, Request, hunt
+from mailvigil.hunt.result import HuntResult
+from mailvigil.hunt.run import HuntProgress, HuntRequest, hunt
 from mailvigil.lab.tenant.other_rules import Reported, keyed_on_client_app, with_allow_list
 from mailvigil.lab.tenant.portal_files import write_approved_csv
 from mailvigil.lab.tenant.profile import DEMO, Profile
@@ -29,7 +30,7 @@ from mailvigil.rules.app_names import first_party_ids, name_of
 
 def run_demo(
     out: Console,
-    progress: Progress,
+    progress: HuntProgress,
     stdin: BinaryIO,
     profile: Profile = DEMO,
     report: Path | None = None,
@@ -51,7 +52,7 @@ def run_demo(
         out.print(Text(_tenant(profile, collected)), soft_wrap=True)
         out.print(Text(collected.told), soft_wrap=True)
         kept = writing.SAMPLE if report else 0
-        request = Request(
+        request = HuntRequest(
             paths=(), workspace=collected.workspace, approved=_approved(profile, folder),
             evidence=kept,
         )  # fmt: skip
@@ -65,7 +66,7 @@ def run_demo(
     return found and collected.complete
 
 
-def _reported(hunted: Hunted, request: Request, report: Path) -> str:
+def _reported(hunted: HuntResult, request: HuntRequest, report: Path) -> str:
     """Write the report and say where it is, or why it is not there."""
     how = context(("demo",), request.plan, None)
     try:
@@ -75,7 +76,7 @@ def _reported(hunted: Hunted, request: Request, report: Path) -> str:
     return f"Report: {report} (open it in a browser)"
 
 
-def _without_folder(hunted: Hunted) -> Hunted:
+def _without_folder(hunted: HuntResult) -> HuntResult:
     """Name the files without their folder, which is gone and has another name in each run."""
     files = tuple(replace(file, name=Path(file.name).name) for file in hunted.load.files)
     sources = tuple(replace(source, name=Path(source.name).name) for source in hunted.load.sources)
@@ -97,7 +98,7 @@ def _tenant(profile: Profile, collected: Collected) -> str:
     )
 
 
-def _verdict(out: Console, profile: Profile, hunted: Hunted) -> bool:
+def _verdict(out: Console, profile: Profile, hunted: HuntResult) -> bool:
     facts = intrusion_facts(profile)
     if facts is None:
         return not hunted.findings

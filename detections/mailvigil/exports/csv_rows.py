@@ -9,8 +9,8 @@ from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 
-from mailvigil.exports.layouts import MAX_ROW_BYTES, Broken, CsvLayout, Row, checked
-from mailvigil.exports.load_progress import UNWATCHED, Watch, opened
+from mailvigil.exports.layouts import MAX_ROW_BYTES, BrokenRow, CsvLayout, ExportRow, checked
+from mailvigil.exports.load_progress import NO_PROGRESS, LoadProgress, open_with_progress
 
 DELIMITERS = (",", ";", "\t")
 _RESTARTS = 1_000
@@ -54,8 +54,8 @@ class _Lines:
 
 
 def read_csv_rows(
-    path: Path, layout: CsvLayout, watch: Watch = UNWATCHED
-) -> Iterator[Row | Broken]:
+    path: Path, layout: CsvLayout, progress: LoadProgress = NO_PROGRESS
+) -> Iterator[ExportRow | BrokenRow]:
     """Yield every row after the header, in order.
 
     After a row that is not CSV, reading starts again on the next physical line, so that a
@@ -63,7 +63,10 @@ def read_csv_rows(
     """
     csv.field_size_limit(_FIELD_LIMIT)
     with TextIOWrapper(
-        opened(path, watch), encoding="utf-8-sig", errors="surrogateescape", newline=""
+        open_with_progress(path, progress),
+        encoding="utf-8-sig",
+        errors="surrogateescape",
+        newline="",
     ) as file:
         for _ in range(layout.skip):
             next(file)
@@ -73,10 +76,10 @@ def read_csv_rows(
         next(rows, None)
         width = len(layout.header)
         for row in rows:
-            yield row if isinstance(row, Broken) else _fitted(row, width)
+            yield row if isinstance(row, BrokenRow) else _fitted(row, width)
 
 
-def _rows(lines: _Lines, delimiter: str) -> Iterator[Row | Broken]:
+def _rows(lines: _Lines, delimiter: str) -> Iterator[ExportRow | BrokenRow]:
     restarts = _RESTARTS
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
@@ -87,21 +90,21 @@ def _rows(lines: _Lines, delimiter: str) -> Iterator[Row | Broken]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield Broken(start, f"not CSV: {error}")
+            yield BrokenRow(start, f"not CSV: {error}")
             if restarts:
                 restarts -= 1
                 lines.hand_back()
             reader = csv.reader(lines, delimiter=delimiter, strict=True)
             continue
         if cells:
-            yield Row(start, cells)
+            yield ExportRow(start, cells)
 
 
-def _fitted(row: Row, width: int) -> Row | Broken:
+def _fitted(row: ExportRow, width: int) -> ExportRow | BrokenRow:
     count = len(row.cells)
     if count != width:
         cells = "1 cell" if count == 1 else f"{count} cells"
-        return Broken(row.line, f"{cells} where the header has {width}")
+        return BrokenRow(row.line, f"{cells} where the header has {width}")
     return checked(row)
 
 
@@ -121,7 +124,9 @@ def rows_are_lines(path: Path, layout: CsvLayout, rows: int) -> bool:
     return lines == layout.skip + 1 + rows and returns in {0, breaks}
 
 
-def pick_lines(path: Path, layout: CsvLayout, ordinals: Sequence[int]) -> Iterator[Row | Broken]:
+def pick_lines(
+    path: Path, layout: CsvLayout, ordinals: Sequence[int]
+) -> Iterator[ExportRow | BrokenRow]:
     """Yield the rows with these *ordinals* (from 0, rising) of a file whose rows are lines."""
     wanted = set(ordinals)
     start = layout.skip + 1
@@ -154,4 +159,4 @@ def _header(path: Path, skip: int, delimiter: str) -> tuple[str, ...]:
         for _ in range(skip):
             next(file)
         row = next(_rows(_Lines(file), delimiter), None)
-    return tuple(row.cells) if isinstance(row, Row) else ()
+    return tuple(row.cells) if isinstance(row, ExportRow) else ()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mailvigil.errors import InputError
-from mailvigil.exports.load_progress import UNWATCHED, Watch
+from mailvigil.exports.load_progress import NO_PROGRESS, LoadProgress
 
 _CHUNK_BYTES = 1 << 20
 _MARKS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
@@ -30,7 +30,9 @@ def encoding_of(head: bytes) -> str:
     return "utf-8"
 
 
-def to_utf8(name: str, path: Path, spool: Callable[[], Path], watch: Watch = UNWATCHED) -> Path:
+def to_utf8(
+    name: str, path: Path, spool: Callable[[], Path], progress: LoadProgress = NO_PROGRESS
+) -> Path:
     """Return *path* itself when it is UTF-8, else a fresh file with its text in UTF-8.
 
     Bytes that are not UTF-8 inside of a UTF-8 file are left for the reader to name.
@@ -46,11 +48,11 @@ def to_utf8(name: str, path: Path, spool: Callable[[], Path], watch: Watch = UNW
         source.seek(0)
         decoder = codecs.getincrementaldecoder(encoding)()
         target = spool()
-        watch.part(f"decoding {name}", path.stat().st_size)
+        progress.part(f"decoding {name}", path.stat().st_size)
         with target.open("wb") as out:
             while chunk := source.read(_CHUNK_BYTES):
                 out.write(_decode(name, decoder, chunk).encode())
-                watch.at(source.tell())
+                progress.at(source.tell())
             _decode(name, decoder, b"", final=True)
     return target
 

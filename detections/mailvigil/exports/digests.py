@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from mailvigil.errors import InputError
-from mailvigil.exports.load_report import Source
+from mailvigil.exports.load_report import OpenedFile
 from mailvigil.exports.unpack import Member
 
 
@@ -16,7 +16,7 @@ class Digests:
 
     def __init__(self) -> None:
         self._worker = ThreadPoolExecutor(1)
-        self._found: dict[Path, Future[Source]] = {}
+        self._found: dict[Path, Future[OpenedFile]] = {}
 
     def add(self, member: Member) -> None:
         """Begin with the file that *member* is or was packed in, if it is a new one.
@@ -31,7 +31,7 @@ class Digests:
         if member.given == "-":
             self._found[source].result()
 
-    def all(self) -> tuple[Source, ...]:
+    def all(self) -> tuple[OpenedFile, ...]:
         """Return every digest, in the order of reading.
 
         Raises:
@@ -45,7 +45,7 @@ class Digests:
         self._worker.shutdown(cancel_futures=True)
 
 
-def digest(name: str, path: Path) -> Source:
+def digest(name: str, path: Path) -> OpenedFile:
     """Return the size and SHA-256 of the file *path*.
 
     Raises:
@@ -55,6 +55,6 @@ def digest(name: str, path: Path) -> Source:
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256")
-            return Source(name, file.tell(), found.hexdigest())
+            return OpenedFile(name, file.tell(), found.hexdigest())
     except OSError as error:
         raise InputError(name, f"cannot be read: {error.strerror}") from error

@@ -16,14 +16,14 @@ from mailvigil.exports.json_values import read_lines, read_values
 from mailvigil.exports.layouts import (
     MAX_ROW_BYTES,
     ArrayLayout,
-    Broken,
+    BrokenRow,
     CsvLayout,
+    ExportRow,
     Layout,
     LinesLayout,
-    Row,
     TablesLayout,
 )
-from mailvigil.exports.load_progress import UNWATCHED, Watch
+from mailvigil.exports.load_progress import NO_PROGRESS, LoadProgress
 from mailvigil.exports.load_report import MOST_NAMED
 
 _BUFFER_BYTES = 2 * MAX_ROW_BYTES
@@ -40,7 +40,7 @@ class Rewritten:
 
     sql: str
     lines: array[int]
-    broken: tuple[Broken, ...]
+    broken: tuple[BrokenRow, ...]
     broken_count: int
 
 
@@ -60,16 +60,20 @@ def direct(path: Path, layout: Layout, cells: Sequence[int]) -> str | None:
 
 
 def rewrite(
-    path: Path, layout: Layout, cells: Sequence[int], target: Path, watch: Watch = UNWATCHED
+    path: Path,
+    layout: Layout,
+    cells: Sequence[int],
+    target: Path,
+    progress: LoadProgress = NO_PROGRESS,
 ) -> Rewritten:
     """Read *path* by hand and write the *cells* of all readable rows to *target* as CSV."""
     lines: array[int] = array("q")
-    broken: list[Broken] = []
+    broken: list[BrokenRow] = []
     count = 0
     with target.open("w", encoding="utf-8", newline="") as out:
         out.write(csv_line([f"t{at}" for at in range(len(cells))]))
-        for row in read(path, layout, watch):
-            if isinstance(row, Row):
+        for row in read(path, layout, progress):
+            if isinstance(row, ExportRow):
                 out.write(csv_line([row.cells[cell] for cell in cells]))
                 lines.append(row.line)
                 continue
@@ -90,15 +94,17 @@ def clean(path: Path, width: int) -> str:
     return _csv(path, range(width), CsvLayout(",", 0, header))
 
 
-def read(path: Path, layout: Layout, watch: Watch = UNWATCHED) -> Iterator[Row | Broken]:
+def read(
+    path: Path, layout: Layout, progress: LoadProgress = NO_PROGRESS
+) -> Iterator[ExportRow | BrokenRow]:
     """Read *path* by hand, row after row."""
     if isinstance(layout, CsvLayout):
-        return read_csv_rows(path, layout, watch)
+        return read_csv_rows(path, layout, progress)
     if isinstance(layout, LinesLayout):
-        return read_lines(path, watch)
+        return read_lines(path, progress)
     if isinstance(layout, TablesLayout):
         return read_tables(path, layout)
-    return read_values(path, watch)
+    return read_values(path, progress)
 
 
 def _csv(path: Path, cells: Sequence[int], layout: CsvLayout) -> str:

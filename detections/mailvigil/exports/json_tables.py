@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mailvigil.exports.layouts import Broken, Row, TablesLayout, checked
+from mailvigil.exports.layouts import BrokenRow, ExportRow, TablesLayout, checked
 
 _MAX_BYTES = 1 << 30
 """An answer holds at most 100 MB or 500,000 rows (query API's limits); saved ones alike."""
@@ -18,18 +18,18 @@ def layout_of(path: Path) -> TablesLayout | None:
     return TablesLayout(tuple(_names(tables[0]))) if tables else None
 
 
-def read_tables(path: Path, layout: TablesLayout) -> Iterator[Row | Broken]:
+def read_tables(path: Path, layout: TablesLayout) -> Iterator[ExportRow | BrokenRow]:
     """Yield the rows of every table that has the same columns; line 0, for there are none."""
     for number, table in enumerate(_tables(path), start=1):
         rows = table["rows"]
         if tuple(_names(table)) != layout.header:
-            yield Broken(0, f"table {number} has other columns than the first")
+            yield BrokenRow(0, f"table {number} has other columns than the first")
             continue
         for count, cells in enumerate(rows if isinstance(rows, list) else [], start=1):
             if not isinstance(cells, list) or len(cells) != len(layout.header):
-                yield Broken(0, f"row {count} of table {number} does not fit its columns")
+                yield BrokenRow(0, f"row {count} of table {number} does not fit its columns")
                 continue
-            yield checked(Row(0, [_text(cell) for cell in cells]))
+            yield checked(ExportRow(0, [_text(cell) for cell in cells]))
 
 
 def _tables(path: Path) -> Sequence[Mapping[str, object]]:

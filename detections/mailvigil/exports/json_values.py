@@ -13,8 +13,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
 
-from mailvigil.exports.layouts import MAX_ROW_BYTES, Broken, Row, checked
-from mailvigil.exports.load_progress import UNWATCHED, Watch, opened
+from mailvigil.exports.layouts import MAX_ROW_BYTES, BrokenRow, ExportRow, checked
+from mailvigil.exports.load_progress import NO_PROGRESS, LoadProgress, open_with_progress
 
 _FILL_CHARACTERS = 1 << 20
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
@@ -31,20 +31,25 @@ _CLOSE = {"{": "}", "[": "]"}
 _DECODER = json.JSONDecoder()
 
 
-def read_lines(path: Path, watch: Watch = UNWATCHED) -> Iterator[Row | Broken]:
+def read_lines(path: Path, progress: LoadProgress = NO_PROGRESS) -> Iterator[ExportRow | BrokenRow]:
     """Yield each line that is not blank."""
-    with opened(path, watch) as file:
+    with open_with_progress(path, progress) as file:
         for number, raw in enumerate(file, start=1):
             encoding = "utf-8-sig" if number == 1 else "utf-8"
             line = raw.decode(encoding, errors="surrogateescape").strip(" \t\r\n")
             if line:
-                yield checked(Row(number, (line,)))
+                yield checked(ExportRow(number, (line,)))
 
 
-def read_values(path: Path, watch: Watch = UNWATCHED) -> Iterator[Row | Broken]:
+def read_values(
+    path: Path, progress: LoadProgress = NO_PROGRESS
+) -> Iterator[ExportRow | BrokenRow]:
     """Yield each object of all arrays, pages and single values, in order."""
     with TextIOWrapper(
-        opened(path, watch), encoding="utf-8-sig", errors="surrogateescape", newline="\n"
+        open_with_progress(path, progress),
+        encoding="utf-8-sig",
+        errors="surrogateescape",
+        newline="\n",
     ) as file:
         yield from _Cutter(file).values()
 
@@ -60,11 +65,11 @@ class _Cutter:
         self._counted = 0
         self._ended = False
 
-    def values(self) -> Iterator[Row | Broken]:
+    def values(self) -> Iterator[ExportRow | BrokenRow]:
         while self._peek():
             yield from self._value()
 
-    def _value(self, *, pages: bool = True) -> Iterator[Row | Broken]:
+    def _value(self, *, pages: bool = True) -> Iterator[ExportRow | BrokenRow]:
         start = self._peek()
         if start == "[":
             self._at += 1
@@ -78,12 +83,12 @@ class _Cutter:
         else:
             yield self._stray()
 
-    def _array(self) -> Iterator[Row | Broken]:
+    def _array(self) -> Iterator[ExportRow | BrokenRow]:
         start, pages = self._here(), True
         while True:
             following = self._peek()
             if not following:
-                yield Broken(start, "not JSON: the array that starts here has no end")
+                yield BrokenRow(start, "not JSON: the array that starts here has no end")
                 return
             if following in ",]":
                 self._at += 1
@@ -101,17 +106,17 @@ class _Cutter:
         # A record can have a list of such a name too, but no page has a time of its own.
         return None if page and '"CreationTime"' in page.group() else page
 
-    def _in_page(self, page: re.Match[str]) -> Iterator[Row | Broken]:
+    def _in_page(self, page: re.Match[str]) -> Iterator[ExportRow | BrokenRow]:
         self._at = page.end() + 1
         yield from self._array()
         while (end := self._end_of("{", depth=1)) is None:
             if not self._fill():
-                yield Broken(self._here(), "not JSON: the page has no end")
+                yield BrokenRow(self._here(), "not JSON: the page has no end")
                 self._at = len(self._text)
                 return
         self._at = end
 
-    def _object(self) -> Row | Broken:
+    def _object(self) -> ExportRow | BrokenRow:
         line = self._here()
         while True:
             end = self._decoded_end()
@@ -120,7 +125,7 @@ class _Cutter:
             if end is not None:
                 text = self._text[self._at : end]
                 self._at = end
-                return checked(Row(line, (text,)))
+                return checked(ExportRow(line, (text,)))
             if len(self._text) - self._at > MAX_ROW_BYTES or not self._fill():
                 return self._resync(line)
 
@@ -144,17 +149,17 @@ class _Cutter:
                     return token.end()
         return None
 
-    def _resync(self, line: int) -> Broken:
+    def _resync(self, line: int) -> BrokenRow:
         """Go on at the next line that begins with an object; the broken one is named."""
         found = _LINE_OBJECT.search(self._text, self._at)
         self._at = found.end() if found else len(self._text)
-        return Broken(line, "not JSON: the object that starts here has no end")
+        return BrokenRow(line, "not JSON: the object that starts here has no end")
 
-    def _stray(self) -> Broken:
+    def _stray(self) -> BrokenRow:
         line, what = self._here(), self._text[self._at]
         found = _LINE_OBJECT.search(self._text, self._at)
         self._at = found.end() if found else len(self._text)
-        return Broken(line, f"not JSON: {what!r} where an object should start")
+        return BrokenRow(line, f"not JSON: {what!r} where an object should start")
 
     def _here(self) -> int:
         self._line += self._text.count("\n", self._counted, self._at)

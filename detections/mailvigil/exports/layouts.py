@@ -44,7 +44,7 @@ Layout = CsvLayout | LinesLayout | ArrayLayout | DocumentsLayout | TablesLayout
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ExportRow:
     """The cells of one row, or the JSON text of one object as its only cell."""
 
     line: int
@@ -52,14 +52,14 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class BrokenRow:
     """A row that the layout itself cannot give: its first line, and why."""
 
     line: int
     why: str
 
 
-def checked(row: Row) -> Row | Broken:
+def checked(row: ExportRow) -> ExportRow | BrokenRow:
     """Return *row*, or why its text cannot be stored.
 
     Undecodable bytes arrive as lone surrogates (``errors="surrogateescape"``).
@@ -68,7 +68,7 @@ def checked(row: Row) -> Row | Broken:
     try:
         size = len(text) if text.isascii() else len(text.encode())
     except UnicodeEncodeError:
-        return Broken(row.line, "bytes that are not UTF-8")
+        return BrokenRow(row.line, "bytes that are not UTF-8")
     if size > MAX_ROW_BYTES:
-        return Broken(row.line, f"{size:,} bytes, over the limit of {MAX_ROW_BYTES:,} for a row")
+        return BrokenRow(row.line, f"{size:,} bytes, over the limit of {MAX_ROW_BYTES:,} for a row")
     return row

@@ -14,9 +14,9 @@ import duckdb
 from mailvigil.errors import InputError
 from mailvigil.exports.decode import to_utf8
 from mailvigil.exports.digests import Digests
-from mailvigil.exports.load_progress import UNWATCHED, Watch, measured
+from mailvigil.exports.load_progress import NO_PROGRESS, LoadProgress, duckdb_progress
 from mailvigil.exports.load_report import FileRead, LoadReport, Unreadable
-from mailvigil.exports.read_file import Job, read_file
+from mailvigil.exports.read_file import FileToLoad, read_file
 from mailvigil.exports.recognise import NotAuditLogError, form_of
 from mailvigil.exports.repeats import drop_repeats
 from mailvigil.exports.unpack import Limits, Member, Members
@@ -35,13 +35,15 @@ _NAMED_IN_ERROR = 3
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class _LoadContext:
+    """What every file of one load needs."""
+
     con: duckdb.DuckDBPyConnection
     members: Members
     strict: bool
     keep: Collection[str] | None
     digests: Digests | None
-    watch: Watch
+    progress: LoadProgress
 
 
 def load(  # noqa: PLR0913 - each option is one of the command line
@@ -54,7 +56,7 @@ def load(  # noqa: PLR0913 - each option is one of the command line
     strict: bool = False,
     keep: Collection[str] | None = None,
     digest: bool = False,
-    watch: Watch = UNWATCHED,
+    progress: LoadProgress = NO_PROGRESS,
 ) -> LoadReport:
     """Load every audit log behind *paths* into the tables of *con*.
 
@@ -68,7 +70,7 @@ def load(  # noqa: PLR0913 - each option is one of the command line
         keep: Columns of M365Activity_CL to fill; the others stay empty, which saves time and
             memory. None fills all. What makes a row a record is always filled.
         digest: Compute the SHA-256 of every file, in a thread of its own.
-        watch: Told how far it is.
+        progress: Receives how far the load is.
 
     Raises:
         InputError: A path does not exist, leads to no audit log or to a damaged archive,
@@ -78,12 +80,12 @@ def load(  # noqa: PLR0913 - each option is one of the command line
     spool = Path(tempfile.mkdtemp(prefix="load", dir=_made(scratch)))
     digests = Digests() if digest else None
     try:
-        members = Members(spool, limits, stdin, watch)
-        run = _Run(con, members, strict, keep, digests, watch)
-        if watch.watched:
-            watch.begin(members.count(paths))
-        with measured(con, watch):
-            files, skipped = _read_all(run, paths)
+        members = Members(spool, limits, stdin, progress)
+        context = _LoadContext(con, members, strict, keep, digests, progress)
+        if progress.wanted:
+            progress.begin(members.count(paths))
+        with duckdb_progress(con, progress):
+            files, skipped = _read_all(context, paths)
         sources = digests.all() if digests else ()
     finally:
         if digests:
@@ -102,15 +104,17 @@ def _loaded(files: Sequence[FileRead], table: str) -> bool:
     return any(file.table == table for file in files)
 
 
-def _read_all(run: _Run, paths: Sequence[str]) -> tuple[list[FileRead], list[Unreadable]]:
+def _read_all(
+    context: _LoadContext, paths: Sequence[str]
+) -> tuple[list[FileRead], list[Unreadable]]:
     files: list[FileRead] = []
     skipped: list[Unreadable] = []
     for given in paths:
         before = len(files), len(skipped)
-        for member in run.members.find([given]):
-            if run.digests:
-                run.digests.add(member)
-            outcome = _read(run, member)
+        for member in context.members.find([given]):
+            if context.digests:
+                context.digests.add(member)
+            outcome = _read(context, member)
             if isinstance(outcome, FileRead):
                 files.append(outcome)
             else:
@@ -121,15 +125,23 @@ def _read_all(run: _Run, paths: Sequence[str]) -> tuple[list[FileRead], list[Unr
     return files, skipped
 
 
-def _read(run: _Run, member: Member) -> FileRead | Unreadable:
+def _read(context: _LoadContext, member: Member) -> FileRead | Unreadable:
     path = member.path
     try:
-        path = to_utf8(member.name, member.path, run.members.spool, run.watch)
+        path = to_utf8(member.name, member.path, context.members.spool, context.progress)
         form = form_of(path)
-        job = Job(run.con, member.name, path, form, run.keep, run.members.spool, run.watch)
-        run.watch.file(member.name, 0)
-        outcome = read_file(job)
-        run.watch.file(member.name, outcome.records)
+        file = FileToLoad(
+            context.con,
+            member.name,
+            path,
+            form,
+            context.keep,
+            context.members.spool,
+            context.progress,
+        )
+        context.progress.file(member.name, 0)
+        outcome = read_file(file)
+        context.progress.file(member.name, outcome.records)
     except NotAuditLogError as error:
         if member.explicit:
             raise InputError(member.name, f"no audit log: {error}", f"read are {FORMS}") from error
@@ -138,7 +150,7 @@ def _read(run: _Run, member: Member) -> FileRead | Unreadable:
         for spooled in {path, member.path}:
             if spooled != member.path or member.temporary:
                 spooled.unlink(missing_ok=True)
-    if run.strict and outcome.unreadable_count:
+    if context.strict and outcome.unreadable_count:
         raise _unreadable(outcome)
     return outcome
 

@@ -1,4 +1,4 @@
-"""How far the loading is, told to whoever looks. Nothing that is loaded depends on it."""
+"""How far a load is. Nothing that is loaded depends on it."""
 
 from __future__ import annotations
 
@@ -15,57 +15,54 @@ POLL_SECONDS = 0.2
 _BUFFER_BYTES = 1 << 18
 
 
-class Watch(Protocol):
-    """Told what is being loaded.
-
-    ``watched`` is False where nobody looks: then the way through a file is not measured.
-    """
+class LoadProgress(Protocol):
+    """Receives how far a load is. ``wanted`` False saves measuring the way through a file."""
 
     @property
-    def watched(self) -> bool:
-        """Tell whether anybody looks."""
+    def wanted(self) -> bool:
+        """Whether anything is done with what is received."""
 
     def begin(self, files: int) -> None:
-        """Tell that so many files on disk are going to be read."""
+        """Receive how many files on disk are going to be read."""
 
     def file(self, name: str, records: int) -> None:
-        """Tell that *name* is being read (0) or has been read (its records)."""
+        """Receive that *name* is being read (0 records) or has been read (its records)."""
 
     def part(self, name: str, size: int) -> None:
-        """Tell that a step over *size* bytes begins, which *name* says in words."""
+        """Receive that a step over *size* bytes begins, which *name* describes."""
 
     def at(self, done: int) -> None:
-        """Tell that *done* bytes of the step lie behind; may come from another thread."""
+        """Receive that *done* bytes of the step are done; may come from another thread."""
 
 
-class Unwatched:
-    """Nobody looks."""
+class NoProgress:
+    """Ignores how far a load is."""
 
-    watched = False
+    wanted = False
 
     def begin(self, files: int) -> None:
-        """Keep it to itself, as all of these do."""
+        """Do nothing."""
 
     def file(self, name: str, records: int) -> None:
-        """See :class:`Watch`."""
+        """Do nothing."""
 
     def part(self, name: str, size: int) -> None:
-        """See :class:`Watch`."""
+        """Do nothing."""
 
     def at(self, done: int) -> None:
-        """See :class:`Watch`."""
+        """Do nothing."""
 
 
-UNWATCHED: Watch = Unwatched()
+NO_PROGRESS: LoadProgress = NoProgress()
 
 
 @contextmanager
-def measured(con: duckdb.DuckDBPyConnection, watch: Watch) -> Iterator[None]:
-    """Let DuckDB know how far it is, which it does only while its own progress is on.
+def duckdb_progress(con: duckdb.DuckDBPyConnection, progress: LoadProgress) -> Iterator[None]:
+    """Switch DuckDB's own progress on, without its printing, if *progress* is wanted.
 
     Not to be entered in a transaction: one that failed takes no setting.
     """
-    if not watch.watched:
+    if not progress.wanted:
         yield
         return
     con.execute("SET enable_progress_bar_print=false")
@@ -78,41 +75,41 @@ def measured(con: duckdb.DuckDBPyConnection, watch: Watch) -> Iterator[None]:
 
 
 @contextmanager
-def followed(con: duckdb.DuckDBPyConnection, size: int, watch: Watch) -> Iterator[None]:
-    """Tell *watch* how far DuckDB is in a file of *size* bytes while it reads it."""
-    if not watch.watched:
+def reported(con: duckdb.DuckDBPyConnection, size: int, progress: LoadProgress) -> Iterator[None]:
+    """Report how far DuckDB is in a file of *size* bytes while it reads it."""
+    if not progress.wanted:
         yield
         return
     done = Event()
-    looking = Thread(target=_look, args=(con, size, watch, done), daemon=True)
-    looking.start()
+    polling = Thread(target=_poll, args=(con, size, progress, done), daemon=True)
+    polling.start()
     try:
         yield
     finally:
         done.set()
-        looking.join()
+        polling.join()
 
 
-def _look(con: duckdb.DuckDBPyConnection, size: int, watch: Watch, done: Event) -> None:
+def _poll(con: duckdb.DuckDBPyConnection, size: int, progress: LoadProgress, done: Event) -> None:
     while not done.wait(POLL_SECONDS):
         share = con.query_progress()  # in percent; below 0 when it is not known
         if share > 0:
-            watch.at(int(size * min(share, 100) / 100))
+            progress.at(int(size * min(share, 100) / 100))
 
 
-def opened(path: Path, watch: Watch) -> io.BufferedReader:
-    """Open *path* to be read from its start to its end, each piece told to *watch*."""
-    return io.BufferedReader(_Told(path, watch), _BUFFER_BYTES)
+def open_with_progress(path: Path, progress: LoadProgress) -> io.BufferedReader:
+    """Open *path* to be read from its start to its end; each piece that is read is reported."""
+    return io.BufferedReader(_ReportingFile(path, progress), _BUFFER_BYTES)
 
 
-class _Told(io.FileIO):
-    def __init__(self, path: Path, watch: Watch) -> None:
+class _ReportingFile(io.FileIO):
+    def __init__(self, path: Path, progress: LoadProgress) -> None:
         super().__init__(path)
-        self._watch = watch
+        self._progress = progress
         self._done = 0
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int | None:  # type: ignore[override]  # what BufferedReader gives it
         count = super().readinto(buffer)
         self._done += count or 0
-        self._watch.at(self._done)
+        self._progress.at(self._done)
         return count

@@ -44,7 +44,7 @@ class FileRead:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class OpenedFile:
     """A file as it was given, an archive as a whole: its size and SHA-256 (hexadecimal)."""
 
     name: str
@@ -64,4 +64,4 @@ class LoadReport:
     files: tuple[FileRead, ...]
     skipped: tuple[Unreadable, ...] = ()
     repeats: int = 0
-    sources: tuple[Source, ...] = ()
+    sources: tuple[OpenedFile, ...] = ()

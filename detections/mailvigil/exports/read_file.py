@@ -17,10 +17,10 @@ import duckdb
 from mailvigil.errors import InputError
 from mailvigil.exports.csv_rows import pick_lines, read_csv_rows, rows_are_lines
 from mailvigil.exports.file_sql import Rewritten, clean, csv_line, direct, read, rewrite
-from mailvigil.exports.layouts import ArrayLayout, Broken, CsvLayout, Row
-from mailvigil.exports.load_progress import Watch, followed
+from mailvigil.exports.layouts import ArrayLayout, BrokenRow, CsvLayout, ExportRow
+from mailvigil.exports.load_progress import LoadProgress, reported
 from mailvigil.exports.load_report import MOST_NAMED, FileRead, Unreadable
-from mailvigil.exports.recognise import Form
+from mailvigil.exports.recognise import ExportForm
 
 _NOT_JSON = "not JSON"
 _REASON = re.compile(r"Malformed JSON at byte (\d+) of input: (.+?)\.\s")
@@ -29,23 +29,23 @@ _NameBad = Callable[[Sequence[int], int], list[Unreadable]]
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class FileToLoad:
     """One file to load. ``spool`` gives fresh paths in the scratch folder."""
 
     con: duckdb.DuckDBPyConnection
     name: str
     path: Path
-    form: Form
+    form: ExportForm
     keep: Collection[str] | None
     spool: Callable[[], Path]
-    watch: Watch
+    progress: LoadProgress
 
 
-class _DoAgainError(Exception):
+class _ReadByHandError(Exception):
     """The fast way does not fit this file; nothing was loaded."""
 
 
-def read_file(job: Job) -> FileRead:
+def read_file(file: FileToLoad) -> FileRead:
     """Load the file and say what was read and what was not.
 
     Raises:
@@ -53,40 +53,40 @@ def read_file(job: Job) -> FileRead:
 
     """
     try:
-        return _read_file(job)
+        return _read_file(file)
     except duckdb.OutOfMemoryException as error:
         what = "needs more memory than is allowed"
-        raise InputError(job.name, what, "split it, or allow more") from error
+        raise InputError(file.name, what, "split it, or allow more") from error
 
 
-def _read_file(job: Job) -> FileRead:
-    source = direct(_plain_path(job), job.form.layout, job.form.items.cells)
+def _read_file(file: FileToLoad) -> FileRead:
+    source = direct(_plain_path(file), file.form.layout, file.form.items.cells)
     if source:
         try:
-            return _load(job, source, job.path, partial(_name_direct, job))
-        except (_DoAgainError, duckdb.InvalidInputException):
+            return _load(file, source, file.path, partial(_name_direct, file))
+        except (_ReadByHandError, duckdb.InvalidInputException):
             pass  # the table is as before
-    return _by_hand(job)
+    return _by_hand(file)
 
 
-def _plain_path(job: Job) -> Path:
+def _plain_path(file: FileToLoad) -> Path:
     """Return a path that DuckDB does not take for a pattern."""
-    if not _PATTERN_CHARACTERS & set(str(job.path)):
-        return job.path
-    link = job.spool()
-    link.symlink_to(job.path.resolve())
+    if not _PATTERN_CHARACTERS & set(str(file.path)):
+        return file.path
+    link = file.spool()
+    link.symlink_to(file.path.resolve())
     return link
 
 
-def _by_hand(job: Job) -> FileRead:
-    target = job.spool()
+def _by_hand(file: FileToLoad) -> FileRead:
+    target = file.spool()
     try:
-        job.watch.part(f"reading {job.name}", job.path.stat().st_size)
-        done = rewrite(job.path, job.form.layout, job.form.items.cells, target, job.watch)
-        loaded = _load(job, done.sql, target, partial(_name_rewritten, job, target, done))
+        file.progress.part(f"reading {file.name}", file.path.stat().st_size)
+        done = rewrite(file.path, file.form.layout, file.form.items.cells, target, file.progress)
+        loaded = _load(file, done.sql, target, partial(_name_rewritten, file, target, done))
     finally:
         target.unlink(missing_ok=True)
-    broken = [Unreadable(job.name, row.line, row.why) for row in done.broken]
+    broken = [Unreadable(file.name, row.line, row.why) for row in done.broken]
     named = sorted([*loaded.unreadable, *broken], key=lambda row: row.line)
     return replace(
         loaded,
@@ -95,23 +95,23 @@ def _by_hand(job: Job) -> FileRead:
     )
 
 
-def _load(job: Job, source: str, path: Path, name_bad: _NameBad) -> FileRead:
+def _load(file: FileToLoad, source: str, path: Path, name_bad: _NameBad) -> FileRead:
     """Load what *source* selects from the file *path*."""
-    items = job.form.items
+    items = file.form.items
     size = path.stat().st_size
-    job.watch.part(f"loading {job.name}", size)
-    with _transaction(job.con):
-        last = _number(job.con, f'SELECT coalesce(max(rowid), -1) FROM "{items.table}"')
-        with followed(job.con, size, job.watch):
-            inserted = _number(job.con, items.insert(source, job.keep))
-        bad = _bad_rows(job, last) if inserted else []
+    file.progress.part(f"loading {file.name}", size)
+    with _transaction(file.con):
+        last = _number(file.con, f'SELECT coalesce(max(rowid), -1) FROM "{items.table}"')
+        with reported(file.con, size, file.progress):
+            inserted = _number(file.con, items.insert(source, file.keep))
+        bad = _bad_rows(file, last) if inserted else []
         named = name_bad(bad[:MOST_NAMED], inserted) if bad else []
     if bad:
         # Not before the commit: DuckDB copies all rows of a transaction that deletes its own.
-        job.con.execute(f'DELETE FROM "{items.table}" WHERE {items.bad}')
+        file.con.execute(f'DELETE FROM "{items.table}" WHERE {items.bad}')
     return FileRead(
-        name=job.name,
-        form=job.form.label,
+        name=file.name,
+        form=file.form.label,
         table=items.table,
         records=inserted - len(bad),
         unreadable=tuple(named),
@@ -131,16 +131,16 @@ def _transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
     con.execute("COMMIT")
 
 
-def _bad_rows(job: Job, last: int) -> list[int]:
+def _bad_rows(file: FileToLoad, last: int) -> list[int]:
     """Return the ordinals of the bad ones among the rows after *last*.
 
     Rows are stored in the order of the source, and rowids rise by one.
     """
-    table = job.form.items.table
+    table = file.form.items.table
     first = f'(SELECT min(rowid) FROM "{table}" WHERE rowid > {last})'
-    found = job.con.execute(
+    found = file.con.execute(
         f'SELECT rowid - {first} AS ordinal FROM "{table}" '
-        f"WHERE rowid > {last} AND ({job.form.items.bad}) ORDER BY ordinal"
+        f"WHERE rowid > {last} AND ({file.form.items.bad}) ORDER BY ordinal"
     ).fetchall()
     return [int(row[0]) for row in found]
 
@@ -150,35 +150,37 @@ def _number(con: duckdb.DuckDBPyConnection, sql: str) -> int:
     return int(row[0]) if row else 0
 
 
-def _name_direct(job: Job, bad: Sequence[int], count: int) -> list[Unreadable]:
+def _name_direct(file: FileToLoad, bad: Sequence[int], count: int) -> list[Unreadable]:
     """Find the *bad* ones of *count* rows in the file, for their lines and cells."""
-    layout, cells = job.form.layout, job.form.items.cells
+    layout, cells = file.form.layout, file.form.items.cells
     if isinstance(layout, ArrayLayout):
-        raise _DoAgainError  # what DuckDB counts as an element may be several objects
-    if isinstance(layout, CsvLayout) and rows_are_lines(job.path, layout, count):
-        return _named(job, [_cut(row, cells) for row in pick_lines(job.path, layout, bad)])
-    rows = (_cut(row, cells) for row in read(job.path, layout))
-    return _named(job, _picked(rows, bad))
+        raise _ReadByHandError  # what DuckDB counts as an element may be several objects
+    if isinstance(layout, CsvLayout) and rows_are_lines(file.path, layout, count):
+        return _named(file, [_cut(row, cells) for row in pick_lines(file.path, layout, bad)])
+    rows = (_cut(row, cells) for row in read(file.path, layout))
+    return _named(file, _picked(rows, bad))
 
 
-def _cut(row: Row | Broken, cells: Sequence[int]) -> Row:
-    if isinstance(row, Broken):
-        raise _DoAgainError  # DuckDB read what cannot be read by hand: their counts differ
-    return Row(row.line, [row.cells[cell] for cell in cells])
+def _cut(row: ExportRow | BrokenRow, cells: Sequence[int]) -> ExportRow:
+    if isinstance(row, BrokenRow):
+        raise _ReadByHandError  # DuckDB read what cannot be read by hand: their counts differ
+    return ExportRow(row.line, [row.cells[cell] for cell in cells])
 
 
 def _name_rewritten(
-    job: Job, target: Path, done: Rewritten, bad: Sequence[int], _count: int
+    file: FileToLoad, target: Path, done: Rewritten, bad: Sequence[int], _count: int
 ) -> list[Unreadable]:
-    width = len(job.form.items.cells)
+    width = len(file.form.items.cells)
     layout = CsvLayout(",", 0, ("",) * width)
     rows = (_cut(row, range(width)) for row in read_csv_rows(target, layout))
     picked = _picked(rows, bad)
     lines = [done.lines[ordinal] for ordinal in bad]
-    return _named(job, [Row(line, row.cells) for line, row in zip(lines, picked, strict=True)])
+    return _named(
+        file, [ExportRow(line, row.cells) for line, row in zip(lines, picked, strict=True)]
+    )
 
 
-def _picked(rows: Iterable[Row], ordinals: Sequence[int]) -> list[Row]:
+def _picked(rows: Iterable[ExportRow], ordinals: Sequence[int]) -> list[ExportRow]:
     wanted = set(ordinals)
     picked = []
     for ordinal, row in enumerate(rows):
@@ -186,21 +188,21 @@ def _picked(rows: Iterable[Row], ordinals: Sequence[int]) -> list[Row]:
             picked.append(row)
             if len(picked) == len(wanted):
                 return picked
-    raise _DoAgainError
+    raise _ReadByHandError
 
 
-def _named(job: Job, rows: Sequence[Row]) -> list[Unreadable]:
+def _named(file: FileToLoad, rows: Sequence[ExportRow]) -> list[Unreadable]:
     """Say why each of *rows* is bad, in a connection of its own: an error ends a transaction."""
-    target = job.spool()
-    con = job.con.cursor()
+    target = file.spool()
+    con = file.con.cursor()
     try:
         with target.open("w", encoding="utf-8", newline="") as out:
-            out.write(csv_line(["t"] * len(job.form.items.cells)))
+            out.write(csv_line(["t"] * len(file.form.items.cells)))
             out.writelines(csv_line(row.cells) for row in rows)
-        source = clean(target, len(job.form.items.cells))
-        whys = con.execute(job.form.items.why(source)).fetchall()
+        source = clean(target, len(file.form.items.cells))
+        whys = con.execute(file.form.items.why(source)).fetchall()
         return [
-            Unreadable(job.name, row.line, _why(con, str(why), text))
+            Unreadable(file.name, row.line, _why(con, str(why), text))
             for row, (why, text) in zip(rows, whys, strict=True)
         ]
     finally:

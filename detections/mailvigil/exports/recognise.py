@@ -16,9 +16,9 @@ from mailvigil.exports.layouts import (
     MAX_ROW_BYTES,
     ArrayLayout,
     DocumentsLayout,
+    ExportRow,
     Layout,
     LinesLayout,
-    Row,
     TablesLayout,
 )
 from mailvigil.exports.table_names import UnknownKindError, table_of
@@ -37,7 +37,7 @@ _LAYOUT_NAMES: Mapping[type[Layout], str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ExportForm:
     """How a file is laid out, what its items are, and a name for both."""
 
     label: str
@@ -49,7 +49,7 @@ class NotAuditLogError(Exception):
     """A file is no audit log of a known form; the text says why."""
 
 
-def form_of(path: Path) -> Form:
+def form_of(path: Path) -> ExportForm:
     """Return the form of a UTF-8 file.
 
     Raises:
@@ -73,13 +73,13 @@ def _head(path: Path) -> str:
         return file.read(4096)
 
 
-def _csv_form(path: Path) -> Form:
+def _csv_form(path: Path) -> ExportForm:
     layout = csv_rows.layout_of(path)
     if layout is None:
         raise NotAuditLogError("neither JSON nor CSV")
     sample = [r.cells for r in _rows(csv_rows.read_csv_rows(path, layout))]
     what, items = _cells_items(layout.header, sample)
-    return Form(f"{what}, CSV", layout, items)
+    return ExportForm(f"{what}, CSV", layout, items)
 
 
 def _cells_items(
@@ -107,7 +107,7 @@ def _search_name(lower: Sequence[str]) -> str:
     return "Search-UnifiedAuditLog" if _SEARCH_COLUMNS & set(lower) else "Purview"
 
 
-def _json_form(path: Path, head: str, start: str) -> Form:
+def _json_form(path: Path, head: str, start: str) -> ExportForm:
     if _TABLES_HEAD.match(head) and (tables := json_tables.layout_of(path)):
         return _tables_form(path, tables)
     layout, sample = _json_layout(path, start)
@@ -115,13 +115,13 @@ def _json_form(path: Path, head: str, start: str) -> Form:
     if found is None:
         raise NotAuditLogError("JSON without audit records")
     what, items = found
-    return Form(f"{what}, {_LAYOUT_NAMES[type(layout)]}", layout, items)
+    return ExportForm(f"{what}, {_LAYOUT_NAMES[type(layout)]}", layout, items)
 
 
-def _tables_form(path: Path, layout: TablesLayout) -> Form:
+def _tables_form(path: Path, layout: TablesLayout) -> ExportForm:
     sample = [row.cells for row in _rows(json_tables.read_tables(path, layout))]
     what, items = _cells_items(layout.header, sample)
-    return Form(f"{what}, query API", layout, items)
+    return ExportForm(f"{what}, query API", layout, items)
 
 
 def _json_layout(path: Path, start: str) -> tuple[Layout, list[Mapping[str, object]]]:
@@ -190,7 +190,7 @@ def _parsed(text: object) -> Mapping[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def _rows(found: Iterator[object]) -> Iterator[Row]:
+def _rows(found: Iterator[object]) -> Iterator[ExportRow]:
     """Return the first rows that could be read, from not too many that could not."""
-    rows = (row for row in itertools.islice(found, 50 * _SAMPLE) if isinstance(row, Row))
+    rows = (row for row in itertools.islice(found, 50 * _SAMPLE) if isinstance(row, ExportRow))
     return itertools.islice(rows, _SAMPLE)

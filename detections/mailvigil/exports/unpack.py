@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from mailvigil.errors import InputError
-from mailvigil.exports.load_progress import UNWATCHED, Watch
+from mailvigil.exports.load_progress import NO_PROGRESS, LoadProgress
 
 STDIN = "-"
 """The path that stands for standard input."""
@@ -66,7 +66,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class _Unpacked:
-    """What is being unpacked; ``at`` tells how far it is, for who watches."""
+    """A file being unpacked; ``at`` gives how many bytes of it were read, for progress."""
 
     source: IO[bytes]
     name: str
@@ -82,10 +82,10 @@ class Members:
         scratch: Path,
         limits: Limits,
         stdin: BinaryIO | None = None,
-        watch: Watch = UNWATCHED,
+        progress: LoadProgress = NO_PROGRESS,
     ) -> None:
         self._scratch = scratch
-        self._watch = watch
+        self._progress = progress
         self._limits = limits
         self._stdin = stdin
         self._numbers = itertools.count(1)
@@ -167,7 +167,7 @@ class Members:
 
     def _gunzip(self, member: Member, budget: _Budget, depth: int) -> Iterator[Member]:
         budget.packed(member.path.stat().st_size)
-        self._watch.part(f"unpacking {member.name}", member.path.stat().st_size)
+        self._progress.part(f"unpacking {member.name}", member.path.stat().st_size)
         with member.path.open("rb") as packed, gzip.open(packed) as source:
             unpacked = _Unpacked(cast("IO[bytes]", source), member.name, "gzip", packed.tell)
             path = self._write(unpacked, budget)
@@ -195,7 +195,7 @@ class Members:
     def _extract(
         self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, budget: _Budget
     ) -> Path:
-        self._watch.part(f"unpacking {name}", info.file_size)
+        self._progress.part(f"unpacking {name}", info.file_size)
         try:
             with archive.open(info) as source:
                 return self._write(_Unpacked(source, name, "zip", source.tell), budget)
@@ -209,7 +209,7 @@ class Members:
                 while chunk := unpacked.source.read(_CHUNK_BYTES):
                     budget.unpacked(len(chunk))
                     out.write(chunk)
-                    self._watch.at(unpacked.at())
+                    self._progress.at(unpacked.at())
         except _DAMAGED as error:
             path.unlink()
             raise _damaged(unpacked.name, unpacked.kind, error) from error

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import duckdb
 
-from mailvigil.engine.embedded import Engine, Row
+from mailvigil.engine.embedded import Engine
 from mailvigil.engine.record_tables import SourceRow, insert
+from mailvigil.engine.row_values import ResultRow
 from mailvigil.engine.workspace import END_OF_TIME
 from mailvigil.errors import InputError
 from mailvigil.tables.schemas import schemas
@@ -83,7 +84,7 @@ def save_baseline(engine: Engine, path: Path) -> int:
     return len(rows)
 
 
-def _line(row: Row) -> str:
+def _line(row: ResultRow) -> str:
     return json.dumps(
         {n: v.isoformat() if isinstance(v, datetime) else v for n, v in sorted(row.items())}
     )

@@ -10,12 +10,10 @@ from string import Template
 
 from audit_feed.records.shape import NO_CALLER
 from mailvigil.engine import row_values
-from mailvigil.engine.embedded import Row
-from mailvigil.hunt.replay import Alert
+from mailvigil.engine.row_values import ResultRow
+from mailvigil.hunt.alerts import Alert
 from mailvigil.rules.metadata import INSUFFICIENT, SEVERITIES
 from mailvigil.rules.rule import Rule
-
-"""Verdict of a row that is no alert: there is too little history to judge it."""
 
 _PLURAL = re.compile(r"(?P<noun>\$(?P<column>\w+)(?: \w+)+)\((?P<end>e?s)\)")
 """What a ``why`` sentence counts; Sentinel shows it as it stands."""
@@ -37,7 +35,7 @@ _SINGLE = {
 }
 """Column with all values to the one with a single value, for a row that lacks the first."""
 
-Key = tuple[object, ...]
+CauseKey = tuple[object, ...]
 """The values of a rule's ``by`` columns: what makes two alerts one cause."""
 
 NameOf = Callable[[str], str | None]
@@ -49,8 +47,8 @@ class Finding:
     """One cause that a rule alerted on, with everything of it from its first alert on.
 
     Times are aware UTC. ``key`` holds the columns that make the cause as text, ``values`` as
-    they are. ``callers`` maps each
-    caller to its name, ``""`` where none is known. ``alerts`` counts the ticks that fired.
+    they are. ``callers`` maps each caller to its name, ``""`` where none is known. ``alerts``
+    counts the evaluations that fired.
     """
 
     rule: Rule
@@ -68,7 +66,7 @@ class Finding:
     operations: int
     records: int
     why: str
-    values: Key = ()
+    values: CauseKey = ()
 
     @property
     def order(self) -> tuple[int, datetime, str, tuple[str, ...]]:
@@ -77,21 +75,21 @@ class Finding:
         return (-severity, self.first, self.rule.name, tuple(self.key.values()))
 
 
-def causes(rule: Rule, alerts: Iterable[Alert]) -> Mapping[Key, list[Alert]]:
-    """Group *alerts* by cause, in order of tick; rows without a verdict are left out."""
-    found: dict[Key, list[Alert]] = {}
+def causes(rule: Rule, alerts: Iterable[Alert]) -> Mapping[CauseKey, list[Alert]]:
+    """Group *alerts* by cause, in order of time; rows without a verdict are left out."""
+    groups: dict[CauseKey, list[Alert]] = {}
     for alert in alerts:
         if alert.row.get("Verdict") != INSUFFICIENT:
-            found.setdefault(key_of(rule, alert.row), []).append(alert)
-    return found
+            groups.setdefault(key_of(rule, alert.row), []).append(alert)
+    return groups
 
 
-def key_of(rule: Rule, row: Row) -> Key:
+def key_of(rule: Rule, row: ResultRow) -> CauseKey:
     """Return the values of the rule's ``by`` columns in *row*."""
     return tuple(row[name] for name in rule.by)
 
 
-def key_types(by: Sequence[str], keys: Iterable[Key]) -> Mapping[str, str]:
+def key_types(by: Sequence[str], keys: Iterable[CauseKey]) -> Mapping[str, str]:
     """Return the KQL type of each ``by`` column, from the values in *keys*."""
     columns = dict(zip(by, zip(*keys, strict=True), strict=True))
     return {name: _kql_type(values) for name, values in columns.items()}
@@ -102,12 +100,12 @@ def _kql_type(values: Sequence[object]) -> str:
     return _KQL_TYPES.get(kinds.pop(), "string") if len(kinds) == 1 else "string"
 
 
-def finding(rule: Rule, alerts: Sequence[Alert], whole: Row, name_of: NameOf) -> Finding:
+def make_finding(rule: Rule, alerts: Sequence[Alert], whole: ResultRow, name_of: NameOf) -> Finding:
     """Return the finding of one cause.
 
     Args:
         rule: The rule that fired.
-        alerts: Its alerts of this cause, by tick; at least one.
+        alerts: Its alerts of this cause, by time; at least one.
         whole: The cause's row over all its records from the first alert's first access on.
         name_of: Gives applications their names.
 
@@ -121,7 +119,7 @@ def finding(rule: Rule, alerts: Sequence[Alert], whole: Row, name_of: NameOf) ->
         values=key_of(rule, first),
         first=row_values.time(row["FirstSeen"]),
         last=row_values.time(row["LastSeen"]),
-        first_alert=alerts[0].tick,
+        first_alert=alerts[0].time,
         alerts=len(alerts),
         callers=callers,
         protocols=_texts(row.get("Protocols")),
@@ -135,21 +133,21 @@ def finding(rule: Rule, alerts: Sequence[Alert], whole: Row, name_of: NameOf) ->
     )
 
 
-def merged(alerts: Sequence[Alert]) -> Row:
+def merged(alerts: Sequence[Alert]) -> ResultRow:
     """Return one row of all *alerts* of a cause; there is at least one.
 
     Counts are the largest of any alert: the alerts' windows may overlap.
     """
     rows = [alert.row for alert in alerts]
-    row = dict(rows[0])
-    row["FirstSeen"] = min(row_values.time(one["FirstSeen"]) for one in rows)
-    row["LastSeen"] = max(row_values.time(one["LastSeen"]) for one in rows)
+    merged_row = dict(rows[0])
+    merged_row["FirstSeen"] = min(row_values.time(row["FirstSeen"]) for row in rows)
+    merged_row["LastSeen"] = max(row_values.time(row["LastSeen"]) for row in rows)
     for name, single in _SINGLE.items():
-        found = {v for one in rows for v in _texts(one.get(name)) or _texts([one.get(single)])}
-        row[name] = sorted(found)
+        values = {v for row in rows for v in _texts(row.get(name)) or _texts([row.get(single)])}
+        merged_row[name] = sorted(values)
     for name in ("Records", "OperationCount"):
-        row[name] = max(row_values.number(one.get(name)) for one in rows)
-    return row
+        merged_row[name] = max(row_values.number(row.get(name)) for row in rows)
+    return merged_row
 
 
 def display_name(caller: str, name: str) -> str:
@@ -159,17 +157,17 @@ def display_name(caller: str, name: str) -> str:
     return f"{name} ({caller})" if name else caller
 
 
-def _why(rule: Rule, row: Row, callers: Mapping[str, str]) -> str:
+def _why(rule: Rule, row: ResultRow, callers: Mapping[str, str]) -> str:
     """Return the rule's sentence with the row's values in place of ``$Column``."""
     words = {name: _word(value) for name, value in row.items()}
     names = [display_name(caller, name) for caller, name in callers.items()]
-    text = _PLURAL.sub(lambda found: _form(found, words), rule.why)
+    text = _PLURAL.sub(lambda noun: _in_number(noun, words), rule.why)
     return Template(text).safe_substitute({**words, "CallerName": ", ".join(names)})
 
 
-def _form(found: re.Match[str], words: Mapping[str, str]) -> str:
+def _in_number(noun: re.Match[str], words: Mapping[str, str]) -> str:
     """Return ``$Column mailbox`` or ``$Column mailboxes`` for ``$Column mailbox(es)``."""
-    return found["noun"] if words.get(found["column"]) == "1" else f"{found['noun']}{found['end']}"
+    return noun["noun"] if words.get(noun["column"]) == "1" else f"{noun['noun']}{noun['end']}"
 
 
 def _word(value: object) -> str:

@@ -1,66 +1,23 @@
-"""Evaluate a rule over the whole span of the data, tick by tick, as a scheduler would have.
+"""Evaluate a rule over the whole span of the data, step by step, as a scheduler would have.
 
-At a tick ``now()`` is the tick, and only rows that had arrived by then are visible. The
+Each evaluation has its own ``now()``, and sees only rows that had arrived by then. The
 compiled text runs unchanged but for the windows that it declares.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mailvigil.compiler.compile import arrivals
-from mailvigil.engine.embedded import Engine, NotRunError, QueryError, Row
+from mailvigil.engine.embedded import Engine, NotRunError, QueryError
 from mailvigil.engine.workspace import END_OF_TIME
+from mailvigil.hunt.alerts import Alert, Plan, Replayed
 from mailvigil.rules.durations import duration, kql_duration
 from mailvigil.rules.rule import Rule
 from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.tables.schemas import schemas
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How to replay.
-
-    ``step`` is the time between two evaluations; ``as_of`` (aware) asks for one evaluation.
-    ``memory`` is how far back a key counts as known, None means all of the data.
-    ``minimum_history`` replaces the rules' own, None leaves it.
-    """
-
-    step: timedelta = timedelta(days=1)
-    as_of: datetime | None = None
-    memory: timedelta | None = None
-    minimum_history: timedelta | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """One row that a rule's query returned at one tick (aware UTC)."""
-
-    tick: datetime
-    row: Row
-
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """What one rule gave. ``refused`` says why it could not run, ``""`` if it did.
-
-    ``absent`` says which tables the data lacks, without which there is nothing to run it on.
-    """
-
-    rule: Rule
-    ticks: int
-    alerts: tuple[Alert, ...]
-    refused: str
-    absent: str = ""
-
-    @property
-    def not_run(self) -> str:
-        """Why it was not run, ``""`` if it was."""
-        return self.refused or self.absent
-
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _TIMES = {
@@ -93,39 +50,39 @@ def whole_span(engine: Engine) -> tuple[datetime, datetime] | None:
     return (first, last) if isinstance(first, datetime) and isinstance(last, datetime) else None
 
 
-def ticks(engine: Engine, rule: Rule, root: Path, plan: Plan) -> list[datetime]:
-    """Return the ticks (aware UTC) at which *rule* can alert, in order.
+def evaluation_times(engine: Engine, rule: Rule, root: Path, plan: Plan) -> list[datetime]:
+    """Return the times (aware UTC) at which *rule* is evaluated because it can alert, in order.
 
-    They lie on multiples of the step since 1970. Left out is every tick by which no new row
+    They lie on multiples of the step since 1970. Left out is every time by which no new row
     had come that the rule's record-level part matches. A rule that remembers everything can
-    alert on a key only at the first tick that sees it, so only those ticks are left. Where
-    the windows overlap, the guards of a new key may come out otherwise at a later tick: then
-    every tick stays whose window a new row can lie in. For a rule that looks for what did not
-    come, every tick stays from the first row of the data, and the last one is the minute of the
-    last row: what comes after it, nobody knows.
+    alert on a key only at the first evaluation that sees it, so only those are left. Where
+    the windows overlap, the guards of a new key may come out otherwise at a later evaluation:
+    then every time stays whose window a new row can lie in. For a rule that looks for what did
+    not come, every time stays from the first row of the data, and the last one is the minute of
+    the last row: what comes after it is not known.
     """
     if plan.as_of is not None:
         return [plan.as_of]
     if rule.always:
-        return _every(whole_span(engine), plan.step)
+        return _every_step(whole_span(engine), plan.step)
     is_new = bool(rule.new_key)
     all_remembered = is_new and plan.memory is None
     step, within = duration(kql_duration(plan.step)), duration(rule.within)
     text = arrivals(rule, root, kql_duration(step), first_only=all_remembered and step >= within)
     rows = engine.run(engine.prepare(text), END_OF_TIME)
     later = range(-(-within // step) if is_new else 1)
-    found = {row["Evaluation"] for row in rows}
-    return sorted({t + step * n for t in found if isinstance(t, datetime) for n in later})
+    arrived = {row["Evaluation"] for row in rows}
+    return sorted({t + step * n for t in arrived if isinstance(t, datetime) for n in later})
 
 
-def _every(covered: tuple[datetime, datetime] | None, step: timedelta) -> list[datetime]:
+def _every_step(covered: tuple[datetime, datetime] | None, step: timedelta) -> list[datetime]:
     if covered is None:
         return []
     minute = timedelta(minutes=1)
     first, last = covered
     end = _EPOCH - (_EPOCH - last) // minute * minute
-    whole = range((first - _EPOCH) // step + 1, -((_EPOCH - end) // step))
-    return [*(_EPOCH + step * number for number in whole), end]
+    steps = range((first - _EPOCH) // step + 1, -((_EPOCH - end) // step))
+    return [*(_EPOCH + step * number for number in steps), end]
 
 
 def windows(rule: Rule, plan: Plan, covered: timedelta) -> Mapping[str, str]:
@@ -138,48 +95,52 @@ def windows(rule: Rule, plan: Plan, covered: timedelta) -> Mapping[str, str]:
 
     """
     recent = max(duration(rule.within), plan.step)
-    found = {"recent": kql_duration(recent)}
+    values = {"recent": kql_duration(recent)}
     if rule.declares("memory"):
-        found["memory"] = kql_duration(plan.memory or covered + recent + timedelta(days=1))
+        values["memory"] = kql_duration(plan.memory or covered + recent + timedelta(days=1))
     history = plan.minimum_history
     if isinstance(rule, SigmaRule) and rule.first_seen:
-        found["minimumHistory"] = (
+        values["minimumHistory"] = (
             kql_duration(history) if history else rule.first_seen.minimum_history
         )
     elif history and rule.declares("minimumHistory"):
-        found["minimumHistory"] = kql_duration(history)
-    return found
+        values["minimumHistory"] = kql_duration(history)
+    return values
 
 
-def absent(rule: Rule, there: Collection[str]) -> Replayed | None:
-    """Return that *rule* was not run, or None where the tables that are *there* can feed it."""
+def without_tables(rule: Rule, filled: Collection[str]) -> Replayed | None:
+    """Return that *rule* was not run, or None where the tables that are *filled* can feed it."""
     for wanted in (rule.sources, rule.needs):
-        if wanted and not set(wanted) & set(there):
+        if wanted and not set(wanted) & set(filled):
             return Replayed(rule, 0, (), "", f"no table {' or '.join(wanted)}")
     return None
 
 
 def replay(
-    engine: Engine, rule: Rule, text: str, at: Sequence[datetime], on_tick: Callable[[], None]
+    engine: Engine,
+    rule: Rule,
+    text: str,
+    times: Sequence[datetime],
+    on_evaluation: Callable[[], None],
 ) -> Replayed:
-    """Run the compiled *text* at each of the ticks *at*.
+    """Run the compiled *text* at each of *times*.
 
     Args:
         engine: Where the data is.
         rule: The rule that *text* comes from.
         text: Its KQL, windows already set.
-        at: The ticks, in order.
-        on_tick: Called after each tick, for progress.
+        times: What ``now()`` is at each evaluation, in order.
+        on_evaluation: Called after each evaluation, for progress.
 
     """
     alerts: list[Alert] = []
-    if not at:  # to translate a query takes longer than to run it
+    if not times:  # to translate a query takes longer than to run it
         return Replayed(rule, 0, (), "")
     try:
         query = engine.prepare(text)
-        for tick in at:
-            alerts.extend(Alert(tick, row) for row in engine.run(query, tick))
-            on_tick()
+        for time in times:
+            alerts.extend(Alert(time, row) for row in engine.run(query, time))
+            on_evaluation()
     except (NotRunError, QueryError) as error:
-        return Replayed(rule, len(at), (), str(error))
-    return Replayed(rule, len(at), tuple(alerts), "")
+        return Replayed(rule, len(times), (), str(error))
+    return Replayed(rule, len(times), tuple(alerts), "")

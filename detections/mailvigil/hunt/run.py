@@ -23,31 +23,39 @@ from mailvigil.compiler.compile import (
 from mailvigil.compiler.sigma_filters import load_filters
 from mailvigil.compiler.targets import FUNCTION
 from mailvigil.engine import row_values
-from mailvigil.engine.embedded import Engine, NotRunError, QueryError, Row
+from mailvigil.engine.embedded import Engine, NotRunError, QueryError
+from mailvigil.engine.row_values import ResultRow
 from mailvigil.engine.workspace import END_OF_TIME, open_workspace
 from mailvigil.errors import InputError
 from mailvigil.exports.digests import digest
-from mailvigil.exports.load import Limits, LoadReport, load
-from mailvigil.exports.load_progress import Watch
-from mailvigil.hunt import baseline
+from mailvigil.exports.load import Limits, load
+from mailvigil.exports.load_progress import LoadProgress
+from mailvigil.exports.load_report import LoadReport
+from mailvigil.hunt import baseline, evidence_queries
+from mailvigil.hunt.alerts import Alert, Plan, Replayed
 from mailvigil.hunt.approved import load_approved
-from mailvigil.hunt.findings import Finding, Key, NameOf, causes, finding, key_of, key_types, merged
+from mailvigil.hunt.evidence import Evidence
+from mailvigil.hunt.findings import (
+    CauseKey,
+    Finding,
+    NameOf,
+    causes,
+    key_of,
+    key_types,
+    make_finding,
+    merged,
+)
 from mailvigil.hunt.replay import (
-    Alert,
-    Plan,
-    Replayed,
-    absent,
+    evaluation_times,
     replay,
     span,
-    ticks,
     whole_span,
     windows,
+    without_tables,
 )
-from mailvigil.reports import evidence
-from mailvigil.reports.evidence import Evidence
+from mailvigil.hunt.result import HuntResult
 from mailvigil.rules.content import Function, content_root, load_functions
 from mailvigil.rules.load import load_rules, with_filters
-from mailvigil.rules.metadata import INSUFFICIENT
 from mailvigil.rules.rule import Rule
 from mailvigil.tables.record_tables import RECORD_TABLES
 from mailvigil.tables.schemas import schemas
@@ -57,18 +65,18 @@ _FIRED = "_Fired"
 _DISTINCT = " + ".join(f'(SELECT count(*) FROM "{table}")' for table in RECORD_TABLES)
 
 
-class Progress(Watch, Protocol):
-    """What the hunt tells while it works. Nothing it does depends on it."""
+class HuntProgress(LoadProgress, Protocol):
+    """Receives how far the hunt is. Nothing that the hunt finds depends on it."""
 
-    def phase(self, name: str, ticks: int) -> None:
-        """Tell that a step of *ticks* parts begins."""
+    def phase(self, name: str, parts: int) -> None:
+        """Begin a step of so many *parts*; 0 stands for unknown."""
 
-    def tick(self) -> None:
-        """Tell that one part is done."""
+    def advance(self) -> None:
+        """Count one part as done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class HuntRequest:
     """What to hunt in, and how.
 
     ``paths`` are loaded, into the file ``save`` if it is given. Without paths the hunt is in a
@@ -90,34 +98,6 @@ class Request:
     evidence: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hunted:
-    """What came of a hunt. ``span`` is the first and last access (aware UTC), or None.
-
-    ``records`` counts what the files held, ``distinct_records`` what is left without repeats,
-    ``distinct`` the MailItemsAccessed records that the rules judged. ``evidence`` is there when
-    it was asked for.
-    """
-
-    load: LoadReport
-    distinct_records: int
-    distinct: int
-    span: tuple[datetime, datetime] | None
-    replayed: tuple[Replayed, ...]
-    findings: tuple[Finding, ...]
-    evidence: Evidence | None = None
-
-    @property
-    def records(self) -> int:
-        """Readable records in all files, repeats included."""
-        return sum(file.records for file in self.load.files)
-
-    @property
-    def unreadable(self) -> int:
-        """Rows and records that could not be read."""
-        return sum(file.unreadable_count for file in self.load.files)
-
-
 @dataclass(frozen=True, slots=True)
 class _Rules:
     """The rules of this hunt, their compiled texts by name, and where the content is."""
@@ -134,7 +114,9 @@ class _Rules:
         return frozenset(own).union(*(_WORD.findall(text) for text in self.texts.values()))
 
 
-def hunt(request: Request, *, stdin: BinaryIO, name_of: NameOf, progress: Progress) -> Hunted:
+def hunt(
+    request: HuntRequest, *, stdin: BinaryIO, name_of: NameOf, progress: HuntProgress
+) -> HuntResult:
     """Load what *request* names, replay the rules over it and return what was found.
 
     Raises:
@@ -148,7 +130,7 @@ def hunt(request: Request, *, stdin: BinaryIO, name_of: NameOf, progress: Progre
         _workspace(request, Path(scratch)) as con,
     ):
         in_file = bool(request.save or request.workspace)
-        shown = evidence.WORDS if request.evidence else frozenset[str]()
+        shown = evidence_queries.WORDS if request.evidence else frozenset[str]()
         read = None if in_file else rules.words | baseline.WORDS | shown
         engine = Engine(con, rules.functions)
         keep = None if read is None else engine.needed(read)
@@ -157,16 +139,17 @@ def hunt(request: Request, *, stdin: BinaryIO, name_of: NameOf, progress: Progre
         engine.keep_functions(read)
         covered = span(engine)
         whole = whole_span(engine)
-        there = frozenset(table for table in schemas() if _count(con, f'EXISTS (FROM "{table}")'))
+        filled = frozenset(name for name in schemas() if _count(con, f'EXISTS (FROM "{name}")'))
         judged = [
-            absent(rule, there) or _judge(engine, rules, rule, request.plan, whole, progress)
+            without_tables(rule, filled)
+            or _judge(engine, rules, rule, request.plan, whole, progress)
             for rule in rules.chosen
         ]
-        found = [f for one in judged for f in _findings(engine, rules, one, name_of)]
-        findings = tuple(sorted(found, key=lambda f: f.order))
+        unsorted = [f for replayed in judged for f in _findings(engine, rules, replayed, name_of)]
+        findings = tuple(sorted(unsorted, key=lambda f: f.order))
         if request.save_baseline:
             baseline.save_baseline(engine, request.save_baseline)
-        return Hunted(
+        return HuntResult(
             load=loaded,
             distinct_records=_count(con, _DISTINCT),
             distinct=_count(con, f'count(DISTINCT RecordId) FROM "_{FUNCTION}"'),
@@ -180,19 +163,19 @@ def hunt(request: Request, *, stdin: BinaryIO, name_of: NameOf, progress: Progre
 def _evidence(
     engine: Engine,
     rules: _Rules,
-    request: Request,
+    request: HuntRequest,
     findings: Sequence[Finding],
     covered: tuple[datetime, datetime] | None,
-    progress: Progress,
+    progress: HuntProgress,
 ) -> Evidence | None:
     if not request.evidence:
         return None
     progress.phase("gathering evidence", 0)
-    return evidence.gather(engine, rules.root, findings, covered, request.evidence)
+    return evidence_queries.gather(engine, rules.root, findings, covered, request.evidence)
 
 
 @contextmanager
-def _workspace(request: Request, scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def _workspace(request: HuntRequest, scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the workspace; one to be saved gets its name only when all went well."""
     unfinished = request.save.with_name(f"{request.save.name}.part") if request.save else None
     if unfinished:
@@ -231,9 +214,9 @@ def _selected(rules: Sequence[Rule], names: Sequence[str]) -> tuple[Rule, ...]:
 
 def _load(
     con: duckdb.DuckDBPyConnection,
-    request: Request,
+    request: HuntRequest,
     stdin: BinaryIO,
-    progress: Progress,
+    progress: HuntProgress,
     scratch: Path,
     keep: Collection[str] | None,
 ) -> LoadReport:
@@ -248,7 +231,7 @@ def _load(
             strict=request.strict,
             keep=keep,
             digest=bool(request.evidence),
-            watch=progress,
+            progress=progress,
         )
     if request.approved:
         load_approved(con, request.approved)
@@ -267,29 +250,29 @@ def _judge(
     rule: Rule,
     plan: Plan,
     covered: tuple[datetime, datetime] | None,
-    progress: Progress,
+    progress: HuntProgress,
 ) -> Replayed:
     if covered is None:
         return Replayed(rule, 0, (), "")
     try:
-        at = ticks(engine, rule, rules.root, plan)
+        times = evaluation_times(engine, rule, rules.root, plan)
     except (NotRunError, QueryError) as error:
         return Replayed(rule, 0, (), str(error))
-    progress.phase(rule.name, len(at))
+    progress.phase(rule.name, len(times))
     text = with_windows(rules.texts[rule.name], windows(rule, plan, covered[1] - covered[0]))
-    return replay(engine, rule, text, at, progress.tick)
+    return replay(engine, rule, text, times, progress.advance)
 
 
 def _findings(engine: Engine, rules: _Rules, replayed: Replayed, name_of: NameOf) -> list[Finding]:
     rule = replayed.rule
     groups = causes(rule, replayed.alerts)
     wholes = _wholes(engine, rules, rule, groups)
-    return [finding(rule, group, wholes[key], name_of) for key, group in groups.items()]
+    return [make_finding(rule, group, wholes[key], name_of) for key, group in groups.items()]
 
 
 def _wholes(
-    engine: Engine, rules: _Rules, rule: Rule, groups: Mapping[Key, Sequence[Alert]]
-) -> Mapping[Key, Row]:
+    engine: Engine, rules: _Rules, rule: Rule, groups: Mapping[CauseKey, Sequence[Alert]]
+) -> Mapping[CauseKey, ResultRow]:
     """Return for each cause its row over all of its records, from its first access on.
 
     Where the records do not carry what makes a cause, its alerts say what is known of it.
@@ -316,8 +299,3 @@ def _bounds(rule: Rule, group: Sequence[Alert]) -> tuple[object, object]:
 def _count(con: duckdb.DuckDBPyConnection, what: str) -> int:
     row = con.execute(f"SELECT {what}").fetchone()
     return int(row[0]) if row else 0
-
-
-def insufficient(replayed: Replayed) -> int:
-    """Return how many rows were no alert because there was too little history."""
-    return sum(alert.row.get("Verdict") == INSUFFICIENT for alert in replayed.alerts)

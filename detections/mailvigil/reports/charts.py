@@ -13,10 +13,10 @@ from typing import Any
 
 import altair as alt
 
+from mailvigil.hunt.evidence import Evidence
 from mailvigil.hunt.findings import Finding
-from mailvigil.hunt.run import Hunted
+from mailvigil.hunt.result import HuntResult
 from mailvigil.printable import visible
-from mailvigil.reports.evidence import Evidence
 from mailvigil.reports.wording import caller_name, minute
 from mailvigil.rules.metadata import SEVERITIES
 from mailvigil.rules.sigma_rule import SigmaRule
@@ -30,18 +30,18 @@ _ROW = 22
 """Height of one caller's row, in pixels."""
 
 
-def charts(hunted: Hunted, evidence: Evidence) -> Mapping[str, Spec]:
+def charts(result: HuntResult, evidence: Evidence) -> Mapping[str, Spec]:
     """Return the specifications by the id of the page's element that they go into."""
-    if hunted.span is None:
+    if result.span is None:
         return {}
     names = _labels([_short_name(a.caller) for a in evidence.callers])
     shown = dict(zip([a.caller for a in evidence.callers], names, strict=True))
     made: dict[str, alt.TopLevelMixin] = {
-        "chart-activity": _activity(hunted, evidence, shown, hunted.span),
-        "chart-matrix": _matrix(hunted, evidence, shown),
+        "chart-activity": _activity(result, evidence, shown, result.span),
+        "chart-matrix": _matrix(result, evidence, shown),
     }
-    if hunted.findings:
-        made["chart-findings"] = _findings(hunted, evidence.bin, hunted.span)
+    if result.findings:
+        made["chart-findings"] = _findings(result, evidence.bin, result.span)
     return {name: _closed(chart) for name, chart in made.items()}
 
 
@@ -52,9 +52,9 @@ def _closed(chart: alt.TopLevelMixin) -> Spec:
 
 
 def _findings(
-    hunted: Hunted, size: timedelta, covered: tuple[datetime, datetime]
+    result: HuntResult, size: timedelta, covered: tuple[datetime, datetime]
 ) -> alt.TopLevelMixin:
-    chart: alt.Chart = alt.Chart(_data(_stacks(hunted, size))).mark_rect(
+    chart: alt.Chart = alt.Chart(_data(_stacks(result, size))).mark_rect(
         stroke="var(--paper)", strokeWidth=0.5
     )
     drawn: alt.Chart = chart.encode(
@@ -71,10 +71,10 @@ def _findings(
     return sized
 
 
-def _stacks(hunted: Hunted, size: timedelta) -> Sequence[Spec]:
+def _stacks(result: HuntResult, size: timedelta) -> Sequence[Spec]:
     """Return a bin's severities one above the other, the most severe at the bottom."""
     rows: list[Spec] = []
-    for start, counts in sorted(_by_bin(hunted, size).items()):
+    for start, counts in sorted(_by_bin(result, size).items()):
         times = {"start": _millis(start), "end": _millis(start + size)}
         below = 0
         for severity in (s for s in reversed(SEVERITIES) if counts[s]):
@@ -85,22 +85,25 @@ def _stacks(hunted: Hunted, size: timedelta) -> Sequence[Spec]:
     return rows
 
 
-def _by_bin(hunted: Hunted, size: timedelta) -> Mapping[datetime, Counter[str]]:
+def _by_bin(result: HuntResult, size: timedelta) -> Mapping[datetime, Counter[str]]:
     bins: dict[datetime, Counter[str]] = {}
-    for found in hunted.findings:
-        start = found.first - (found.first - datetime.min.replace(tzinfo=found.first.tzinfo)) % size
-        bins.setdefault(start, Counter())[found.rule.severity] += 1
+    for finding in result.findings:
+        start = (
+            finding.first
+            - (finding.first - datetime.min.replace(tzinfo=finding.first.tzinfo)) % size
+        )
+        bins.setdefault(start, Counter())[finding.rule.severity] += 1
     return bins
 
 
 def _activity(
-    hunted: Hunted,
+    result: HuntResult,
     evidence: Evidence,
     shown: Mapping[str, str],
     covered: tuple[datetime, datetime],
 ) -> alt.TopLevelMixin:
     strips = (
-        alt.Chart(_data(_strips(hunted, evidence, shown)))
+        alt.Chart(_data(_strips(result, evidence, shown)))
         .mark_rect()
         .encode(
             x=_time_axis(covered, evidence.bin),
@@ -112,7 +115,7 @@ def _activity(
         )
     )
     marks = (
-        alt.Chart(_data(_firsts(hunted, evidence, shown)))
+        alt.Chart(_data(_firsts(result, evidence, shown)))
         .mark_point(shape="triangle-down", filled=True, size=70, opacity=1, yOffset=-9)
         .encode(
             x=alt.X("start:T").title(None),
@@ -124,8 +127,8 @@ def _activity(
     return alt.layer(strips, marks).properties(width="container", height=_ROW * max(1, len(shown)))
 
 
-def _strips(hunted: Hunted, evidence: Evidence, shown: Mapping[str, str]) -> Sequence[Spec]:
-    reported = {f.key["Caller"] for f in _on_callers(hunted)}
+def _strips(result: HuntResult, evidence: Evidence, shown: Mapping[str, str]) -> Sequence[Spec]:
+    reported = {f.key["Caller"] for f in _on_callers(result)}
     most = max((a.operations for a in evidence.activity), default=1)
     return [
         {
@@ -141,9 +144,9 @@ def _strips(hunted: Hunted, evidence: Evidence, shown: Mapping[str, str]) -> Seq
     ]
 
 
-def _firsts(hunted: Hunted, evidence: Evidence, shown: Mapping[str, str]) -> Sequence[Spec]:
+def _firsts(result: HuntResult, evidence: Evidence, shown: Mapping[str, str]) -> Sequence[Spec]:
     """Return where each caller that is new to the tenant or to a mailbox was first seen."""
-    new = {f.key["Caller"] for f in _on_callers(hunted) if _on_first_seen(f)}
+    new = {f.key["Caller"] for f in _on_callers(result) if _on_first_seen(f)}
     return [
         {
             "caller": shown[a.caller],
@@ -155,11 +158,11 @@ def _firsts(hunted: Hunted, evidence: Evidence, shown: Mapping[str, str]) -> Seq
     ]
 
 
-def _matrix(hunted: Hunted, evidence: Evidence, shown: Mapping[str, str]) -> alt.TopLevelMixin:
+def _matrix(result: HuntResult, evidence: Evidence, shown: Mapping[str, str]) -> alt.TopLevelMixin:
     mailboxes = dict(zip(evidence.mailboxes, _labels(evidence.mailboxes), strict=True))
-    reported = {(f.key["Caller"], m) for f in _on_callers(hunted) for m in f.mailboxes}
+    reported = {(f.key["Caller"], m) for f in _on_callers(result) for m in f.mailboxes}
     new = {
-        (f.key["Caller"], m) for f in _on_callers(hunted) if _on_first_seen(f) for m in f.mailboxes
+        (f.key["Caller"], m) for f in _on_callers(result) if _on_first_seen(f) for m in f.mailboxes
     }
     most = max((p.operations for p in evidence.pairs), default=1)
     rows = [
@@ -236,9 +239,9 @@ def _weight(operations: int, most: int) -> float:
     return round(min(1.0, share), 3)
 
 
-def _on_callers(hunted: Hunted) -> Sequence[Finding]:
+def _on_callers(result: HuntResult) -> Sequence[Finding]:
     """Return the findings whose cause is a caller; others are on mailboxes."""
-    return [f for f in hunted.findings if "Caller" in f.key]
+    return [f for f in result.findings if "Caller" in f.key]
 
 
 def _on_first_seen(finding: Finding) -> bool:
@@ -252,16 +255,16 @@ def _short_name(caller: str) -> str:
 
 def _labels(names: Sequence[str]) -> list[str]:
     """Return the names short enough for an axis, and still different from each other."""
-    found: list[str] = []
+    labels: list[str] = []
     for name in map(visible, names):
         short = name if len(name) <= _LONGEST_LABEL else f"{name[: _LONGEST_LABEL - 1]}…"
         number = 2
         label = short
-        while label in found:
+        while label in labels:
             label = f"{short} ({number})"
             number += 1
-        found.append(label)
-    return found
+        labels.append(label)
+    return labels
 
 
 def _millis(time: datetime) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 
-from mailvigil.hunt.replay import Plan
+from mailvigil.hunt.alerts import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

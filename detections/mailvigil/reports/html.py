@@ -10,11 +10,11 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
+from mailvigil.hunt.evidence import MOST_COUNTED, Evidence, MailAccess
 from mailvigil.hunt.findings import Finding, display_name
-from mailvigil.hunt.run import Hunted, insufficient
+from mailvigil.hunt.result import HuntResult
 from mailvigil.reports import charts
 from mailvigil.reports.context import Context
-from mailvigil.reports.evidence import MOST_COUNTED, Access, Evidence
 from mailvigil.reports.markup import Markup, element, in_script, joined
 from mailvigil.reports.page_data import page_data
 from mailvigil.reports.wording import (
@@ -39,32 +39,32 @@ _ASSETS = files("mailvigil.reports") / "assets"
 
 
 def as_html(
-    hunted: Hunted, evidence: Evidence, context: Context, chart_scripts: Sequence[str]
+    result: HuntResult, evidence: Evidence, context: Context, chart_scripts: Sequence[str]
 ) -> str:
     """Return the page.
 
     Args:
-        hunted: What was found.
+        result: What was found.
         evidence: What was gathered beside it.
         context: How the hunt was run.
         chart_scripts: The text of Vega's scripts; without them tables stand for the charts.
 
     """
-    specs = charts.charts(hunted, evidence) if chart_scripts else {}
+    specs = charts.charts(result, evidence) if chart_scripts else {}
     style = Markup((_ASSETS / "report.css").read_text(encoding="utf-8"))
     # No script may end before its end tag: Vega's files and ours hold no "</script".
     code = [Markup(script) for script in (*chart_scripts, _own_script())]
-    data = {**page_data(hunted.findings, evidence), "charts": specs}
+    data = {**page_data(result.findings, evidence), "charts": specs}
     body = joined(
         [
             element("a", "Skip to the findings", class_="skip", href="#findings"),
-            _header(hunted, context),
+            _header(result, context),
             element(
                 "main",
-                *_pictures(hunted, evidence, specs),
-                _findings_section(hunted),
+                *_pictures(result, evidence, specs),
+                _findings_section(result),
                 _coverage(evidence),
-                _provenance(hunted, context),
+                _provenance(result, context),
             ),
             _footer(context, charted=bool(chart_scripts)),
             element("script", in_script(data), type="application/json", id="data"),
@@ -101,8 +101,8 @@ def _hash(source: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
-def _header(hunted: Hunted, context: Context) -> Markup:
-    counts = {s: sum(f.rule.severity == s for f in hunted.findings) for s in SEVERITIES}
+def _header(result: HuntResult, context: Context) -> Markup:
+    counts = {s: sum(f.rule.severity == s for f in result.findings) for s in SEVERITIES}
     chips = [
         element("li", element("b", f"{counts[s]:,}"), f" {s.lower()}", class_=f"chip {s.lower()}")
         for s in reversed(SEVERITIES)
@@ -112,10 +112,10 @@ def _header(hunted: Hunted, context: Context) -> Markup:
     return element(
         "header",
         element("p", f"mailvigil hunt report{made}", class_="over"),
-        element("h1", headline(hunted)),
-        element("p", first_to_look_at(hunted), class_="lead") if hunted.findings else "",
+        element("h1", headline(result)),
+        element("p", first_to_look_at(result), class_="lead") if result.findings else "",
         element("ul", *chips, class_="chips", aria_label="Findings by severity") if chips else "",
-        *(element("p", line, class_="warning", role="note") for line in not_run(hunted)),
+        *(element("p", line, class_="warning", role="note") for line in not_run(result)),
         element("p", NOT_A_PROOF, class_="proof"),
         _contents(),
     )
@@ -133,7 +133,7 @@ def _contents() -> Markup:
     return element("nav", element("ul", *links), aria_label="Contents")
 
 
-def _pictures(hunted: Hunted, evidence: Evidence, specs: Iterable[str]) -> Sequence[Markup]:
+def _pictures(result: HuntResult, evidence: Evidence, specs: Iterable[str]) -> Sequence[Markup]:
     drawn = set(specs)
     legend = element(
         "ul",
@@ -148,8 +148,8 @@ def _pictures(hunted: Hunted, evidence: Evidence, specs: Iterable[str]) -> Seque
         element(
             "section",
             element("h2", "Over time"),
-            _figure("chart-findings", "New findings, by first access", drawn, _finding_rows(hunted))
-            if hunted.findings
+            _figure("chart-findings", "New findings, by first access", drawn, _finding_rows(result))
+            if result.findings
             else "",
             _figure(
                 "chart-activity",
@@ -195,10 +195,10 @@ def _figure(id_: str, title: str, drawn: set[str], table: Markup) -> Markup:
     )
 
 
-def _finding_rows(hunted: Hunted) -> Markup:
+def _finding_rows(result: HuntResult) -> Markup:
     rows = [
         (minute(f.first), f.rule.severity, f.rule.title, _callers(f))
-        for f in sorted(hunted.findings, key=lambda f: f.first)[:_MOST_LISTED]
+        for f in sorted(result.findings, key=lambda f: f.first)[:_MOST_LISTED]
     ]
     return _table("Findings by first access", ("First access", "Severity", "Rule", "Caller"), rows)
 
@@ -215,42 +215,42 @@ def _pair_rows(evidence: Evidence) -> Markup:
     return _table("Mail read by caller and mailbox", head, rows)
 
 
-def _access_row(access: Access) -> Sequence[str]:
+def _access_row(access: MailAccess) -> Sequence[str]:
     times = minute(access.first), minute(access.last)
     counts = f"{access.operations:,}", f"{access.records:,}"
     return caller_name(access.caller), *times, *counts
 
 
-def _callers(found: Finding) -> str:
-    return ", ".join(display_name(id_, name) for id_, name in found.callers.items())
+def _callers(finding: Finding) -> str:
+    return ", ".join(display_name(id_, name) for id_, name in finding.callers.items())
 
 
-def _findings_section(hunted: Hunted) -> Markup:
-    if not hunted.findings:
+def _findings_section(result: HuntResult) -> Markup:
+    if not result.findings:
         return element(
             "section",
             element("h2", "Findings"),
-            element("p", headline(hunted)),
+            element("p", headline(result)),
             id="findings",
         )
     return element(
         "section",
         element("h2", "Findings"),
-        _filter(hunted),
+        _filter(result),
         element("p", id="count", role="status", class_="note"),
         element("div", id="list"),
         _pager(),
-        _without_script(hunted),
+        _without_script(result),
         id="findings",
         tabindex="-1",
     )
 
 
-def _filter(hunted: Hunted) -> Markup:
+def _filter(result: HuntResult) -> Markup:
     severities = [
-        s for s in reversed(SEVERITIES) if any(f.rule.severity == s for f in hunted.findings)
+        s for s in reversed(SEVERITIES) if any(f.rule.severity == s for f in result.findings)
     ]
-    rules = {f.rule.name: f.rule.title for f in hunted.findings}
+    rules = {f.rule.name: f.rule.title for f in result.findings}
     return element(
         "form",
         element(
@@ -283,10 +283,10 @@ def _pager() -> Markup:
     )
 
 
-def _without_script(hunted: Hunted) -> Markup:
+def _without_script(result: HuntResult) -> Markup:
     rows = [
         (f.rule.severity, f.rule.title, minute(f.first), _callers(f), f.why)
-        for f in hunted.findings[:_MOST_LISTED]
+        for f in result.findings[:_MOST_LISTED]
     ]
     head = ("Severity", "Rule", "First access", "Caller", "Why")
     note = f"Scripts are off: the first {len(rows)} findings follow without their records."
@@ -327,44 +327,44 @@ def _coverage(evidence: Evidence) -> Markup:
     )
 
 
-def _provenance(hunted: Hunted, context: Context) -> Markup:
+def _provenance(result: HuntResult, context: Context) -> Markup:
     return element(
         "section",
         element("h2", "How to repeat this"),
         element("p", "The same command on the same files gives the same findings."),
         element("pre", context.line, tabindex="0", role="region", aria_label="Command"),
-        _facts(hunted, context),
+        _facts(result, context),
         element("h3", "Files"),
         _table(
             "Files as they were given",
             ("File", "Bytes", "SHA-256"),
-            [(s.name, f"{s.size:,}", s.sha256) for s in hunted.load.sources],
+            [(s.name, f"{s.size:,}", s.sha256) for s in result.load.sources],
         )
-        if hunted.load.sources
+        if result.load.sources
         else element("p", "None: the hunt was in a saved workspace."),
         _table(
             "What was read from them",
             ("File", "Form", "Records", "Unreadable"),
             [
                 (f.name, f.form, f"{f.records:,}", f"{f.unreadable_count:,}")
-                for f in hunted.load.files
+                for f in result.load.files
             ],
         ),
-        _unread(hunted),
+        _unread(result),
         element("h3", "Rules"),
-        _rules(hunted),
+        _rules(result),
         id="made",
     )
 
 
-def _facts(hunted: Hunted, context: Context) -> Markup:
-    plan, span = context.plan, hunted.span
+def _facts(result: HuntResult, context: Context) -> Markup:
+    plan, span = context.plan, result.span
     whole = "all of the data"
     facts = {
         "Versions": ", ".join(f"{name} {number}" for name, number in context.versions.items()),
         "Mail was read": f"{minute(span[0])} to {minute(span[1])}" if span else "never",
-        "Records": f"{hunted.records:,} read, {hunted.load.repeats:,} repeats dropped, "
-        f"{hunted.unreadable:,} unreadable; {hunted.distinct:,} MailItemsAccessed judged",
+        "Records": f"{result.records:,} read, {result.load.repeats:,} repeats dropped, "
+        f"{result.unreadable:,} unreadable; {result.distinct:,} MailItemsAccessed judged",
         "Evaluated": f"once, as at {minute(plan.as_of)}"
         if plan.as_of
         else f"every {kql_duration(plan.step)}",
@@ -374,10 +374,10 @@ def _facts(hunted: Hunted, context: Context) -> Markup:
     return element("dl", *pairs, class_="facts")
 
 
-def _unread(hunted: Hunted) -> Markup:
+def _unread(result: HuntResult) -> Markup:
     rows = [
         (b.file, str(b.line or ""), b.why)
-        for b in (*(b for f in hunted.load.files for b in f.unreadable), *hunted.load.skipped)
+        for b in (*(b for f in result.load.files for b in f.unreadable), *result.load.skipped)
     ]
     return joined(
         [
@@ -388,18 +388,18 @@ def _unread(hunted: Hunted) -> Markup:
     )
 
 
-def _rules(hunted: Hunted) -> Markup:
+def _rules(result: HuntResult) -> Markup:
     rows = [
         (
             r.rule.name,
             r.rule.version,
             r.rule.severity,
-            "not run" if r.not_run else f"{r.ticks:,}",
-            f"{sum(f.rule.name == r.rule.name for f in hunted.findings):,}",
-            f"{insufficient(r):,}",
+            "not run" if r.not_run else f"{r.evaluations:,}",
+            f"{sum(f.rule.name == r.rule.name for f in result.findings):,}",
+            f"{r.insufficient:,}",
             hashlib.sha256(r.rule.text.encode()).hexdigest(),
         )
-        for r in hunted.replayed
+        for r in result.replayed
     ]
     head = (
         "Rule", "Version", "Severity", "Evaluations", "Findings", "Not judged: too little history",

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from mailvigil.hunt.evidence import Evidence, EvidenceRecord
+from mailvigil.hunt.finding_id import finding_id
 from mailvigil.hunt.findings import Finding, display_name
-from mailvigil.hunt.run import Hunted
+from mailvigil.hunt.result import HuntResult
 from mailvigil.printable import visible
 from mailvigil.reports.context import Context
-from mailvigil.reports.evidence import Evidence, Record
-from mailvigil.reports.identity import finding_id
 from mailvigil.reports.wording import (
     NOT_A_PROOF,
     coverage_lines,
@@ -28,42 +28,42 @@ _RECORDS = 10
 _MEANS_SOMETHING = re.compile(r"([\\`*_{}\[\]<>#!|~&@]|:(?=/)|(?<=www)\.|^\s*[-+=])", re.IGNORECASE)
 
 
-def as_markdown(hunted: Hunted, evidence: Evidence, context: Context) -> str:
+def as_markdown(result: HuntResult, evidence: Evidence, context: Context) -> str:
     """Return the report as CommonMark with tables, every line end a line feed."""
     lines = [
-        f"# {_plain(headline(hunted))}",
-        *([_plain(first_to_look_at(hunted))] if hunted.findings else []),
-        *(f"**{_plain(line)}**" for line in not_run(hunted)),
+        f"# {_plain(headline(result))}",
+        *([_plain(first_to_look_at(result))] if result.findings else []),
+        *(f"**{_plain(line)}**" for line in not_run(result)),
         NOT_A_PROOF,
         "## Findings",
-        *([] if hunted.findings else ["None."]),
-        *(part for found in hunted.findings for part in _finding(found, evidence)),
+        *([] if result.findings else ["None."]),
+        *(part for finding in result.findings for part in _finding(finding, evidence)),
         "## What the data cannot show",
         _list(_plain(line) for line in _coverage(evidence)),
         "## How to repeat this",
         _code(context.line),
-        _provenance(hunted, context),
+        _provenance(result, context),
     ]
     return "\n\n".join(lines) + "\n"
 
 
-def _finding(found: Finding, evidence: Evidence) -> Sequence[str]:
-    rule = found.rule
-    callers = [display_name(id_, name) for id_, name in found.callers.items()]
+def _finding(finding: Finding, evidence: Evidence) -> Sequence[str]:
+    rule = finding.rule
+    callers = [display_name(id_, name) for id_, name in finding.callers.items()]
     facts = [
-        ("Time", f"{minute(found.first)} to {minute(found.last)}"),
+        ("Time", f"{minute(finding.first)} to {minute(finding.last)}"),
         ("Caller", _some(callers)),
-        ("Protocol", _some(found.protocols)),
-        ("Mailboxes", _some(found.mailboxes)),
-        ("Users", _some(found.users)),
-        ("Addresses", _some(found.addresses)),
-        ("Sessions", _some(found.sessions)),
-        ("Volume", f"{found.operations:,} operations in {found.records:,} records"),
-        ("Finding id", _code(str(finding_id(found)))),
+        ("Protocol", _some(finding.protocols)),
+        ("Mailboxes", _some(finding.mailboxes)),
+        ("Users", _some(finding.users)),
+        ("Addresses", _some(finding.addresses)),
+        ("Sessions", _some(finding.sessions)),
+        ("Volume", f"{finding.operations:,} operations in {finding.records:,} records"),
+        ("Finding id", _code(str(finding_id(finding)))),
     ]
     return [
         f"### {rule.severity}: {_plain(rule.title)}",
-        _plain(found.why),
+        _plain(finding.why),
         _table(("", ""), facts),
         f"What to do next ({_plain(rule.name)} {_plain(rule.version)}):",
         "\n".join(f"{n}. {_plain(step)}" for n, step in enumerate(rule.triage, 1)),
@@ -71,11 +71,11 @@ def _finding(found: Finding, evidence: Evidence) -> Sequence[str]:
         _list(_plain(text) for text in rule.falsepositives),
         "The rule does not see:",
         _list(_plain(text) for text in rule.misses),
-        *_records(found, evidence.samples.get(finding_id(found), ())),
+        *_records(finding, evidence.samples.get(finding_id(finding), ())),
     ]
 
 
-def _records(found: Finding, sample: Sequence[Record]) -> Sequence[str]:
+def _records(finding: Finding, sample: Sequence[EvidenceRecord]) -> Sequence[str]:
     shown = sample[:_RECORDS]
     if not shown:
         return []
@@ -89,7 +89,7 @@ def _records(found: Finding, sample: Sequence[Record]) -> Sequence[str]:
         )
         for r in shown
     ]
-    return [f"The first {len(shown)} of {found.records:,} records:", _table(head, rows)]
+    return [f"The first {len(shown)} of {finding.records:,} records:", _table(head, rows)]
 
 
 def _coverage(evidence: Evidence) -> Sequence[str]:
@@ -107,19 +107,19 @@ def _names(mailboxes: Sequence[str]) -> str:
     return f"({', '.join(mailboxes[:_SHOWN])}{more})" if mailboxes else ""
 
 
-def _provenance(hunted: Hunted, context: Context) -> str:
+def _provenance(result: HuntResult, context: Context) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in context.versions.items())
     rules = ", ".join(
         f"{r.rule.name} {r.rule.version}{' (not run)' if r.not_run else ''}"
-        for r in hunted.replayed
+        for r in result.replayed
     )
     made = f" Made {minute(context.made)}." if context.made else ""
-    files = [(_code(s.name), f"{s.size:,}", _code(s.sha256)) for s in hunted.load.sources]
+    files = [(_code(s.name), f"{s.size:,}", _code(s.sha256)) for s in result.load.sources]
     read = [
         (_code(f.name), _plain(f.form), f"{f.records:,}", f"{f.unreadable_count:,}")
-        for f in hunted.load.files
+        for f in result.load.files
     ]
-    unread = [_code(str(bad)) for f in hunted.load.files for bad in f.unreadable[:_SHOWN]]
+    unread = [_code(str(bad)) for f in result.load.files for bad in f.unreadable[:_SHOWN]]
     return "\n\n".join(
         [
             f"Versions: {_plain(versions)}.{made} Rules: {_plain(rules)}.",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from mailvigil.hunt.evidence import Evidence, EvidenceRecord
+from mailvigil.hunt.finding_id import finding_id
 from mailvigil.hunt.findings import Finding, display_name
 from mailvigil.printable import visible
-from mailvigil.reports.evidence import Evidence, Record
-from mailvigil.reports.identity import finding_id
 from mailvigil.reports.wording import minute
 from mailvigil.rules.rule import Rule
 
@@ -23,8 +23,8 @@ def page_data(findings: Sequence[Finding], evidence: Evidence) -> Mapping[str, o
     return {
         "rules": {name: _rule(rule) for name, rule in rules.items()},
         "findings": [
-            _finding(found, evidence.samples.get(finding_id(found), ())[:most])
-            for found in findings
+            _finding(finding, evidence.samples.get(finding_id(finding), ())[:most])
+            for finding in findings
         ],
     }
 
@@ -40,28 +40,28 @@ def _rule(rule: Rule) -> Mapping[str, object]:
     }
 
 
-def _finding(found: Finding, sample: Sequence[Record]) -> Mapping[str, object]:
+def _finding(finding: Finding, sample: Sequence[EvidenceRecord]) -> Mapping[str, object]:
     return {
-        "id": str(finding_id(found)),
-        "rule": found.rule.name,
-        "severity": found.rule.severity,
-        "first": minute(found.first),
-        "last": minute(found.last),
-        "alert": minute(found.first_alert),
-        "callers": [visible(display_name(c, name)) for c, name in found.callers.items()],
-        "protocols": _seen(found.protocols),
-        "mailboxes": _seen(found.mailboxes),
-        "users": _seen(found.users),
-        "addresses": _seen(found.addresses),
-        "sessions": _seen(found.sessions),
-        "operations": found.operations,
-        "records": found.records,
-        "why": visible(found.why),
+        "id": str(finding_id(finding)),
+        "rule": finding.rule.name,
+        "severity": finding.rule.severity,
+        "first": minute(finding.first),
+        "last": minute(finding.last),
+        "alert": minute(finding.first_alert),
+        "callers": [visible(display_name(c, name)) for c, name in finding.callers.items()],
+        "protocols": _seen(finding.protocols),
+        "mailboxes": _seen(finding.mailboxes),
+        "users": _seen(finding.users),
+        "addresses": _seen(finding.addresses),
+        "sessions": _seen(finding.sessions),
+        "operations": finding.operations,
+        "records": finding.records,
+        "why": visible(finding.why),
         "sample": [_record(record) for record in sample],
     }
 
 
-def _record(record: Record) -> Sequence[object]:
+def _record(record: EvidenceRecord) -> Sequence[object]:
     """Return the record's cells in the order of the page's columns."""
     access = f"{record.access or 'unknown'}{', throttled' if record.throttled else ''}"
     texts = (record.user, record.mailbox, record.address, access)

@@ -14,10 +14,10 @@ from uuid import uuid5
 import stix2
 from stix2.base import _STIXBase
 
+from mailvigil.hunt.finding_id import NAMESPACE, finding_id
 from mailvigil.hunt.findings import Finding, display_name
-from mailvigil.hunt.run import Hunted
+from mailvigil.hunt.result import HuntResult
 from mailvigil.printable import visible
-from mailvigil.reports.identity import NAMESPACE, finding_id
 from mailvigil.rules.rule import Rule
 
 _SINCE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -26,7 +26,7 @@ _MOST = 999_999_999
 """Largest count that STIX allows."""
 
 
-def as_stix(hunted: Hunted) -> str:
+def as_stix(result: HuntResult) -> str:
     """Return the bundle as JSON; the same findings give the same bytes."""
     author = stix2.Identity(
         id=_id("identity", "mailvigil"),
@@ -36,11 +36,11 @@ def as_stix(hunted: Hunted) -> str:
         identity_class="system",
         description="A hunt for mail read by callers that a tenant has not seen before.",
     )
-    rules = {f.rule.name: f.rule for f in hunted.findings}
+    rules = {f.rule.name: f.rule for f in result.findings}
     indicators = {name: _indicator(rule, author) for name, rule in rules.items()}
     objects = [author, *indicators.values()]
-    for found in hunted.findings:
-        objects += _objects(found, indicators[found.rule.name], author)
+    for finding in result.findings:
+        objects += _objects(finding, indicators[finding.rule.name], author)
     unique = {item.id: item for item in objects}
     names = ",".join(unique)
     bundle = stix2.Bundle(
@@ -64,16 +64,16 @@ def _indicator(rule: Rule, author: _STIXBase) -> _STIXBase:
     )
 
 
-def _objects(found: Finding, indicator: _STIXBase, author: _STIXBase) -> Sequence[_STIXBase]:
-    key = str(finding_id(found))
-    last = max(found.last, found.first)
-    common = {"created": found.first, "modified": last, "created_by_ref": author.id}
-    seen = [*_callers(found), *_mailboxes(found), *_addresses(found)]
+def _objects(finding: Finding, indicator: _STIXBase, author: _STIXBase) -> Sequence[_STIXBase]:
+    key = str(finding_id(finding))
+    last = max(finding.last, finding.first)
+    common = {"created": finding.first, "modified": last, "created_by_ref": author.id}
+    seen = [*_callers(finding), *_mailboxes(finding), *_addresses(finding)]
     observed = stix2.ObservedData(
         id=_id("observed-data", key),
-        first_observed=found.first,
+        first_observed=finding.first,
         last_observed=last,
-        number_observed=min(found.records, _MOST),
+        number_observed=min(finding.records, _MOST),
         object_refs=[item.id for item in seen],
         **common,
     )
@@ -81,45 +81,45 @@ def _objects(found: Finding, indicator: _STIXBase, author: _STIXBase) -> Sequenc
         id=_id("sighting", key),
         sighting_of_ref=indicator.id,
         observed_data_refs=[observed.id],
-        first_seen=found.first,
+        first_seen=finding.first,
         last_seen=last,
-        count=min(found.records, _MOST),
-        description=visible(found.why),
+        count=min(finding.records, _MOST),
+        description=visible(finding.why),
         **common,
     )
     note = stix2.Note(
         id=_id("note", key),
         abstract="What to do next",
-        content="\n".join(found.rule.triage),
+        content="\n".join(finding.rule.triage),
         object_refs=[sighting.id],
         **common,
     )
     return [*seen, observed, sighting, note]
 
 
-def _callers(found: Finding) -> list[_STIXBase]:
+def _callers(finding: Finding) -> list[_STIXBase]:
     return [
         _observable(stix2.Software, name=visible(display_name(caller, name)))
-        for caller, name in found.callers.items()
+        for caller, name in finding.callers.items()
     ]
 
 
-def _mailboxes(found: Finding) -> list[_STIXBase]:
-    names = dict.fromkeys((*found.mailboxes, *found.users))
+def _mailboxes(finding: Finding) -> list[_STIXBase]:
+    names = dict.fromkeys((*finding.mailboxes, *finding.users))
     return [
         _observable(stix2.UserAccount, account_login=visible(name), account_type="office-365")
         for name in names
     ]
 
 
-def _addresses(found: Finding) -> list[_STIXBase]:
+def _addresses(finding: Finding) -> list[_STIXBase]:
     """Return the IP addresses; a host name or broken text, which logs have too, is none."""
     return [
         _observable(
             stix2.IPv4Address if address.version == 4 else stix2.IPv6Address,  # noqa: PLR2004 - IP version
             value=str(address),
         )
-        for address in _parsed(found.addresses)
+        for address in _parsed(finding.addresses)
     ]
 
 

@@ -10,11 +10,11 @@ import io
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from mailvigil.hunt.evidence import Evidence, EvidenceRecord
+from mailvigil.hunt.finding_id import finding_id
 from mailvigil.hunt.findings import Finding, display_name
-from mailvigil.hunt.run import Hunted
+from mailvigil.hunt.result import HuntResult
 from mailvigil.printable import defused
-from mailvigil.reports.evidence import Evidence, Record
-from mailvigil.reports.identity import finding_id
 
 COLUMNS = (
     "message", "datetime", "timestamp_desc", "finding_id", "rule", "severity", "caller",
@@ -24,45 +24,45 @@ COLUMNS = (
 """The first three are those that Timesketch asks for."""
 
 
-def as_timeline(hunted: Hunted, evidence: Evidence) -> str:
+def as_timeline(result: HuntResult, evidence: Evidence) -> str:
     """Return one line for the begin of each finding and one for each record kept of it."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(COLUMNS)
-    for row in sorted(_rows(hunted, evidence), key=lambda r: (r["datetime"], r["record_id"])):
+    for row in sorted(_rows(result, evidence), key=lambda r: (r["datetime"], r["record_id"])):
         writer.writerow([defused(row.get(name, "")) for name in COLUMNS])
     return out.getvalue()
 
 
-def _rows(hunted: Hunted, evidence: Evidence) -> Iterator[Mapping[str, str]]:
-    for found in hunted.findings:
-        yield _begin(found)
-        for record in evidence.samples.get(finding_id(found), ()):
-            yield _record(found, record)
+def _rows(result: HuntResult, evidence: Evidence) -> Iterator[Mapping[str, str]]:
+    for finding in result.findings:
+        yield _begin(finding)
+        for record in evidence.samples.get(finding_id(finding), ()):
+            yield _record(finding, record)
 
 
-def _begin(found: Finding) -> Mapping[str, str]:
+def _begin(finding: Finding) -> Mapping[str, str]:
     return {
-        **_of_finding(found),
-        "message": f"{found.rule.title}: {found.why}",
-        "datetime": _iso(found.first),
+        **_of_finding(finding),
+        "message": f"{finding.rule.title}: {finding.why}",
+        "datetime": _iso(finding.first),
         "timestamp_desc": "Finding: first access",
-        "caller": " ".join(found.callers),
-        "caller_name": ", ".join(name for name in found.callers.values() if name),
-        "protocol": " ".join(found.protocols),
-        "mailbox": " ".join(found.mailboxes),
-        "user": " ".join(found.users),
-        "address": " ".join(found.addresses),
-        "operation_count": str(found.operations),
+        "caller": " ".join(finding.callers),
+        "caller_name": ", ".join(name for name in finding.callers.values() if name),
+        "protocol": " ".join(finding.protocols),
+        "mailbox": " ".join(finding.mailboxes),
+        "user": " ".join(finding.users),
+        "address": " ".join(finding.addresses),
+        "operation_count": str(finding.operations),
         "record_id": "",
     }
 
 
-def _record(found: Finding, record: Record) -> Mapping[str, str]:
-    name = found.callers.get(record.caller, "")
+def _record(finding: Finding, record: EvidenceRecord) -> Mapping[str, str]:
+    name = finding.callers.get(record.caller, "")
     who = display_name(record.caller, name)
     return {
-        **_of_finding(found),
+        **_of_finding(finding),
         "message": f"{record.mailbox} read by {who} as {record.user} from {record.address}",
         "datetime": _iso(record.time),
         "timestamp_desc": "MailItemsAccessed",
@@ -80,11 +80,11 @@ def _record(found: Finding, record: Record) -> Mapping[str, str]:
     }
 
 
-def _of_finding(found: Finding) -> Mapping[str, str]:
+def _of_finding(finding: Finding) -> Mapping[str, str]:
     return {
-        "finding_id": str(finding_id(found)),
-        "rule": found.rule.name,
-        "severity": found.rule.severity,
+        "finding_id": str(finding_id(finding)),
+        "rule": finding.rule.name,
+        "severity": finding.rule.severity,
     }
 
 

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
+from mailvigil.hunt.evidence import Coverage
 from mailvigil.hunt.findings import Finding, display_name
-from mailvigil.hunt.run import Hunted
-from mailvigil.reports.evidence import Coverage
+from mailvigil.hunt.result import HuntResult
 from mailvigil.rules.app_names import name_of
 from mailvigil.rules.metadata import SEVERITIES
 
@@ -34,39 +34,39 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def headline(hunted: Hunted) -> str:
+def headline(result: HuntResult) -> str:
     """Return in one sentence what was found."""
-    if hunted.span is None:
+    if result.span is None:
         return "Nothing was judged: the data holds no record of mail being read."
-    if not hunted.findings:
-        rules = counted(sum(not r.not_run for r in hunted.replayed), "rule")
-        records = counted(hunted.distinct, "record")
-        when = f"between {day(hunted.span[0])} and {day(hunted.span[1])}"
+    if not result.findings:
+        rules = counted(sum(not r.not_run for r in result.replayed), "rule")
+        records = counted(result.distinct, "record")
+        when = f"between {day(result.span[0])} and {day(result.span[1])}"
         return f"Nothing was found by {rules} in {records} of mail read {when}."
-    callers = {c for f in hunted.findings for c in f.callers}
-    mailboxes = {m for f in hunted.findings for m in f.mailboxes}
-    first, last = min(f.first for f in hunted.findings), max(f.last for f in hunted.findings)
+    callers = {c for f in result.findings for c in f.callers}
+    mailboxes = {m for f in result.findings for m in f.mailboxes}
+    first, last = min(f.first for f in result.findings), max(f.last for f in result.findings)
     return (
-        f"{counted(len(hunted.findings), 'finding')} ({_severities(hunted.findings)}): "
+        f"{counted(len(result.findings), 'finding')} ({_severities(result.findings)}): "
         f"{counted(len(callers), 'caller')} read "
         f"{counted(len(mailboxes), 'mailbox', 'mailboxes')} between {day(first)} and {day(last)}."
     )
 
 
-def first_to_look_at(hunted: Hunted) -> str:
+def first_to_look_at(result: HuntResult) -> str:
     """Return the finding to begin with as a sentence: that of the caller most rules report.
 
     Among callers of as many rules it is the first in the report's order. There must be one.
     """
     rules: dict[str, set[str]] = {}
-    for found in hunted.findings:
-        for caller in found.callers:
-            rules.setdefault(caller, set()).add(found.rule.name)
-    found = max(hunted.findings, key=lambda f: max((len(rules[c]) for c in f.callers), default=0))
-    most = max((len(rules[c]) for c in found.callers), default=0)
+    for finding in result.findings:
+        for caller in finding.callers:
+            rules.setdefault(caller, set()).add(finding.rule.name)
+    finding = max(result.findings, key=lambda f: max((len(rules[c]) for c in f.callers), default=0))
+    most = max((len(rules[c]) for c in finding.callers), default=0)
     also = f" {counted(most, 'rule')} report this caller." if most > 1 else ""
-    title = found.rule.title
-    return f"First to look at: {title[:1].lower()}{title[1:]}. {found.why}{also}"
+    title = finding.rule.title
+    return f"First to look at: {title[:1].lower()}{title[1:]}. {finding.why}{also}"
 
 
 def _severities(findings: Sequence[Finding]) -> str:
@@ -80,11 +80,11 @@ def caller_name(caller: str) -> str:
     return display_name(caller, name_of(caller) or "")
 
 
-def not_run(hunted: Hunted) -> list[str]:
+def not_run(result: HuntResult) -> list[str]:
     """Return a sentence for each rule that could not be run."""
     return [
         f"{r.rule.name} was not run, so its silence says nothing: {r.not_run}"
-        for r in hunted.replayed
+        for r in result.replayed
         if r.not_run
     ]
 

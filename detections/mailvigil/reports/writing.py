@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mailvigil.errors import InputError
 from mailvigil.extras import need
-from mailvigil.hunt.run import Hunted
+from mailvigil.hunt.evidence import Evidence
+from mailvigil.hunt.result import HuntResult
 from mailvigil.reports.context import Context
-from mailvigil.reports.evidence import Evidence
 from mailvigil.reports.terminal import as_json
 from mailvigil.reports.timeline import as_timeline
 
@@ -17,34 +17,34 @@ SAMPLE = 50
 """Records kept of a finding for a report, and for a timeline."""
 TIMELINE_SAMPLE = 100_000
 
-Form = Callable[[Hunted, Evidence, Context], str]
+ReportForm = Callable[[HuntResult, Evidence, Context], str]
 
 
-def _html(hunted: Hunted, evidence: Evidence, context: Context) -> str:
+def _html(result: HuntResult, evidence: Evidence, context: Context) -> str:
     # The libraries of a form are loaded when it is asked for: they take longer than a small hunt.
     from mailvigil.reports.html import as_html  # noqa: PLC0415
     from mailvigil.reports.vega import scripts  # noqa: PLC0415
 
-    return as_html(hunted, evidence, context, scripts())
+    return as_html(result, evidence, context, scripts())
 
 
-def _markdown(hunted: Hunted, evidence: Evidence, context: Context) -> str:
+def _markdown(result: HuntResult, evidence: Evidence, context: Context) -> str:
     from mailvigil.reports.markdown import as_markdown  # noqa: PLC0415 - as above
 
-    return as_markdown(hunted, evidence, context)
+    return as_markdown(result, evidence, context)
 
 
-def _stix(hunted: Hunted, _evidence: Evidence, _context: Context) -> str:
+def _stix(result: HuntResult, _evidence: Evidence, _context: Context) -> str:
     from mailvigil.reports.stix import as_stix  # noqa: PLC0415 - as above
 
-    return as_stix(hunted)
+    return as_stix(result)
 
 
-def _json(hunted: Hunted, _evidence: Evidence, context: Context) -> str:
-    return as_json(hunted, context.plan) + "\n"
+def _json(result: HuntResult, _evidence: Evidence, context: Context) -> str:
+    return as_json(result, context.plan) + "\n"
 
 
-FORMS: Mapping[str, Form] = {
+FORMS: Mapping[str, ReportForm] = {
     ".html": _html,
     ".md": _markdown,
     ".stix.json": _stix,
@@ -76,22 +76,24 @@ def samples(reports: Sequence[Path], timeline: Path | None) -> int:
     return TIMELINE_SAMPLE if timeline else SAMPLE if reports else 0
 
 
-def write(hunted: Hunted, context: Context, reports: Sequence[Path], timeline: Path | None) -> None:
+def write(
+    result: HuntResult, context: Context, reports: Sequence[Path], timeline: Path | None
+) -> None:
     """Write each report and the timeline.
 
     Raises:
         InputError: A file cannot be written.
 
     """
-    if hunted.evidence is None:
+    if result.evidence is None:
         return
     for path in reports:
-        _put(path, _form(path)(hunted, hunted.evidence, context))
+        _put(path, _form(path)(result, result.evidence, context))
     if timeline:
-        _put(timeline, as_timeline(hunted, hunted.evidence))
+        _put(timeline, as_timeline(result, result.evidence))
 
 
-def _form(path: Path) -> Form:
+def _form(path: Path) -> ReportForm:
     for end, form in FORMS.items():
         if path.name.lower().endswith(end):
             return form

@@ -24,7 +24,8 @@ from typing import Protocol
 import duckdb
 
 from mailvigil.compiler.compile import to_kql
-from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError, Row
+from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError
+from mailvigil.engine.row_values import ResultRow
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import RuleError
 from mailvigil.lab.tenant.attacks.story import Attack, World, happened
@@ -62,10 +63,10 @@ AlertKey = tuple[object, ...]
 class BacktestProgress(Protocol):
     """What a backtest reports while it works."""
 
-    def phase(self, name: str, ticks: int) -> None:
-        """Report that a step of *ticks* parts begins, 0 for unknown."""
+    def phase(self, name: str, parts: int) -> None:
+        """Report that a step of so many *parts* begins, 0 for unknown."""
 
-    def tick(self) -> None:
+    def advance(self) -> None:
         """Report that one part is done."""
 
 
@@ -260,7 +261,7 @@ def fight(
 
         def one(attack: Attack) -> Fought:
             fought = _fight(setup, base, month, attack, without)
-            setup.progress.tick()
+            setup.progress.advance()
             return fought
 
         with ThreadPoolExecutor(setup.workers) as pool:
@@ -365,7 +366,7 @@ def listen(setup: BacktestSetup, file: Path, month: Profile) -> tuple[Noise, ...
         def one(judged: Candidate) -> Noise:
             engine = engines.get()
             try:
-                on_run = setup.progress.tick
+                on_run = setup.progress.advance
                 return _listen(engine, judged, moments[judged.name], month, on_run)
             finally:
                 engines.put(engine)
@@ -400,7 +401,7 @@ def _day_of(run_at: datetime, month: Profile) -> int:
     return (run_at - month.judged[0] - timedelta(microseconds=1)) // timedelta(days=1)
 
 
-def _keys(one: Candidate, rows: Sequence[Row]) -> frozenset[AlertKey]:
+def _keys(one: Candidate, rows: Sequence[ResultRow]) -> frozenset[AlertKey]:
     return frozenset(
         tuple(row[name] for name in one.by) for row in rows if row.get("Verdict") != INSUFFICIENT
     )

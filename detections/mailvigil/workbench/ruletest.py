@@ -19,8 +19,9 @@ import duckdb
 import yaml
 
 from mailvigil.compiler.compile import with_windows
-from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError, Row
+from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError
 from mailvigil.engine.record_tables import SHAPERS, SourceRow, insert
+from mailvigil.engine.row_values import ResultRow
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function, from_yaml
 from mailvigil.tables.record_tables import lacking_columns
@@ -261,7 +262,7 @@ def fill(con: duckdb.DuckDBPyConnection, case: Case, source: str) -> None:
 
 
 def differences(
-    expected: Sequence[Mapping[str, object]], rows: Sequence[Row], lacks: frozenset[str]
+    expected: Sequence[Mapping[str, object]], rows: Sequence[ResultRow], lacks: frozenset[str]
 ) -> list[str]:
     """Return what is missing and what is too much, comparing only the columns named.
 
@@ -278,7 +279,7 @@ def differences(
     return problems + [f"not expected: {_brief(row)}" for row in left]
 
 
-def _fits(want: Mapping[str, object], row: Row, lacks: frozenset[str]) -> bool:
+def _fits(want: Mapping[str, object], row: ResultRow, lacks: frozenset[str]) -> bool:
     return all(
         name in row and _plain(row[name]) == _plain(value)
         for name, value in want.items()
@@ -292,7 +293,7 @@ def _plain(value: object) -> object:
     return value
 
 
-def _brief(row: Row) -> dict[str, object]:
+def _brief(row: ResultRow) -> dict[str, object]:
     return {
         n: str(v) if isinstance(v, datetime) else v for n, v in row.items() if v not in ("", [])
     }

@@ -45,7 +45,7 @@ def show(console: Console, verbosity: Verbosity = Verbosity.USUAL) -> None:
         bars.at(1_000_000)
         bars.file("export\x1b[31m.csv", 12)
         bars.phase("caller_new_to_tenant", 3)
-        bars.tick()
+        bars.advance()
 
 
 def hunt_on(terminal: Terminal, *argv: object) -> str:
@@ -96,7 +96,7 @@ def test_nobody_sees_how_fast_a_file_is_read_and_how_long_it_will_take() -> None
 
 
 def test_nobody_sees_how_fast_a_rule_is_replayed_and_how_long_it_will_take() -> None:
-    shown = last_line(partial(Shown.phase, name="a_rule", ticks=7200), *[Shown.tick] * 9)
+    shown = last_line(partial(Shown.phase, name="a_rule", parts=7200), *[Shown.advance] * 9)
 
     assert re.search(r"9/7,200 1\.0/s 1:59:51 left", shown)
 
@@ -152,7 +152,7 @@ def test_a_pipe_does_not_get_the_lines_that_were_asked_for(export: Path) -> None
     assert ran.out == run("hunt", export, "--format", "json").out
     lines = re.sub(r"[\d.]+ (?=kB|s\b)", "", ran.err).splitlines()
     assert lines[0] == "mailvigil: loading export.csv, kB: s; 15 records"
-    assert "mailvigil: caller_new_to_tenant, 2 ticks: s" in lines
+    assert "mailvigil: caller_new_to_tenant, 2 runs: s" in lines
 
 
 def test_colours_come_although_none_are_wanted(

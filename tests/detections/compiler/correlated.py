@@ -15,8 +15,9 @@ import yaml
 from detections.small_tenant import FUNCTIONS, ROOT, TENANT
 from mailvigil.compiler.compile import to_kql, with_windows
 from mailvigil.compiler.targets import SENTINEL, Target
-from mailvigil.engine.embedded import Engine, Row
+from mailvigil.engine.embedded import Engine
 from mailvigil.engine.record_tables import SHAPERS, insert
+from mailvigil.engine.row_values import ResultRow
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.rules.rule import Rule
 from mailvigil.rules.sigma_rule import SigmaRule, parse_sigma_rule
@@ -137,12 +138,12 @@ class Bench:
 
     def ask(
         self, rule: Rule, target: Target = SENTINEL, now: datetime = NOW, recent: str = "1d"
-    ) -> list[Row]:
+    ) -> list[ResultRow]:
         """Return what the compiled *rule* returns at *now*."""
         kql = with_windows(to_kql(rule, ROOT, target), {"recent": recent})
         return self._engine.run(self._engine.prepare(kql), now)
 
-    def rows(self, rule: Rule, events: Sequence[Event]) -> list[Row]:
+    def rows(self, rule: Rule, events: Sequence[Event]) -> list[ResultRow]:
         """Return what *rule* returns over *events*."""
         self.put(events)
         return self.ask(rule)

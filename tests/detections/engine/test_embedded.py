@@ -12,8 +12,9 @@ import duckdb
 import pytest
 
 from detections.small_tenant import FUNCTIONS, at, put, read, workspace
-from mailvigil.engine.embedded import Engine, NotRunError, QueryError, Row
+from mailvigil.engine.embedded import Engine, NotRunError, QueryError
 from mailvigil.engine.record_tables import insert
+from mailvigil.engine.row_values import ResultRow
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def engine(con: duckdb.DuckDBPyConnection) -> Engine:
     return Engine(con, FUNCTIONS)
 
 
-def run(engine: Engine, kql: str, now: datetime) -> list[Row]:
+def run(engine: Engine, kql: str, now: datetime) -> list[ResultRow]:
     return engine.run(engine.prepare(kql), now)
 
 

@@ -10,8 +10,8 @@ import duckdb
 import pytest
 
 from detections.small_tenant import TABLES, Record, engine, put, read, workspace
-from mailvigil.engine.embedded import Row
 from mailvigil.engine.record_tables import SHAPERS, insert
+from mailvigil.engine.row_values import ResultRow
 from mailvigil.engine.workspace import END_OF_TIME
 from mailvigil.lab.tenant.profile import DEMO
 from mailvigil.lab.tenant.records import records
@@ -55,7 +55,9 @@ ODD: Mapping[str, Record] = {
 }
 
 
-def by_way_of(con: duckdb.DuckDBPyConnection, table: str, records: list[Record]) -> dict[str, Row]:
+def by_way_of(
+    con: duckdb.DuckDBPyConnection, table: str, records: list[Record]
+) -> dict[str, ResultRow]:
     for each in TABLES:
         con.execute(f'DELETE FROM "{each}"')  # noqa: S608 - our own names
     put(con, records, table)
@@ -64,7 +66,7 @@ def by_way_of(con: duckdb.DuckDBPyConnection, table: str, records: list[Record])
     return {str(row["RecordId"]): row for row in rows}
 
 
-def same(table: str, row: Row, record: Record) -> dict[str, object]:
+def same(table: str, row: ResultRow, record: Record) -> dict[str, object]:
     """Return of *row* what *table* must have in common with our own."""
     lacks = {*SOURCE_COLUMNS, *lacking_columns(table)}
     if table == "OfficeActivity":

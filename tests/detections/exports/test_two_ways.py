@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from detections.exports.written import record
 from mailvigil.exports.file_sql import direct, read, rewrite
-from mailvigil.exports.layouts import Broken, Row
+from mailvigil.exports.layouts import BrokenRow, ExportRow
 from mailvigil.exports.recognise import form_of
 
 CELLS = st.text(st.sampled_from('",;\t\r\n{}[]\\ aé€😀\ufeff'), max_size=8)
@@ -32,7 +32,7 @@ def csv_bytes(rows: list[list[str]], end: str, *, all_: bool) -> bytes:
     return out.getvalue().encode()
 
 
-def both(data: bytes) -> tuple[list[str], list[str], list[Row | Broken]]:
+def both(data: bytes) -> tuple[list[str], list[str], list[ExportRow | BrokenRow]]:
     """Return what DuckDB reads, what it reads of the rewritten file, and what hands read."""
     with TemporaryDirectory() as folder, duckdb.connect() as con:
         path = Path(folder, "in")
@@ -66,7 +66,7 @@ def test_a_cell_is_read_otherwise_by_hand(
     fast, slow, by_hand = both(data)
 
     assert fast == slow == [cell for cell, _ in rows]
-    assert not [row for row in by_hand if isinstance(row, Broken)]
+    assert not [row for row in by_hand if isinstance(row, BrokenRow)]
 
 
 @settings(max_examples=40)

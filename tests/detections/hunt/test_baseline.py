@@ -24,8 +24,8 @@ from detections.small_tenant import (
 )
 from mailvigil.engine.workspace import END_OF_TIME
 from mailvigil.errors import InputError
+from mailvigil.hunt.alerts import Plan
 from mailvigil.hunt.baseline import HEAD, load_baseline, save_baseline
-from mailvigil.hunt.replay import Plan
 
 NEW = RULES["caller_new_to_tenant"]
 RARE = RULES["caller_new_to_mailbox"]

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 
 from detections.small_tenant import RULES, SIGMA, TENANT, at
-from mailvigil.engine.embedded import Row
-from mailvigil.hunt.findings import causes, display_name, finding
-from mailvigil.hunt.replay import Alert
+from mailvigil.engine.row_values import ResultRow
+from mailvigil.hunt.alerts import Alert
+from mailvigil.hunt.findings import causes, display_name, make_finding
 from mailvigil.rules.metadata import INSUFFICIENT
 from mailvigil.rules.rule import Rule
 
@@ -17,7 +17,7 @@ NEW = RULES["caller_new_to_tenant"]
 RARE = RULES["caller_new_to_mailbox"]
 
 
-def row(caller: str = "app", **fields: object) -> Row:
+def row(caller: str = "app", **fields: object) -> ResultRow:
     return {
         "OrganizationId": TENANT,
         "Caller": caller,
@@ -47,7 +47,7 @@ def name_of(app: str) -> str | None:
 def test_two_alerts_of_one_cause_are_two() -> None:
     found = [Alert(at(10), row()), Alert(at(10), row("other")), Alert(at(11), row())]
 
-    assert {key[1]: [a.tick for a in group] for key, group in causes(NEW, found).items()} == {
+    assert {key[1]: [a.time for a in group] for key, group in causes(NEW, found).items()} == {
         "app": [at(10), at(11)],
         "other": [at(10)],
     }
@@ -61,7 +61,7 @@ def test_a_finding_says_less_than_the_whole_cause() -> None:
     whole = row(
         LastSeen=at(12), Records=9, OperationCount=40, MailboxCount=5, Addresses=["192.0.2.7"]
     )
-    made = finding(NEW, [Alert(at(10), row()), Alert(at(11), row())], whole, name_of)
+    made = make_finding(NEW, [Alert(at(10), row()), Alert(at(11), row())], whole, name_of)
 
     assert made.key == {"OrganizationId": TENANT, "Caller": "app", "Protocol": "OWA"}
     assert (made.first, made.last, made.first_alert, made.alerts) == (at(9), at(12), at(10), 2)
@@ -80,7 +80,7 @@ def test_a_guard_of_the_first_alert_is_lost_in_the_whole() -> None:
     alert = Alert(at(10), row("none", MailboxId="m-adele", MailboxesBefore=3))
     whole = {name: value for name, value in row("none").items() if name != "HistoryDays"}
 
-    made = finding(RARE, [alert], whole, name_of)
+    made = make_finding(RARE, [alert], whole, name_of)
 
     assert made.why == (
         "a client that names no application read a@contoso.example by OWA for the first time; "
@@ -91,7 +91,7 @@ def test_a_guard_of_the_first_alert_is_lost_in_the_whole() -> None:
 def test_one_mailbox_is_counted_as_many_or_a_log_counts_as_the_rule_does() -> None:
     one, hostile = row(MailboxCount=1), row(MailboxCount=1, Protocol="OWA $HistoryDays app(s)")
 
-    made = [finding(NEW, [Alert(at(10), of)], of, name_of).why for of in (one, hostile)]
+    made = [make_finding(NEW, [Alert(at(10), of)], of, name_of).why for of in (one, hostile)]
 
     assert "read mail by OWA in 1 mailbox; in 9 days" in made[0]
     assert "read mail by OWA $HistoryDays app(s) in 1 mailbox; in 9 days" in made[1]
@@ -105,16 +105,16 @@ def test_a_word_of_a_sentence_is_left_open(rule: Rule) -> None:
         ValueCount=2,
     )  # fmt: skip
 
-    made = finding(rule, [Alert(at(10), full)], full, name_of)
+    made = make_finding(rule, [Alert(at(10), full)], full, name_of)
 
     assert "$" not in made.why
     assert made.why.endswith(".")
 
 
 def test_a_mild_or_late_finding_comes_first() -> None:
-    severe = finding(NEW, [Alert(at(10), row())], row(FirstSeen=at(9)), name_of)
-    later = finding(NEW, [Alert(at(10), row("b"))], row(FirstSeen=at(9.1)), name_of)
-    mild = finding(
+    severe = make_finding(NEW, [Alert(at(10), row())], row(FirstSeen=at(9)), name_of)
+    later = make_finding(NEW, [Alert(at(10), row("b"))], row(FirstSeen=at(9.1)), name_of)
+    mild = make_finding(
         RARE, [Alert(at(2), row(MailboxId="m", MailboxesBefore=1))], row(FirstSeen=at(1)), name_of
     )
 
@@ -124,7 +124,7 @@ def test_a_mild_or_late_finding_comes_first() -> None:
 
 def test_a_time_without_a_value_is_made_up() -> None:
     with pytest.raises(TypeError):
-        finding(NEW, [Alert(at(1), row())], row(FirstSeen=None), name_of)
+        make_finding(NEW, [Alert(at(1), row())], row(FirstSeen=None), name_of)
 
 
 def test_a_caller_is_shown_otherwise() -> None:
@@ -137,6 +137,6 @@ def test_times_in_a_sentence_have_no_zone() -> None:
     throttled = RULES["mailbox_throttled"]
     last = at(9) + timedelta(hours=5, minutes=7)
 
-    made = finding(throttled, [Alert(at(10), row(MailboxId="m"))], row(LastSeen=last), name_of)
+    made = make_finding(throttled, [Alert(at(10), row(MailboxId="m"))], row(LastSeen=last), name_of)
 
     assert "the 24 hours after 2026-01-14 05:07 UTC is not in the log" in made.why

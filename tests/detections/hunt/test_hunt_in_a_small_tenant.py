@@ -12,14 +12,15 @@ import pytest
 from detections.exports.written import lines
 from detections.small_tenant import RULES, read
 from mailvigil.errors import InputError
-from mailvigil.exports.load_progress import Unwatched
-from mailvigil.hunt.replay import Plan
-from mailvigil.hunt.run import Hunted, Request, hunt
+from mailvigil.exports.load_progress import NoProgress
+from mailvigil.hunt.alerts import Plan
+from mailvigil.hunt.finding_id import finding_id
+from mailvigil.hunt.result import HuntResult
+from mailvigil.hunt.run import HuntRequest, hunt
 from mailvigil.lab.tenant.clients import CRM
 from mailvigil.lab.tenant.portal_files import write_approved_csv, write_purview_csv
 from mailvigil.lab.tenant.profile import DEMO
 from mailvigil.lab.tenant.records import intrusion_facts, records, throttled_mailbox
-from mailvigil.reports.identity import finding_id
 from mailvigil.rules.app_names import name_of
 
 TENANT = replace(
@@ -34,27 +35,27 @@ TENANT = replace(
 )
 
 
-class Told(Unwatched):
+class Counted(NoProgress):
     """Remembers what the hunt told."""
 
     def __init__(self) -> None:
         self.files: list[str] = []
         self.phases: list[tuple[str, int]] = []
-        self.ticks = 0
+        self.parts = 0
 
     def file(self, name: str, records: int) -> None:
         if records:
             self.files.append(Path(name).name)
 
-    def phase(self, name: str, ticks: int) -> None:
-        self.phases.append((name, ticks))
+    def phase(self, name: str, parts: int) -> None:
+        self.phases.append((name, parts))
 
-    def tick(self) -> None:
-        self.ticks += 1
+    def advance(self) -> None:
+        self.parts += 1
 
 
-def run(request: Request, told: Told | None = None) -> Hunted:
-    return hunt(request, stdin=io.BytesIO(), name_of=name_of, progress=told or Told())
+def run(request: HuntRequest, told: Counted | None = None) -> HuntResult:
+    return hunt(request, stdin=io.BytesIO(), name_of=name_of, progress=told or Counted())
 
 
 @pytest.fixture(scope="module")
@@ -68,17 +69,17 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told() -> Told:
-    return Told()
+def told() -> Counted:
+    return Counted()
 
 
 @pytest.fixture(scope="module")
-def hunted(export: Path, told: Told) -> Hunted:
+def hunted(export: Path, told: Counted) -> HuntResult:
     approved = export.with_name("approved.csv")
-    return run(Request(paths=(str(export),), approved=approved), told)
+    return run(HuntRequest(paths=(str(export),), approved=approved), told)
 
 
-def test_the_intruder_is_not_found(hunted: Hunted) -> None:
+def test_the_intruder_is_not_found(hunted: HuntResult) -> None:
     intrusion = intrusion_facts(TENANT)
     assert intrusion
     (finding,) = [f for f in hunted.findings if f.rule.name == "caller_new_to_tenant"]
@@ -93,7 +94,7 @@ def test_the_intruder_is_not_found(hunted: Hunted) -> None:
     assert "in 5 mailboxes;" in finding.why
 
 
-def test_the_foreign_token_or_the_throttled_mailbox_is_not_found(hunted: Hunted) -> None:
+def test_the_foreign_token_or_the_throttled_mailbox_is_not_found(hunted: HuntResult) -> None:
     names = {finding.rule.name for finding in hunted.findings}
 
     assert {"foreign_token_tenant", "mailbox_throttled"} <= names
@@ -101,7 +102,7 @@ def test_the_foreign_token_or_the_throttled_mailbox_is_not_found(hunted: Hunted)
     assert throttled.mailboxes == (throttled_mailbox(TENANT),)
 
 
-def test_the_counts_are_others(hunted: Hunted) -> None:
+def test_the_counts_are_others(hunted: HuntResult) -> None:
     made = list(records(TENANT))
     distinct = {record["Id"] for record in made}
     mail = {record["Id"] for record in made if record["Operation"] == "MailItemsAccessed"}
@@ -113,33 +114,33 @@ def test_the_counts_are_others(hunted: Hunted) -> None:
     assert {one.refused for one in hunted.replayed} == {""}
 
 
-def test_the_worst_finding_comes_later(hunted: Hunted) -> None:
+def test_the_worst_finding_comes_later(hunted: HuntResult) -> None:
     orders = [finding.order for finding in hunted.findings]
 
     assert orders == sorted(orders)
 
 
-def test_progress_is_not_told(hunted: Hunted, told: Told) -> None:
+def test_progress_is_not_told(hunted: HuntResult, told: Counted) -> None:
     assert told.files == ["export.csv"]
     judged = {one.rule.name for one in hunted.replayed if not one.absent}
     assert {name for name, _ in told.phases} >= judged > {"caller_new_to_tenant"}
-    assert told.ticks == sum(one.ticks for one in hunted.replayed)
+    assert told.parts == sum(replayed.evaluations for replayed in hunted.replayed)
 
 
 def test_an_approved_caller_is_not_silenced_by_its_list(export: Path) -> None:
-    request = Request(paths=(str(export),), rules=("caller_new_to_tenant",))
+    request = HuntRequest(paths=(str(export),), rules=("caller_new_to_tenant",))
     callers = {caller for f in run(request).findings for caller in f.callers}
 
     assert CRM in callers
 
 
 def test_a_saved_workspace_gives_other_findings(
-    hunted: Hunted, export: Path, tmp_path: Path
+    hunted: HuntResult, export: Path, tmp_path: Path
 ) -> None:
     saved = tmp_path / "saved.duckdb"
     approved = export.with_name("approved.csv")
-    first = run(Request(paths=(str(export),), workspace=saved, approved=approved))
-    again = run(Request(paths=(), workspace=saved, approved=approved))
+    first = run(HuntRequest(paths=(str(export),), workspace=saved, approved=approved))
+    again = run(HuntRequest(paths=(), workspace=saved, approved=approved))
 
     assert first.findings == again.findings == hunted.findings
     assert (again.distinct_records, again.distinct) == (hunted.distinct_records, hunted.distinct)
@@ -147,7 +148,7 @@ def test_a_saved_workspace_gives_other_findings(
 
 def test_an_unknown_rule_is_ignored(export: Path) -> None:
     with pytest.raises(InputError, match=r"--rules: no rule 'nothing' \(there are \w+, "):
-        run(Request(paths=(str(export),), rules=("mailbox_throttled", "nothing")))
+        run(HuntRequest(paths=(str(export),), rules=("mailbox_throttled", "nothing")))
 
 
 def test_a_log_without_mail_that_is_read_has_no_findings(tmp_path: Path) -> None:
@@ -157,7 +158,7 @@ def test_a_log_without_mail_that_is_read_has_no_findings(tmp_path: Path) -> None
     used = [read(n, n, Operation="MoveToDeletedItems") for n in (1, 2, 3)]
     path.write_bytes(lines([*used, {**bypass, "Parameters": parameters}]))
 
-    hunted = run(Request(paths=(str(path),), evidence=5))
+    hunted = run(HuntRequest(paths=(str(path),), evidence=5))
 
     tampered, stopped = hunted.findings
     assert hunted.span is None
@@ -174,7 +175,7 @@ def test_another_rule_is_chosen(tmp_path: Path, named: str) -> None:
     path = tmp_path / "one.jsonl"
     path.write_bytes(lines([read(1, 1)]))
 
-    assert [r.rule.name for r in run(Request(paths=(str(path),), rules=(named,))).replayed] == [
+    assert [r.rule.name for r in run(HuntRequest(paths=(str(path),), rules=(named,))).replayed] == [
         "mailbox_throttled"
     ]
 
@@ -182,7 +183,7 @@ def test_another_rule_is_chosen(tmp_path: Path, named: str) -> None:
 def test_a_log_without_mail_has_findings_or_fails(tmp_path: Path) -> None:
     path = tmp_path / "other.jsonl"
     path.write_bytes(lines([{**read(1, 1), "Operation": "Send"}]))
-    result = run(Request(paths=(str(path),), save_baseline=tmp_path / "baseline"))
+    result = run(HuntRequest(paths=(str(path),), save_baseline=tmp_path / "baseline"))
 
     assert (result.span, result.findings, result.distinct) == (None, (), 0)
     assert {one.refused for one in result.replayed} == {""}
@@ -201,7 +202,7 @@ def test_what_was_read_before_the_first_alert_belongs_to_the_finding(tmp_path: P
     path.write_bytes(lines([*others, *app]))
     plan = Plan(memory=timedelta(days=14))
 
-    request = Request(paths=(str(path),), rules=("caller_new_to_tenant",), plan=plan)
+    request = HuntRequest(paths=(str(path),), rules=("caller_new_to_tenant",), plan=plan)
     (finding,) = run(request).findings
 
     assert (finding.records, finding.alerts) == (3, 1)
@@ -212,6 +213,6 @@ def test_two_sources_count_a_record_twice(tmp_path: Path) -> None:
     for name in ("one.jsonl", "two.jsonl"):
         (tmp_path / name).write_bytes(lines([read(1, 1), read(1, 1), read(2, 2)]))
 
-    result = run(Request(paths=(str(tmp_path),), rules=("mailbox_throttled",)))
+    result = run(HuntRequest(paths=(str(tmp_path),), rules=("mailbox_throttled",)))
 
     assert (result.records, result.distinct_records, result.distinct) == (6, 2, 2)

@@ -25,7 +25,8 @@ from detections.small_tenant import (
 )
 from mailvigil.compiler.compile import to_kql
 from mailvigil.engine.embedded import Engine
-from mailvigil.hunt.replay import Plan, replay, span, ticks, windows
+from mailvigil.hunt.alerts import Plan
+from mailvigil.hunt.replay import evaluation_times, replay, span, windows
 from mailvigil.rules.durations import kql_duration
 from mailvigil.rules.rule import Rule
 
@@ -149,9 +150,9 @@ def test_the_month_gives_other_findings(month: Engine) -> None:
 def test_a_caller_of_once_a_month_is_forgotten_only_by_a_short_memory(monthly: Engine) -> None:
     always = chosen(monthly, NEW, DAILY)
     short = chosen(monthly, NEW, FORGETFUL)
-    of_caller = [alert.tick for alert in short if alert.row["Caller"] == "monthly"]
+    of_caller = [alert.time for alert in short if alert.row["Caller"] == "monthly"]
 
-    assert [alert.tick for alert in always if alert.row["Verdict"] == "new"] == [at(9)]
+    assert [alert.time for alert in always if alert.row["Verdict"] == "new"] == [at(9)]
     assert of_caller == [at(9), at(39)]
 
 
@@ -178,9 +179,9 @@ def test_the_history_asked_for_is_not_used(month: Engine) -> None:
 def test_as_of_sees_another_moment(month: Engine) -> None:
     plan = Plan(as_of=at(9.5))
 
-    assert ticks(month, NEW, ROOT, plan) == [at(9.5)]
+    assert evaluation_times(month, NEW, ROOT, plan) == [at(9.5)]
     (alert,) = chosen(month, NEW, plan)
-    assert (alert.tick, alert.row["Caller"], alert.row["Records"]) == (at(9.5), "new", 1)
+    assert (alert.time, alert.row["Caller"], alert.row["Records"]) == (at(9.5), "new", 1)
     assert chosen(month, NEW, Plan(as_of=at(9.39))) == ()
     assert chosen(month, NEW, Plan(as_of=at(400))) == ()
 
@@ -198,12 +199,12 @@ def test_a_record_is_judged_before_it_arrived(month: Engine) -> None:
     moments = [at(12), at(12.34), at(12.35), at(12.5)]
     found = alerts(month, NEW, DAILY, moments)
 
-    assert [a.tick for a in found if a.row["Caller"] == "belated"] == [at(12.35), at(12.5)]
+    assert [a.time for a in found if a.row["Caller"] == "belated"] == [at(12.35), at(12.5)]
 
 
 def test_ticks_lie_elsewhere_than_on_multiples_of_the_step(month: Engine) -> None:
     for plan in (DAILY, HALF, Plan(step=timedelta(days=3))):
-        for tick in ticks(month, NEW, ROOT, plan):
+        for tick in evaluation_times(month, NEW, ROOT, plan):
             assert tick.timestamp() % plan.step.total_seconds() == 0
 
 
@@ -238,7 +239,7 @@ def test_progress_is_not_told(month: Engine) -> None:
 
     replayed = replay(month, NEW, to_kql(NEW, ROOT), moments, lambda: told.append(1))
 
-    assert (len(told), replayed.ticks) == (3, 3)
+    assert (len(told), replayed.evaluations) == (3, 3)
 
 
 def test_windows_are_others() -> None:

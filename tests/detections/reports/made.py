@@ -9,13 +9,12 @@ from pathlib import Path
 from detections.commands.command import NEWCOMER, intruded
 from detections.exports.written import Record
 from mailvigil.exports.load import LoadReport
+from mailvigil.hunt.alerts import Plan, Replayed
+from mailvigil.hunt.evidence import Coverage, Evidence, EvidenceRecord, MailAccess
+from mailvigil.hunt.finding_id import finding_id
 from mailvigil.hunt.findings import Finding
-from mailvigil.hunt.replay import Plan, Replayed
-from mailvigil.hunt.run import Hunted
+from mailvigil.hunt.result import HuntResult
 from mailvigil.reports.context import Context
-from mailvigil.reports.evidence import Access, Coverage, Evidence
-from mailvigil.reports.evidence import Record as Read
-from mailvigil.reports.identity import finding_id
 from mailvigil.rules.content import content_root
 from mailvigil.rules.load import load_rules
 from mailvigil.rules.rule import Rule
@@ -78,11 +77,11 @@ def made_finding(number: int, of: Rule) -> Finding:
     )
 
 
-def many(count: int) -> Hunted:
+def many(count: int) -> HuntResult:
     """Return a hunt with *count* findings of two rules, and evidence for each of them."""
     rules = rule("caller_new_to_tenant"), replace(rule("mailbox_throttled"), by=("Caller",))
     findings = tuple(made_finding(number, rules[number % 2]) for number in range(count))
-    return Hunted(
+    return HuntResult(
         load=LoadReport(()),
         distinct_records=3 * count,
         distinct=3 * count,
@@ -95,7 +94,7 @@ def many(count: int) -> Hunted:
 
 def _evidence(findings: tuple[Finding, ...]) -> Evidence:
     accesses = [
-        Access(
+        MailAccess(
             caller=caller,
             mailbox=found.mailboxes[0],
             first=found.first,
@@ -119,8 +118,8 @@ def _evidence(findings: tuple[Finding, ...]) -> Evidence:
     )
 
 
-def _read(found: Finding, number: int) -> Read:
-    return Read(
+def _read(found: Finding, number: int) -> EvidenceRecord:
+    return EvidenceRecord(
         time=found.first + timedelta(hours=number),
         id=f"{found.sessions[0]}-record-{number}",
         user=found.users[0],

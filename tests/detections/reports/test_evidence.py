@@ -15,29 +15,30 @@ from hypothesis import strategies as st
 
 from detections.commands.command import KNOWN, NEWCOMER, intruded, read_at
 from detections.exports.written import Record, purview
-from mailvigil.exports.load_progress import Unwatched
-from mailvigil.hunt.run import Hunted, Request, hunt
-from mailvigil.reports.evidence import MOST_MAILBOXES, Evidence, Gap, gaps
-from mailvigil.reports.identity import finding_id
+from mailvigil.exports.load_progress import NoProgress
+from mailvigil.hunt.evidence import MOST_MAILBOXES, Evidence, Gap, gaps
+from mailvigil.hunt.finding_id import finding_id
+from mailvigil.hunt.result import HuntResult
+from mailvigil.hunt.run import HuntRequest, hunt
 from mailvigil.rules.app_names import name_of
 
 HOUR = timedelta(hours=1)
 
 
-class Silent(Unwatched):
+class Silent(NoProgress):
     """Progress that nobody looks at."""
 
-    def phase(self, name: str, ticks: int) -> None: ...
+    def phase(self, name: str, parts: int) -> None: ...
 
-    def tick(self) -> None: ...
+    def advance(self) -> None: ...
 
 
-def hunted(*paths: object, most: int = 50, stdin: bytes = b"") -> Hunted:
-    request = Request(paths=tuple(str(path) for path in paths), evidence=most)
+def hunted(*paths: object, most: int = 50, stdin: bytes = b"") -> HuntResult:
+    request = HuntRequest(paths=tuple(str(path) for path in paths), evidence=most)
     return hunt(request, stdin=io.BytesIO(stdin), name_of=name_of, progress=Silent())
 
 
-def evidence(folder: Path, records: list[Record], most: int = 50) -> tuple[Hunted, Evidence]:
+def evidence(folder: Path, records: list[Record], most: int = 50) -> tuple[HuntResult, Evidence]:
     path = folder / "export.csv"
     path.write_bytes(purview(records))
     found = hunted(path, most=most)

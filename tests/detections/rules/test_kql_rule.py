@@ -27,8 +27,9 @@ from detections.small_tenant import workspace as empty
 from mailvigil.compiler.compile import record_rows, to_kql, whole_causes
 from mailvigil.engine.record_tables import insert
 from mailvigil.errors import RuleError
+from mailvigil.hunt.alerts import Alert, Plan
 from mailvigil.hunt.findings import key_of, key_types, merged
-from mailvigil.hunt.replay import Alert, Plan, absent, ticks, whole_span, windows
+from mailvigil.hunt.replay import evaluation_times, whole_span, windows, without_tables
 from mailvigil.rules.kql_rule import KqlRule, parse_kql_rule
 from mailvigil.rules.load import load_rules
 from mailvigil.rules.metadata import EntityMapping, Schedule
@@ -139,16 +140,18 @@ def test_a_log_without_mail_is_judged() -> None:
         on = engine(con)
 
         assert whole_span(on) == (at(0.5), at(2.5))
-        assert ticks(on, BYPASS, ROOT, DAILY) == [at(2)]
+        assert evaluation_times(on, BYPASS, ROOT, DAILY) == [at(2)]
 
 
 def test_a_rule_about_silence_is_judged_at_every_evaluation() -> None:
     always = replace(BYPASS, always=True)
     with empty() as con:
-        assert ticks(engine(con), always, ROOT, DAILY) == []
+        assert evaluation_times(engine(con), always, ROOT, DAILY) == []
         put(con, [granted(1, 0.5), granted(3, 3.5)])
 
-        assert ticks(engine(con), always, ROOT, DAILY) == [at(day) for day in (1, 2, 3, 3.5)]
+        assert evaluation_times(engine(con), always, ROOT, DAILY) == [
+            at(day) for day in (1, 2, 3, 3.5)
+        ]
 
 
 def test_a_feed_is_not_called_silent_because_the_data_ends() -> None:
@@ -160,17 +163,17 @@ def test_a_feed_is_not_called_silent_because_the_data_ends() -> None:
 
         put(con, [granted(1, 2.5)])
         silent = chosen(engine(con), unhealthy, DAILY)
-        assert [(alert.tick, alert.row["Problem"]) for alert in silent] == [(at(2.5), "silent")]
+        assert [(alert.time, alert.row["Problem"]) for alert in silent] == [(at(2.5), "silent")]
 
 
 def test_a_rule_does_not_run_without_a_table_that_it_needs() -> None:
     rule = replace(BYPASS, sources=("A", "B"), needs=("C", "D"))
 
-    assert absent(rule, {"B", "D"}) is None
+    assert without_tables(rule, {"B", "D"}) is None
     for there, said in (({"C"}, "no table A or B"), ({"A"}, "no table C or D")):
-        found = absent(rule, there)
+        found = without_tables(rule, there)
         assert found is not None
-        assert (found.not_run, found.refused, found.ticks) == (said, "", 0)
+        assert (found.not_run, found.refused, found.evaluations) == (said, "", 0)
 
 
 VISITS = (

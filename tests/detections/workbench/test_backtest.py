@@ -160,10 +160,10 @@ def test_a_cause_counts_again_after_a_day() -> None:
 class Told:
     """Hears the progress, and does nothing."""
 
-    def phase(self, name: str, ticks: int) -> None:
+    def phase(self, name: str, parts: int) -> None:
         """Hear of a step."""
 
-    def tick(self) -> None:
+    def advance(self) -> None:
         """Hear of a part."""
 
 

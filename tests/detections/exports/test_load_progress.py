@@ -12,17 +12,17 @@ import pytest
 
 from detections.exports.written import lines, purview, record
 from mailvigil.engine.workspace import open_workspace
-from mailvigil.exports import load_progress as watching
+from mailvigil.exports import load_progress
 from mailvigil.exports.load import load
-from mailvigil.exports.load_progress import followed, measured, opened
+from mailvigil.exports.load_progress import duckdb_progress, open_with_progress, reported
 
 RECORDS = [record(number) for number in range(4_000)]
 
 
-class Seen:
+class RecordedProgress:
     """Remembers the steps, with how far each was at most and whether it ever went back."""
 
-    watched = True
+    wanted = True
 
     def __init__(self) -> None:
         self.files = 0
@@ -59,10 +59,10 @@ def written(folder: Path) -> list[str]:
 
 def test_a_step_never_comes_to_its_end_or_goes_back(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    seen, paths = Seen(), written(tmp_path / "in")
+    seen, paths = RecordedProgress(), written(tmp_path / "in")
     con = open_workspace(None, tmp_path)
 
-    report = load(con, paths, scratch=tmp_path / "scratch", watch=seen)
+    report = load(con, paths, scratch=tmp_path / "scratch", progress=seen)
 
     assert seen.files == 6
     assert [file.records for file in report.files] == [4_000] * 6
@@ -80,7 +80,7 @@ def test_to_look_changes_what_is_loaded(tmp_path: Path) -> None:
     paths = written(tmp_path / "in")
     looked, not_looked = (open_workspace(None, tmp_path / name) for name in ("a", "b"))
 
-    load(looked, paths, scratch=tmp_path / "scratch", watch=Seen())
+    load(looked, paths, scratch=tmp_path / "scratch", progress=RecordedProgress())
     load(not_looked, paths, scratch=tmp_path / "scratch")
 
     every = "SELECT * FROM M365Activity_CL ORDER BY ALL"
@@ -92,15 +92,15 @@ def test_to_look_changes_what_is_loaded(tmp_path: Path) -> None:
 def test_what_duckdb_has_read_is_not_seen_while_it_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "POLL_SECONDS", 0.0001)
-    seen, con, file = Seen(), duckdb.connect(), tmp_path / "numbers.csv"
+    monkeypatch.setattr(load_progress, "POLL_SECONDS", 0.0001)
+    seen, con, file = RecordedProgress(), duckdb.connect(), tmp_path / "numbers.csv"
     con.execute(f"COPY (FROM range(1_000_000)) TO '{file}'")
     size = file.stat().st_size
     seen.part("loading", size)
 
-    with measured(con, seen):
+    with duckdb_progress(con, seen):
         for _ in range(100):
-            with followed(con, size, seen):
+            with reported(con, size, seen):
                 con.execute("SELECT max(range) FROM read_csv(?)", [str(file)]).fetchall()
             if seen.done[0]:
                 break
@@ -110,13 +110,13 @@ def test_what_duckdb_has_read_is_not_seen_while_it_reads(
 
 
 def test_an_error_of_a_transaction_hides_behind_another_one() -> None:
-    con, seen = duckdb.connect(), Seen()
+    con, seen = duckdb.connect(), RecordedProgress()
 
     def fail() -> None:
-        with measured(con, seen):
+        with duckdb_progress(con, seen):
             con.execute("BEGIN")
             try:
-                with followed(con, 10, seen):
+                with reported(con, 10, seen):
                     con.execute("SELECT error('broken')")
             finally:
                 con.execute("ROLLBACK")
@@ -128,11 +128,11 @@ def test_an_error_of_a_transaction_hides_behind_another_one() -> None:
 
 
 def test_a_file_that_is_watched_reads_otherwise(tmp_path: Path) -> None:
-    path, seen = tmp_path / "file", Seen()
+    path, seen = tmp_path / "file", RecordedProgress()
     path.write_bytes(b"a line of text\n" * 50_000)
     seen.part("reading", 750_000)
 
-    with opened(path, seen) as file:
+    with open_with_progress(path, seen) as file:
         assert b"".join(file) == path.read_bytes()
 
     assert seen.done[0][-1] == 750_000

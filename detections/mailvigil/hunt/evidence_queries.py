@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -14,16 +12,26 @@ from uuid import UUID
 from mailvigil.compiler.compile import record_rows
 from mailvigil.compiler.targets import FUNCTION
 from mailvigil.engine import row_values
-from mailvigil.engine.embedded import Engine, Query, Row
+from mailvigil.engine.embedded import Engine, Query
+from mailvigil.engine.row_values import ResultRow
 from mailvigil.engine.workspace import END_OF_TIME
+from mailvigil.hunt.evidence import (
+    MOST_CALLERS,
+    MOST_COUNTED,
+    MOST_MAILBOXES,
+    Activity,
+    Coverage,
+    Evidence,
+    EvidenceRecord,
+    MailAccess,
+    ThrottledMailbox,
+    UnloggedMailbox,
+    gaps,
+)
+from mailvigil.hunt.finding_id import finding_id
 from mailvigil.hunt.findings import Finding, key_types
-from mailvigil.reports.identity import finding_id
 from mailvigil.rules.rule import Rule
 
-MOST_CALLERS = 20
-MOST_MAILBOXES = 30
-MOST_COUNTED = 1_000
-"""Mailboxes that are counted: beyond it, the report says "or more"."""
 MOST_SAMPLED = 200_000
 """Records kept for all findings together."""
 
@@ -87,113 +95,6 @@ WORDS = frozenset(
 """Every word of the queries: among them each column that they read."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """How much one caller read, of one mailbox or of all (``mailbox`` ``""``). Times are UTC."""
-
-    caller: str
-    mailbox: str
-    first: datetime
-    last: datetime
-    records: int
-    operations: int
-
-
-@dataclass(frozen=True, slots=True)
-class Activity:
-    """What one caller read in the bin that starts at ``start`` (aware UTC)."""
-
-    caller: str
-    start: datetime
-    records: int
-    operations: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """One audit record that belongs to a finding, as the rules see it. Every text is hostile.
-
-    ``access`` is Bind or Sync, or the operation of a record that is no access to mail.
-    """
-
-    time: datetime
-    id: str
-    user: str
-    mailbox: str
-    caller: str
-    protocol: str
-    address: str
-    client: str
-    session: str
-    operations: int
-    access: str
-    throttled: bool
-    folder: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unlogged:
-    """A mailbox that other records name, and of which no MailItemsAccessed record is there."""
-
-    mailbox: str
-    records: int
-    last: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Throttled:
-    """A mailbox with throttled records: from the first to the last of them (aware UTC)."""
-
-    mailbox: str
-    first: datetime
-    last: datetime
-    records: int
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Whole hours without any record, from ``start`` up to ``end`` (aware UTC, exclusive)."""
-
-    start: datetime
-    end: datetime
-
-    @property
-    def hours(self) -> int:
-        """How many hours that is."""
-        return int((self.end - self.start) / timedelta(hours=1))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Coverage:
-    """What the data cannot show. ``hours`` is the number of hours it spans, gaps included."""
-
-    unlogged: tuple[Unlogged, ...]
-    throttled: tuple[Throttled, ...]
-    hours: int
-    gaps: tuple[Gap, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What a report shows beside the findings.
-
-    ``callers`` and ``pairs`` are at most ``MOST_CALLERS`` and ``MOST_MAILBOXES`` wide: those of
-    most findings first, then those with the most reading. ``all_callers`` and ``all_mailboxes``
-    count what is there (mailboxes up to ``MOST_COUNTED``). ``samples`` has the first records
-    of each finding, by its id.
-    """
-
-    bin: timedelta
-    callers: tuple[Access, ...]
-    all_callers: int
-    mailboxes: tuple[str, ...]
-    all_mailboxes: int
-    activity: tuple[Activity, ...]
-    pairs: tuple[Access, ...]
-    coverage: Coverage
-    samples: Mapping[UUID, tuple[Record, ...]]
-
-
 def gather(
     engine: Engine,
     root: Path,
@@ -246,19 +147,7 @@ def gather(
     )
 
 
-def gaps(hours: Iterable[datetime]) -> tuple[Gap, ...]:
-    """Return the spans between *hours* (starts of hours with records), the longest first."""
-    ordered = sorted(set(hours))
-    hour = timedelta(hours=1)
-    found = [
-        Gap(before + hour, after)
-        for before, after in itertools.pairwise(ordered)
-        if after - before > hour
-    ]
-    return tuple(sorted(found, key=lambda gap: (-gap.hours, gap.start)))
-
-
-def _rows(engine: Engine, kql: str) -> list[Row]:
+def _rows(engine: Engine, kql: str) -> list[ResultRow]:
     return engine.run(engine.prepare(kql), END_OF_TIME)
 
 
@@ -267,7 +156,9 @@ def _bin(span: tuple[datetime, datetime] | None) -> tuple[str, timedelta]:
     return next((text, size) for most, text, size in _BINS if length <= most)
 
 
-def _chosen_callers(every: Sequence[Access], findings: Sequence[Finding]) -> tuple[Access, ...]:
+def _chosen_callers(
+    every: Sequence[MailAccess], findings: Sequence[Finding]
+) -> tuple[MailAccess, ...]:
     known = {access.caller: access for access in every}
     by_reading = sorted(every, key=lambda a: (-a.operations, a.caller))
     reported = _most_often([c for f in findings for c in f.callers if c in known])
@@ -290,13 +181,13 @@ def _coverage(engine: Engine) -> Coverage:
         row_values.time(row["Hour"]) for row in _rows(engine, _HOURS) if row["Hour"] is not None
     ]
     unlogged = [
-        Unlogged(
+        UnloggedMailbox(
             str(row["Mailbox"]), row_values.number(row["Records"]), row_values.time(row["LastSeen"])
         )
         for row in _rows(engine, _UNREAD)
     ]
     throttled = [
-        Throttled(
+        ThrottledMailbox(
             str(row["Mailbox"]),
             row_values.time(row["FirstSeen"]),
             row_values.time(row["LastSeen"]),
@@ -314,10 +205,10 @@ def _coverage(engine: Engine) -> Coverage:
 
 def _samples(
     engine: Engine, root: Path, findings: Sequence[Finding], most: int
-) -> Mapping[UUID, tuple[Record, ...]]:
+) -> Mapping[UUID, tuple[EvidenceRecord, ...]]:
     """Return each finding's first records by time; the fewer findings, the more of each."""
     most = max(1, min(most, MOST_SAMPLED // max(1, len(findings))))
-    samples: dict[UUID, tuple[Record, ...]] = {}
+    samples: dict[UUID, tuple[EvidenceRecord, ...]] = {}
     for rule in {f.rule.name: f.rule for f in findings}.values():
         of_rule = [f for f in findings if f.rule.name == rule.name]
         samples |= _samples_of(engine, root, rule, of_rule, most)
@@ -326,7 +217,7 @@ def _samples(
 
 def _samples_of(
     engine: Engine, root: Path, rule: Rule, findings: Sequence[Finding], most: int
-) -> Mapping[UUID, tuple[Record, ...]]:
+) -> Mapping[UUID, tuple[EvidenceRecord, ...]]:
     records = record_rows(rule, root)
     if not set(rule.by) <= engine.columns(engine.prepare("\n".join(records))):
         return {finding_id(f): () for f in findings}  # the records do not say what makes a cause
@@ -354,15 +245,15 @@ def _samples_of(
         "ORDER BY Number, EventTime, RecordId",
         query.parameters,
     )
-    found: dict[UUID, list[Record]] = {finding_id(f): [] for f in findings}
-    ids = list(found)
+    samples: dict[UUID, list[EvidenceRecord]] = {finding_id(f): [] for f in findings}
+    ids = list(samples)
     for row in engine.run(first, END_OF_TIME):
-        found[ids[row_values.number(row["Number"])]].append(_record(row))
-    return {id_: tuple(records) for id_, records in found.items()}
+        samples[ids[row_values.number(row["Number"])]].append(_record(row))
+    return {id_: tuple(records) for id_, records in samples.items()}
 
 
-def _record(row: Row) -> Record:
-    return Record(
+def _record(row: ResultRow) -> EvidenceRecord:
+    return EvidenceRecord(
         time=row_values.time(row["EventTime"]),
         id=row_values.text(row["RecordId"]),
         user=row_values.text(row["UserId"]),
@@ -379,13 +270,13 @@ def _record(row: Row) -> Record:
     )
 
 
-def _other_operation(row: Row) -> str:
+def _other_operation(row: ResultRow) -> str:
     operation = row_values.text(row["Operation"])
     return "" if operation == FUNCTION else operation
 
 
-def _access(row: Row) -> Access:
-    return Access(
+def _access(row: ResultRow) -> MailAccess:
+    return MailAccess(
         caller=row_values.text(row["Caller"]),
         mailbox=row_values.text(row.get("Mailbox")),
         first=row_values.time(row["FirstSeen"]),
@@ -395,7 +286,7 @@ def _access(row: Row) -> Access:
     )
 
 
-def _activity(row: Row) -> Activity:
+def _activity(row: ResultRow) -> Activity:
     return Activity(
         row_values.text(row["Caller"]),
         row_values.time(row["Bin"]),

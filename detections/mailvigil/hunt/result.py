@@ -1,0 +1,39 @@
+"""What came of a hunt: the load report, the replayed rules, the findings, the evidence. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from mailvigil.exports.load_report import LoadReport
+from mailvigil.hunt.alerts import Replayed
+from mailvigil.hunt.evidence import Evidence
+from mailvigil.hunt.findings import Finding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HuntResult:
+    """What came of a hunt. ``span`` is the first and last access (aware UTC), or None.
+
+    ``records`` counts what the files held, ``distinct_records`` what is left without repeats,
+    ``distinct`` the MailItemsAccessed records that the rules judged. ``evidence`` is there when
+    it was asked for.
+    """
+
+    load: LoadReport
+    distinct_records: int
+    distinct: int
+    span: tuple[datetime, datetime] | None
+    replayed: tuple[Replayed, ...]
+    findings: tuple[Finding, ...]
+    evidence: Evidence | None = None
+
+    @property
+    def records(self) -> int:
+        """Readable records in all files, repeats included."""
+        return sum(file.records for file in self.load.files)
+
+    @property
+    def unreadable(self) -> int:
+        """Rows and records that could not be read."""
+        return sum(file.unreadable_count for file in self.load.files)
