@@ -61,7 +61,7 @@ def measure(workspace: Path, runs: int) -> Mapping[str, object]:
     with tempfile.TemporaryDirectory(dir=workspace.parent) as scratch:
         con = open_workspace(workspace, Path(scratch))
         engine = Engine(con, load_functions(root))
-        joining, _ = timed(engine.keep_functions)
+        joining, _ = timed(engine.materialise)
         covered = span(engine)
         if covered is None:
             raise SystemExit(f"{workspace}: no mail was read in it")

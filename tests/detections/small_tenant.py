@@ -102,11 +102,11 @@ def put(
     insert(con, table, rows)
 
 
-def engine(con: duckdb.DuckDBPyConnection, *, keep: bool = True) -> Engine:
-    """Return an engine with the shipped functions, their rows kept if asked for."""
+def engine(con: duckdb.DuckDBPyConnection, *, materialise: bool = True) -> Engine:
+    """Return an engine with the shipped functions, their rows materialised if asked for."""
     made = Engine(con, FUNCTIONS)
-    if keep:
-        made.keep_functions()
+    if materialise:
+        made.materialise()
     return made
 
 

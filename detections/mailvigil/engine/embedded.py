@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -14,7 +14,13 @@ import orjson
 from duckdb_kql.stored_functions import ResolvedFunctions, StoredFunction, parse_functions
 
 from mailvigil.engine import materialised
-from mailvigil.engine.scanned_columns import scanned
+from mailvigil.engine.loaded_columns import (
+    ALL_COLUMNS,
+    TABLE,
+    ColumnChoice,
+    columns_read,
+    read_but_not_loaded,
+)
 from mailvigil.engine.shape_sql import TYPES
 from mailvigil.engine.workspace import END_OF_TIME, look_at
 from mailvigil.errors import MailvigilError
@@ -48,9 +54,18 @@ class QueryError(MailvigilError):
     """The query fails on the data: an unknown column, or a value that does not fit."""
 
 
+class ColumnNotLoadedError(QueryError):
+    """The query reads ``columns`` that this workspace was loaded without."""
+
+    def __init__(self, columns: Iterable[str]) -> None:
+        self.columns = tuple(sorted(columns))
+        names = ", ".join(self.columns)
+        super().__init__(f"reads columns that were not loaded: {names} (load all columns)")
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
-    """KQL translated once, to be run at many ticks."""
+    """KQL translated once, to be run at many moments."""
 
     sql: str
     parameters: Mapping[str, object]
@@ -76,41 +91,48 @@ class Engine:
             table: list(columns) for table, columns in schemas().items() if table not in without
         }
         self._functions = {f.name: _definition(f) for f in functions}
+        self._materialised: dict[str, str] = {}
+        self._checked: set[str] = set()
         row = con.execute("SELECT current_database()").fetchone()
         self._main = str(row[0]) if row else ""
 
-    def keep_functions(self, read: Collection[str] | None = None) -> None:
-        """Compute once, over all data, each function that :mod:`.materialised` can keep.
+    def materialise(self, choice: ColumnChoice = ALL_COLUMNS) -> None:
+        """Compute once, over all data, each function that :mod:`.materialised` can store.
 
-        With *read* only columns of these names are kept: half of the work, where it is known
-        which queries will come. None keeps all.
+        To store only the columns of *choice* is half of the work, where it is known which
+        queries will come.
         """
         for name, definition in list(self._functions.items()):
             body = materialised.before_drop(_body(definition))
             if body is None:
                 continue
-            of = materialised.key(self._con, self._main, f"{body}\n{sorted(read or ())}")
-            if not materialised.is_kept(self._con, self._main, name, of):
+            key = materialised.key(self._con, self._main, f"{body}\n{sorted(choice.names or ())}")
+            if not materialised.is_stored(self._con, self._main, name, key):
                 look_at(self._con, END_OF_TIME)
-                materialised.keep(self._con, self._main, name, self.prepare(body).sql, of, read)
+                rows = (choice | materialised.NEEDED).select(self.prepare(body).sql)
+                self._refuse_if_not_loaded(rows, {})
+                materialised.store(self._con, self._main, name, rows, key)
             self._schema[f"_{name}"] = materialised.show(self._con, self._main, name)
             self._functions[name] = f"function {name}() {{ _{name} }}"
+            self._materialised[name] = body
 
-    def needed(self, read: Collection[str]) -> frozenset[str]:
-        """Return the columns that tables must hold for queries whose words are *read*.
+    def columns_to_load(self, choice: ColumnChoice) -> ColumnChoice:
+        """Return the columns that tables must hold for :meth:`materialise` and its queries.
 
-        What else they hold makes no difference to :meth:`keep_functions` and to those queries.
+        A function reads columns that no query names, and those of its own that no query names
+        cost nothing.
         """
-        found = set(read)
+        if choice.names is None:
+            return choice
+        names = set(choice.names)
         for name, definition in self._functions.items():
             body = materialised.before_drop(_body(definition))
-            if body is None and name in read:
-                found.update(_WORD.findall(definition))
-            elif body is None:
-                continue
-            else:
-                found |= scanned(self._con, materialised.chosen(self.prepare(body).sql, read))
-        return frozenset(found)
+            if body is not None:
+                rows = (choice | materialised.NEEDED).select(self.prepare(body).sql)
+                names |= columns_read(self._con, rows, table=TABLE)
+            elif name in choice:
+                names.update(_WORD.findall(definition))
+        return choice | names
 
     def put(self, table: str, columns: Mapping[str, str], rows: Sequence[Sequence[object]]) -> None:
         """Make *table* visible with these columns (KQL types) and rows, for this engine's use."""
@@ -129,6 +151,7 @@ class Engine:
 
         Raises:
             NotRunError: The engine refuses a construct.
+            ColumnNotLoadedError: It names a column that a function was stored without.
             QueryError: The text does not parse, or names what is not there.
 
         """
@@ -141,7 +164,7 @@ class Engine:
         except duckdb_kql.KqlUnsupportedError as error:
             raise NotRunError(str(error)) from error
         except (duckdb_kql.KqlError, AssertionError) as error:
-            raise QueryError(str(error) or "a construct that cannot be translated") from error
+            raise self._error(str(error) or "a construct that cannot be translated") from error
 
     def columns(self, query: Query) -> frozenset[str]:
         """Return the names of *query*'s columns.
@@ -154,13 +177,14 @@ class Engine:
         try:
             result = self._con.execute(f"SELECT * FROM ({query.sql}) LIMIT 0", bound or None)
         except duckdb.Error as error:
-            raise QueryError(str(error).splitlines()[0]) from error
+            raise self._error(str(error).splitlines()[0]) from error
         return frozenset(str(d[0]) for d in result.description or ())
 
     def run(self, query: Query, now: datetime) -> list[Row]:
         """Return *query*'s rows with ``now()`` at *now* (aware), seeing what had arrived by then.
 
         Raises:
+            ColumnNotLoadedError: The query reads a column that the load left empty.
             QueryError: DuckDB refuses the query or a value.
 
         """
@@ -168,18 +192,40 @@ class Engine:
         moment = now.astimezone(UTC).replace(tzinfo=None)
         bound = dict.fromkeys(query.parameters, moment)
         try:
+            self._refuse_if_not_loaded(query.sql, bound)
             result = self._con.execute(query.sql, bound or None)
             names = [str(d[0]) for d in result.description or ()]
             kinds = [str(d[1]) for d in result.description or ()]
             rows = result.fetchall()
         except duckdb.Error as error:
-            raise QueryError(str(error).splitlines()[0]) from error
+            raise self._error(str(error).splitlines()[0]) from error
         except RuntimeError as error:
             raise_interrupt(error)
             raise
         return [
             {n: _value(v, k) for n, v, k in zip(names, row, kinds, strict=True)} for row in rows
         ]
+
+    def _refuse_if_not_loaded(self, sql: str, parameters: Mapping[str, object]) -> None:
+        if sql in self._checked:
+            return
+        columns = read_but_not_loaded(self._con, sql, parameters)
+        if columns:
+            raise ColumnNotLoadedError(columns)
+        self._checked.add(sql)
+
+    def _error(self, message: str) -> QueryError:
+        """Return the error of a query, which may name a column that a function was stored without.
+
+        Such a column is not in the function's table, so DuckDB does not know it.
+        """
+        stored_without = {
+            column
+            for name, body in self._materialised.items()
+            for column in self.columns(self.prepare(body)) - set(self._schema[f"_{name}"])
+        }
+        columns = stored_without.intersection(_WORD.findall(message))
+        return ColumnNotLoadedError(columns) if columns else QueryError(message)
 
 
 @lru_cache(maxsize=256)

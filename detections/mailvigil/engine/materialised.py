@@ -1,14 +1,13 @@
-"""Keep the rows of a KQL function in the workspace, so that each tick need not make them again.
+"""Store the rows of a KQL function in the workspace, so that no evaluation makes them again.
 
-A function whose last line drops repeats and which does not read the clock gives, at any tick,
-of each record the best of its rows that had arrived by the tick. So its rows are computed once.
+A function whose last line drops repeats and which does not read the clock gives, at any moment,
+of each record the best of its rows that had arrived by then. So its rows are computed once.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection
 
 import duckdb
 
@@ -20,12 +19,14 @@ _SINCE, _UNTIL = "_since", "_until"
 """Where records repeat: when a row arrived, and when a better one of its record did. Its
 ``_arrived`` is then that of the record's first row."""
 
-_NEEDED = ("RecordId", "Source", "SourceRank", "TimeGenerated", "EventTime")
+NEEDED = ("RecordId", "Source", "SourceRank", "TimeGenerated", "EventTime")
+"""Columns that are stored whatever queries read: this module and the replay read them."""
+
 _CLOCK = re.compile(r"\b(now|ago)\s*\(")
 
 
 def before_drop(body: str) -> str | None:
-    """Return a function's text without its last line, or None if it cannot be kept.
+    """Return a function's text without its last line, or None if its rows cannot be stored.
 
     The last line is ``DROP_REPEATS``. Run as a window, it takes a tenth of the time that its
     translation takes, and gives the same rows.
@@ -37,35 +38,35 @@ def before_drop(body: str) -> str | None:
 
 
 def key(con: duckdb.DuckDBPyConnection, main: str, body: str) -> str:
-    """Return what kept rows depend on: the function's text and the sizes of the tables."""
-    sizes = [_one(con, f'SELECT count(*) FROM "{main}".main."{t}"') for t in RECORD_TABLES]
+    """Return what the stored rows depend on: the function's text and the sizes of the tables."""
+    sizes = [_value(con, f'SELECT count(*) FROM "{main}".main."{t}"') for t in RECORD_TABLES]
     return hashlib.sha256(f"{body}\n{sizes}".encode()).hexdigest()
 
 
-def is_kept(con: duckdb.DuckDBPyConnection, main: str, name: str, of: str) -> bool:
-    """Tell whether the rows of *name* are there, made from what *of* stands for."""
-    con.execute(f'CREATE TABLE IF NOT EXISTS "{main}".main._kept (name VARCHAR, of VARCHAR)')
-    found = f'SELECT count(*) FROM "{main}".main._kept WHERE name = ? AND of = ?'
-    row = con.execute(found, [name, of]).fetchone()
+def is_stored(con: duckdb.DuckDBPyConnection, main: str, name: str, key: str) -> bool:
+    """Return whether the rows of the function *name* are stored, and *key* is still theirs."""
+    con.execute(
+        f'CREATE TABLE IF NOT EXISTS "{main}".main._materialised (name VARCHAR, key VARCHAR)'
+    )
+    same = f'SELECT count(*) FROM "{main}".main._materialised WHERE name = ? AND key = ?'
+    row = con.execute(same, [name, key]).fetchone()
     return bool(row and row[0])
 
 
-def keep(
-    con: duckdb.DuckDBPyConnection,
-    main: str,
-    name: str,
-    rows: str,
-    of: str,
-    read: Collection[str] | None = None,
-) -> None:
+def store(con: duckdb.DuckDBPyConnection, main: str, name: str, rows: str, key: str) -> None:
     """Store the result of the SQL *rows*, without those that never are their record's best.
 
-    Only the columns that are in *read*, or that this module needs, if *read* is given.
+    Args:
+        con: The workspace.
+        main: Its database.
+        name: The function.
+        rows: Its rows before the last line, with at least the columns ``NEEDED``.
+        key: What the rows depend on.
+
     """
     table = f'"{main}".main."_{name}"'
     con.execute(
-        f"CREATE OR REPLACE TABLE {table} AS "
-        f'SELECT *, TimeGenerated AS "{ARRIVED}" FROM ({chosen(rows, read)})'
+        f'CREATE OR REPLACE TABLE {table} AS SELECT *, TimeGenerated AS "{ARRIVED}" FROM ({rows})'
     )
     arrivals = _arrivals(con, main)
     if arrivals:
@@ -74,7 +75,7 @@ def keep(
             f'SELECT t.* REPLACE (coalesce(a.arrived, t."{ARRIVED}") AS "{ARRIVED}") '
             f"FROM {table} t LEFT JOIN ({arrivals}) a USING (RecordId, Source)"
         )
-    if _one(con, f"SELECT count(DISTINCT RecordId) < count(*) FROM {table}"):
+    if _value(con, f"SELECT count(DISTINCT RecordId) < count(*) FROM {table}"):
         con.execute(
             f"CREATE OR REPLACE TABLE {table} AS SELECT * REPLACE "
             f'(min("{ARRIVED}") OVER (PARTITION BY RecordId) AS "{ARRIVED}"), '
@@ -82,33 +83,21 @@ def keep(
             f'ORDER BY SourceRank, "{ARRIVED}" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) '
             f"AS {_UNTIL} FROM {table} QUALIFY {_UNTIL} IS NULL OR {_SINCE} < {_UNTIL}"
         )
-    con.execute(f'DELETE FROM "{main}".main._kept WHERE name = ?', [name])
-    con.execute(f'INSERT INTO "{main}".main._kept VALUES (?, ?)', [name, of])
-
-
-def chosen(rows: str, read: Collection[str] | None) -> str:
-    """Return SQL for the columns to keep of *rows*: those of these names, and what is needed here.
-
-    None keeps all. Asking for the names of all columns first would take one parse more.
-    """
-    if read is None:
-        return rows
-    names = ", ".join(f"'{name}'" for name in sorted({*read, *_NEEDED}) if name.isidentifier())
-    return f"SELECT COLUMNS(lambda c: c IN ({names})) FROM ({rows})"
+    con.execute(f'DELETE FROM "{main}".main._materialised WHERE name = ?', [name])
+    con.execute(f'INSERT INTO "{main}".main._materialised VALUES (?, ?)', [name, key])
 
 
 def show(con: duckdb.DuckDBPyConnection, main: str, name: str) -> list[str]:
-    """Make the kept rows visible as the table ``_<name>`` and return its columns.
+    """Make the stored rows visible as the table ``_<name>`` and return its columns.
 
-    Unlike the other tables it shows when a row arrived, for the replay's choice of ticks.
+    Unlike the other tables it shows when a row arrived, which the replay reads.
     """
     table = f'"{main}".main."_{name}"'
     columns = _columns(con, table)
-    shown = f"\"{ARRIVED}\" <= getvariable('tick')"
+    shown = f"\"{ARRIVED}\" <= getvariable('moment')"
     if _SINCE in columns:
-        shown = (
-            f"{_SINCE} <= getvariable('tick') AND coalesce({_UNTIL} > getvariable('tick'), true)"
-        )
+        ended = f"{_UNTIL} <= getvariable('moment')"
+        shown = f"{_SINCE} <= getvariable('moment') AND NOT coalesce({ended}, false)"
     own = [column for column in columns if column not in {_SINCE, _UNTIL}]
     listed = ", ".join(f'"{column}"' for column in own)
     con.execute(
@@ -128,7 +117,7 @@ def _arrivals(con: duckdb.DuckDBPyConnection, main: str) -> str:
         f'EXISTS (SELECT 1 FROM "{main}".main."{t}" WHERE "{ARRIVED}" <> TimeGenerated)'
         for t in RECORD_TABLES
     )
-    if not _one(con, f"SELECT {late}"):
+    if not _value(con, f"SELECT {late}"):
         return ""
     legs = " UNION ALL ".join(
         f"SELECT {record_id_sql(table)} AS RecordId, '{table}' AS Source, \"{ARRIVED}\" AS a "
@@ -138,6 +127,6 @@ def _arrivals(con: duckdb.DuckDBPyConnection, main: str) -> str:
     return f"SELECT RecordId, Source, min(a) AS arrived FROM ({legs}) GROUP BY ALL"
 
 
-def _one(con: duckdb.DuckDBPyConnection, sql: str) -> object:
+def _value(con: duckdb.DuckDBPyConnection, sql: str) -> object:
     row = con.execute(sql).fetchone()
     return row[0] if row else None

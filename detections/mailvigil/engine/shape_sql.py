@@ -7,7 +7,7 @@ seconds, which no Python loop does.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from audit_feed.columns import Column, Table
 from audit_feed.records.shape import (
@@ -19,6 +19,7 @@ from audit_feed.records.shape import (
     PROTOCOL_PATTERN,
     TIME_PATTERN,
 )
+from mailvigil.engine.loaded_columns import ALL_COLUMNS, ALWAYS_LOADED, ColumnChoice
 from mailvigil.tables.schemas import ARRIVED
 
 TYPES = {
@@ -34,8 +35,6 @@ TYPES = {
 }
 """KQL column type to the DuckDB type that holds it. Times are UTC without a zone."""
 
-ALWAYS_KEPT = ("TimeGenerated", "EventTime", "RecordId", "Operation")
-"""Columns without which a row cannot be told to be a record."""
 
 _PAIRS = [{"Name": "VARCHAR", "Value": "VARCHAR"}]
 _JSON_TYPES = {
@@ -47,22 +46,22 @@ _JSON_TYPES = {
 }
 
 
-def select_rows(source: str, table: Table, keep: Collection[str] | None = None) -> str:
+def select_rows(source: str, table: Table, choice: ColumnChoice = ALL_COLUMNS) -> str:
     """Return a query that gives *table*'s columns and ``_arrived`` for each record.
 
     Args:
         source: SQL with one VARCHAR column ``text``, the JSON text of one record a row.
             NULL and malformed JSON give a row without any value.
         table: A table whose columns are read from records.
-        keep: Columns wanted; the others are not in the result. None means all of them. The
-            time and the id of a record are always there.
+        choice: Columns wanted; the others are not in the result. ``ALWAYS_LOADED`` are always
+            there.
 
     """
-    kept = [c for c in table.columns if keep is None or c.name in keep or c.name in ALWAYS_KEPT]
-    columns = ",\n  ".join(f'{_READ[c.read](c, table)} AS "{c.name}"' for c in kept)
+    chosen = [c for c in table.columns if c.name in choice | ALWAYS_LOADED]
+    columns = ",\n  ".join(f'{_READ[c.read](c, table)} AS "{c.name}"' for c in chosen)
     event_time = _READ["utc"](_column(table, "EventTime"), table)
-    whole = any(c.read == "rest" for c in kept)
-    spec = _quote(json.dumps(_spec(table.columns if whole else kept)))
+    whole = any(c.read == "rest" for c in chosen)
+    spec = _quote(json.dumps(_spec(table.columns if whole else chosen)))
     kinds = f", json_type(text, {_held_paths(table)}) AS k" if whole else ""
     # TRY costs nothing where all is well; json_valid would parse everything once more.
     parsed = f"SELECT text, TRY(json_transform(text, {spec})) AS r FROM ({source})"

@@ -20,7 +20,7 @@ FORMAT = 2
 """Version of a saved workspace. Another one is refused, never guessed at."""
 
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
-"""A tick at which everything has arrived."""
+"""A moment at which everything has arrived."""
 
 MEMORY_LIMIT = "1200MB"
 """What DuckDB may hold before it spills to disk; with Python's own share a hunt stays below
@@ -119,12 +119,12 @@ def show_all(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(
             f'CREATE OR REPLACE VIEW visible."{table}" AS SELECT * EXCLUDE ("{ARRIVED}") '
             f'FROM "{main}".main."{table}" '
-            f'WHERE "{ARRIVED}" IS NULL OR "{ARRIVED}" <= getvariable(\'tick\')'
+            f'WHERE "{ARRIVED}" IS NULL OR "{ARRIVED}" <= getvariable(\'moment\')'
         )
     look_at(con, END_OF_TIME)
 
 
-def look_at(con: duckdb.DuckDBPyConnection, tick: datetime) -> None:
-    """Hide from *con*'s views what had not arrived at *tick* (aware). Per connection."""
-    moment = tick.astimezone(UTC).replace(tzinfo=None)
-    con.execute("SET VARIABLE tick = CAST(? AS TIMESTAMP)", [moment])
+def look_at(con: duckdb.DuckDBPyConnection, moment: datetime) -> None:
+    """Hide from *con*'s views what had not arrived at *moment* (aware). Per connection."""
+    utc = moment.astimezone(UTC).replace(tzinfo=None)
+    con.execute("SET VARIABLE moment = CAST(? AS TIMESTAMP)", [utc])

@@ -7,11 +7,12 @@ cells an item needs, or in ``t0`` the JSON text of one object.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from audit_feed.columns import load_table
-from mailvigil.engine.shape_sql import ALWAYS_KEPT, TYPES, select_rows
+from mailvigil.engine.loaded_columns import ALWAYS_LOADED, ColumnChoice
+from mailvigil.engine.shape_sql import TYPES, select_rows
 from mailvigil.exports.table_names import ACTIVITY, columns_of, plain
 from mailvigil.tables.schemas import ARRIVED
 
@@ -74,10 +75,10 @@ class RecordItems:
         """SQL condition on a row of the table: no record could be read."""
         return """"EventTime" IS NULL OR "RecordId" = '' OR "Operation" = ''"""
 
-    def insert(self, source: str, keep: Collection[str] | None) -> str:
+    def insert(self, source: str, choice: ColumnChoice) -> str:
         """Return the statement that loads *source*; malformed JSON gives a row that is bad."""
         text = f"SELECT {self._guarded_text()} AS text FROM ({source})"
-        rows = select_rows(text, load_table(ACTIVITY), keep)
+        rows = select_rows(text, load_table(ACTIVITY), choice)
         return f'INSERT INTO "{ACTIVITY}" BY NAME {rows}'
 
     def why(self, source: str) -> str:
@@ -136,7 +137,7 @@ class RowItems:
         """SQL condition on a row of the table: it could not be read."""
         return f'"{self._keys[0]}" IS NULL'
 
-    def insert(self, source: str, keep: Collection[str] | None) -> str:
+    def insert(self, source: str, choice: ColumnChoice) -> str:
         """Return the statement that loads *source*; malformed JSON gives a row that is bad."""
         if self.in_json:
             source = f"SELECT CASE WHEN json_valid(t0) THEN t0 END AS t0 FROM ({source})"
@@ -145,9 +146,9 @@ class RowItems:
         selected = {name: _typed(columns[name], have.get(name, "NULL")) for name in columns}
         selected["Type"] = f"'{self.table}'" if "Type" in columns else ""
         selected |= self._times(have)
-        if self.table == ACTIVITY and keep is not None:
-            always = {*ALWAYS_KEPT, ARRIVED}
-            selected = {n: sql for n, sql in selected.items() if n in keep or n in always}
+        if self.table == ACTIVITY:
+            loaded = choice | (*ALWAYS_LOADED, ARRIVED)
+            selected = {name: sql for name, sql in selected.items() if name in loaded}
         listed = ", ".join(f'{sql} AS "{name}"' for name, sql in selected.items() if sql)
         return f'INSERT INTO "{self.table}" BY NAME SELECT {listed} FROM ({self._cells(source)})'
 

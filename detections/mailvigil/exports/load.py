@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import duckdb
 
+from mailvigil.engine.loaded_columns import ALL_COLUMNS, ColumnChoice, note_not_loaded
 from mailvigil.errors import InputError
 from mailvigil.exports.decode import to_utf8
 from mailvigil.exports.digests import Digests
@@ -41,7 +42,7 @@ class _LoadContext:
     con: duckdb.DuckDBPyConnection
     members: Members
     strict: bool
-    keep: Collection[str] | None
+    columns: ColumnChoice
     digests: Digests | None
     progress: LoadProgress
 
@@ -54,7 +55,7 @@ def load(  # noqa: PLR0913 - each option is one of the command line
     stdin: BinaryIO | None = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     strict: bool = False,
-    keep: Collection[str] | None = None,
+    columns: ColumnChoice = ALL_COLUMNS,
     digest: bool = False,
     progress: LoadProgress = NO_PROGRESS,
 ) -> LoadReport:
@@ -67,8 +68,8 @@ def load(  # noqa: PLR0913 - each option is one of the command line
         stdin: What ``-`` stands for.
         limits: What an archive may unpack to.
         strict: Refuse a file that holds anything unreadable.
-        keep: Columns of M365Activity_CL to fill; the others stay empty, which saves time and
-            memory. None fills all. What makes a row a record is always filled.
+        columns: Columns of M365Activity_CL to fill; the others stay empty, which saves time
+            and memory, and the engine refuses queries that read them.
         digest: Compute the SHA-256 of every file, in a thread of its own.
         progress: Receives how far the load is.
 
@@ -79,9 +80,10 @@ def load(  # noqa: PLR0913 - each option is one of the command line
     """
     spool = Path(tempfile.mkdtemp(prefix="load", dir=_made(scratch)))
     digests = Digests() if digest else None
+    note_not_loaded(con, columns)
     try:
         members = Members(spool, limits, stdin, progress)
-        context = _LoadContext(con, members, strict, keep, digests, progress)
+        context = _LoadContext(con, members, strict, columns, digests, progress)
         if progress.wanted:
             progress.begin(members.count(paths))
         with duckdb_progress(con, progress):
@@ -135,7 +137,7 @@ def _read(context: _LoadContext, member: Member) -> FileRead | Unreadable:
             member.name,
             path,
             form,
-            context.keep,
+            context.columns,
             context.members.spool,
             context.progress,
         )

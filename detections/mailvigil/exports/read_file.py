@@ -6,7 +6,7 @@ All or nothing: after an error the table is as before. Whatever could not be rea
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import duckdb
 
+from mailvigil.engine.loaded_columns import ColumnChoice
 from mailvigil.errors import InputError
 from mailvigil.exports.csv_rows import pick_lines, read_csv_rows, rows_are_lines
 from mailvigil.exports.file_sql import Rewritten, clean, csv_line, direct, read, rewrite
@@ -36,7 +37,7 @@ class FileToLoad:
     name: str
     path: Path
     form: ExportForm
-    keep: Collection[str] | None
+    columns: ColumnChoice
     spool: Callable[[], Path]
     progress: LoadProgress
 
@@ -103,7 +104,7 @@ def _load(file: FileToLoad, source: str, path: Path, name_bad: _NameBad) -> File
     with _transaction(file.con):
         last = _number(file.con, f'SELECT coalesce(max(rowid), -1) FROM "{items.table}"')
         with reported(file.con, size, file.progress):
-            inserted = _number(file.con, items.insert(source, file.keep))
+            inserted = _number(file.con, items.insert(source, file.columns))
         bad = _bad_rows(file, last) if inserted else []
         named = name_bad(bad[:MOST_NAMED], inserted) if bad else []
     if bad:

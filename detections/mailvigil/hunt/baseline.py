@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -36,8 +35,8 @@ union seen, (M365CallerBaseline_CL | where {remembered}(MailboxId)
     MailboxCount = max(MailboxCount), OperationCount = sum(OperationCount)
     by OrganizationId, Caller, Protocol, MailboxId
 """
-WORDS = frozenset(re.findall(r"\w+", _KNOWN))
-"""Every word of the query: among them each column that it reads."""
+QUERIES = (_KNOWN,)
+"""What :func:`save_baseline` runs."""
 
 
 def load_baseline(con: duckdb.DuckDBPyConnection, path: Path) -> int:
@@ -56,7 +55,7 @@ def load_baseline(con: duckdb.DuckDBPyConnection, path: Path) -> int:
     # In a saved workspace may stand what an earlier hunt remembered.
     con.execute(f'DELETE FROM "{TABLE}"')
     insert(con, TABLE, rows)
-    # Remembered rows are visible at every tick: when they were written does not matter.
+    # Remembered rows are visible at every evaluation, whenever they were written.
     con.execute(f'UPDATE "{TABLE}" SET _arrived = NULL')
     return len(rows)
 

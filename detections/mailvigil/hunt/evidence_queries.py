@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -86,13 +85,8 @@ _SAMPLE_COLUMNS = (
     "ClientInfoString", "SessionId", "OperationCount", "MailAccessType", "IsThrottled",
     "Folder", "Operation",
 )  # fmt: skip
-WORDS = frozenset(
-    re.findall(
-        r"\w+",
-        " ".join([_CALLERS, _MAILBOXES, _ACTIVITY, _PAIRS, _THROTTLED, _UNREAD, *_SAMPLE_COLUMNS]),
-    )
-)
-"""Every word of the queries: among them each column that they read."""
+QUERIES = (_CALLERS, _MAILBOXES, _ACTIVITY, _PAIRS, _THROTTLED, _UNREAD, _HOURS, *_SAMPLE_COLUMNS)
+"""What :func:`gather` runs, and the columns that it reads of a finding's records."""
 
 
 def gather(

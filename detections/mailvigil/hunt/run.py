@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -24,6 +23,7 @@ from mailvigil.compiler.sigma_filters import load_filters
 from mailvigil.compiler.targets import FUNCTION
 from mailvigil.engine import row_values
 from mailvigil.engine.embedded import Engine, NotRunError, QueryError
+from mailvigil.engine.loaded_columns import ALL_COLUMNS, ColumnChoice
 from mailvigil.engine.row_values import ResultRow
 from mailvigil.engine.workspace import END_OF_TIME, open_workspace
 from mailvigil.errors import InputError
@@ -60,7 +60,6 @@ from mailvigil.rules.rule import Rule
 from mailvigil.tables.record_tables import RECORD_TABLES
 from mailvigil.tables.schemas import schemas
 
-_WORD = re.compile(r"\w+")
 _FIRED = "_Fired"
 _DISTINCT = " + ".join(f'(SELECT count(*) FROM "{table}")' for table in RECORD_TABLES)
 
@@ -107,12 +106,6 @@ class _Rules:
     chosen: tuple[Rule, ...]
     texts: Mapping[str, str]
 
-    @property
-    def words(self) -> frozenset[str]:
-        """Every word of the queries: among them each column that they read."""
-        own = _WORD.findall(" ".join(RECORD_COLUMNS))
-        return frozenset(own).union(*(_WORD.findall(text) for text in self.texts.values()))
-
 
 def hunt(
     request: HuntRequest, *, stdin: BinaryIO, name_of: NameOf, progress: HuntProgress
@@ -129,14 +122,12 @@ def hunt(
         tempfile.TemporaryDirectory(prefix="mailvigil") as scratch,
         _workspace(request, Path(scratch)) as con,
     ):
-        in_file = bool(request.save or request.workspace)
-        shown = evidence_queries.WORDS if request.evidence else frozenset[str]()
-        read = None if in_file else rules.words | baseline.WORDS | shown
         engine = Engine(con, rules.functions)
-        keep = None if read is None else engine.needed(read)
-        loaded = _load(con, request, stdin, progress, Path(scratch), keep)
+        columns = _columns_read(request, rules)
+        to_load = engine.columns_to_load(columns)
+        loaded = _load(con, request, stdin, progress, Path(scratch), to_load)
         progress.phase("joining sources", 0)
-        engine.keep_functions(read)
+        engine.materialise(columns)
         covered = span(engine)
         whole = whole_span(engine)
         filled = frozenset(name for name in schemas() if _count(con, f'EXISTS (FROM "{name}")'))
@@ -158,6 +149,16 @@ def hunt(
             findings=findings,
             evidence=_evidence(engine, rules, request, findings, covered, progress),
         )
+
+
+def _columns_read(request: HuntRequest, rules: _Rules) -> ColumnChoice:
+    """Return the columns that this hunt's queries name; of a file that stays, all columns."""
+    if request.save or request.workspace:
+        return ALL_COLUMNS
+    evidence = evidence_queries.QUERIES if request.evidence else ()
+    return ColumnChoice.of_queries(
+        [*rules.texts.values(), *RECORD_COLUMNS, *baseline.QUERIES, *evidence]
+    )
 
 
 def _evidence(
@@ -218,7 +219,7 @@ def _load(
     stdin: BinaryIO,
     progress: HuntProgress,
     scratch: Path,
-    keep: Collection[str] | None,
+    columns: ColumnChoice,
 ) -> LoadReport:
     loaded = LoadReport(())
     if request.paths:
@@ -229,7 +230,7 @@ def _load(
             stdin=stdin,
             limits=request.limits,
             strict=request.strict,
-            keep=keep,
+            columns=columns,
             digest=bool(request.evidence),
             progress=progress,
         )

@@ -7,7 +7,6 @@ tenant without the attack. Nothing has to be known about what the attack looks l
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ import duckdb
 
 from mailvigil.compiler.compile import to_kql
 from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError
+from mailvigil.engine.loaded_columns import ColumnChoice
 from mailvigil.engine.row_values import ResultRow
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import RuleError
@@ -54,7 +54,6 @@ MOST_HIGH, MOST_ALL = 1.0, 5.0
 ATTACK_MAILBOXES = 500
 """Attacks are replayed in a tenant of at most that size: it costs time, and finds no more."""
 
-_WORD = re.compile(r"\w+")
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 AlertKey = tuple[object, ...]
@@ -201,11 +200,6 @@ class BacktestSetup:
     progress: BacktestProgress
     workers: int = 2
 
-    @property
-    def words(self) -> frozenset[str]:
-        """Every word of the queries: among them each column that they read."""
-        return frozenset(word for c in self.candidates for word in _WORD.findall(c.text))
-
     def make(self, month: Profile, name: str) -> tuple[Path, int]:
         """Make the workspace of *month* and return its file and how many records it holds."""
         file = self.scratch / f"{name}.duckdb"
@@ -227,10 +221,10 @@ class BacktestSetup:
             con.close()
 
     def engine(self, con: duckdb.DuckDBPyConnection) -> Engine:
-        """Return an engine on *con* with the functions' rows kept."""
-        made = Engine(con, self.functions)
-        made.keep_functions(self.words)
-        return made
+        """Return an engine on *con* with the functions' rows materialised."""
+        engine = Engine(con, self.functions)
+        engine.materialise(ColumnChoice.of_queries(c.text for c in self.candidates))
+        return engine
 
     def queries(self, engine: Engine) -> Mapping[str, Query]:
         """Return every candidate's query by name.

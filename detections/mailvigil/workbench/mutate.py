@@ -169,7 +169,7 @@ def _worlds(
         con.execute("SET threads = 1")
         fill(con, case, source)
         engine = Engine(con, functions, absent(case.baseline))
-        engine.keep_functions()
+        engine.materialise()
         yield case, engine
 
 

@@ -39,7 +39,7 @@ ARRIVALS = st.lists(
 
 
 def compare(con: duckdb.DuckDBPyConnection) -> None:
-    keeping, plain = engine(con), engine(con, keep=False)
+    keeping, plain = engine(con), engine(con, materialise=False)
     ours, own = keeping.prepare(CALL + COLUMNS), plain.prepare(CALL)
 
     for tick in TICKS:
@@ -156,5 +156,5 @@ def test_the_shipped_function_is_not_kept() -> None:
     assert {name for name, body in bodies.items() if body} == {"AuditChanges", "MailItemsAccessed"}
     with workspace() as con:
         keeping = Engine(con, FUNCTIONS)
-        keeping.keep_functions()
+        keeping.materialise()
         assert keeping.run(keeping.prepare(CALL), END_OF_TIME) == []

@@ -61,7 +61,7 @@ def by_way_of(
     for each in TABLES:
         con.execute(f'DELETE FROM "{each}"')  # noqa: S608 - our own names
     put(con, records, table)
-    on = engine(con, keep=False)
+    on = engine(con, materialise=False)
     rows = on.run(on.prepare("MailItemsAccessed()"), END_OF_TIME)
     return {str(row["RecordId"]): row for row in rows}
 
@@ -139,7 +139,7 @@ def test_a_time_of_another_zone_is_stored_as_it_stands(con: duckdb.DuckDBPyConne
     east = datetime.fromisoformat("2026-01-01T05:00:00+05:00")
     con.execute("DELETE FROM M365CallerBaseline_CL")
     insert(con, "M365CallerBaseline_CL", [{"FirstSeen": east, "LastSeen": east + timedelta(1)}])
-    on = engine(con, keep=False)
+    on = engine(con, materialise=False)
 
     (row,) = on.run(on.prepare("M365CallerBaseline_CL"), END_OF_TIME)
 

@@ -22,6 +22,7 @@ from detections.exports.written import (
     table,
     text,
 )
+from mailvigil.engine.loaded_columns import ColumnChoice
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import InputError
 from mailvigil.exports.layouts import MAX_ROW_BYTES
@@ -316,7 +317,7 @@ def test_a_row_over_the_limit_stops_the_load(
 ) -> None:
     records = [record(1), record(2, Note="x" * MAX_ROW_BYTES), record(3)]
 
-    report = loads(form(records), keep=())
+    report = loads(form(records), columns=ColumnChoice(frozenset()))
 
     assert [why[-8:] for _, why in named(report)] == ["or a row"]
     assert loaded(con) == ["1", "3"]

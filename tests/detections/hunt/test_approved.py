@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def approved(con: duckdb.DuckDBPyConnection, moment: datetime) -> list[object]:
-    on = engine(con, keep=False)
+    on = engine(con, materialise=False)
     rows = on.run(on.prepare("ApprovedMailCallers() | sort by Caller asc"), moment)
     return [row["Caller"] for row in rows]
 

@@ -14,6 +14,7 @@ import duckdb
 import orjson
 
 from audit_feed.columns import load_table
+from mailvigil.engine.loaded_columns import ColumnChoice
 from mailvigil.engine.record_tables import SHAPERS, insert
 from mailvigil.engine.shape_sql import TYPES, select_rows
 from mailvigil.hunt.approved import ALIAS
@@ -46,8 +47,8 @@ def fill(
     tenant, file = tenant_of(profile), scratch / "uses.jsonl"
     _write(tenant, life, file)
     con.execute(f"CREATE TEMP TABLE uses AS SELECT * FROM read_json('{file}', {_READING})")
-    keep = frozenset(schemas()[TABLE]) - {"Record"}
-    shaped = select_rows("SELECT record AS text FROM uses", load_table(TABLE), keep)
+    columns = ColumnChoice(frozenset(schemas()[TABLE]) - {"Record"})
+    shaped = select_rows("SELECT record AS text FROM uses", load_table(TABLE), columns)
     con.execute(f"CREATE TEMP TABLE templates AS {shaped}")
     con.execute(_DAYS, [profile.days, f"{profile.start:%Y-%m-%d}", profile.seed])
     con.execute(_filled(TABLE, _RECORD, _RECORDS))

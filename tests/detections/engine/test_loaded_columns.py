@@ -1,0 +1,151 @@
+"""A load fills the columns that named queries read, and no query takes another one for empty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from detections.exports.written import lines
+from detections.small_tenant import FUNCTIONS, at, read
+from mailvigil.engine.embedded import ColumnNotLoadedError, Engine
+from mailvigil.engine.loaded_columns import ColumnChoice, columns_read
+from mailvigil.engine.saved_workspace import open_saved
+from mailvigil.engine.workspace import open_workspace
+from mailvigil.exports.load import load
+
+QUERY = "SELECT upper(a) AS x FROM (SELECT a, b, c, d FROM t) WHERE b > 1 AND c = 'd'"
+
+
+@pytest.fixture
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as opened:
+        opened.execute("CREATE TABLE t (a VARCHAR, b INTEGER, c VARCHAR, d VARCHAR, e VARCHAR)")
+        yield opened
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_the_plan_names_each_column_that_is_read(con: duckdb.DuckDBPyConnection, rows: int) -> None:
+    con.execute("INSERT INTO t SELECT 'a', 2, 'd', '', '' FROM range(?)", [rows])
+
+    columns = columns_read(con, QUERY, table="t")
+
+    assert {"a", "b", "c"} <= columns
+    assert not {"d", "e", "x"} & columns
+    assert columns_read(con, QUERY, table="other") == frozenset()
+
+
+def test_asking_for_a_plan_leaves_the_planning_of_later_queries_alone(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    setting = "SELECT current_setting('disabled_optimizers')"
+    before = con.execute(setting).fetchone()
+
+    columns_read(con, QUERY)
+
+    assert con.execute(setting).fetchone() == before
+
+
+def test_what_a_function_makes_a_column_of_is_loaded_and_no_more(tmp_path: Path) -> None:
+    con = open_workspace(None, tmp_path)
+    choice = ColumnChoice(frozenset({"Mailbox", "SessionId"}))
+
+    columns = Engine(con, FUNCTIONS).columns_to_load(choice).names
+    con.close()
+
+    assert columns is not None
+    assert {"MailboxGuid", "MailboxOwnerUPN", "SessionId", "AADSessionId", "RecordId"} <= columns
+    assert not {"Record", "UserKey", "DeviceId", "ParentFolderPath"} & columns
+
+
+NAMED = "MailItemsAccessed() | summarize count() by Mailbox"
+
+
+def loaded(con: duckdb.DuckDBPyConnection, folder: Path) -> Engine:
+    """Load a record with the columns that NAMED reads, and return an engine on it."""
+    path = folder / "export.jsonl"
+    path.write_bytes(lines([read(1, 1, ClientIP="192.0.2.7", Parameters=[{"Name": "x"}])]))
+    engine = Engine(con, FUNCTIONS)
+    choice = ColumnChoice.of_queries([NAMED])
+    load(con, [str(path)], scratch=folder / "scratch", columns=engine.columns_to_load(choice))
+    engine.materialise(choice)
+    return engine
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    folder = tmp_path_factory.mktemp("narrow")
+    con = open_workspace(None, folder)
+    yield loaded(con, folder)
+    con.close()
+
+
+def test_a_named_query_gives_its_rows(narrow: Engine) -> None:
+    rows = narrow.run(narrow.prepare(NAMED), at(2))
+
+    assert rows == [{"Mailbox": "adele@contoso.example", "count_": 1}]
+
+
+@pytest.mark.parametrize(
+    ("kql", "columns"),
+    [
+        ("M365Activity_CL | project ClientIP", ["ClientIP"]),
+        ("M365Activity_CL | where ClientIP != '' | count", ["ClientIP"]),
+        ("M365Activity_CL | summarize count() by Workload, DeviceId", ["DeviceId", "Workload"]),
+        ("let seen = M365Activity_CL; seen | extend A = tostring(Record.Parameters)", ["Record"]),
+        ("AuditRecords() | where OperationProperties != '' | project RecordId", ["Record"]),
+        ("MailItemsAccessed() | project UserKey", ["UserKey"]),
+        ("MailItemsAccessed() | where Folder == '' | count", ["Folder"]),
+        ("M365Activity_CL | where EventTime < now() and UserKey == ''", ["UserKey"]),
+        ("M365Activity_CL", ["ClientIP", "Record", "UserKey"]),
+    ],
+)
+def test_a_query_that_was_not_named_is_refused_by_the_column_that_it_reads(
+    narrow: Engine, kql: str, columns: list[str]
+) -> None:
+    with pytest.raises(ColumnNotLoadedError) as refused:
+        narrow.run(narrow.prepare(kql), at(2))
+
+    assert set(refused.value.columns) >= set(columns)
+    assert columns[0] in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "kql",
+    [
+        "M365Activity_CL | project EventTime, Operation | where Operation != 'ClientIP'",
+        "M365Activity_CL | count",
+        "union M365Activity_CL, (OfficeActivity | project UserKey) | summarize max(RecordId)",
+        "OfficeActivity | project UserKey, ClientIP",
+        "AuditRecords() | project RecordId, Operation",
+    ],
+)
+def test_a_query_that_reads_no_other_column_is_run(narrow: Engine, kql: str) -> None:
+    narrow.run(narrow.prepare(kql), at(2))
+
+
+def test_a_later_load_of_all_columns_does_not_fill_those_of_earlier_rows(tmp_path: Path) -> None:
+    con = open_workspace(None, tmp_path)
+    engine = loaded(con, tmp_path)
+    (tmp_path / "second.jsonl").write_bytes(lines([read(2, 1)]))
+    load(con, [str(tmp_path / "second.jsonl")], scratch=tmp_path / "scratch")
+
+    with pytest.raises(ColumnNotLoadedError, match="ClientIP"):
+        engine.run(engine.prepare("M365Activity_CL | project ClientIP"), at(2))
+    con.close()
+
+
+def test_a_saved_workspace_remembers_what_was_not_loaded(tmp_path: Path) -> None:
+    file = tmp_path / "saved.duckdb"
+    con = open_workspace(file, tmp_path)
+    loaded(con, tmp_path)
+    con.close()
+
+    again = open_saved(file, tmp_path)
+    engine = Engine(again, FUNCTIONS)
+
+    with pytest.raises(ColumnNotLoadedError, match="ClientIP"):
+        engine.run(engine.prepare("M365Activity_CL | project ClientIP"), at(2))
+    again.close()
