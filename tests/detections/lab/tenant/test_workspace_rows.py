@@ -37,7 +37,9 @@ def digest(con: duckdb.DuckDBPyConnection) -> tuple[object, ...]:
     return one(con, "SELECT count(*), bit_xor(hash(t)) FROM M365Activity_CL t")
 
 
-def test_the_same_month_has_other_rows(month: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+def test_the_same_profile_gives_the_same_rows(
+    month: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
     with workspace() as con:
         fill(con, MONTH, ordinary_life(MONTH), tmp_path)
         again = digest(con)
@@ -45,9 +47,7 @@ def test_the_same_month_has_other_rows(month: duckdb.DuckDBPyConnection, tmp_pat
     assert digest(month) == again
 
 
-def test_another_seed_gives_the_same_month(
-    month: duckdb.DuckDBPyConnection, tmp_path: Path
-) -> None:
+def test_another_seed_gives_another_month(month: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     with workspace() as con:
         other_month = ordinary_month(mailboxes=100, days=30, seed=2)
         fill(con, other_month, ordinary_life(other_month), tmp_path)
@@ -56,7 +56,9 @@ def test_another_seed_gives_the_same_month(
     assert digest(month) != other
 
 
-def test_a_record_repeats_or_lies_outside_of_the_month(month: duckdb.DuckDBPyConnection) -> None:
+def test_every_record_comes_once_and_lies_within_the_month(
+    month: duckdb.DuckDBPyConnection,
+) -> None:
     rows, ids, first, last = one(
         month,
         "SELECT count(*), count(DISTINCT RecordId), min(EventTime), max(EventTime) "
@@ -70,7 +72,9 @@ def test_a_record_repeats_or_lies_outside_of_the_month(month: duckdb.DuckDBPyCon
     assert start <= first < last < end  # type: ignore[operator]  # datetimes
 
 
-def test_a_record_arrives_before_it_can(month: duckdb.DuckDBPyConnection) -> None:
+def test_records_arrive_30_to_90_minutes_after_their_event(
+    month: duckdb.DuckDBPyConnection,
+) -> None:
     found = one(
         month,
         "SELECT min(_arrived - EventTime), max(_arrived - EventTime) FROM M365Activity_CL",
@@ -79,7 +83,7 @@ def test_a_record_arrives_before_it_can(month: duckdb.DuckDBPyConnection) -> Non
     assert timedelta(minutes=30) <= found[0] < found[1] < timedelta(minutes=90)  # type: ignore[operator]  # intervals
 
 
-def test_an_address_is_somebody_elses(month: duckdb.DuckDBPyConnection) -> None:
+def test_every_address_is_of_a_documentation_range(month: duckdb.DuckDBPyConnection) -> None:
     found = month.execute("SELECT DISTINCT ClientAddress FROM M365Activity_CL").fetchall()
     for (address,) in found:
         check_address(address)
@@ -87,7 +91,7 @@ def test_an_address_is_somebody_elses(month: duckdb.DuckDBPyConnection) -> None:
     assert len(found) > 100
 
 
-def test_a_column_does_not_fit_the_kind_of_record(month: duckdb.DuckDBPyConnection) -> None:
+def test_every_column_fits_the_kind_of_record(month: duckdb.DuckDBPyConnection) -> None:
     wrong = one(
         month,
         "SELECT count(*) FROM M365Activity_CL WHERE Operation = 'MailItemsAccessed' AND ("
@@ -99,7 +103,9 @@ def test_a_column_does_not_fit_the_kind_of_record(month: duckdb.DuckDBPyConnecti
     assert wrong == (0,)
 
 
-def test_the_drift_of_real_tenants_is_missing(month: duckdb.DuckDBPyConnection) -> None:
+def test_what_drifts_in_real_tenants_drifts_after_the_learning_days(
+    month: duckdb.DuckDBPyConnection,
+) -> None:
     first = dict(
         month.execute(
             "SELECT Caller, date_diff('day', TIMESTAMP '2026-06-15', min(EventTime)) "
@@ -116,7 +122,7 @@ def test_the_drift_of_real_tenants_is_missing(month: duckdb.DuckDBPyConnection) 
     assert approved[OWA] > first[OWA]
 
 
-def test_the_watchlist_knows_an_approval_too_early(month: duckdb.DuckDBPyConnection) -> None:
+def test_the_watchlist_knows_an_approval_from_its_day_on(month: duckdb.DuckDBPyConnection) -> None:
     found = one(
         month,
         "SELECT _arrived FROM _Watchlists WHERE Reason = 'customer database' "
@@ -127,7 +133,7 @@ def test_the_watchlist_knows_an_approval_too_early(month: duckdb.DuckDBPyConnect
     assert found[0] == (MONTH.start + since).replace(tzinfo=None)
 
 
-def test_a_session_of_a_browser_has_no_sign_in(month: duckdb.DuckDBPyConnection) -> None:
+def test_every_session_of_a_browser_has_a_sign_in(month: duckdb.DuckDBPyConnection) -> None:
     without = one(
         month,
         "SELECT count(DISTINCT SessionId) FROM M365Activity_CL WHERE Protocol = 'OWA' "
@@ -138,7 +144,7 @@ def test_a_session_of_a_browser_has_no_sign_in(month: duckdb.DuckDBPyConnection)
     assert without == (0,)
 
 
-def test_nobody_travels_or_gets_another_network_at_home(month: duckdb.DuckDBPyConnection) -> None:
+def test_some_travel_and_some_get_another_network_at_home(month: duckdb.DuckDBPyConnection) -> None:
     stays = [stay for person in range(MONTH.mailboxes) for stay in moves(MONTH, person)]
     seen = dict(
         month.execute(
@@ -153,7 +159,9 @@ def test_nobody_travels_or_gets_another_network_at_home(month: duckdb.DuckDBPyCo
     assert all(day >= first[address] >= MONTH.learning for address, day in seen.items())
 
 
-def test_a_traveller_is_at_two_places_within_the_hour(month: duckdb.DuckDBPyConnection) -> None:
+def test_a_traveller_is_never_at_two_places_within_the_hour(
+    month: duckdb.DuckDBPyConnection,
+) -> None:
     found = one(
         month,
         "SELECT count(*) FROM M365Activity_CL a JOIN M365Activity_CL b USING (UserId, Caller, "
@@ -168,6 +176,6 @@ def test_a_traveller_is_at_two_places_within_the_hour(month: duckdb.DuckDBPyConn
 
 
 @pytest.mark.parametrize("wrong", [{"mailboxes": 99}, {"days": 13}], ids=str)
-def test_a_month_that_shows_nothing_is_made(wrong: dict[str, int]) -> None:
+def test_a_month_that_would_show_nothing_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(InputError, match="backtest: "):
         ordinary_month(**wrong)
