@@ -30,13 +30,13 @@ def run(*argv: str | Path) -> tuple[int, str, str]:
     return code, out.getvalue(), err.getvalue()
 
 
-def test_a_committed_file_is_stale(checkout: Path) -> None:
+def test_every_committed_file_is_fresh(checkout: Path) -> None:
     code, out, _ = run("infra", "build", "--check", "--out", checkout / "infra")
 
     assert (code, out.splitlines()[-1]) == (EXIT_OK, f"{checkout / 'infra'}: 4 files, 0 stale")
 
 
-def test_a_stale_file_is_taken_for_fresh_or_changed_by_a_check(tmp_path: Path) -> None:
+def test_a_check_names_a_stale_file_and_leaves_it(tmp_path: Path) -> None:
     assert run("infra", "build", "--out", tmp_path)[0] == EXIT_OK
     form = tmp_path / "createUiDefinition.json"
     form.write_bytes(form.read_bytes() + b" ")
@@ -47,7 +47,7 @@ def test_a_stale_file_is_taken_for_fresh_or_changed_by_a_check(tmp_path: Path) -
     assert form.read_bytes().endswith(b" ")
 
 
-def test_a_broken_template_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_template_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> dict[str, bytes]:
         made = dict(files(*_))  # type: ignore[arg-type] # the pack, passed on
         made["azuredeploy.json"] = made["azuredeploy.json"].replace(b"'suffix'", b"'sufix'")
@@ -62,7 +62,7 @@ def test_a_broken_template_is_written(tmp_path: Path, monkeypatch: pytest.Monkey
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_ends_in_a_traceback(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_a_wrong_input(tmp_path: Path) -> None:
     place = tmp_path / "file"
     place.write_text("")
 

@@ -36,7 +36,7 @@ def page(checkout: Path) -> dict[str, Any]:
     return resource
 
 
-def test_a_query_of_the_page_is_refused_by_the_workspace(checkout: Path) -> None:
+def test_every_query_of_the_page_is_taken_by_the_workspace(checkout: Path) -> None:
     with Validator(load_functions(checkout)) as validator:
         found = {name: validator.analyse(query).diagnostics for name, query in queries()}
 
@@ -44,7 +44,7 @@ def test_a_query_of_the_page_is_refused_by_the_workspace(checkout: Path) -> None
     assert len(found) >= 8
 
 
-def test_a_query_of_the_page_is_not_looked_at(page: dict[str, Any]) -> None:
+def test_every_query_of_the_page_is_looked_at(page: dict[str, Any]) -> None:
     config = page["properties"]["connectorUiConfig"]
     written = [one["baseQuery"] for one in config["graphQueries"]]
     written += [one["query"] for one in config["sampleQueries"]]
@@ -54,7 +54,7 @@ def test_a_query_of_the_page_is_not_looked_at(page: dict[str, Any]) -> None:
     assert sorted(written) == sorted(query for _, query in queries())
 
 
-def test_the_page_has_a_part_that_the_service_does_not_know(page: dict[str, Any]) -> None:
+def test_every_part_of_the_page_is_known_to_the_service(page: dict[str, Any]) -> None:
     assert page["kind"] == "Customizable"
     assert set(page["properties"]["connectorUiConfig"]) == KEYS
     assert page["type"].endswith("/providers/dataConnectorDefinitions")
@@ -85,13 +85,13 @@ def beat(ago: timedelta, **more: object) -> dict[str, object]:
         ([], False),
     ],
 )
-def test_a_dead_collector_is_shown_as_connected(
+def test_a_dead_collector_is_not_shown_as_connected(
     rows: list[Mapping[str, object]], wanted: object, tmp_path: Path
 ) -> None:
     assert bool(connected(rows, tmp_path)[0]) is wanted
 
 
-def test_the_page_alone_does_not_deploy(checkout: Path) -> None:
+def test_the_page_alone_deploys(checkout: Path) -> None:
     text = (checkout / "infra" / "data-connector.json").read_text(encoding="utf-8")
 
     found = list(template_problems(text))

@@ -28,13 +28,11 @@ def elements(form: Form) -> Iterator[tuple[str, Form]]:
         yield from ((step["name"], one) for one in step["elements"])
 
 
-def test_the_form_gives_other_parameters_than_the_template_takes(
-    form: Form, template: Form
-) -> None:
+def test_the_form_gives_the_parameters_that_the_template_takes(form: Form, template: Form) -> None:
     assert set(form["outputs"]) == set(template["parameters"])
 
 
-def test_an_output_reads_what_nobody_is_asked(form: Form) -> None:
+def test_every_output_reads_what_somebody_is_asked(form: Form) -> None:
     asked = {(step, one["name"]) for step, one in elements(form)}
     texts = json.dumps([form["outputs"], [one for _, one in elements(form)]])
 
@@ -43,7 +41,7 @@ def test_an_output_reads_what_nobody_is_asked(form: Form) -> None:
     assert read == asked
 
 
-def test_a_question_has_another_default_than_the_template(form: Form, template: Form) -> None:
+def test_every_question_has_the_templates_default(form: Form, template: Form) -> None:
     for _, one in elements(form):
         declared = template["parameters"].get(one["name"])
         if declared is None or "defaultValue" not in one:
@@ -54,7 +52,7 @@ def test_a_question_has_another_default_than_the_template(form: Form, template: 
         assert str(default) == str(wanted) or wanted == "[subscription().tenantId]"
 
 
-def test_a_question_lets_through_what_the_template_refuses(form: Form, template: Form) -> None:
+def test_no_question_lets_through_what_the_template_refuses(form: Form, template: Form) -> None:
     for _, one in elements(form):
         declared = template["parameters"].get(one["name"], {})
         if "allowedValues" in declared:
@@ -77,7 +75,7 @@ def test_a_question_lets_through_what_the_template_refuses(form: Form, template:
         ("certificateName", "mailvigil-feed", "a b"),
     ],
 )
-def test_a_text_is_taken_for_what_it_is_not(name: str, good: str, bad: str, form: Form) -> None:
+def test_every_text_is_taken_for_what_it_is(name: str, good: str, bad: str, form: Form) -> None:
     [one] = [one for _, one in elements(form) if one["name"] == name]
 
     pattern = re.compile(one["constraints"]["regex"])
@@ -85,18 +83,18 @@ def test_a_text_is_taken_for_what_it_is_not(name: str, good: str, bad: str, form
     assert not pattern.search(bad)
 
 
-def test_a_question_has_no_label_or_no_help(form: Form) -> None:
+def test_every_question_has_a_label_and_help(form: Form) -> None:
     for _, one in elements(form):
         assert one["label"]
         assert one["toolTip"]
 
 
-def test_a_parameter_is_not_explained(template: Form) -> None:
+def test_every_parameter_is_explained(template: Form) -> None:
     for declared in template["parameters"].values():
         assert declared["metadata"]["description"].endswith(".")
 
 
-def test_the_example_does_not_deploy(checkout: Path, template: Form) -> None:
+def test_the_example_deploys(checkout: Path, template: Form) -> None:
     path = checkout / "infra" / "azuredeploy.parameters.example.json"
     given = json.loads(path.read_text(encoding="utf-8"))["parameters"]
 

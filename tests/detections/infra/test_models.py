@@ -18,7 +18,7 @@ from mailvigil.sentinel.arm_checks import CHECKS
 Body = dict[str, Any]
 
 
-def test_a_resource_is_unknown_to_the_service(cases: dict[str, Evaluation]) -> None:
+def test_every_resource_is_known_to_the_service(cases: dict[str, Evaluation]) -> None:
     bodies = {json.dumps(one.body): one for case in cases.values() for one in case.resources}
     found = []
     for one in bodies.values():
@@ -30,7 +30,7 @@ def test_a_resource_is_unknown_to_the_service(cases: dict[str, Evaluation]) -> N
     assert found == []
 
 
-def test_a_resource_is_not_held_against_any_model(cases: dict[str, Evaluation]) -> None:
+def test_every_resource_is_held_against_a_model(cases: dict[str, Evaluation]) -> None:
     types = {one.type for case in cases.values() for one in case.resources}
 
     assert types - set(MODELS) - set(CHECKS) == set(WITHOUT_MODEL)
@@ -135,7 +135,7 @@ def drop(*path: str | int) -> Callable[[Body], None]:
         ),
     ],
 )
-def test_the_models_do_not_notice_a_fault(
+def test_the_models_notice_every_fault(
     kind: str, change: Callable[[Body], object], message: str, cases: dict[str, Evaluation]
 ) -> None:
     assert changed(kind, change, cases["everything"]) == [message]

@@ -55,7 +55,7 @@ def only(found: Evaluation, kind: str) -> ArmResource:
         ("everything", WITH_CERTIFICATE),
     ],
 )
-def test_the_app_may_do_more_or_less_than_it_needs(
+def test_the_app_may_do_what_it_needs_and_no_more(
     case: str, wanted: set[tuple[str, str, str]], cases: dict[str, Evaluation]
 ) -> None:
     found = cases[case]
@@ -64,7 +64,7 @@ def test_the_app_may_do_more_or_less_than_it_needs(
     assert len(found.deployed(kinds.ASSIGNMENT)) == len(wanted)
 
 
-def test_an_assignment_is_on_a_group_or_a_subscription(cases: dict[str, Evaluation]) -> None:
+def test_no_assignment_is_on_a_group_or_a_subscription(cases: dict[str, Evaluation]) -> None:
     scopes = {
         one.scope for found in cases.values() for one in found.resources
         if one.type == kinds.ASSIGNMENT
@@ -76,7 +76,7 @@ def test_an_assignment_is_on_a_group_or_a_subscription(cases: dict[str, Evaluati
     assert types == {"ServicePrincipal"}
 
 
-def test_a_second_principal_meets_the_name_of_the_first_ones_assignment(
+def test_a_second_principal_gets_an_assignment_of_its_own_name(
     cases: dict[str, Evaluation],
 ) -> None:
     by_scope = [
@@ -88,7 +88,7 @@ def test_a_second_principal_meets_the_name_of_the_first_ones_assignment(
 
 
 @pytest.mark.parametrize("case", ["defaults", "everything", "workspace elsewhere"])
-def test_a_secret_stands_in_the_settings(case: str, cases: dict[str, Evaluation]) -> None:
+def test_no_secret_is_in_the_settings(case: str, cases: dict[str, Evaluation]) -> None:
     settings = cases[case].outputs["environment"]
 
     told = {
@@ -105,7 +105,7 @@ def test_a_secret_stands_in_the_settings(case: str, cases: dict[str, Evaluation]
     assert "AzureWebJobsStorage" not in settings
 
 
-def test_metrics_are_sent_without_a_sign_in(
+def test_metrics_are_sent_with_a_sign_in(
     cases: dict[str, Evaluation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(AUTHENTICATION, cases["defaults"].outputs["environment"][AUTHENTICATION])
@@ -113,12 +113,12 @@ def test_metrics_are_sent_without_a_sign_in(
     assert isinstance(_get_authentication_credential(), ManagedIdentityCredential)
 
 
-def test_a_key_is_read_from_any_resource(template_text: str) -> None:
+def test_no_key_is_read_from_a_resource(template_text: str) -> None:
     assert not re.search(r"\blist(Keys|Secrets|AccountSas|ServiceSas)?\(", template_text)
     assert "securestring" not in template_text.lower()
 
 
-def test_the_settings_that_are_told_are_not_those_of_the_app(cases: dict[str, Evaluation]) -> None:
+def test_the_settings_that_are_listed_are_those_of_the_app(cases: dict[str, Evaluation]) -> None:
     for found in cases.values():
         given = only(found, kinds.SITE).body["properties"]["siteConfig"]["appSettings"]
 
@@ -126,14 +126,14 @@ def test_the_settings_that_are_told_are_not_those_of_the_app(cases: dict[str, Ev
         assert len(given) == len(found.outputs["environment"])
 
 
-def test_a_setting_is_there_that_flex_consumption_refuses(cases: dict[str, Evaluation]) -> None:
+def test_no_setting_is_there_that_flex_consumption_refuses(cases: dict[str, Evaluation]) -> None:
     refused = re.compile("FUNCTIONS_(WORKER|EXTENSION)|WEBSITE_|SCM_|ENABLE_ORYX|TZ$")
 
     names = {name for found in cases.values() for name in found.outputs["environment"]}
     assert not [name for name in names if refused.match(name)]
 
 
-def test_storage_takes_a_key_an_old_protocol_or_an_unknown_reader(
+def test_storage_refuses_keys_old_protocols_and_unknown_readers(
     cases: dict[str, Evaluation],
 ) -> None:
     for found in cases.values():
@@ -146,7 +146,9 @@ def test_storage_takes_a_key_an_old_protocol_or_an_unknown_reader(
         assert only(found, kinds.CONTAINER).body["properties"]["publicAccess"] == "None"
 
 
-def test_the_app_can_be_reached_in_the_open_or_by_a_password(cases: dict[str, Evaluation]) -> None:
+def test_the_app_cannot_be_reached_in_the_open_or_by_a_password(
+    cases: dict[str, Evaluation],
+) -> None:
     for found in cases.values():
         site = only(found, kinds.SITE).body["properties"]
         config = site["siteConfig"]
@@ -160,7 +162,7 @@ def test_the_app_can_be_reached_in_the_open_or_by_a_password(cases: dict[str, Ev
         assert passwords == {"ftp": False, "scm": False}
 
 
-def test_somebody_who_was_not_named_can_call_the_app(cases: dict[str, Evaluation]) -> None:
+def test_only_those_who_were_named_can_call_the_app(cases: dict[str, Evaluation]) -> None:
     def allowed(case: str) -> list[str]:
         config = only(cases[case], kinds.SITE).body["properties"]["siteConfig"]
         assert config["ipSecurityRestrictionsDefaultAction"] == "Deny"
@@ -179,7 +181,7 @@ def public(found: Evaluation) -> set[str]:
     }
 
 
-def test_something_else_has_a_public_endpoint(cases: dict[str, Evaluation]) -> None:
+def test_nothing_else_has_a_public_endpoint(cases: dict[str, Evaluation]) -> None:
     private = cases["everything"]
 
     assert public(cases["defaults"]) == {kinds.STORAGE, kinds.SITE}
@@ -195,7 +197,7 @@ def test_something_else_has_a_public_endpoint(cases: dict[str, Evaluation]) -> N
     assert only(cases["defaults"], kinds.SITE).body["properties"]["virtualNetworkSubnetId"] is None
 
 
-def test_the_workspace_or_the_vault_takes_another_way_in(cases: dict[str, Evaluation]) -> None:
+def test_the_workspace_and_the_vault_take_no_other_way_in(cases: dict[str, Evaluation]) -> None:
     workspace = only(cases["defaults"], kinds.WORKSPACE).body["properties"]
     vault = only(cases["everything"], kinds.VAULT).body["properties"]
 
@@ -205,7 +207,7 @@ def test_the_workspace_or_the_vault_takes_another_way_in(cases: dict[str, Evalua
     assert "accessPolicies" not in vault
 
 
-def test_the_app_starts_before_it_may_do_anything(cases: dict[str, Evaluation]) -> None:
+def test_the_app_starts_after_its_roles_are_assigned(cases: dict[str, Evaluation]) -> None:
     for found in cases.values():
         after = set(only(found, kinds.SITE).after)
 

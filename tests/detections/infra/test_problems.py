@@ -29,11 +29,11 @@ def part(template: Template, word: str) -> dict[str, Any]:
     return inner
 
 
-def test_the_committed_template_is_broken(template: Template) -> None:
+def test_the_committed_template_has_no_problem(template: Template) -> None:
     assert list(template_problems(template)) == []
 
 
-def test_a_switch_is_never_tried_both_ways(template: Template) -> None:
+def test_every_switch_is_tried_both_ways(template: Template) -> None:
     switches = {
         name: one["defaultValue"]
         for name, one in template["parameters"].items()
@@ -47,7 +47,7 @@ def test_a_switch_is_never_tried_both_ways(template: Template) -> None:
     assert {name for name, values in tried.items() if values != {True, False}} == set()
 
 
-def test_a_resource_that_was_not_asked_for_is_deployed(template: Template) -> None:
+def test_only_resources_that_were_asked_for_are_deployed(template: Template) -> None:
     private = {kinds.NETWORK, kinds.ENDPOINT, kinds.ZONE, kinds.VAULT, kinds.ONE_DEPLOY}
 
     plain = {one.type for one in evaluate(template).resources if one.deployed}
@@ -63,7 +63,7 @@ def test_a_resource_that_was_not_asked_for_is_deployed(template: Template) -> No
     assert {one.id.split("/")[4] for one in elsewhere.deployed(kinds.TABLE)} == {"soc"}
 
 
-def test_a_rule_is_deployed_over_a_table_that_rules_cannot_read(template: Template) -> None:
+def test_no_rule_is_deployed_over_a_table_that_rules_cannot_read(template: Template) -> None:
     found = evaluate(template, {"activityPlan": "Basic"})
 
     assert not [one for one in found.resources if one.deployed and "alertRules" in one.type]
@@ -238,7 +238,7 @@ def unknown_function(template: Template) -> None:
         (lose_the_inner_scope, "its names are not its own"),
     ],
 )
-def test_a_fault_in_the_template_is_not_found(
+def test_every_fault_in_the_template_is_found(
     change: Change, message: str, template: Template
 ) -> None:
     change(template)
@@ -248,13 +248,13 @@ def test_a_fault_in_the_template_is_not_found(
 
 
 @pytest.mark.parametrize("text", ["mv", "m" * 12])
-def test_a_name_is_taken_that_no_service_takes(text: str, template: Template) -> None:
+def test_a_name_that_no_service_takes_is_refused(text: str, template: Template) -> None:
     found = evaluate(template, {"namePrefix": text})
 
     assert any("namePrefix" in problem for problem in found.problems)
 
 
-def test_a_name_at_its_limit_is_refused_or_has_room(template: Template) -> None:
+def test_a_name_at_its_limit_is_taken_and_has_no_room(template: Template) -> None:
     found = evaluate(template, CASES["longest names"])
 
     assert [problem for one in found.resources for problem in name_problems(one)] == []

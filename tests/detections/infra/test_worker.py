@@ -83,7 +83,7 @@ def in_the_lab(settings: Mapping[str, str], there: Deployed, storage: Azurite) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("certificate", [False, True])
-def test_the_deployed_settings_do_not_start_the_app_or_lose_a_record(
+def test_the_deployed_settings_start_the_app_and_lose_no_record(
     deployed: Deployed,
     storage: Azurite,
     tmp_path: Path,
@@ -102,7 +102,7 @@ def test_the_deployed_settings_do_not_start_the_app_or_lose_a_record(
 
 
 @pytest.mark.parametrize("case", ["defaults", "everything", "workspace elsewhere"])
-def test_the_app_refuses_the_deployed_settings(case: str, cases: dict[str, Evaluation]) -> None:
+def test_the_app_takes_the_deployed_settings(case: str, cases: dict[str, Evaluation]) -> None:
     found = cases[case].outputs["environment"]
     pem = {name: "-----BEGIN CERTIFICATE-----" for name, value in found.items()
            if value.startswith("@Microsoft.KeyVault(")}  # fmt: skip
