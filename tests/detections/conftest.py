@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from py_mini_racer import MiniRacer
 
+from detections.commands.command import intruded
+from detections.exports.written import purview
+
 
 class SharedV8:
     """A V8 with Microsoft's parser in it, handed to one validator after another.
@@ -69,3 +72,20 @@ def content(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("mailvigil.commands.package.content_root", lambda: root)
     monkeypatch.setattr("mailvigil.hunt.run.content_root", lambda: root)
     return root
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty folder, in which commands run."""
+    place = tmp_path / "here"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    return place
+
+
+@pytest.fixture
+def export(folder: Path) -> Path:
+    """Return an export in which one newcomer reads two mailboxes."""
+    path = folder / "export.csv"
+    path.write_bytes(purview(intruded()))
+    return Path(path.name)

@@ -187,7 +187,7 @@ def _rule_line(replayed: Replayed) -> str:
         return f"  {replayed.rule.name}: not run: {replayed.not_run}"
     few = replayed.insufficient
     note = f"; {few} with an insufficient baseline, not judged" if few else ""
-    at = counted(replayed.evaluations, "tick")
+    at = counted(replayed.evaluations, "run")
     return f"  {replayed.rule.name} {replayed.rule.version}: {at}{note}"
 
 

@@ -38,20 +38,20 @@ def run(engine: Engine, kql: str, now: datetime) -> list[ResultRow]:
     return engine.run(engine.prepare(kql), now)
 
 
-def test_now_is_not_the_tick(engine: Engine) -> None:
+def test_now_is_the_moment_of_the_run(engine: Engine) -> None:
     query = engine.prepare("print Now = now(), Day = ago(1d)")
 
     for tick in (at(0), at(1.5), datetime(2030, 1, 1, tzinfo=UTC)):
         assert engine.run(query, tick) == [{"Now": tick, "Day": tick - timedelta(days=1)}]
 
 
-def test_a_tick_in_another_zone_is_not_utc(engine: Engine) -> None:
+def test_now_is_in_utc_whatever_zone_it_is_given_in(engine: Engine) -> None:
     east = timezone(timedelta(hours=5))
 
     assert run(engine, "print Now = now()", at(1).astimezone(east)) == [{"Now": at(1)}]
 
 
-def test_a_row_later_than_the_tick_is_seen(engine: Engine) -> None:
+def test_a_row_that_arrives_later_is_hidden(engine: Engine) -> None:
     query = engine.prepare("M365Activity_CL | summarize N = count()")
 
     assert [engine.run(query, at(day)) for day in (0, 1, 2, 3)] == [
@@ -71,7 +71,7 @@ def test_a_row_later_than_the_tick_is_seen(engine: Engine) -> None:
         "partition by AppId (take 1)",
     ],
 )
-def test_a_refused_construct_is_run_or_taken_for_a_mistake(engine: Engine, construct: str) -> None:
+def test_a_construct_that_the_engine_refuses_is_not_run(engine: Engine, construct: str) -> None:
     with pytest.raises(NotRunError, match=r"\S"):
         engine.prepare(f"M365Activity_CL | {construct}")
 
@@ -86,19 +86,19 @@ def test_a_refused_construct_is_run_or_taken_for_a_mistake(engine: Engine, const
         ("let f = (T:(*), n:long) { T }; f(M365Activity_CL, 1)", "translated"),
     ],
 )
-def test_a_mistake_gives_rows(engine: Engine, kql: str, named: str) -> None:
+def test_a_mistake_is_an_error_that_names_it(engine: Engine, kql: str, named: str) -> None:
     with pytest.raises(QueryError, match=named):
         run(engine, kql, at(1))
 
 
-def test_a_table_that_is_left_out_is_there(con: duckdb.DuckDBPyConnection) -> None:
+def test_a_table_that_is_left_out_is_absent(con: duckdb.DuckDBPyConnection) -> None:
     lacking = Engine(con, FUNCTIONS, frozenset({"M365CallerBaseline_CL"}))
     fuzzy = "union isfuzzy=true (datatable(Caller:string)['x']), (M365CallerBaseline_CL)"
 
     assert run(lacking, f"{fuzzy} | project Caller", at(1)) == [{"Caller": "x"}]
 
 
-def test_one_watchlist_gives_the_rows_of_another(engine: Engine) -> None:
+def test_a_watchlist_gives_its_own_rows(engine: Engine) -> None:
     rows = run(engine, "_GetWatchlist('ApprovedMailCallers')", at(1))
 
     assert [(row["SearchKey"], row["Caller"], row["Owner"]) for row in rows] == [("a", "A", "o")]
@@ -106,7 +106,7 @@ def test_one_watchlist_gives_the_rows_of_another(engine: Engine) -> None:
     assert run(engine, "_GetWatchlist('Nothing')", at(1)) == []
 
 
-def test_values_lose_their_types(engine: Engine) -> None:
+def test_values_keep_their_types(engine: Engine) -> None:
     kql = (
         "print T = datetime(2026-01-01), D = dynamic({'a': [1, 'x']}), S = 1d, "
         "N = long(null), B = true, L = dynamic([1, 2])"
@@ -124,14 +124,14 @@ def test_values_lose_their_types(engine: Engine) -> None:
     ]
 
 
-def test_rows_put_are_not_visible_or_of_other_types(engine: Engine) -> None:
+def test_rows_that_are_put_are_visible_with_their_types(engine: Engine) -> None:
     engine.put("_Put", {"Name": "string", "Since": "datetime"}, [("it's", at(1)), ("b", at(2))])
     engine.put("_Put", {"Name": "string", "Since": "datetime"}, [("it's", at(1))])
 
     assert run(engine, "_Put | where Since <= now()", at(1)) == [{"Name": "it's", "Since": at(1)}]
 
 
-def test_two_engines_disturb_each_other(con: duckdb.DuckDBPyConnection) -> None:
+def test_two_engines_look_at_moments_of_their_own(con: duckdb.DuckDBPyConnection) -> None:
     one, two = Engine(con, FUNCTIONS), Engine(con, FUNCTIONS)
     query = one.prepare("M365Activity_CL | summarize N = count()")
 
@@ -146,7 +146,7 @@ ENDLESS = (
 
 
 @pytest.mark.posix
-def test_ctrl_c_in_a_query_is_an_error_like_any_other(engine: Engine) -> None:
+def test_ctrl_c_in_a_query_is_a_keyboard_interrupt(engine: Engine) -> None:
     query = engine.prepare(ENDLESS)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     pressed = Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))

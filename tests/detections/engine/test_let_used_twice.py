@@ -26,7 +26,7 @@ def read_anew(engine: Engine, kql: str, name: str) -> bool:
     return f'_{name}" AS NOT MATERIALIZED (' in engine.prepare(kql).sql
 
 
-def test_picked_rows_are_stored_before_they_are_used(engine: Engine) -> None:
+def test_picked_rows_are_read_anew_and_not_stored(engine: Engine) -> None:
     assert read_anew(engine, f"{ROWS} union picked, picked | count", "picked")
 
 
@@ -40,20 +40,20 @@ def test_picked_rows_are_stored_before_they_are_used(engine: Engine) -> None:
         "top 1 by EventTime",
     ],
 )
-def test_what_is_more_than_picked_rows_is_made_twice(engine: Engine, sums: str) -> None:
+def test_what_is_more_than_picked_rows_is_made_once(engine: Engine, sums: str) -> None:
     kql = f"let made = M365Activity_CL | {sums}; union made, made | count"
 
     assert not read_anew(engine, kql, "made")
 
 
-def test_a_let_within_one_that_sums_up_is_missed(engine: Engine) -> None:
+def test_a_let_within_one_that_sums_up_is_read_anew(engine: Engine) -> None:
     kql = f"{ROWS} let summed = picked | summarize N = count() by A; union summed, picked | count"
 
     assert read_anew(engine, kql, "picked")
     assert not read_anew(engine, kql, "summed")
 
 
-def test_reading_anew_changes_the_rows(engine: Engine) -> None:
+def test_reading_anew_gives_the_same_rows(engine: Engine) -> None:
     kql = f"{ROWS} {SUMS} union (picked | count), (picked | count), (summed | count)"
 
     rows = engine.run(engine.prepare(kql), at(9))

@@ -50,7 +50,7 @@ def record(number: int) -> Record:
     return read(number, number / 2, f"app-{number % 2}", SessionId=f"s-{number}")
 
 
-def test_records_of_three_sources_have_other_rows() -> None:
+def test_records_of_three_sources_have_the_functions_rows() -> None:
     with workspace() as con:
         put(con, [record(n) for n in (1, 2, 3, 2)])
         put(con, [record(n) for n in (2, 3, 4)], "CloudAppEvents")
@@ -68,7 +68,7 @@ def test_records_of_three_sources_have_other_rows() -> None:
     ]
 
 
-def test_a_better_source_that_comes_late_hides_the_record_until_then() -> None:
+def test_a_record_is_shown_before_its_better_source_comes() -> None:
     with workspace() as con:
         put(con, [record(1)], late=timedelta(days=1))
         put(con, [record(1)], "OfficeActivity")
@@ -79,7 +79,9 @@ def test_a_better_source_that_comes_late_hides_the_record_until_then() -> None:
 @pytest.mark.slow
 @settings(max_examples=4)
 @given(ARRIVALS)
-def test_what_arrives_late_has_other_rows(arrivals: list[tuple[int, str, int]]) -> None:
+def test_records_that_arrive_late_have_the_functions_rows(
+    arrivals: list[tuple[int, str, int]],
+) -> None:
     with workspace() as con:
         for number, table, hours in arrivals:
             put(con, [record(number)], table, timedelta(hours=hours))
@@ -87,7 +89,7 @@ def test_what_arrives_late_has_other_rows(arrivals: list[tuple[int, str, int]]) 
         compare(con)
 
 
-def test_a_record_that_its_table_dates_later_is_seen_later() -> None:
+def test_a_record_that_its_table_dates_later_has_the_functions_rows() -> None:
     with workspace() as con:
         put(con, [record(1)], "OfficeActivity")
         put(con, [record(1)])
@@ -99,7 +101,7 @@ def test_a_record_that_its_table_dates_later_is_seen_later() -> None:
         compare(con)
 
 
-def test_kept_rows_are_not_made_anew_when_data_came(tmp_path: Path) -> None:
+def test_stored_rows_are_made_anew_when_data_came(tmp_path: Path) -> None:
     path = tmp_path / "saved.duckdb"
     first = open_workspace(path, tmp_path)
     put(first, [record(1)])
@@ -115,7 +117,7 @@ def test_kept_rows_are_not_made_anew_when_data_came(tmp_path: Path) -> None:
     again.close()
 
 
-def test_kept_rows_are_made_again_when_nothing_came(tmp_path: Path) -> None:
+def test_stored_rows_are_used_again_when_nothing_came(tmp_path: Path) -> None:
     con = open_workspace(tmp_path / "saved.duckdb", tmp_path)
     put(con, [record(1)])
     engine(con)
@@ -127,7 +129,7 @@ def test_kept_rows_are_made_again_when_nothing_came(tmp_path: Path) -> None:
     con.close()
 
 
-def test_the_first_arrival_of_a_record_is_not_known() -> None:
+def test_a_record_arrives_with_its_first_row() -> None:
     with workspace() as con:
         put(con, [record(2)], late=timedelta(hours=12))
         put(con, [record(2)], "OfficeActivity", timedelta(hours=6))
@@ -146,11 +148,11 @@ def test_the_first_arrival_of_a_record_is_not_known() -> None:
         "",
     ],
 )
-def test_a_function_is_kept_that_cannot_be(body: str) -> None:
+def test_a_function_that_reads_the_clock_or_keeps_repeats_is_not_stored(body: str) -> None:
     assert materialised.before_drop(body) is None
 
 
-def test_the_shipped_function_is_not_kept() -> None:
+def test_the_shipped_functions_are_stored() -> None:
     bodies = {function.name: materialised.before_drop(function.body) for function in FUNCTIONS}
 
     assert {name for name, body in bodies.items() if body} == {"AuditChanges", "MailItemsAccessed"}

@@ -91,11 +91,13 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
         yield made
 
 
-def test_an_odd_record_differs_by_its_way(con: duckdb.DuckDBPyConnection) -> None:
+def test_an_odd_record_has_the_same_row_from_every_table(con: duckdb.DuckDBPyConnection) -> None:
     check(con, [{**read(0, 1), **fields, "Id": name} for name, fields in ODD.items()])
 
 
-def test_a_client_of_the_lab_differs_by_its_way(con: duckdb.DuckDBPyConnection) -> None:
+def test_a_client_of_the_lab_has_the_same_row_from_every_table(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
     day = replace(DEMO, mailboxes=20, days=5, intrusion_days=(3, 4), drift_day=2, rollout_day=1)
     profiles: dict[object, Record] = {}
     for record in records(day):
@@ -115,14 +117,14 @@ def test_a_client_of_the_lab_differs_by_its_way(con: duckdb.DuckDBPyConnection) 
     check(con, list(profiles.values()))
 
 
-def test_what_a_source_lacks_is_filled(con: duckdb.DuckDBPyConnection) -> None:
+def test_what_a_table_lacks_stays_empty(con: duckdb.DuckDBPyConnection) -> None:
     record = read(1, 1, SessionId="s", TokenTenantId="t", OperationCount=7)
     row = by_way_of(con, "OfficeActivity", [record])["id-1"]
 
     assert (row["SessionId"], row["TokenTenantId"], row["OperationCount"]) == ("", "", 1)
 
 
-def test_the_lists_say_that_a_source_lacks_what_it_has() -> None:
+def test_a_column_that_a_table_is_said_to_lack_is_empty_in_it() -> None:
     assert RECORD_TABLES.keys() == SHAPERS.keys()
     assert not lacking_columns("CloudAppEvents") | lacking_columns(OWN)
     assert "TokenTenantId" not in schemas()["OfficeActivity"]
@@ -131,11 +133,11 @@ def test_the_lists_say_that_a_source_lacks_what_it_has() -> None:
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_source_row_names_columns_that_the_table_lacks(table: str) -> None:
+def test_a_row_names_only_columns_of_its_table(table: str) -> None:
     assert set(SHAPERS[table](read(1, 1))) <= set(schemas()[table])
 
 
-def test_a_time_of_another_zone_is_stored_as_it_stands(con: duckdb.DuckDBPyConnection) -> None:
+def test_a_time_of_another_zone_is_stored_in_utc(con: duckdb.DuckDBPyConnection) -> None:
     east = datetime.fromisoformat("2026-01-01T05:00:00+05:00")
     con.execute("DELETE FROM M365CallerBaseline_CL")
     insert(con, "M365CallerBaseline_CL", [{"FirstSeen": east, "LastSeen": east + timedelta(1)}])

@@ -78,13 +78,17 @@ def typed(rows: Iterable[Row]) -> list[dict[str, tuple[str, object]]]:
 
 @settings(max_examples=25)
 @given(st.lists(RECORDS, min_size=1, max_size=25))
-def test_an_odd_record_has_two_rows(con: duckdb.DuckDBPyConnection, records: list[Record]) -> None:
+def test_an_odd_record_has_the_same_row_in_python_and_sql(
+    con: duckdb.DuckDBPyConnection, records: list[Record]
+) -> None:
     texts = [orjson.dumps(record).decode() for record in records]
 
     assert typed(by_sql(con, texts)) == typed(by_python(texts))
 
 
-def test_a_field_with_an_odd_value_has_two_rows(con: duckdb.DuckDBPyConnection) -> None:
+def test_a_field_with_an_odd_value_has_the_same_row_in_python_and_sql(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
     values = [*EVERY_SCALAR, [], {}, ["Bind"], {"Name": "IsThrottled", "Value": "True"}]
     texts = [orjson.dumps({name: value}).decode() for name in NAMES for value in values]
 
@@ -93,7 +97,7 @@ def test_a_field_with_an_odd_value_has_two_rows(con: duckdb.DuckDBPyConnection) 
 
 @settings(max_examples=10)
 @given(st.lists(RECORDS, min_size=1, max_size=25))
-def test_a_record_written_in_ascii_has_two_rows(
+def test_a_record_written_in_ascii_has_the_same_row_in_python_and_sql(
     con: duckdb.DuckDBPyConnection, records: list[Record]
 ) -> None:
     texts = [json.dumps(record, indent=1) for record in records]
@@ -101,7 +105,9 @@ def test_a_record_written_in_ascii_has_two_rows(
     assert typed(by_sql(con, texts)) == typed(by_python(texts))
 
 
-def test_a_made_up_tenant_has_two_rows(con: duckdb.DuckDBPyConnection) -> None:
+def test_a_made_up_tenant_has_the_same_rows_in_python_and_sql(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
     month = replace(DEMO, mailboxes=20, days=4, intrusion_days=(2, 3), drift_day=1, throttled_day=2)
     texts = [orjson.dumps(record).decode() for record in records(month)]
 
@@ -109,7 +115,7 @@ def test_a_made_up_tenant_has_two_rows(con: duckdb.DuckDBPyConnection) -> None:
     assert by_sql(con, texts) == by_python(texts)
 
 
-def test_a_real_log_has_two_rows(
+def test_a_real_log_has_the_same_rows_in_python_and_sql(
     real_data: Path, con: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     path = real_data / "lab_tenant_2021_mailitemsaccessed.jsonl"
@@ -120,7 +126,7 @@ def test_a_real_log_has_two_rows(
 
 
 @pytest.mark.slow
-def test_a_real_csv_has_two_rows(
+def test_a_real_csv_has_the_same_rows_in_python_and_sql(
     real_data: Path, con: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     packed = real_data / "lab_tenant_2021_unified_audit_log.csv.gz"
@@ -147,7 +153,7 @@ def loaded(path: Path, scratch: Path) -> list[Row]:
     return [as_row(row) for row in rows]
 
 
-def test_a_row_arrives_at_another_time_than_its_event(con: duckdb.DuckDBPyConnection) -> None:
+def test_a_row_arrives_at_the_time_of_its_event(con: duckdb.DuckDBPyConnection) -> None:
     query = select_rows("""SELECT '{"CreationTime": "2026-01-31T12:00:00+02:00"}' AS text""", TABLE)
 
     assert con.execute(query).fetchone() is not None
@@ -157,7 +163,7 @@ def test_a_row_arrives_at_another_time_than_its_event(con: duckdb.DuckDBPyConnec
 
 
 @pytest.mark.parametrize("name", [*(c.name for c in TABLE.columns), "none of these"])
-def test_leaving_out_columns_changes_another_one(con: duckdb.DuckDBPyConnection, name: str) -> None:
+def test_leaving_out_columns_changes_no_other(con: duckdb.DuckDBPyConnection, name: str) -> None:
     text = (
         '{"Id": "1", "CreationTime": "2026-01-31T12:00:00", "AppId": 5, "RecordType": "50", '
         '"ClientInfoString": "Client=OWA;[AppId=a-b]", "ClientIP": "192.0.2.7:1", '
@@ -172,7 +178,7 @@ def test_leaving_out_columns_changes_another_one(con: duckdb.DuckDBPyConnection,
 
 
 @pytest.mark.parametrize("broken", [None, "{", "", "nonsense", '{"a": }', '{"Id": "1"'])
-def test_text_that_is_no_json_gives_a_value(
+def test_text_that_is_not_json_gives_an_empty_row(
     con: duckdb.DuckDBPyConnection, broken: str | None
 ) -> None:
     found = con.execute(select_rows("SELECT $1::VARCHAR AS text", TABLE), [broken]).fetchone()

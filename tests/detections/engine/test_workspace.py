@@ -23,7 +23,7 @@ def shown(con: duckdb.DuckDBPyConnection, tick: datetime) -> list[str]:
     return [str(row[0]) for row in con.execute(SHOWN).fetchall()]
 
 
-def test_a_row_is_seen_before_it_arrives() -> None:
+def test_a_row_is_seen_from_its_arrival_on() -> None:
     with workspace() as con:
         put(con, [read(1, 1)])
         put(con, [read(2, 1)], late=timedelta(hours=6))
@@ -35,7 +35,7 @@ def test_a_row_is_seen_before_it_arrives() -> None:
         assert shown(con, END_OF_TIME) == ["id-1", "id-2"]
 
 
-def test_a_tick_in_another_zone_is_another_moment() -> None:
+def test_a_moment_in_another_zone_is_the_same_moment() -> None:
     with workspace() as con:
         put(con, [read(1, 1)])
         east = at(1).astimezone(tz=datetime.fromisoformat("2026-01-01T00:00:00+05:00").tzinfo)
@@ -44,7 +44,7 @@ def test_a_tick_in_another_zone_is_another_moment() -> None:
         assert shown(con, east - timedelta(seconds=1)) == []
 
 
-def test_a_row_without_arrival_is_hidden() -> None:
+def test_a_row_without_arrival_is_always_seen() -> None:
     with workspace() as con:
         put(con, [read(1, 1)])
         con.execute("UPDATE M365Activity_CL SET _arrived = NULL")
@@ -52,7 +52,7 @@ def test_a_row_without_arrival_is_hidden() -> None:
         assert shown(con, at(0)) == ["id-1"]
 
 
-def test_rules_see_when_a_row_arrived() -> None:
+def test_rules_do_not_see_when_a_row_arrived() -> None:
     with workspace() as con:
         for table, columns in schemas().items():
             described = con.table(f'visible.main."{table}"').description
@@ -60,7 +60,7 @@ def test_rules_see_when_a_row_arrived() -> None:
             assert [column[0] for column in described] == list(columns)
 
 
-def test_a_saved_workspace_is_empty_when_opened_again(tmp_path: Path) -> None:
+def test_a_saved_workspace_has_its_rows_when_opened_again(tmp_path: Path) -> None:
     path = tmp_path / "saved.duckdb"
     first = open_workspace(path, tmp_path)
     put(first, [read(1, 1)])
@@ -76,7 +76,7 @@ def test_a_saved_workspace_is_empty_when_opened_again(tmp_path: Path) -> None:
 EARLIER = "SELECT RecordId, ParentFolderName, OperationCount FROM visible.M365Activity_CL"
 
 
-def test_a_workspace_of_an_earlier_version_cannot_be_used(tmp_path: Path) -> None:
+def test_a_workspace_of_an_earlier_version_gets_the_columns_it_lacks(tmp_path: Path) -> None:
     file = tmp_path / "kept.db"
     with closing(open_workspace(file, tmp_path)) as con:
         put(con, [read(1, 0.5)])
@@ -94,7 +94,7 @@ def test_a_workspace_of_an_earlier_version_cannot_be_used(tmp_path: Path) -> Non
         assert sorted(names) == sorted([*schemas()["M365Activity_CL"], ARRIVED])
 
 
-def test_a_workspace_of_another_format_is_used(tmp_path: Path) -> None:
+def test_a_workspace_of_another_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "old.duckdb"
     open_workspace(path, tmp_path).close()
     with duckdb.connect(str(path)) as con:
@@ -116,7 +116,7 @@ def test_a_workspace_of_another_format_is_used(tmp_path: Path) -> None:
         "CREATE VIEW invoices AS SELECT 1 AS n",
     ],
 )
-def test_the_database_of_someone_else_is_taken_over(tmp_path: Path, made: str) -> None:
+def test_the_database_of_someone_else_is_left_as_it_is(tmp_path: Path, made: str) -> None:
     path = tmp_path / "other.duckdb"
     with duckdb.connect(str(path)) as con:
         con.execute(made)
@@ -129,7 +129,7 @@ def test_the_database_of_someone_else_is_taken_over(tmp_path: Path, made: str) -
 
 @pytest.mark.parametrize("name", ["export.csv", "export.json", "export.zip", "export"])
 @pytest.mark.parametrize("content", [b"", b"AuditData\n{}\n", b"\x00" * 20_000])
-def test_a_file_that_is_no_database_is_overwritten(
+def test_a_file_that_is_not_a_database_is_left_as_it_is(
     tmp_path: Path, name: str, content: bytes
 ) -> None:
     path = tmp_path / name
@@ -140,19 +140,19 @@ def test_a_file_that_is_no_database_is_overwritten(
     assert path.read_bytes() == content
 
 
-def test_a_folder_that_is_not_there_ends_in_a_trace(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be opened as a workspace"):
         open_workspace(tmp_path / "absent" / "saved.duckdb", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["visible.duckdb", 'say "x".duckdb'])
-def test_a_name_that_queries_use_ends_in_a_trace(tmp_path: Path, name: str) -> None:
+def test_a_name_that_queries_use_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="cannot have this name"):
         open_workspace(tmp_path / name, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["main.duckdb", "temp.duckdb", "a b.c.duckdb", "it's.duckdb"])
-def test_an_odd_name_breaks_the_views(tmp_path: Path, name: str) -> None:
+def test_a_file_of_an_odd_name_can_be_used(tmp_path: Path, name: str) -> None:
     con = open_workspace(tmp_path / name, tmp_path)
     put(con, [read(1, 1)])
 
@@ -160,7 +160,7 @@ def test_an_odd_name_breaks_the_views(tmp_path: Path, name: str) -> None:
     con.close()
 
 
-def test_a_refused_workspace_stays_locked(tmp_path: Path) -> None:
+def test_a_refused_workspace_is_not_left_locked(tmp_path: Path) -> None:
     path = tmp_path / "theirs.duckdb"
     with duckdb.connect(str(path)) as con:
         con.execute("CREATE TABLE invoices (n INTEGER)")

@@ -60,7 +60,7 @@ BAD_CELLS = {
 
 
 @pytest.mark.parametrize("cell", BAD_CELLS)
-def test_a_bad_cell_takes_its_neighbours_with_it(
+def test_a_bad_cell_is_named_and_its_neighbours_are_loaded(
     cell: str, con: duckdb.DuckDBPyConnection, loads: Loads
 ) -> None:
     report = loads(audit_csv(cell, text(record(2))))
@@ -70,7 +70,7 @@ def test_a_bad_cell_takes_its_neighbours_with_it(
     assert loaded(con) == ["1", "2"]
 
 
-def test_a_ragged_row_is_dropped_in_silence(con: duckdb.DuckDBPyConnection, loads: Loads) -> None:
+def test_a_ragged_row_is_named(con: duckdb.DuckDBPyConnection, loads: Loads) -> None:
     data = (
         audit_csv() + b"only one\n" + b"a,b,c\n\n" + audit_csv(text(record(2))).split(b"\n", 1)[1]
     )
@@ -85,7 +85,7 @@ def test_a_ragged_row_is_dropped_in_silence(con: duckdb.DuckDBPyConnection, load
 
 
 @pytest.mark.parametrize("stray", ['"x"y,{}', '"open,{}', 'x,"open {}'])
-def test_a_stray_quote_swallows_the_rows_after_it(
+def test_a_stray_quote_costs_its_own_row_alone(
     stray: str, con: duckdb.DuckDBPyConnection, loads: Loads
 ) -> None:
     more = audit_csv(text(record(2))).split(b"\n", 1)[1]
@@ -96,9 +96,7 @@ def test_a_stray_quote_swallows_the_rows_after_it(
     assert loaded(con) == ["1", "2"]
 
 
-def test_bytes_that_are_not_utf_8_are_guessed_at(
-    con: duckdb.DuckDBPyConnection, loads: Loads
-) -> None:
+def test_bytes_that_are_not_utf_8_are_named(con: duckdb.DuckDBPyConnection, loads: Loads) -> None:
     data = lines([record(1), record(2, Note="x"), record(3)]).replace(b'"x"', b'"\xe9"')
 
     report = loads(data)
@@ -107,7 +105,7 @@ def test_bytes_that_are_not_utf_8_are_guessed_at(
     assert loaded(con) == ["1", "3"]
 
 
-def test_a_broken_line_shifts_the_lines_named_after_it(
+def test_a_line_after_a_broken_one_is_named_by_its_number(
     con: duckdb.DuckDBPyConnection, loads: Loads
 ) -> None:
     data = b"\n" + lines([record(1)]) + b'{"a"\n\n' + lines([record(2)]) + b"[]\n"
@@ -121,7 +119,9 @@ def test_a_broken_line_shifts_the_lines_named_after_it(
     assert loaded(con) == ["1", "2"]
 
 
-def test_a_broken_object_ends_the_array(con: duckdb.DuckDBPyConnection, loads: Loads) -> None:
+def test_the_objects_after_a_broken_one_are_loaded(
+    con: duckdb.DuckDBPyConnection, loads: Loads
+) -> None:
     data = indented([record(n) for n in range(4)]).replace(
         b'"Id": "00000000-0000-4000-8000-000000000001"', b'"Id": oops'
     )
@@ -133,7 +133,7 @@ def test_a_broken_object_ends_the_array(con: duckdb.DuckDBPyConnection, loads: L
     assert loaded(con) == ["0", "2", "3"]
 
 
-def test_a_cut_off_array_loses_its_whole_objects(
+def test_a_cut_off_array_keeps_its_whole_objects(
     con: duckdb.DuckDBPyConnection, loads: Loads
 ) -> None:
     data = array([record(n) for n in range(3)])
@@ -144,14 +144,16 @@ def test_a_cut_off_array_loses_its_whole_objects(
     assert [line for line, _ in named(report)] == [1, 1]
 
 
-def test_a_page_after_a_broken_page_is_lost(con: duckdb.DuckDBPyConnection, loads: Loads) -> None:
+def test_what_was_read_before_a_broken_page_is_loaded(
+    con: duckdb.DuckDBPyConnection, loads: Loads
+) -> None:
     report = loads(graph([record(1)])[:-1] + b"\n" + graph([record(2)]))
 
     assert set(loaded(con)) >= {"1"}
     assert named(report)
 
 
-def test_a_record_without_id_among_rows_of_an_array_is_kept(
+def test_an_object_of_an_array_that_is_not_a_record_is_named(
     con: duckdb.DuckDBPyConnection, loads: Loads
 ) -> None:
     data = b"[\n" + b",\n".join([lines([record(1)]).strip(), b'{"x": 1}']) + b"\n]"
@@ -162,7 +164,7 @@ def test_a_record_without_id_among_rows_of_an_array_is_kept(
     assert loaded(con) == ["1"]
 
 
-def test_cells_that_do_not_fit_their_column_become_null(
+def test_cells_that_do_not_fit_their_column_are_named(
     con: duckdb.DuckDBPyConnection, loads: Loads
 ) -> None:
     good = {"TimeGenerated": "2026-01-31T12:00:00Z", "OfficeId": "1", "Operation": "x"}
@@ -190,7 +192,7 @@ def test_cells_that_do_not_fit_their_column_become_null(
     assert con.execute("SELECT count(*) FROM OfficeActivity").fetchone() == (1,)
 
 
-def test_thousands_of_bad_rows_are_not_counted(loads: Loads) -> None:
+def test_thousands_of_bad_rows_are_all_counted(loads: Loads) -> None:
     report = loads(audit_csv(*["{"] * (MOST_NAMED + 5)))
 
     assert len(named(report)) == MOST_NAMED
@@ -198,7 +200,7 @@ def test_thousands_of_bad_rows_are_not_counted(loads: Loads) -> None:
     assert report.files[0].records == 1
 
 
-def test_strict_reads_on(loads: Loads) -> None:
+def test_strict_refuses_a_file_with_a_bad_row(loads: Loads) -> None:
     with pytest.raises(InputError, match="export: 1 unreadable: line 4: AuditData is empty"):
         loads(audit_csv(""), strict=True)
 
@@ -227,7 +229,7 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_a_file_that_is_no_log_has_no_clear_error(
+def test_a_file_that_is_not_a_log_is_refused_with_the_reason(
     name: str, con: duckdb.DuckDBPyConnection, loads: Loads
 ) -> None:
     data, message = BAD_FILES[name]
@@ -238,7 +240,7 @@ def test_a_file_that_is_no_log_has_no_clear_error(
     assert loaded(con) == []
 
 
-def test_a_missing_path_or_folder_without_logs_has_no_clear_error(
+def test_a_missing_path_or_folder_without_logs_is_refused_with_the_reason(
     con: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     (tmp_path / "none").mkdir()
@@ -266,7 +268,7 @@ def bomb(size: int) -> bytes:
 @pytest.mark.parametrize(
     "data", [bomb(300_000), gzip.compress(b"0" * 300_000), gzip.compress(bomb(300_000))]
 )
-def test_a_bomb_is_unpacked(data: bytes, con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+def test_a_bomb_is_refused(data: bytes, con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     (tmp_path / "bomb").write_bytes(data)
     small = Limits(max_unpacked_bytes=250_000)
     steep = Limits(max_ratio=100, ratio_from_bytes=200_000)
@@ -278,7 +280,7 @@ def test_a_bomb_is_unpacked(data: bytes, con: duckdb.DuckDBPyConnection, tmp_pat
     assert not list((tmp_path / "scratch").iterdir())
 
 
-def test_an_encrypted_zip_is_read_as_garbage(loads: Loads) -> None:
+def test_an_encrypted_zip_is_refused(loads: Loads) -> None:
     data = bytearray(bomb(10))
     data[6] |= 1
     data[data.index(b"PK\x01\x02") + 8] |= 1
@@ -287,7 +289,9 @@ def test_an_encrypted_zip_is_read_as_garbage(loads: Loads) -> None:
         loads(bytes(data))
 
 
-def test_a_failed_load_leaves_rows_behind(con: duckdb.DuckDBPyConnection, loads: Loads) -> None:
+def test_a_failed_load_leaves_the_table_as_it_was(
+    con: duckdb.DuckDBPyConnection, loads: Loads
+) -> None:
     loads(lines([record(1)]))
     with pytest.raises(InputError):
         loads(b"a,AuditData\nx,{\n", "second")
@@ -295,7 +299,7 @@ def test_a_failed_load_leaves_rows_behind(con: duckdb.DuckDBPyConnection, loads:
     assert loaded(con) == ["1"]
 
 
-def test_a_second_load_into_a_saved_workspace_names_the_rows_of_the_first(tmp_path: Path) -> None:
+def test_a_second_load_into_a_saved_workspace_names_its_own_rows_alone(tmp_path: Path) -> None:
     paths = [tmp_path / "a.csv", tmp_path / "b.csv"]
     paths[0].write_bytes(audit_csv("", text(record(2)), ""))
     paths[1].write_bytes(audit_csv(text(record(3)), ""))
@@ -312,7 +316,7 @@ def test_a_second_load_into_a_saved_workspace_names_the_rows_of_the_first(tmp_pa
 
 
 @pytest.mark.parametrize("form", [lines, indented, purview])
-def test_a_row_over_the_limit_stops_the_load(
+def test_a_row_over_the_limit_is_named_and_the_rest_is_loaded(
     form: Callable[..., bytes], con: duckdb.DuckDBPyConnection, loads: Loads
 ) -> None:
     records = [record(1), record(2, Note="x" * MAX_ROW_BYTES), record(3)]
@@ -323,7 +327,7 @@ def test_a_row_over_the_limit_stops_the_load(
     assert loaded(con) == ["1", "3"]
 
 
-def test_a_record_with_a_list_of_results_is_taken_for_a_page(
+def test_a_record_with_a_list_of_results_is_a_record(
     con: duckdb.DuckDBPyConnection, loads: Loads
 ) -> None:
     odd: Record = {

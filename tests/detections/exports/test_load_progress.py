@@ -57,7 +57,7 @@ def written(folder: Path) -> list[str]:
     return [str(path) for path in sorted(folder.iterdir())]
 
 
-def test_a_step_never_comes_to_its_end_or_goes_back(tmp_path: Path) -> None:
+def test_a_step_comes_to_its_end_and_never_goes_back(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     seen, paths = RecordedProgress(), written(tmp_path / "in")
     con = open_workspace(None, tmp_path)
@@ -75,7 +75,7 @@ def test_a_step_never_comes_to_its_end_or_goes_back(tmp_path: Path) -> None:
     assert steps == {"unpacking", "decoding", "reading", "loading"}
 
 
-def test_to_look_changes_what_is_loaded(tmp_path: Path) -> None:
+def test_progress_does_not_change_what_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     paths = written(tmp_path / "in")
     looked, not_looked = (open_workspace(None, tmp_path / name) for name in ("a", "b"))
@@ -89,7 +89,7 @@ def test_to_look_changes_what_is_loaded(tmp_path: Path) -> None:
     assert looked.execute(setting).fetchall() == not_looked.execute(setting).fetchall()
 
 
-def test_what_duckdb_has_read_is_not_seen_while_it_reads(
+def test_what_duckdb_has_read_is_reported_while_it_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(load_progress, "POLL_SECONDS", 0.0001)
@@ -109,7 +109,7 @@ def test_what_duckdb_has_read_is_not_seen_while_it_reads(
     assert all(0 < done <= size for done in seen.done[0])
 
 
-def test_an_error_of_a_transaction_hides_behind_another_one() -> None:
+def test_an_error_of_a_transaction_is_the_one_that_is_raised() -> None:
     con, seen = duckdb.connect(), RecordedProgress()
 
     def fail() -> None:
@@ -127,7 +127,7 @@ def test_an_error_of_a_transaction_hides_behind_another_one() -> None:
     assert con.execute("SELECT current_setting('enable_progress_bar')").fetchone() == (False,)
 
 
-def test_a_file_that_is_watched_reads_otherwise(tmp_path: Path) -> None:
+def test_a_file_that_is_opened_with_progress_reads_the_same(tmp_path: Path) -> None:
     path, seen = tmp_path / "file", RecordedProgress()
     path.write_bytes(b"a line of text\n" * 50_000)
     seen.part("reading", 750_000)

@@ -18,7 +18,7 @@ _READS = """
 """
 
 
-def test_the_real_csv_gives_other_counts(
+def test_the_real_csv_gives_the_known_counts(
     real_data: Path, con: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     path = real_data / "lab_tenant_2021_unified_audit_log.csv.gz"
@@ -32,7 +32,7 @@ def test_the_real_csv_gives_other_counts(
     assert con.execute(_READS).fetchone() == (318, 318)
 
 
-def test_the_real_json_lines_give_other_counts(
+def test_the_real_json_lines_give_the_known_counts(
     real_data: Path, con: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     path = real_data / "lab_tenant_2021_mailitemsaccessed.jsonl"

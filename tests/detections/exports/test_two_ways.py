@@ -54,7 +54,7 @@ def both(data: bytes) -> tuple[list[str], list[str], list[ExportRow | BrokenRow]
     st.sampled_from(["\n", "\r\n"]),
     st.booleans(),
 )
-def test_a_cell_is_read_otherwise_by_hand(
+def test_a_cell_is_read_by_hand_as_by_duckdb(
     rows: list[tuple[str, str]],
     end: str,
     all_: bool,  # noqa: FBT001 - Hypothesis fills it
@@ -71,7 +71,7 @@ def test_a_cell_is_read_otherwise_by_hand(
 
 @settings(max_examples=40)
 @given(RECORDS, st.sampled_from(["\n", "\r\n", "\n\n"]), st.booleans())
-def test_a_json_line_is_read_otherwise_by_hand(
+def test_a_json_line_is_read_by_hand_as_by_duckdb(
     notes: list[str],
     end: str,
     ascii_: bool,  # noqa: FBT001 - Hypothesis fills it
@@ -89,7 +89,7 @@ def test_a_json_line_is_read_otherwise_by_hand(
 
 @settings(max_examples=40)
 @given(RECORDS, st.sampled_from([None, 1]), st.booleans())
-def test_an_array_is_cut_otherwise_by_hand(
+def test_an_array_is_cut_by_hand_as_by_duckdb(
     notes: list[str],
     indent: int | None,
     ascii_: bool,  # noqa: FBT001 - Hypothesis fills it
@@ -104,7 +104,7 @@ def test_an_array_is_cut_otherwise_by_hand(
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_line_break_in_a_cell_shifts_the_lines(end: str) -> None:
+def test_a_line_break_in_a_cell_counts_as_a_line(end: str) -> None:
     rows = [["a", "x"], [f"b{end}b", f"{end}{end}"], ["c", '"\n"'], ["d", ""]]
 
     _, _, by_hand = both(csv_bytes(rows, end, all_=True))

@@ -48,7 +48,7 @@ def approved(con: duckdb.DuckDBPyConnection, moment: datetime) -> list[object]:
         (HEAD + 'a,"two\nlines",r,,\n,o,r,,\n', ":4", "no Caller"),
     ],
 )
-def test_a_broken_list_is_read(
+def test_a_broken_list_is_refused_by_the_line(
     con: duckdb.DuckDBPyConnection, path: Path, content: str, where: str, what: str
 ) -> None:
     path.write_text(content, encoding="utf-8")
@@ -58,7 +58,7 @@ def test_a_broken_list_is_read(
     assert str(caught.value).startswith(f"{path}{where}: {what} (")
 
 
-def test_a_list_that_is_not_there_or_no_text_ends_in_a_trace(
+def test_a_list_that_is_not_there_or_not_text_is_refused(
     con: duckdb.DuckDBPyConnection, path: Path
 ) -> None:
     with pytest.raises(InputError, match="cannot be read"):
@@ -68,7 +68,7 @@ def test_a_list_that_is_not_there_or_no_text_ends_in_a_trace(
         load_approved(con, path)
 
 
-def test_an_approval_begins_or_ends_at_another_time(
+def test_an_approval_begins_and_ends_at_its_times(
     con: duckdb.DuckDBPyConnection, path: Path
 ) -> None:
     rows = [
@@ -86,7 +86,7 @@ def test_an_approval_begins_or_ends_at_another_time(
     assert approved(con, datetime(2026, 3, 1, 10, 1, tzinfo=UTC)) == ["always", "begun"]
 
 
-def test_an_approval_that_was_taken_back_still_silences(
+def test_an_approval_that_was_taken_back_is_gone(
     con: duckdb.DuckDBPyConnection, path: Path
 ) -> None:
     for caller in ("first", "second"):
@@ -96,7 +96,7 @@ def test_an_approval_that_was_taken_back_still_silences(
     assert approved(con, datetime(2026, 3, 1, tzinfo=UTC)) == ["second"]
 
 
-def test_columns_in_another_order_or_more_of_them_are_refused(
+def test_columns_in_another_order_or_more_of_them_are_read(
     con: duckdb.DuckDBPyConnection, path: Path
 ) -> None:
     path.write_text("Note,ValidTo,ValidFrom,Reason,Owner,Caller\nn,,,r,o, a ,x\n", encoding="utf-8")
@@ -105,7 +105,7 @@ def test_columns_in_another_order_or_more_of_them_are_refused(
     assert approved(con, datetime(2026, 3, 1, tzinfo=UTC)) == ["a"]
 
 
-def test_the_list_of_the_lab_is_refused(con: duckdb.DuckDBPyConnection, path: Path) -> None:
+def test_the_list_of_the_lab_is_read(con: duckdb.DuckDBPyConnection, path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as out:
         write_approved_csv(DEMO, out)
 

@@ -75,7 +75,7 @@ def found(con: duckdb.DuckDBPyConnection) -> tuple[set[Key], set[Key]]:
     return {key[1:] for key in new if key[0] == TENANT}, {key[1:] for key in rare}
 
 
-def test_a_known_caller_fires_or_an_unknown_one_is_silent(
+def test_a_known_caller_is_silent_and_an_unknown_one_fires(
     con: duckdb.DuckDBPyConnection, saved: Path
 ) -> None:
     put(con, AFTER)
@@ -91,7 +91,7 @@ def test_a_known_caller_fires_or_an_unknown_one_is_silent(
     assert rare == {("once", "OWA", "m-megan")}
 
 
-def test_what_is_saved_is_another(saved: Path) -> None:
+def test_each_caller_is_saved_for_the_tenant_and_for_its_mailboxes(saved: Path) -> None:
     rows = rows_of(saved)
 
     assert rows.keys() == {
@@ -116,7 +116,7 @@ def test_what_is_saved_is_another(saved: Path) -> None:
     assert rows["known", "m-adele"]["OperationCount"] == 4
 
 
-def test_a_caller_of_the_month_before_last_is_forgotten(
+def test_a_caller_of_the_month_before_last_is_remembered(
     con: duckdb.DuckDBPyConnection, saved: Path, tmp_path: Path
 ) -> None:
     put(con, AFTER)
@@ -130,14 +130,14 @@ def test_a_caller_of_the_month_before_last_is_forgotten(
     assert rows["fresh", ""]["FirstSeen"] == at(38.4).isoformat()
 
 
-def test_loading_twice_counts_twice(con: duckdb.DuckDBPyConnection, saved: Path) -> None:
+def test_loading_twice_counts_once(con: duckdb.DuckDBPyConnection, saved: Path) -> None:
     assert load_baseline(con, saved) == load_baseline(con, saved) == len(rows_of(saved))
     assert con.execute("SELECT count(*) FROM M365CallerBaseline_CL").fetchone() == (
         len(rows_of(saved)),
     )
 
 
-def test_a_remembered_row_is_hidden_from_a_tick(
+def test_a_remembered_row_is_seen_by_every_evaluation(
     con: duckdb.DuckDBPyConnection, saved: Path
 ) -> None:
     load_baseline(con, saved)
@@ -183,7 +183,7 @@ def without(name: str) -> str:
         ),
     ],
 )
-def test_a_broken_baseline_is_read(
+def test_a_broken_baseline_is_refused_by_the_line(
     con: duckdb.DuckDBPyConnection, tmp_path: Path, lines: list[str], where: str, what: str
 ) -> None:
     path = tmp_path / "callers.jsonl"
@@ -205,7 +205,7 @@ def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("far_from_utc")
-def test_a_time_without_a_zone_is_local(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+def test_a_time_without_a_zone_is_utc(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     path = tmp_path / "callers.jsonl"
     path.write_text(f"{json.dumps(HEAD)}\n{json.dumps(GOOD)}\n", encoding="utf-8")
 
@@ -215,7 +215,7 @@ def test_a_time_without_a_zone_is_local(con: duckdb.DuckDBPyConnection, tmp_path
     assert str(row["FirstSeen"]) == "2026-01-01 00:00:00+00:00"
 
 
-def test_a_file_that_is_not_there_ends_in_a_trace(
+def test_a_file_that_is_not_there_or_not_text_is_refused(
     con: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="cannot be read"):

@@ -44,7 +44,7 @@ def name_of(app: str) -> str | None:
     return "Some App" if app == "app" else None
 
 
-def test_two_alerts_of_one_cause_are_two() -> None:
+def test_two_alerts_of_one_cause_are_grouped() -> None:
     found = [Alert(at(10), row()), Alert(at(10), row("other")), Alert(at(11), row())]
 
     assert {key[1]: [a.time for a in group] for key, group in causes(NEW, found).items()} == {
@@ -53,11 +53,11 @@ def test_two_alerts_of_one_cause_are_two() -> None:
     }
 
 
-def test_too_little_history_is_a_finding() -> None:
+def test_too_little_history_is_not_a_finding() -> None:
     assert causes(NEW, [Alert(at(10), row(Verdict=INSUFFICIENT))]) == {}
 
 
-def test_a_finding_says_less_than_the_whole_cause() -> None:
+def test_a_finding_holds_the_whole_cause() -> None:
     whole = row(
         LastSeen=at(12), Records=9, OperationCount=40, MailboxCount=5, Addresses=["192.0.2.7"]
     )
@@ -76,7 +76,7 @@ def test_a_finding_says_less_than_the_whole_cause() -> None:
     )
 
 
-def test_a_guard_of_the_first_alert_is_lost_in_the_whole() -> None:
+def test_a_guard_of_the_first_alert_stays_in_the_sentence() -> None:
     alert = Alert(at(10), row("none", MailboxId="m-adele", MailboxesBefore=3))
     whole = {name: value for name, value in row("none").items() if name != "HistoryDays"}
 
@@ -88,7 +88,7 @@ def test_a_guard_of_the_first_alert_is_lost_in_the_whole() -> None:
     )
 
 
-def test_one_mailbox_is_counted_as_many_or_a_log_counts_as_the_rule_does() -> None:
+def test_one_mailbox_is_singular_and_a_logs_own_text_stays_as_it_is() -> None:
     one, hostile = row(MailboxCount=1), row(MailboxCount=1, Protocol="OWA $HistoryDays app(s)")
 
     made = [make_finding(NEW, [Alert(at(10), of)], of, name_of).why for of in (one, hostile)]
@@ -98,7 +98,7 @@ def test_one_mailbox_is_counted_as_many_or_a_log_counts_as_the_rule_does() -> No
 
 
 @pytest.mark.parametrize("rule", SIGMA.values(), ids=lambda rule: str(rule.name))
-def test_a_word_of_a_sentence_is_left_open(rule: Rule) -> None:
+def test_every_word_of_a_sentence_is_filled(rule: Rule) -> None:
     user = "a@contoso.example"
     full = row(
         MailboxId="m", MailboxesBefore=3, TokenTenantId="t", SessionId="s", UserId=user, User=user,
@@ -111,7 +111,7 @@ def test_a_word_of_a_sentence_is_left_open(rule: Rule) -> None:
     assert made.why.endswith(".")
 
 
-def test_a_mild_or_late_finding_comes_first() -> None:
+def test_a_severe_or_early_finding_comes_first() -> None:
     severe = make_finding(NEW, [Alert(at(10), row())], row(FirstSeen=at(9)), name_of)
     later = make_finding(NEW, [Alert(at(10), row("b"))], row(FirstSeen=at(9.1)), name_of)
     mild = make_finding(
@@ -122,18 +122,18 @@ def test_a_mild_or_late_finding_comes_first() -> None:
     assert ordered == [severe, later, mild]
 
 
-def test_a_time_without_a_value_is_made_up() -> None:
+def test_a_time_without_a_value_is_refused() -> None:
     with pytest.raises(TypeError):
         make_finding(NEW, [Alert(at(1), row())], row(FirstSeen=None), name_of)
 
 
-def test_a_caller_is_shown_otherwise() -> None:
+def test_a_caller_is_shown_by_its_name_and_id() -> None:
     assert display_name("id", "Name") == "Name (id)"
     assert display_name("id", "") == "id"
     assert display_name("none", "") == "a client that names no application"
 
 
-def test_times_in_a_sentence_have_no_zone() -> None:
+def test_times_in_a_sentence_are_utc() -> None:
     throttled = RULES["mailbox_throttled"]
     last = at(9) + timedelta(hours=5, minutes=7)
 

@@ -79,7 +79,7 @@ def hunted(export: Path, told: Counted) -> HuntResult:
     return run(HuntRequest(paths=(str(export),), approved=approved), told)
 
 
-def test_the_intruder_is_not_found(hunted: HuntResult) -> None:
+def test_the_intruder_is_found(hunted: HuntResult) -> None:
     intrusion = intrusion_facts(TENANT)
     assert intrusion
     (finding,) = [f for f in hunted.findings if f.rule.name == "caller_new_to_tenant"]
@@ -94,7 +94,7 @@ def test_the_intruder_is_not_found(hunted: HuntResult) -> None:
     assert "in 5 mailboxes;" in finding.why
 
 
-def test_the_foreign_token_or_the_throttled_mailbox_is_not_found(hunted: HuntResult) -> None:
+def test_the_foreign_token_and_the_throttled_mailbox_are_found(hunted: HuntResult) -> None:
     names = {finding.rule.name for finding in hunted.findings}
 
     assert {"foreign_token_tenant", "mailbox_throttled"} <= names
@@ -102,7 +102,7 @@ def test_the_foreign_token_or_the_throttled_mailbox_is_not_found(hunted: HuntRes
     assert throttled.mailboxes == (throttled_mailbox(TENANT),)
 
 
-def test_the_counts_are_others(hunted: HuntResult) -> None:
+def test_the_counts_are_those_of_the_log(hunted: HuntResult) -> None:
     made = list(records(TENANT))
     distinct = {record["Id"] for record in made}
     mail = {record["Id"] for record in made if record["Operation"] == "MailItemsAccessed"}
@@ -114,27 +114,29 @@ def test_the_counts_are_others(hunted: HuntResult) -> None:
     assert {one.refused for one in hunted.replayed} == {""}
 
 
-def test_the_worst_finding_comes_later(hunted: HuntResult) -> None:
+def test_the_worst_finding_comes_first(hunted: HuntResult) -> None:
     orders = [finding.order for finding in hunted.findings]
 
     assert orders == sorted(orders)
 
 
-def test_progress_is_not_told(hunted: HuntResult, told: Counted) -> None:
+def test_progress_names_each_file_and_rule_and_counts_each_evaluation(
+    hunted: HuntResult, told: Counted
+) -> None:
     assert told.files == ["export.csv"]
     judged = {one.rule.name for one in hunted.replayed if not one.absent}
     assert {name for name, _ in told.phases} >= judged > {"caller_new_to_tenant"}
     assert told.parts == sum(replayed.evaluations for replayed in hunted.replayed)
 
 
-def test_an_approved_caller_is_not_silenced_by_its_list(export: Path) -> None:
+def test_a_caller_is_silenced_by_the_list_of_approved_ones_alone(export: Path) -> None:
     request = HuntRequest(paths=(str(export),), rules=("caller_new_to_tenant",))
     callers = {caller for f in run(request).findings for caller in f.callers}
 
     assert CRM in callers
 
 
-def test_a_saved_workspace_gives_other_findings(
+def test_a_saved_workspace_gives_the_same_findings(
     hunted: HuntResult, export: Path, tmp_path: Path
 ) -> None:
     saved = tmp_path / "saved.duckdb"
@@ -146,12 +148,12 @@ def test_a_saved_workspace_gives_other_findings(
     assert (again.distinct_records, again.distinct) == (hunted.distinct_records, hunted.distinct)
 
 
-def test_an_unknown_rule_is_ignored(export: Path) -> None:
+def test_an_unknown_rule_is_refused(export: Path) -> None:
     with pytest.raises(InputError, match=r"--rules: no rule 'nothing' \(there are \w+, "):
         run(HuntRequest(paths=(str(export),), rules=("mailbox_throttled", "nothing")))
 
 
-def test_a_log_without_mail_that_is_read_has_no_findings(tmp_path: Path) -> None:
+def test_a_log_without_reading_has_its_other_findings(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     parameters = [{"Name": "AuditBypassEnabled", "Value": "True"}]
     bypass = {**read(9, 2), "Operation": "Set-MailboxAuditBypassAssociation", "ObjectId": "adele"}
@@ -171,7 +173,7 @@ def test_a_log_without_mail_that_is_read_has_no_findings(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("named", ["mailbox_throttled", RULES["mailbox_throttled"].id])
-def test_another_rule_is_chosen(tmp_path: Path, named: str) -> None:
+def test_a_rule_is_chosen_by_name_or_id(tmp_path: Path, named: str) -> None:
     path = tmp_path / "one.jsonl"
     path.write_bytes(lines([read(1, 1)]))
 
@@ -180,7 +182,7 @@ def test_another_rule_is_chosen(tmp_path: Path, named: str) -> None:
     ]
 
 
-def test_a_log_without_mail_has_findings_or_fails(tmp_path: Path) -> None:
+def test_a_log_without_mail_has_no_findings(tmp_path: Path) -> None:
     path = tmp_path / "other.jsonl"
     path.write_bytes(lines([{**read(1, 1), "Operation": "Send"}]))
     result = run(HuntRequest(paths=(str(path),), save_baseline=tmp_path / "baseline"))
@@ -190,7 +192,7 @@ def test_a_log_without_mail_has_findings_or_fails(tmp_path: Path) -> None:
     assert len((tmp_path / "baseline").read_text(encoding="utf-8").splitlines()) == 1
 
 
-def test_what_was_read_before_the_first_alert_belongs_to_the_finding(tmp_path: Path) -> None:
+def test_what_was_read_long_before_the_alert_is_left_out_of_the_finding(tmp_path: Path) -> None:
     path = tmp_path / "months.jsonl"
     others = [read(n, n / 2 + 0.1) for n in range(80)]
     app = [
@@ -209,7 +211,7 @@ def test_what_was_read_before_the_first_alert_belongs_to_the_finding(tmp_path: P
     assert finding.mailboxes == tuple(f"{n}@contoso.example" for n in ("alex", "lee", "megan"))
 
 
-def test_two_sources_count_a_record_twice(tmp_path: Path) -> None:
+def test_a_record_of_two_files_counts_once(tmp_path: Path) -> None:
     for name in ("one.jsonl", "two.jsonl"):
         (tmp_path / name).write_bytes(lines([read(1, 1), read(1, 1), read(2, 2)]))
 

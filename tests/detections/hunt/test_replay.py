@@ -79,7 +79,7 @@ def monthly() -> Iterator[Engine]:
 
 
 @EACH
-def test_a_skipped_tick_loses_a_finding(month: Engine, rule: Rule) -> None:
+def test_no_skipped_evaluation_loses_a_finding(month: Engine, rule: Rule) -> None:
     brute = everywhen(month, rule, DAILY)
     quick = chosen(month, rule, DAILY)
 
@@ -90,7 +90,7 @@ def test_a_skipped_tick_loses_a_finding(month: Engine, rule: Rule) -> None:
 @pytest.mark.parametrize(
     ("rule", "memory"), [(NEW, timedelta(days=14)), (RARE, None)], ids=["tenant", "mailbox"]
 )
-def test_a_skipped_tick_of_overlapping_windows_loses_a_finding(
+def test_no_skipped_evaluation_of_overlapping_windows_loses_a_finding(
     month: Engine, rule: Rule, memory: timedelta | None
 ) -> None:
     plan = replace(HALF, memory=memory)
@@ -98,7 +98,7 @@ def test_a_skipped_tick_of_overlapping_windows_loses_a_finding(
     assert fired(rule, chosen(month, rule, plan)) == fired(rule, everywhen(month, rule, plan))
 
 
-def test_quiet_hours_hide_a_caller_that_becomes_rare_in_them() -> None:
+def test_a_caller_that_becomes_rare_in_quiet_hours_is_found() -> None:
     with workspace() as con:
         put(con, [read(0, 0.1), read(1, 10.5, "app"), read(2, 11.1, "app", mailbox="marten")])
         on = engine(con)
@@ -108,7 +108,7 @@ def test_quiet_hours_hide_a_caller_that_becomes_rare_in_them() -> None:
 
 
 @pytest.mark.parametrize("rule", [NEW, THROTTLED], ids=lambda rule: str(rule.name))
-def test_a_small_step_gives_other_causes_than_a_day(month: Engine, rule: Rule) -> None:
+def test_a_small_step_gives_the_causes_of_a_day(month: Engine, rule: Rule) -> None:
     small, daily = (fired(rule, chosen(month, rule, plan)) for plan in (HALF, DAILY))
     on_time = {key for key in small if "belated" not in key}
 
@@ -116,24 +116,24 @@ def test_a_small_step_gives_other_causes_than_a_day(month: Engine, rule: Rule) -
     assert daily
 
 
-def test_a_small_step_misses_what_came_late(month: Engine) -> None:
+def test_a_small_step_finds_what_came_late(month: Engine) -> None:
     assert "belated" in {key[1] for key in fired(NEW, chosen(month, NEW, HALF))}
 
 
-def test_a_small_step_misses_a_mailbox_that_a_day_finds(month: Engine) -> None:
+def test_a_small_step_finds_each_mailbox_that_a_day_finds(month: Engine) -> None:
     daily = fired(RARE, chosen(month, RARE, DAILY))
 
     assert daily.keys() <= fired(RARE, chosen(month, RARE, HALF)).keys()
     assert daily
 
 
-def test_a_large_step_misses_a_caller(month: Engine) -> None:
+def test_a_large_step_finds_every_caller(month: Engine) -> None:
     weekly = fired(NEW, chosen(month, NEW, Plan(step=timedelta(days=3))))
 
     assert {key[1] for key in weekly} == {"new", "late", "belated", "midnight"}
 
 
-def test_the_month_gives_other_findings(month: Engine) -> None:
+def test_the_month_gives_its_known_findings(month: Engine) -> None:
     assert {key[1] for key in fired(NEW, chosen(month, NEW, DAILY))} == {
         "new",
         "late",
@@ -156,19 +156,19 @@ def test_a_caller_of_once_a_month_is_forgotten_only_by_a_short_memory(monthly: E
     assert of_caller == [at(9), at(39)]
 
 
-def test_a_short_memory_skips_a_tick(monthly: Engine) -> None:
+def test_a_short_memory_skips_no_evaluation_that_fires(monthly: Engine) -> None:
     assert fired(NEW, everywhen(monthly, NEW, FORGETFUL)) == fired(
         NEW, chosen(monthly, NEW, FORGETFUL)
     )
 
 
-def test_too_little_history_is_an_alert(month: Engine) -> None:
+def test_too_little_history_is_said_by_the_verdict(month: Engine) -> None:
     rows = [alert.row for alert in chosen(month, NEW, DAILY) if alert.row["Caller"] == "early"]
 
     assert [row["Verdict"] for row in rows] == ["insufficient baseline"]
 
 
-def test_the_history_asked_for_is_not_used(month: Engine) -> None:
+def test_the_history_asked_for_is_used(month: Engine) -> None:
     short = replace(DAILY, minimum_history=timedelta(days=2))
     long = replace(DAILY, minimum_history=timedelta(days=14))
 
@@ -176,7 +176,7 @@ def test_the_history_asked_for_is_not_used(month: Engine) -> None:
     assert fired(NEW, chosen(month, NEW, long)) == {}
 
 
-def test_as_of_sees_another_moment(month: Engine) -> None:
+def test_as_of_sees_that_moment_alone(month: Engine) -> None:
     plan = Plan(as_of=at(9.5))
 
     assert evaluation_times(month, NEW, ROOT, plan) == [at(9.5)]
@@ -186,7 +186,7 @@ def test_as_of_sees_another_moment(month: Engine) -> None:
     assert chosen(month, NEW, Plan(as_of=at(400))) == ()
 
 
-def test_what_comes_after_the_tick_is_seen(month: Engine) -> None:
+def test_what_comes_after_the_evaluation_is_not_seen(month: Engine) -> None:
     found = alerts(month, NEW, DAILY, [at(9.45), at(10)])
 
     assert [(alert.row["Records"], alert.row["LastSeen"]) for alert in found] == [
@@ -195,36 +195,36 @@ def test_what_comes_after_the_tick_is_seen(month: Engine) -> None:
     ]
 
 
-def test_a_record_is_judged_before_it_arrived(month: Engine) -> None:
+def test_a_record_is_judged_from_its_arrival_on(month: Engine) -> None:
     moments = [at(12), at(12.34), at(12.35), at(12.5)]
     found = alerts(month, NEW, DAILY, moments)
 
     assert [a.time for a in found if a.row["Caller"] == "belated"] == [at(12.35), at(12.5)]
 
 
-def test_ticks_lie_elsewhere_than_on_multiples_of_the_step(month: Engine) -> None:
+def test_evaluations_lie_on_multiples_of_the_step(month: Engine) -> None:
     for plan in (DAILY, HALF, Plan(step=timedelta(days=3))):
         for tick in evaluation_times(month, NEW, ROOT, plan):
             assert tick.timestamp() % plan.step.total_seconds() == 0
 
 
-def test_a_record_on_a_tick_is_left_to_the_next(month: Engine) -> None:
+def test_a_record_at_the_time_of_an_evaluation_is_seen_by_it(month: Engine) -> None:
     found = fired(NEW, chosen(month, NEW, DAILY))
 
     assert {key[1]: tick for key, tick in found.items()}["midnight"] == at(14)
 
 
-def test_the_span_is_another(month: Engine) -> None:
+def test_the_span_is_from_the_first_to_the_last_access(month: Engine) -> None:
     assert span(month) == (at(0.3), at(16.5))
 
 
-def test_no_mail_has_a_span() -> None:
+def test_no_mail_has_no_span() -> None:
     with workspace() as con:
         put(con, [{**read(1, 1), "Operation": "Send"}])
         assert span(engine(con)) is None
 
 
-def test_a_rule_that_cannot_run_stops_the_others(month: Engine) -> None:
+def test_a_rule_that_cannot_run_is_reported_as_refused(month: Engine) -> None:
     refused = replay(month, NEW, "T | make-series N = count() on A step 1d", [at(1)], lambda: None)
     broken = replay(month, NEW, "MailItemsAccessed() | where Nope == 1", [at(1)], lambda: None)
 
@@ -233,7 +233,7 @@ def test_a_rule_that_cannot_run_stops_the_others(month: Engine) -> None:
     assert refused.alerts == broken.alerts == ()
 
 
-def test_progress_is_not_told(month: Engine) -> None:
+def test_each_evaluation_is_counted(month: Engine) -> None:
     told: list[int] = []
     moments = [at(1), at(2), at(3)]
 
@@ -242,7 +242,7 @@ def test_progress_is_not_told(month: Engine) -> None:
     assert (len(told), replayed.evaluations) == (3, 3)
 
 
-def test_windows_are_others() -> None:
+def test_windows_follow_the_plan_and_the_data() -> None:
     covered = timedelta(days=30, hours=5)
 
     assert windows(NEW, DAILY, covered) == {
@@ -266,5 +266,5 @@ def test_windows_are_others() -> None:
         (timedelta(microseconds=1), "1m"),
     ],
 )
-def test_a_length_is_cut_short(length: timedelta, text: str) -> None:
+def test_a_length_is_written_whole_and_never_shorter(length: timedelta, text: str) -> None:
     assert kql_duration(length) == text

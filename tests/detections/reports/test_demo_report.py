@@ -25,7 +25,7 @@ def demo(report: Path) -> str:
     return out.getvalue().splitlines()[-1]
 
 
-def test_the_report_of_the_demo_is_not_there(tmp_path: Path) -> None:
+def test_the_demo_leaves_a_report(tmp_path: Path) -> None:
     facts = intrusion_facts(SMALL)
     path = tmp_path / "a.html"
 
@@ -39,7 +39,7 @@ def test_the_report_of_the_demo_is_not_there(tmp_path: Path) -> None:
     assert "mailvigil-demo/" not in page
 
 
-def test_a_folder_that_cannot_be_written_ends_the_demo(
+def test_the_demo_says_that_a_report_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = tmp_path / "missing" / "report.html"
@@ -54,7 +54,7 @@ def test_a_folder_that_cannot_be_written_ends_the_demo(
     assert said.startswith(f"The report was not written: {missing}: cannot be written: ")
 
 
-def test_git_keeps_the_report(checkout: Path) -> None:
+def test_git_ignores_the_report(checkout: Path) -> None:
     ignored = (checkout / ".gitignore").read_text(encoding="utf-8").splitlines()
 
     assert DEMO_REPORT in ignored

@@ -46,7 +46,7 @@ def evidence(folder: Path, records: list[Record], most: int = 50) -> tuple[HuntR
     return found, found.evidence
 
 
-def test_a_finding_shows_the_records_of_another(tmp_path: Path) -> None:
+def test_a_finding_shows_its_own_records(tmp_path: Path) -> None:
     found, there = evidence(tmp_path, intruded())
 
     [finding] = found.findings
@@ -60,7 +60,7 @@ def test_a_finding_shows_the_records_of_another(tmp_path: Path) -> None:
     assert len({record.id for record in sample}) == 3
 
 
-def test_a_sample_is_longer_than_was_asked_for_or_not_the_first_records(tmp_path: Path) -> None:
+def test_a_sample_is_the_first_records_and_no_more_than_asked_for(tmp_path: Path) -> None:
     found, there = evidence(tmp_path, intruded(), most=2)
 
     [finding] = found.findings
@@ -69,7 +69,7 @@ def test_a_sample_is_longer_than_was_asked_for_or_not_the_first_records(tmp_path
     assert finding.records == 3
 
 
-def test_what_callers_read_is_counted_otherwise(tmp_path: Path) -> None:
+def test_what_callers_read_is_counted(tmp_path: Path) -> None:
     _, there = evidence(tmp_path, intruded())
 
     callers = {access.caller: access for access in there.callers}
@@ -84,7 +84,7 @@ def test_what_callers_read_is_counted_otherwise(tmp_path: Path) -> None:
     }
 
 
-def test_a_mailbox_without_logged_reading_passes_for_unread(tmp_path: Path) -> None:
+def test_a_mailbox_without_logged_reading_is_named(tmp_path: Path) -> None:
     sent = {"Operation": "Send", "MailboxOwnerUPN": "Elsa@contoso.example"}
 
     _, there = evidence(tmp_path, [*intruded(), read_at(3, 300, **sent), read_at(4, 301, **sent)])
@@ -94,7 +94,7 @@ def test_a_mailbox_without_logged_reading_passes_for_unread(tmp_path: Path) -> N
     assert unlogged.last == datetime(2026, 1, 9, 9, tzinfo=UTC)
 
 
-def test_a_throttled_mailbox_is_not_named(tmp_path: Path) -> None:
+def test_a_throttled_mailbox_is_named(tmp_path: Path) -> None:
     throttled = {"OperationProperties": [{"Name": "IsThrottled", "Value": "True"}]}
 
     _, there = evidence(tmp_path, [*intruded(), read_at(3.5, 300, **throttled)])
@@ -104,7 +104,7 @@ def test_a_throttled_mailbox_is_not_named(tmp_path: Path) -> None:
     assert found.first == found.last == datetime(2026, 1, 8, 21, tzinfo=UTC)
 
 
-def test_hours_without_records_are_not_counted(tmp_path: Path) -> None:
+def test_hours_without_records_are_counted(tmp_path: Path) -> None:
     _, there = evidence(tmp_path, [read_at(0, 0), read_at(1 / 24, 1), read_at(5 / 24, 2)])
 
     start = datetime(2026, 1, 5, 11, tzinfo=UTC)
@@ -112,7 +112,7 @@ def test_hours_without_records_are_not_counted(tmp_path: Path) -> None:
     assert there.coverage.hours == 6
 
 
-def test_a_mailbox_of_few_findings_hides_one_of_many(tmp_path: Path) -> None:
+def test_a_mailbox_of_many_findings_comes_before_one_of_few(tmp_path: Path) -> None:
     one, other = ({"AppId": f"{NEWCOMER}{end}", "ClientInfoString": "Client=REST;"} for end in "12")
     wide = [
         read_at(10 + n / 100, 500 + n, **one, MailboxOwnerUPN=f"a{n:02}@contoso.example")
@@ -132,7 +132,7 @@ def test_a_mailbox_of_few_findings_hides_one_of_many(tmp_path: Path) -> None:
 
 
 @given(st.sets(st.integers(0, 60), min_size=1))
-def test_gaps_and_hours_with_records_do_not_fill_the_span(present: set[int]) -> None:
+def test_gaps_and_hours_with_records_fill_the_span(present: set[int]) -> None:
     start = datetime(2026, 1, 5, tzinfo=UTC)
 
     found = gaps(start + number * HOUR for number in present)
@@ -142,7 +142,7 @@ def test_gaps_and_hours_with_records_do_not_fill_the_span(present: set[int]) -> 
     assert [gap.hours for gap in found] == sorted((gap.hours for gap in found), reverse=True)
 
 
-def test_data_without_reading_cannot_be_reported(tmp_path: Path) -> None:
+def test_data_without_reading_has_evidence(tmp_path: Path) -> None:
     found, there = evidence(tmp_path, [read_at(0, 0, Operation="Send")])
 
     assert found.span is None
@@ -150,7 +150,7 @@ def test_data_without_reading_cannot_be_reported(tmp_path: Path) -> None:
     assert [unlogged.mailbox for unlogged in there.coverage.unlogged] == ["adele@contoso.example"]
 
 
-def test_a_file_has_another_digest(tmp_path: Path) -> None:
+def test_each_file_has_its_digest(tmp_path: Path) -> None:
     plain = purview(intruded())
     (tmp_path / "a.csv").write_bytes(plain)
     (tmp_path / "b.csv.gz").write_bytes(gzip.compress(plain))
@@ -172,7 +172,7 @@ def test_a_file_has_another_digest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("most", [0, 1])
-def test_evidence_is_gathered_unasked(most: int, tmp_path: Path) -> None:
+def test_evidence_is_gathered_only_when_asked_for(most: int, tmp_path: Path) -> None:
     path = tmp_path / "export.csv"
     path.write_bytes(purview(intruded()))
 

@@ -43,7 +43,7 @@ def reported(folder: Path, hostile: bool = False) -> Path:  # noqa: FBT001, FBT0
     return folder
 
 
-def test_the_json_report_breaks_its_schema_or_is_not_the_printed_one(tmp_path: Path) -> None:
+def test_the_json_report_fits_its_schema_and_is_the_printed_one(tmp_path: Path) -> None:
     folder = reported(tmp_path)
     whole = json.loads((folder / "r.json").read_text(encoding="utf-8"))
     schema = json.loads((files("mailvigil.reports") / "findings.schema.json").read_text("utf-8"))
@@ -58,7 +58,7 @@ def test_the_json_report_breaks_its_schema_or_is_not_the_printed_one(tmp_path: P
 
 
 @pytest.mark.parametrize("hostile", [False, True])
-def test_the_bundle_is_no_strict_stix(hostile: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a parameter
+def test_the_bundle_is_strict_stix(hostile: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a parameter
     text = (reported(tmp_path, hostile) / "r.stix.json").read_text(encoding="utf-8")
 
     bundle = stix2.parse(text, allow_custom=False)
@@ -74,7 +74,7 @@ def test_the_bundle_is_no_strict_stix(hostile: bool, tmp_path: Path) -> None:  #
     assert (sighting["count"], observed["number_observed"]) == (3, 3)
 
 
-def test_the_same_finding_gets_another_id(tmp_path: Path) -> None:
+def test_the_same_finding_gets_the_same_id(tmp_path: Path) -> None:
     first, second = tmp_path / "a", tmp_path / "b"
     for folder in (first, second):
         folder.mkdir()
@@ -88,7 +88,7 @@ def test_the_same_finding_gets_another_id(tmp_path: Path) -> None:
     assert sum(id_.startswith("sighting--") for id_ in ids) == 50
 
 
-def test_timesketch_cannot_read_the_timeline(tmp_path: Path) -> None:
+def test_the_timeline_has_what_timesketch_asks_for(tmp_path: Path) -> None:
     text = (reported(tmp_path) / "t.csv").read_bytes().decode("utf-8")
 
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
@@ -106,7 +106,7 @@ def test_timesketch_cannot_read_the_timeline(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("formula", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", " =1", "\t=1"])
-def test_a_spreadsheet_runs_a_cell_of_the_timeline(formula: str, tmp_path: Path) -> None:
+def test_no_cell_of_the_timeline_is_a_formula(formula: str, tmp_path: Path) -> None:
     records = [
         {**r, "UserId": formula, "SessionId": formula, "ClientInfoString": formula}
         if r["AppId"] == NEWCOMER
@@ -124,7 +124,7 @@ def test_a_spreadsheet_runs_a_cell_of_the_timeline(formula: str, tmp_path: Path)
     assert not any(cell.lstrip().startswith(FORMULAS) for row in rows for cell in row.values())
 
 
-def test_markdown_makes_a_link_an_image_or_html_of_a_log(tmp_path: Path) -> None:
+def test_markdown_makes_no_link_image_or_html_of_a_log(tmp_path: Path) -> None:
     text = (reported(tmp_path, hostile=True) / "r.md").read_text(encoding="utf-8")
 
     outside = "".join(text.split("`")[::2])
@@ -134,7 +134,7 @@ def test_markdown_makes_a_link_an_image_or_html_of_a_log(tmp_path: Path) -> None
     assert "\u2028" not in text
 
 
-def test_markdown_leaves_out_what_the_page_says(tmp_path: Path) -> None:
+def test_markdown_says_what_the_page_says(tmp_path: Path) -> None:
     text = (reported(tmp_path) / "r.md").read_text(encoding="utf-8")
 
     for part in (
@@ -152,7 +152,7 @@ def test_markdown_leaves_out_what_the_page_says(tmp_path: Path) -> None:
 
 
 @given(st.text(alphabet=st.characters(codec=None), max_size=60))
-def test_a_text_in_markdown_adds_a_line_or_a_cell(value: str) -> None:
+def test_no_text_in_markdown_adds_a_line_or_a_cell(value: str) -> None:
     def shape(words: str) -> list[int]:
         hunted = many(1)
         assert hunted.evidence
@@ -172,7 +172,7 @@ def test_a_text_in_markdown_adds_a_line_or_a_cell(value: str) -> None:
         (".", "no form of report has this ending"),
     ],
 )
-def test_a_report_that_cannot_be_written_is_refused_after_the_hunt(
+def test_a_report_that_cannot_be_written_is_refused_before_the_hunt(
     name: str, what: str, tmp_path: Path
 ) -> None:
     ran = run("hunt", tmp_path / "no such export.csv", "--report", tmp_path / name)
@@ -182,7 +182,7 @@ def test_a_report_that_cannot_be_written_is_refused_after_the_hunt(
     assert "no such export" not in ran.err
 
 
-def test_a_report_replaces_the_evidence(tmp_path: Path) -> None:
+def test_a_report_never_replaces_a_file_that_is_read(tmp_path: Path) -> None:
     export = tmp_path / "export.json"
     export.write_bytes(purview(intruded()))
     before = export.read_bytes()
@@ -196,7 +196,7 @@ def test_a_report_replaces_the_evidence(tmp_path: Path) -> None:
 
 @pytest.mark.posix
 @pytest.mark.skipif(os.name == "nt", reason="a file that cannot be written is made otherwise")
-def test_a_disk_that_is_full_ends_in_a_trace(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_input_error(tmp_path: Path) -> None:
     full = tmp_path / "full.html"
     full.symlink_to("/dev/full")
     (tmp_path / "export.csv").write_bytes(purview(intruded()))
@@ -207,7 +207,7 @@ def test_a_disk_that_is_full_ends_in_a_trace(tmp_path: Path) -> None:
     assert "cannot be written: No space left on device" in ran.err
 
 
-def test_a_kept_workspace_gives_another_report(tmp_path: Path) -> None:
+def test_a_saved_workspace_gives_the_same_report(tmp_path: Path) -> None:
     reported(tmp_path)
     kept = tmp_path / "kept.duckdb"
     assert run("hunt", tmp_path / "export.csv", "--save", kept).code == EXIT_OK
@@ -221,7 +221,7 @@ def test_a_kept_workspace_gives_another_report(tmp_path: Path) -> None:
     assert "None: the hunt was in a saved workspace." in page
 
 
-def test_a_rule_that_was_not_run_passes_for_silent() -> None:
+def test_a_rule_that_was_not_run_is_named() -> None:
     hunted = many(2)
     first, second = hunted.replayed
     hunted = replace(hunted, replayed=(first, replace(second, refused="no such column")))
@@ -232,7 +232,7 @@ def test_a_rule_that_was_not_run_passes_for_silent() -> None:
     assert sentence in as_markdown(hunted, hunted.evidence, CONTEXT).replace("\\", "")
 
 
-def test_the_page_does_not_say_how_to_repeat_it(tmp_path: Path) -> None:
+def test_the_page_says_how_to_repeat_the_hunt(tmp_path: Path) -> None:
     folder = reported(tmp_path)
     approved = folder / "approved.csv"
     approved.write_text("Caller,Owner,Reason,ValidFrom,ValidTo\r\n", encoding="utf-8")
@@ -250,7 +250,7 @@ def test_the_page_does_not_say_how_to_repeat_it(tmp_path: Path) -> None:
         assert hashlib.sha256(rule.text.encode()).hexdigest() in text
 
 
-def test_a_page_without_its_charts_says_nothing() -> None:
+def test_a_page_without_charts_has_their_tables() -> None:
     hunted = many(3)
     assert hunted.evidence
 
@@ -262,13 +262,13 @@ def test_a_page_without_its_charts_says_nothing() -> None:
     assert as_markdown(hunted, hunted.evidence, CONTEXT).count("### ") == 3
 
 
-def test_a_caller_without_a_finding_loses_its_name() -> None:
+def test_a_caller_without_a_finding_has_its_name() -> None:
     teams = "1fec8e78-bce4-4aaf-ab1b-5451cc387264"
 
     assert caller_name(teams) == f"Microsoft Teams ({teams})"
 
 
-def test_the_page_holds_what_ends_a_script(tmp_path: Path) -> None:
+def test_nothing_in_the_page_ends_a_script(tmp_path: Path) -> None:
     page = (reported(tmp_path, hostile=True) / "r.html").read_text(encoding="utf-8")
 
     assert page.count("<script") == page.count("</script>") == 5

@@ -37,7 +37,7 @@ def read(html: str) -> Read:
 
 
 @given(ANY, ANY)
-def test_a_text_or_an_attribute_makes_a_tag(words: str, title: str) -> None:
+def test_no_text_or_attribute_makes_a_tag(words: str, title: str) -> None:
     parsed = read(element("p", words, title=title))
 
     assert parsed.tags == [("p", {"title": visible(title)})]
@@ -45,7 +45,7 @@ def test_a_text_or_an_attribute_makes_a_tag(words: str, title: str) -> None:
 
 
 @given(st.recursive(ANY, lambda inner: st.lists(inner) | st.dictionaries(ANY, inner)))
-def test_json_ends_its_script_or_means_something_else(value: object) -> None:
+def test_json_never_ends_its_script_and_keeps_its_meaning(value: object) -> None:
     script = in_script(value)
 
     assert json.loads(script) == value
@@ -53,7 +53,7 @@ def test_json_ends_its_script_or_means_something_else(value: object) -> None:
     assert not set("<>&\u2028\u2029") & set(script)
 
 
-def test_markup_is_escaped_twice_or_text_not_at_all() -> None:
+def test_text_is_escaped_once_and_markup_not_again() -> None:
     made = element("b", "<i>")
 
     assert made == "<b>&lt;i&gt;</b>"

@@ -57,7 +57,7 @@ def opened(
 
 
 @pytest.mark.parametrize("which", ["demo_report", "real_report", "hostile_report", "long_report"])
-def test_a_report_shows_no_sentence_chart_or_finding(
+def test_a_report_shows_its_sentence_charts_and_findings(
     which: str, browser: Browser, request: pytest.FixtureRequest
 ) -> None:
     report: Path = request.getfixturevalue(which)
@@ -73,7 +73,7 @@ def test_a_report_shows_no_sentence_chart_or_finding(
 @pytest.mark.parametrize("which", ["demo_report", "real_report"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
-def test_a_page_is_wider_than_the_window(
+def test_no_page_is_wider_than_the_window(
     which: str,
     scheme: Literal["light", "dark"],
     size: ViewportSize,
@@ -93,7 +93,7 @@ def test_a_page_is_wider_than_the_window(
 
 @pytest.mark.parametrize("which", ["demo_report", "real_report", "hostile_report", "long_report"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_some_people_cannot_read_or_use_it(
+def test_axe_finds_no_barrier(
     which: str,
     scheme: Literal["light", "dark"],
     browser: Browser,
@@ -126,7 +126,7 @@ def test_some_people_cannot_read_or_use_it(
     ],
     ids=["quiet", "no reading"],
 )
-def test_a_hunt_that_finds_nothing_gives_a_broken_page(
+def test_a_hunt_that_finds_nothing_gives_a_whole_page(
     records: list[Record], sentence: str, charts: int, browser: Browser, tmp_path: Path
 ) -> None:
     (tmp_path / "export.csv").write_bytes(purview(records))
@@ -140,7 +140,7 @@ def test_a_hunt_that_finds_nothing_gives_a_broken_page(
         assert page.locator(".finding").count() == 0
 
 
-def test_text_of_a_log_runs_or_is_lost(browser: Browser, hostile_report: Path) -> None:
+def test_text_of_a_log_is_shown_and_never_runs(browser: Browser, hostile_report: Path) -> None:
     with opened(browser, hostile_report) as there:
         page = there.page
         for summary in page.locator(".finding > summary").all():
@@ -158,7 +158,7 @@ def test_text_of_a_log_runs_or_is_lost(browser: Browser, hostile_report: Path) -
         expect(page.locator("#made")).to_contain_text("onerror=\"window.ran='file name'\"")
 
 
-def test_a_script_that_is_not_ours_may_run(browser: Browser, demo_report: Path) -> None:
+def test_no_script_but_ours_may_run(browser: Browser, demo_report: Path) -> None:
     context = browser.new_context()
     page = context.new_page()
     refused: list[str] = []
@@ -184,7 +184,7 @@ def test_a_script_that_is_not_ours_may_run(browser: Browser, demo_report: Path) 
     context.close()
 
 
-def test_the_filter_finds_too_much_or_too_little(browser: Browser, long_report: Path) -> None:
+def test_the_filter_finds_what_was_asked_for(browser: Browser, long_report: Path) -> None:
     with opened(browser, long_report) as there:
         page = there.page
         count = page.locator("#count")
@@ -204,9 +204,7 @@ def test_the_filter_finds_too_much_or_too_little(browser: Browser, long_report: 
         expect(count).to_have_text("None of 10,000 findings matches.")
 
 
-def test_a_page_of_findings_is_skipped_or_all_are_drawn(
-    browser: Browser, long_report: Path
-) -> None:
+def test_findings_are_drawn_page_by_page(browser: Browser, long_report: Path) -> None:
     with opened(browser, long_report) as there:
         page = there.page
         expect(page.locator(".finding")).to_have_count(PAGE_OF_FINDINGS)
@@ -219,7 +217,7 @@ def test_a_page_of_findings_is_skipped_or_all_are_drawn(
         expect(page.locator(".finding")).to_have_count(PAGE_OF_FINDINGS)
 
 
-def test_what_is_copied_is_not_what_was_chosen(browser: Browser, long_report: Path) -> None:
+def test_what_was_chosen_is_copied(browser: Browser, long_report: Path) -> None:
     with opened(browser, long_report) as there:
         page = there.page
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -239,7 +237,7 @@ def test_what_is_copied_is_not_what_was_chosen(browser: Browser, long_report: Pa
         assert copied == [f"session-4711-record-{number}" for number in range(3)]
 
 
-def test_the_keyboard_cannot_reach_a_finding(browser: Browser, demo_report: Path) -> None:
+def test_the_keyboard_reaches_a_finding(browser: Browser, demo_report: Path) -> None:
     with opened(browser, demo_report) as there:
         page = there.page
         page.keyboard.press("Tab")
@@ -252,7 +250,7 @@ def test_the_keyboard_cannot_reach_a_finding(browser: Browser, demo_report: Path
         expect(page.locator(".finding .body")).to_have_count(1)
 
 
-def test_paper_hides_a_finding(browser: Browser, demo_report: Path, shots: Path) -> None:
+def test_paper_shows_every_finding(browser: Browser, demo_report: Path, shots: Path) -> None:
     with opened(browser, demo_report) as there:
         page = there.page
         count = page.locator(".finding").count()
@@ -268,7 +266,7 @@ def test_paper_hides_a_finding(browser: Browser, demo_report: Path, shots: Path)
         expect(page.locator(".finding .body")).to_have_count(0)
 
 
-def test_without_scripts_nothing_is_said(browser: Browser, demo_report: Path) -> None:
+def test_without_scripts_the_findings_are_a_table(browser: Browser, demo_report: Path) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(demo_report.as_uri())
