@@ -46,13 +46,13 @@ def lint(text: str, folder: Path) -> str:
     return done.stdout + done.stderr
 
 
-def test_the_linter_finds_something_or_does_not_look(tmp_path: Path) -> None:
+def test_the_linter_passes_the_dockerfile_and_finds_faults_put_in(tmp_path: Path) -> None:
     assert lint(TEXT, tmp_path) == ""
     assert "DL3002" in lint(TEXT.replace("USER 10001:10001", "USER root"), tmp_path)
     assert "DL3025" in lint(TEXT.replace('["mailvigil"]', "mailvigil"), tmp_path)
 
 
-def test_the_process_is_root_or_may_write_elsewhere() -> None:
+def test_the_process_is_not_root_and_writes_only_its_volume() -> None:
     service = COMPOSE["services"]["collect"]
 
     assert of("USER") == [service["user"]] == ["10001:10001"]
@@ -68,7 +68,7 @@ def test_the_process_is_root_or_may_write_elsewhere() -> None:
     ]
 
 
-def test_the_base_may_be_another_one_tomorrow() -> None:
+def test_the_base_is_pinned_to_a_patch_release_of_the_projects_python() -> None:
     [base] = [one.text for one in instructions(TEXT) if one.name == "ARG"]
     minor = (CHECKOUT / ".python-version").read_text(encoding="utf-8").strip()
 
@@ -76,13 +76,13 @@ def test_the_base_may_be_another_one_tomorrow() -> None:
     assert {stage[0].text.split()[0] for stage in stages(TEXT)} == {"${BASE}"}
 
 
-def test_a_secret_is_in_the_image() -> None:
+def test_no_secret_is_in_the_image() -> None:
     for one in instructions(TEXT):
         assert one.name == "HEALTHCHECK" or not SECRET.search(one.text), one
     assert [name for name in environment() if name.startswith(PREFIX)] == ["AUDIT_FEED_LEDGER"]
 
 
-def test_more_of_the_checkout_is_sent_than_is_needed() -> None:
+def test_only_what_is_copied_is_sent_of_the_checkout() -> None:
     lines = (FOLDER / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
     allowed = {line[1:] for line in lines if line.startswith("!")}
     copied = {
@@ -96,7 +96,7 @@ def test_more_of_the_checkout_is_sent_than_is_needed() -> None:
 
 
 @pytest.mark.parametrize("name", ["CMD", "HEALTHCHECK"])
-def test_the_image_runs_a_command_that_is_none(name: str) -> None:
+def test_the_image_runs_a_command_that_exists(name: str) -> None:
     [one] = [one for one in FINAL if one.name == name]
     words = one.words if name == "CMD" else one.words[1:]
 
@@ -111,7 +111,7 @@ def mounts() -> list[str]:
     return [str(volume) for volume in COMPOSE["services"]["collect"]["volumes"]]
 
 
-def test_requirements_come_without_hashes_or_from_elsewhere() -> None:
+def test_requirements_are_pinned_with_hashes_and_name_no_address() -> None:
     text = (FOLDER / "requirements.txt").read_text(encoding="utf-8")
     blocks = [block for block in re.split(r"\n(?=\S)", text) if not block.startswith("#")]
 
@@ -121,7 +121,7 @@ def test_requirements_come_without_hashes_or_from_elsewhere() -> None:
 
 
 @pytest.mark.slow
-def test_what_the_steps_install_does_not_collect(tmp_path: Path) -> None:
+def test_what_the_build_steps_install_collects(tmp_path: Path) -> None:
     opt = installed(tmp_path)
     kept = {name: v for name, v in os.environ.items() if not name.startswith(("PYTHON", PREFIX))}
     env = {**kept, "REQUESTS_CA_BUNDLE": "", "PYTHONDONTWRITEBYTECODE": "1"}

@@ -59,7 +59,7 @@ def units(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_is_kept_in_less_closely(name: str) -> None:
+def test_a_service_is_confined_as_closely_as_it_can_be(name: str) -> None:
     given = dict(settings(name))
 
     assert {key: given.get(key) for key in NEEDED} == NEEDED
@@ -68,7 +68,7 @@ def test_a_service_is_kept_in_less_closely(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_runs_a_command_that_is_none(name: str) -> None:
+def test_a_service_runs_a_command_that_exists(name: str) -> None:
     parsed = parser(None).parse_args(words(name))
 
     assert parsed.config == Path("${CREDENTIALS_DIRECTORY}/collect.yaml")
@@ -77,7 +77,7 @@ def test_a_service_runs_a_command_that_is_none(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_secret_or_another_setting_is_in_the_environment(name: str) -> None:
+def test_the_environment_of_a_unit_holds_no_secret_and_only_known_settings(name: str) -> None:
     pairs = re.findall(r"Environment=(.+)", (FOLDER / name).read_text(encoding="utf-8"))
     given = dict(word.split("=", 1) for line in pairs for word in line.split())
 
@@ -87,14 +87,14 @@ def test_a_secret_or_another_setting_is_in_the_environment(name: str) -> None:
     }  # fmt: skip
 
 
-def test_a_collector_is_killed_before_it_has_put_down_what_it_holds() -> None:
+def test_systemd_waits_longer_than_the_grace_period_and_restarts_the_collector() -> None:
     given = dict(settings("mailvigil.service"))
 
     assert int(given["TimeoutStopSec"]) > GRACE_SECONDS
     assert given["Restart"] == "always"
 
 
-def test_the_health_check_is_never_run_or_does_not_see_the_ledger() -> None:
+def test_the_health_check_runs_every_five_minutes_and_sees_the_ledger() -> None:
     timer = dict(settings("mailvigil-health.timer"))
     health, service = (dict(settings(f"mailvigil{kind}.service")) for kind in ("-health", ""))
 
@@ -106,7 +106,7 @@ def test_the_health_check_is_never_run_or_does_not_see_the_ledger() -> None:
 
 
 @pytest.mark.skipif(not ANALYZE, reason="systemd is not on this machine")
-def test_systemd_does_not_understand_a_unit(units: Path) -> None:
+def test_systemd_understands_every_unit(units: Path) -> None:
     assert ANALYZE
     files = sorted(units.iterdir())
     done = subprocess.run([ANALYZE, "verify", *files], capture_output=True, text=True, check=False)
@@ -121,7 +121,7 @@ def test_systemd_does_not_understand_a_unit(units: Path) -> None:
 
 @pytest.mark.skipif(not ANALYZE, reason="systemd is not on this machine")
 @pytest.mark.parametrize("name", SERVICES)
-def test_systemd_calls_a_service_exposed(units: Path, name: str) -> None:
+def test_systemd_rates_each_service_within_its_exposure_limit(units: Path, name: str) -> None:
     assert ANALYZE
     limit = f"--threshold={HIGHEST_EXPOSURE[name]}"
     command = [ANALYZE, "security", "--offline=true", "--no-pager", limit]

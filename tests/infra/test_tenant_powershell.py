@@ -27,21 +27,21 @@ LANGUAGE = {
 }  # fmt: skip
 
 
-def test_a_command_is_misspelt() -> None:
+def test_every_command_of_the_script_is_a_known_one() -> None:
     known = NEEDED | LANGUAGE | {*functions(ROOT)}
 
     assert {command.name for command in commands(ROOT)} <= known
     assert {command.name for command in commands(ROOT)} >= NEEDED
 
 
-def test_what_if_changes_something() -> None:
+def test_what_if_changes_nothing() -> None:
     assert "[CmdletBinding(SupportsShouldProcess)]" in TEXT
     assert unguarded(ROOT) == []
     assert TEXT.count(DO) == 5
 
 
 @pytest.mark.parametrize("number", range(5))
-def test_a_change_that_stands_in_no_guard_is_not_found(number: int) -> None:
+def test_a_change_outside_of_a_guard_is_found(number: int) -> None:
     parts = TEXT.split(DO)
     other = "if ($Nothing.ShouldProcess("
     broken = other.join([DO.join(parts[: number + 1]), DO.join(parts[number + 1 :])])
@@ -49,12 +49,12 @@ def test_a_change_that_stands_in_no_guard_is_not_found(number: int) -> None:
     assert unguarded(parse(broken)) != []
 
 
-def test_a_script_that_does_not_parse_is_let_through() -> None:
+def test_a_script_that_does_not_parse_is_an_error() -> None:
     with pytest.raises(SyntaxError, match="line "):
         parse(TEXT.replace("function Set-Grant {", "function Set-Grant {{", 1))
 
 
-def test_mailboxes_are_changed_without_apply() -> None:
+def test_mailboxes_are_changed_only_with_apply_or_undo() -> None:
     block = text_of(functions(ROOT)["Set-Mailboxes"])
     callers = [c for c in commands(functions(ROOT)["Set-Mailboxes"]) if c.name == "Set-Audit"]
 
@@ -63,13 +63,13 @@ def test_mailboxes_are_changed_without_apply() -> None:
     assert re.search(r"if \(\$Undo\) \{\s+Import-Csv .*Set-Audit .*'Remove' \}\s+return", block)
 
 
-def test_what_was_added_is_written_down_after_it_was_added() -> None:
+def test_what_is_added_is_written_down_before_it_is_added() -> None:
     block = text_of(functions(ROOT)["Set-Audit"])
 
     assert 0 < block.index("Export-Csv") < block.index("Set-Mailbox @change")
 
 
-def test_the_script_knows_other_clouds_or_types_than_the_collector() -> None:
+def test_the_script_knows_the_clouds_and_types_of_the_collector() -> None:
     listed = ", ".join(f"'{kind}'" for kind in CONTENT_TYPES)
     assert f"[ValidateSet({listed})]" in TEXT
     for name, cloud in CLOUDS.items():
@@ -77,7 +77,7 @@ def test_the_script_knows_other_clouds_or_types_than_the_collector() -> None:
         assert cloud.feed == cloud.feed_audience
 
 
-def test_a_token_is_kept_as_plain_text() -> None:
+def test_a_token_is_kept_as_a_secure_string() -> None:
     asks = [command for command in commands(ROOT) if command.name == "Get-AzAccessToken"]
 
     assert ["-AsSecureString" in ask.words for ask in asks] == [True]

@@ -67,7 +67,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
 
 
 @pytest.mark.parametrize("script", SHELL, ids=lambda path: path.name)
-def test_a_script_does_not_parse_or_has_a_known_flaw(script: Path) -> None:
+def test_every_script_parses_and_has_no_known_flaw(script: Path) -> None:
     bash = shutil.which("bash")
     assert bash
     assert SCRIPT in SHELL
@@ -81,7 +81,7 @@ def test_a_script_does_not_parse_or_has_a_known_flaw(script: Path) -> None:
     assert script.stat().st_mode & 0o111
 
 
-def test_the_permission_is_not_given(azure: Azure) -> None:
+def test_the_permission_is_given(azure: Azure) -> None:
     ran = azure.run(*GRANT)
 
     assert (ran.code, ran.err) == (0, "")
@@ -91,7 +91,7 @@ def test_the_permission_is_not_given(azure: Azure) -> None:
     assert "done: give ActivityFeed.Read to mailvigil-collector" in ran.out
 
 
-def test_the_permission_is_given_twice(azure: Azure) -> None:
+def test_the_permission_is_given_only_once(azure: Azure) -> None:
     azure.run(*GRANT)
     again = azure.run(*GRANT)
 
@@ -100,7 +100,7 @@ def test_the_permission_is_given_twice(azure: Azure) -> None:
     assert len(azure.changes) == 1
 
 
-def test_dlp_is_given_unasked_or_kept_from_who_asks(azure: Azure) -> None:
+def test_dlp_is_given_only_when_asked_for(azure: Azure) -> None:
     assert azure.run(*GRANT, "--dlp").code == 0
     assert azure.given == ["ActivityFeed.Read", "ActivityFeed.ReadDlp"]
 
@@ -109,7 +109,7 @@ def test_dlp_is_given_unasked_or_kept_from_who_asks(azure: Azure) -> None:
 
 
 @pytest.mark.parametrize("given", [False, True])
-def test_what_if_changes_something(azure: Azure, given: bool) -> None:  # noqa: FBT001 - both ways
+def test_what_if_changes_nothing(azure: Azure, given: bool) -> None:  # noqa: FBT001 - both ways
     if given:
         azure.run(*GRANT)
     before = azure.given, len(azure.changes)
@@ -121,7 +121,7 @@ def test_what_if_changes_something(azure: Azure, given: bool) -> None:  # noqa: 
     assert (azure.given, len(azure.changes)) == before
 
 
-def test_undo_leaves_a_permission_or_fails_where_there_is_none(azure: Azure) -> None:
+def test_undo_takes_every_permission_and_may_be_repeated(azure: Azure) -> None:
     azure.run(*GRANT, "--dlp")
 
     for _ in range(2):
@@ -131,7 +131,7 @@ def test_undo_leaves_a_permission_or_fails_where_there_is_none(azure: Azure) -> 
     assert len([call for call in azure.changes if "delete" in call]) == 2
 
 
-def test_a_permission_of_another_api_is_taken_for_ours(azure: Azure) -> None:
+def test_a_permission_of_another_api_is_left_alone(azure: Azure) -> None:
     other = {"id": "x", "appRoleId": "role-read", "resourceId": "another", "principalId": IDENTITY}
     azure.begin(assignments=[other])
 
@@ -158,7 +158,7 @@ def test_a_permission_of_another_api_is_taken_for_ours(azure: Azure) -> None:
         ({}, (), "usage:", 2),
     ],
 )
-def test_what_cannot_be_done_is_passed_over(
+def test_what_cannot_be_done_is_an_error_and_changes_nothing(
     azure: Azure, state: dict[str, object], words: Sequence[str], told: str, code: int
 ) -> None:
     azure.begin(**state)
@@ -170,14 +170,14 @@ def test_what_cannot_be_done_is_passed_over(
     assert azure.changes == []
 
 
-def test_the_government_is_asked_in_the_wrong_cloud(azure: Azure) -> None:
+def test_each_government_cloud_is_asked_at_its_own_host(azure: Azure) -> None:
     for cloud, host in (("gcc-high", "graph.microsoft.us"), ("dod", "dod-graph.microsoft.us")):
         azure.begin()
         assert azure.run(*GRANT, "--cloud", cloud).code == 0
         assert all(f"https://{host}" in call for call in azure.state["calls"])
 
 
-def test_the_script_knows_other_clouds_or_types_than_the_collector(azure: Azure) -> None:
+def test_the_script_knows_the_clouds_and_types_of_the_collector(azure: Azure) -> None:
     text = SCRIPT.read_text(encoding="utf-8")
 
     told = azure.run("--help").out
@@ -188,7 +188,7 @@ def test_the_script_knows_other_clouds_or_types_than_the_collector(azure: Azure)
         assert name in told
 
 
-def test_a_missing_subscription_is_not_started(azure: Azure, lab: Lab) -> None:
+def test_a_missing_subscription_is_started(azure: Azure, lab: Lab) -> None:
     signed_in(azure, lab)
 
     ran = azure.run(*subscribe(lab, "--types", "Audit.Exchange,Audit.General"))
@@ -200,7 +200,7 @@ def test_a_missing_subscription_is_not_started(azure: Azure, lab: Lab) -> None:
     assert len(azure.changes) == 1
 
 
-def test_subscribing_again_or_with_what_if_changes_something(azure: Azure, lab: Lab) -> None:
+def test_subscribing_again_or_with_what_if_changes_nothing(azure: Azure, lab: Lab) -> None:
     signed_in(azure, lab)
 
     wondered = azure.run(*subscribe(lab, "--what-if"))
@@ -213,7 +213,7 @@ def test_subscribing_again_or_with_what_if_changes_something(azure: Azure, lab: 
     assert enabled(lab) == ["Audit.Exchange", SUBSCRIBED]
 
 
-def test_what_another_started_a_moment_ago_is_an_error(azure: Azure, lab: Lab) -> None:
+def test_what_another_started_a_moment_ago_is_not_an_error(azure: Azure, lab: Lab) -> None:
     signed_in(azure, lab, stale=True)
 
     ran = azure.run(*subscribe(lab, "--types", SUBSCRIBED))
@@ -222,7 +222,7 @@ def test_what_another_started_a_moment_ago_is_an_error(azure: Azure, lab: Lab) -
     assert len(azure.changes) == 1
 
 
-def test_undo_stops_other_subscriptions_than_those_named(azure: Azure, lab: Lab) -> None:
+def test_undo_stops_only_the_subscriptions_that_are_named(azure: Azure, lab: Lab) -> None:
     signed_in(azure, lab)
     azure.run(*subscribe(lab))
 
@@ -232,7 +232,7 @@ def test_undo_stops_other_subscriptions_than_those_named(azure: Azure, lab: Lab)
     assert enabled(lab) == [SUBSCRIBED]
 
 
-def test_what_somebody_stopped_is_started_unasked(azure: Azure, lab: Lab) -> None:
+def test_what_somebody_stopped_is_started_only_on_request(azure: Azure, lab: Lab) -> None:
     signed_in(azure, lab)
     stopped = lab.subscriptions.of(lab.tenants[0].id, SUBSCRIBED)
     stopped.stop(lab.clock.now(), "admin@contoso.example")
@@ -246,7 +246,7 @@ def test_what_somebody_stopped_is_started_unasked(azure: Azure, lab: Lab) -> Non
     assert enabled(lab) == [SUBSCRIBED]
 
 
-def test_a_refusal_is_hidden_or_shows_the_token(azure: Azure) -> None:
+def test_a_refusal_is_reported_without_the_token(azure: Azure) -> None:
     with Lab(LabOptions(tenants=(replace(TenantOptions(), roles=()),))) as lab:
         signed_in(azure, lab)
         token = azure.state["token"]

@@ -48,7 +48,7 @@ def test_the_zip_has_every_file_of_the_app_and_no_other() -> None:
     assert named == package - LEFT_OUT | {"function_app.py", "host.json", "requirements.txt"}
 
 
-def test_the_app_imports_what_its_requirements_do_not_name() -> None:
+def test_the_requirements_name_every_package_that_the_app_imports() -> None:
     named = set(NAMED.findall((CONNECTOR / "requirements.txt").read_text(encoding="utf-8")))
     sources = {n: data for n, data in app_sources().items() if n.endswith(".py")}
 
@@ -75,7 +75,7 @@ def _imported(node: ast.AST) -> list[str]:
     return []
 
 
-def test_a_requirement_has_no_hash() -> None:
+def test_every_requirement_is_pinned_with_hashes() -> None:
     text = (CONNECTOR / "requirements.txt").read_text(encoding="utf-8")
 
     comment, _, rest = text.partition("\n")
@@ -84,7 +84,7 @@ def test_a_requirement_has_no_hash() -> None:
     assert "://" not in text
 
 
-def test_host_json_says_something_else_than_the_tests_assume() -> None:
+def test_host_json_says_what_the_tests_assume() -> None:
     host = json.loads((CONNECTOR / "host.json").read_text(encoding="utf-8"))
 
     assert host["version"] == "2.0"
@@ -94,7 +94,9 @@ def test_host_json_says_something_else_than_the_tests_assume() -> None:
 
 
 @pytest.mark.slow
-def test_the_unpacked_zip_does_not_run(deployed: Deployed, tmp_path: Path) -> None:
+def test_the_unpacked_zip_runs_and_delivers_every_record(
+    deployed: Deployed, tmp_path: Path
+) -> None:
     records = publish(deployed.lab, blobs=2)
     app = tmp_path / "app"
     ZipFile(io.BytesIO(zipped(app_sources()))).extractall(app)
