@@ -40,7 +40,7 @@ def attacks(ran: Ran) -> list[dict[str, Any]]:  # JSON
     return found
 
 
-def test_an_attack_alone_is_not_judged(ran: Ran) -> None:
+def test_an_attack_alone_is_judged(ran: Ran) -> None:
     (attack,) = attacks(ran)
 
     assert (ran.code, ran.err) == (EXIT_OK, "")
@@ -58,7 +58,7 @@ def test_an_nrt_rule_and_another_query_have_the_same_delay(ran: Ran) -> None:
     assert delays["anything"] in {3600, 7200}
 
 
-def test_another_query_counts_as_one_of_the_pack(others: Path) -> None:
+def test_another_query_does_not_count_as_one_of_the_pack(others: Path) -> None:
     page = run("backtest", *SMALL, "--with", others, "--format", "markdown").out
 
     (row,) = [line for line in page.splitlines() if line.startswith("| bypass-then-read")]
@@ -70,7 +70,7 @@ def test_another_query_counts_as_one_of_the_pack(others: Path) -> None:
     assert "$" not in page
 
 
-def test_the_public_approaches_cannot_be_read(checkout: Path) -> None:
+def test_the_public_approaches_are_read(checkout: Path) -> None:
     found = load_others(checkout / "bench" / "public_rules")
 
     assert len(found) == 5
@@ -86,7 +86,7 @@ def test_the_public_approaches_cannot_be_read(checkout: Path) -> None:
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_what_cannot_be_measured_is_measured(argv: list[str], message: str) -> None:
+def test_what_cannot_be_measured_is_refused(argv: list[str], message: str) -> None:
     ran = run("backtest", *argv)
 
     assert (ran.code, ran.out) == (EXIT_INPUT, "")
@@ -98,7 +98,7 @@ def test_what_cannot_be_measured_is_measured(argv: list[str], message: str) -> N
     ["", "- 1\n", QUERY.replace("Low", "Bad"), QUERY.replace("1h", "1 hour"), QUERY + "more: 1\n"],
     ids=["empty", "list", "severity", "frequency", "key"],
 )
-def test_a_query_that_is_none_is_judged(tmp_path: Path, text: str) -> None:
+def test_a_query_that_is_not_one_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "bad.yaml").write_text(text, encoding="utf-8")
     ran = run("backtest", *SMALL, "--with", tmp_path)
 
@@ -106,5 +106,5 @@ def test_a_query_that_is_none_is_judged(tmp_path: Path, text: str) -> None:
     assert "bad.yaml: " in ran.err
 
 
-def test_a_folder_without_queries_is_taken(tmp_path: Path) -> None:
+def test_a_folder_without_queries_is_refused(tmp_path: Path) -> None:
     assert run("backtest", *SMALL, "--with", tmp_path).code == EXIT_INPUT

@@ -86,7 +86,7 @@ def test_settings_that_are_missing_are_refused(tmp_path: Path, command: str) -> 
     assert "none.yaml: cannot be read" in ran.err
 
 
-def test_all_that_is_wrong_is_named_and_no_secret(tmp_path: Path) -> None:
+def test_all_that_is_wrong_is_named_without_the_secret(tmp_path: Path) -> None:
     ran = run("collect", "--once", "--config",
               config(tmp_path, since="30d", workers=0, extra=SECRET))  # fmt: skip
 
@@ -97,7 +97,7 @@ def test_all_that_is_wrong_is_named_and_no_secret(tmp_path: Path) -> None:
 
 
 @pytest.mark.posix
-def test_a_secret_that_others_can_read_is_said(tmp_path: Path) -> None:
+def test_a_secret_that_others_can_read_is_warned_of(tmp_path: Path) -> None:
     path = config(tmp_path)
     ledger(tmp_path)
     assert "holds a secret" not in run("ledger", "--config", path).err
@@ -108,7 +108,9 @@ def test_a_secret_that_others_can_read_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["collect", "ledger"])
-def test_a_ledger_that_is_none_is_refused_and_left_as_it_is(tmp_path: Path, command: str) -> None:
+def test_a_file_that_is_not_a_ledger_is_refused_and_left_as_it_is(
+    tmp_path: Path, command: str
+) -> None:
     (tmp_path / "ledger.sqlite").write_text("no ledger")
 
     ran = run(command, "--config", config(tmp_path))
@@ -197,9 +199,7 @@ def test_a_rejected_blob_is_tried_again_on_request(tmp_path: Path) -> None:
     store.close()
 
 
-def test_the_environment_alone_is_not_enough(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_alone_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AUDIT_FEED_TENANTS", TENANT)
@@ -212,7 +212,7 @@ def test_the_environment_alone_is_not_enough(
     assert ran.out.splitlines()[1].split()[:2] == [TENANT, "Audit.Exchange"]
 
 
-def test_without_any_settings_the_message_names_no_way_out() -> None:
+def test_without_any_settings_the_message_names_the_ways_to_give_them() -> None:
     ran = run("collect", "--once")
 
     assert ran.code == EXIT_INPUT
@@ -220,7 +220,7 @@ def test_without_any_settings_the_message_names_no_way_out() -> None:
     assert "tenants: missing" in ran.err
 
 
-def test_a_variable_with_a_slip_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelt_variable_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUDIT_FEED_SNICE", "7d")
 
     ran = run("collect", "--once", "--config", config(tmp_path))
@@ -236,7 +236,7 @@ def test_a_variable_with_a_slip_is_ignored(tmp_path: Path, monkeypatch: pytest.M
         ("--sink", "loganalytics", "sink.endpoint: missing"),
     ],
 )
-def test_an_option_is_not_checked_like_the_file(
+def test_an_option_is_checked_like_the_file(
     tmp_path: Path, option: str, value: str, said: str
 ) -> None:
     ran = run("collect", "--once", "--config", config(tmp_path), option, value)
@@ -246,7 +246,7 @@ def test_an_option_is_not_checked_like_the_file(
 
 
 @pytest.mark.parametrize("value", ["duckdb", "jsonl:", "loganalytics:x", "csv:x"])
-def test_a_sink_option_of_no_known_form_is_taken(
+def test_a_sink_option_of_no_known_form_is_refused(
     tmp_path: Path, value: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -256,7 +256,7 @@ def test_a_sink_option_of_no_known_form_is_taken(
     assert "must be loganalytics" in capsys.readouterr().err
 
 
-def test_what_was_set_aside_cannot_be_had_again(tmp_path: Path) -> None:
+def test_what_was_parked_can_be_printed(tmp_path: Path) -> None:
     ledger(tmp_path)
     with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
         store.park(blob("b", datetime.now(UTC), STREAM), PARKED)
@@ -277,7 +277,7 @@ def two_rejected(folder: Path) -> None:
             store.put(rejected(row, now, "the content does not exist (AF20050)"))
 
 
-def test_a_retry_of_one_blob_takes_others_along_or_does_not_say_why(tmp_path: Path) -> None:
+def test_a_retry_of_one_blob_takes_only_that_one_and_says_why(tmp_path: Path) -> None:
     two_rejected(tmp_path)
 
     ran = run("ledger", "retry", "--blob", "two", "--config", config(tmp_path))
@@ -290,7 +290,7 @@ def test_a_retry_of_one_blob_takes_others_along_or_does_not_say_why(tmp_path: Pa
     assert [row.blob.id for row in due] == ["two"]
 
 
-def test_a_retry_of_a_blob_that_was_not_rejected_passes_for_done(tmp_path: Path) -> None:
+def test_a_retry_of_a_blob_that_was_not_rejected_is_refused(tmp_path: Path) -> None:
     two_rejected(tmp_path)
 
     ran = run("ledger", "retry", "--blob", "two", "--blob", "three", "--config", config(tmp_path))
@@ -302,7 +302,7 @@ def test_a_retry_of_a_blob_that_was_not_rejected_passes_for_done(tmp_path: Path)
 
 
 @pytest.mark.posix
-def test_an_export_of_what_was_set_aside_is_open_to_others_or_writes_over_another(
+def test_an_export_of_what_was_parked_is_private_and_overwrites_no_file(
     tmp_path: Path,
 ) -> None:
     ledger(tmp_path)
@@ -324,7 +324,7 @@ def test_an_export_of_what_was_set_aside_is_open_to_others_or_writes_over_anothe
 
 
 @pytest.mark.posix
-def test_a_process_without_room_ends_without_a_word(tmp_path: Path) -> None:
+def test_a_process_without_room_names_the_limit(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "mailvigil", "collect", "--once", "--config"]
 
     ran = subprocess.run(
@@ -340,7 +340,7 @@ def test_a_process_without_room_ends_without_a_word(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError(NO_THREAD)])
-def test_no_memory_or_no_thread_gives_a_traceback(
+def test_no_memory_or_no_thread_is_an_error_that_says_what_to_raise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(*_: object) -> None:

@@ -34,7 +34,7 @@ ELSEWHERE = {
 }
 
 
-def test_the_intruder_or_a_mailbox_is_not_named(tmp_path: Path) -> None:
+def test_the_demo_names_the_intruder_and_every_mailbox(tmp_path: Path) -> None:
     facts = intrusion_facts(DEMO)
     shown = subprocess.run(
         [sys.executable, "-P", "-m", "mailvigil", "demo"],
@@ -68,7 +68,7 @@ def small(profile: Profile) -> tuple[bool, str]:
     return found, out.getvalue()
 
 
-def test_another_tenant_keeps_the_intruder_hidden_or_leaves_files_behind(
+def test_the_demo_of_another_tenant_finds_the_intruder_and_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -91,7 +91,7 @@ def test_another_tenant_keeps_the_intruder_hidden_or_leaves_files_behind(
         (datetime(2026, 1, 1, tzinfo=UTC), datetime(2025, 12, 1, tzinfo=UTC)),
     ],
 )
-def test_the_demo_is_of_the_future_or_of_other_weekdays(now: datetime, start: datetime) -> None:
+def test_the_demo_lies_in_the_past_on_the_same_weekdays(now: datetime, start: datetime) -> None:
     found = in_the_past(DEMO, now)
 
     assert found.start == start
@@ -109,7 +109,7 @@ def wait_for(pattern: str, folder: Path, process: subprocess.Popen[str]) -> None
 @pytest.mark.posix
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_collecting_goes_on_to_the_hunt_or_leaves_something(
+def test_a_signal_while_collecting_ends_the_demo_and_leaves_nothing(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     scratch = tmp_path / "scratch"

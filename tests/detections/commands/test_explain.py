@@ -32,7 +32,7 @@ def words(text: str) -> str:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-def test_something_that_the_rule_says_is_left_out(rule: Rule, checkout: Path) -> None:
+def test_everything_that_the_rule_says_is_explained(rule: Rule, checkout: Path) -> None:
     ran = run("explain", rule.name)
 
     compiled = (checkout / "kql" / "generated" / f"{rule.name}.kql").read_text(encoding="utf-8")
@@ -45,14 +45,14 @@ def test_something_that_the_rule_says_is_left_out(rule: Rule, checkout: Path) ->
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-def test_a_rule_is_not_found_by_its_id_or_in_another_case(rule: Rule) -> None:
+def test_a_rule_is_found_by_its_id_and_in_any_case(rule: Rule) -> None:
     by_name = run("explain", rule.name)
 
     for way in (rule.id, rule.id.upper(), f"{{{rule.id}}}", rule.name.upper(), f" {rule.name}\n"):
         assert run("explain", way) == by_name
 
 
-def test_the_json_of_a_rule_is_not_what_its_file_says(checkout: Path) -> None:
+def test_the_json_of_a_rule_is_what_its_file_says(checkout: Path) -> None:
     [rule] = [rule for rule in RULES if rule.name == "mailbox_throttled"]
 
     found = run("explain", "mailbox_throttled", "--format", "json").json
@@ -65,7 +65,7 @@ def test_the_json_of_a_rule_is_not_what_its_file_says(checkout: Path) -> None:
     assert found["triage"] == list(rule.triage)
 
 
-def test_a_tag_is_not_written_as_attack_writes_it(broken: Path) -> None:
+def test_a_tag_is_written_as_attack_writes_it(broken: Path) -> None:
     path = broken / "sigma" / "rules" / "mail_access" / "caller_new_to_mailbox.yml"
     tags = "    - attack.t1114.002\n"
     text = path.read_text(encoding="utf-8")
@@ -78,7 +78,7 @@ def test_a_tag_is_not_written_as_attack_writes_it(broken: Path) -> None:
     assert found["attack"] == ["Collection", "T1114.002", "Initial Access", "G0007"]
 
 
-def test_a_broken_rule_is_explained(broken: Path) -> None:
+def test_a_broken_rule_is_refused_with_its_file(broken: Path) -> None:
     path = broken / "sigma" / "rules" / "mail_access" / "mailbox_throttled.yml"
     path.write_text("title: nothing\n", encoding="utf-8")
 
@@ -89,7 +89,7 @@ def test_a_broken_rule_is_explained(broken: Path) -> None:
 
 
 @pytest.mark.parametrize("way", [CONSUMER, CONSUMER.upper(), f"{{{CONSUMER}}}", f" {CONSUMER} "])
-def test_a_known_id_is_not_known_in_another_form(way: str) -> None:
+def test_a_known_id_is_known_in_every_form(way: str) -> None:
     ran = run("explain", way)
 
     assert (ran.code, ran.err) == (EXIT_OK, "")
@@ -104,7 +104,7 @@ def test_a_known_id_is_not_known_in_another_form(way: str) -> None:
 @pytest.mark.parametrize(
     "app_id", sorted({app.party: app.id for app in catalogue().values()}.values())
 )
-def test_an_id_has_another_maker_than_the_catalogue_says(app_id: str) -> None:
+def test_an_id_has_the_maker_that_the_catalogue_says(app_id: str) -> None:
     app = catalogue()[app_id]
 
     found = run("explain", app_id, "--format", "json").json
@@ -113,7 +113,7 @@ def test_an_id_has_another_maker_than_the_catalogue_says(app_id: str) -> None:
     assert (found["party"], found["first_party"]) == (app.party, app.party == "microsoft")
 
 
-def test_an_app_known_from_takeovers_is_shown_as_any_other() -> None:
+def test_only_an_app_known_from_takeovers_is_shown_as_one() -> None:
     apps = {app.party: app.id for app in catalogue().values()}
 
     shown = {party: words(run("explain", app_id).out) for party, app_id in apps.items()}
@@ -122,7 +122,7 @@ def test_an_app_known_from_takeovers_is_shown_as_any_other() -> None:
     assert told == {"third-party-abused"}
 
 
-def test_an_unknown_id_fails_or_is_called_something() -> None:
+def test_an_unknown_id_is_stated_as_unknown_and_gets_no_name() -> None:
     ran, found = run("explain", NEWCOMER), run("explain", NEWCOMER, "--format", "json")
 
     told = words(ran.out)
@@ -136,7 +136,7 @@ def test_an_unknown_id_fails_or_is_called_something() -> None:
 @pytest.mark.parametrize(
     "what", ["nonesuch", "", "none", "7ae974c5", f"{CONSUMER}0", "*", CONSUMER.replace("-", "")]
 )
-def test_what_is_neither_is_explained(what: str) -> None:
+def test_what_is_neither_a_rule_nor_an_id_is_refused(what: str) -> None:
     ran = run("explain", what)
 
     names = ", ".join(rule.name for rule in RULES)
@@ -147,11 +147,11 @@ def test_what_is_neither_is_explained(what: str) -> None:
     )
 
 
-def test_what_is_asked_steers_the_terminal() -> None:
+def test_what_is_asked_does_not_steer_the_terminal() -> None:
     assert run("explain", "\x1b[2J\u202enone").err.startswith("mailvigil: \\x1b[2J\\u202enone: ")
 
 
-def test_a_text_of_the_rule_steers_the_terminal(broken: Path) -> None:
+def test_a_text_of_the_rule_does_not_steer_the_terminal(broken: Path) -> None:
     path = broken / "sigma" / "rules" / "mail_access" / "mailbox_throttled.yml"
     text = path.read_text(encoding="utf-8")
     title = re.findall(r"^title: .*$", text, re.MULTILINE)[0]
@@ -165,7 +165,7 @@ def test_a_text_of_the_rule_steers_the_terminal(broken: Path) -> None:
     assert "\x1b" not in ran.out
 
 
-def test_prose_is_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prose_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "50")
 
     for rule in RULES:

@@ -46,13 +46,13 @@ def examples_of(command: str) -> list[str]:
     return [line.strip() for line in examples.partition("\n\n")[0].splitlines()]
 
 
-def test_a_command_is_not_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     named = re.findall(r"^    ([a-z]+)(?: {2,}\S|$)", help_of("", capsys), re.MULTILINE)
 
     assert named == list(COMMANDS)
 
 
-def test_a_commands_line_of_help_differs_between_the_list_and_the_command() -> None:
+def test_a_commands_line_of_help_is_the_same_in_the_list_and_the_command() -> None:
     listed = {name: line for name, (_, line) in COMMANDS.items()}
 
     [action] = [a for a in PARSERS[""]._actions if isinstance(a, argparse._SubParsersAction)]  # noqa: SLF001 - as above
@@ -60,14 +60,12 @@ def test_a_commands_line_of_help_differs_between_the_list_and_the_command() -> N
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
-def test_a_command_does_not_explain_itself(
-    command: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"usage: mailvigil {command}" in help_of(command, capsys)
 
 
 @pytest.mark.parametrize("command", sorted(PARSERS))
-def test_a_command_has_no_example_or_one_that_is_wrong(command: str) -> None:
+def test_every_command_has_examples_that_parse(command: str) -> None:
     examples = examples_of(command)
 
     assert any(example.startswith(f"mailvigil {command}".strip()) for example in examples)
@@ -78,7 +76,7 @@ def test_a_command_has_no_example_or_one_that_is_wrong(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", sorted(PARSERS))
-def test_an_argument_is_not_explained(command: str) -> None:
+def test_every_argument_is_explained(command: str) -> None:
     plain = {"--format", "PATH", "KQL"}
     silent = [
         action.dest
@@ -92,7 +90,7 @@ def test_an_argument_is_not_explained(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["", "rules"])
-def test_a_command_without_its_part_does_something(command: str) -> None:
+def test_a_command_without_its_part_is_a_usage_error(command: str) -> None:
     with pytest.raises(SystemExit) as ended:
         run(*command.split())
 
@@ -111,7 +109,7 @@ def prepare(folder: Path) -> bytes:
     return gzip.decompress(gzip.compress(lines(quiet_days(2))))
 
 
-def test_an_example_of_the_help_does_not_work(folder: Path) -> None:
+def test_every_example_of_the_hunts_help_works(folder: Path) -> None:
     examples = examples_of("hunt")
     piped = prepare(folder)
 
@@ -124,7 +122,7 @@ def test_an_example_of_the_help_does_not_work(folder: Path) -> None:
     assert (folder / "timeline.csv").is_file()
 
 
-def test_an_exit_code_of_the_hunt_is_not_in_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_exit_code_of_the_hunt_is_in_its_help(capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(help_of("hunt", capsys).partition("exit codes:")[2].split())
 
     told = {int(number) for number in re.findall(r"(?:^|; )(\d) ", text.strip())}

@@ -55,7 +55,7 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_a_file_that_is_no_log_ends_as_if_all_were_well(name: str, folder: Path) -> None:
+def test_a_file_that_is_not_a_log_is_an_input_error(name: str, folder: Path) -> None:
     data, message = BAD_FILES[name]
     (folder / name).write_bytes(data)
 
@@ -64,7 +64,7 @@ def test_a_file_that_is_no_log_ends_as_if_all_were_well(name: str, folder: Path)
     assert (ran.code, ran.out, ran.err) == (EXIT_INPUT, "", f"mailvigil: {message}\n")
 
 
-def test_a_zip_below_the_limit_is_refused_or_one_above_it_unpacked(folder: Path) -> None:
+def test_a_zip_above_the_limit_is_refused(folder: Path) -> None:
     (folder / "zeros.csv.gz").write_bytes(gzip.compress(bytes(1 << 20) * 1025, 1))
 
     ran = run("hunt", "zeros.csv.gz", "--max-unpacked", "1")
@@ -84,7 +84,7 @@ BAD_PATHS = {
 
 
 @pytest.mark.parametrize("path", BAD_PATHS)
-def test_a_path_without_any_log_ends_as_if_all_were_well(path: str, folder: Path) -> None:
+def test_a_path_without_any_log_is_an_input_error(path: str, folder: Path) -> None:
     (folder / "none").mkdir()
     (folder / "notes").mkdir()
     (folder / "notes" / "readme.txt").write_text("hello\n", encoding="utf-8")
@@ -95,7 +95,7 @@ def test_a_path_without_any_log_ends_as_if_all_were_well(path: str, folder: Path
 
 
 @pytest.mark.parametrize("style", ["csv", "json"])
-def test_a_broken_row_hides_the_others_or_is_hidden(style: str, folder: Path) -> None:
+def test_a_broken_row_is_reported_and_the_others_are_read(style: str, folder: Path) -> None:
     (folder / "export.csv").write_bytes(BROKEN)
 
     ran = run("hunt", "export.csv", "--format", style)
@@ -105,7 +105,7 @@ def test_a_broken_row_hides_the_others_or_is_hidden(style: str, folder: Path) ->
     assert style == "csv" or (ran.summary["records"], ran.summary["unreadable"]) == (2, 1)
 
 
-def test_the_table_does_not_name_a_broken_row(folder: Path) -> None:
+def test_the_table_names_a_broken_row(folder: Path) -> None:
     (folder / "export.csv").write_bytes(BROKEN)
 
     ran = run("hunt", "export.csv")
@@ -115,7 +115,7 @@ def test_the_table_does_not_name_a_broken_row(folder: Path) -> None:
     assert f"unreadable: export.csv:4: {BROKEN_ROW}" in ran.out
 
 
-def test_strict_reads_on_after_a_broken_row(folder: Path) -> None:
+def test_strict_ends_at_a_broken_row(folder: Path) -> None:
     (folder / "export.csv").write_bytes(BROKEN)
 
     ran = run("hunt", "export.csv", "--strict")
@@ -175,7 +175,7 @@ BAD_OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_OPTIONS)
-def test_an_option_that_cannot_be_used_is_passed_over(name: str, folder: Path, quiet: Path) -> None:
+def test_an_option_that_cannot_be_used_is_refused(name: str, folder: Path, quiet: Path) -> None:
     (folder / "notes.txt").write_text("hello\n", encoding="utf-8")
     argv, message = BAD_OPTIONS[name]
 
@@ -201,7 +201,7 @@ WRONG_USAGE = {
 
 
 @pytest.mark.parametrize("words", WRONG_USAGE)
-def test_wrong_usage_is_guessed_at(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_refused(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         run("hunt", "export.csv", *words.split())
 

@@ -38,7 +38,7 @@ def write(name: str, records: Sequence[Record]) -> str:
 
 @pytest.mark.parametrize("style", ["table", "json", "csv"])
 @pytest.mark.usefixtures("folder")
-def test_a_log_steers_the_terminal(style: str) -> None:
+def test_a_log_does_not_steer_the_terminal(style: str) -> None:
     name = write(
         "export\x1b[32m.csv", hostile(MailboxOwnerUPN=MAILBOX, AppId=CALLER, SessionId="a\r\tb")
     )
@@ -52,7 +52,7 @@ def test_a_log_steers_the_terminal(style: str) -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_row_of_the_table_is_forged_by_a_line_end() -> None:
+def test_a_line_end_does_not_forge_a_row_of_the_table() -> None:
     name = write("export.csv", hostile(UserId="adele\n1 finding.\nother"))
 
     ran = run("hunt", name)
@@ -62,7 +62,7 @@ def test_a_row_of_the_table_is_forged_by_a_line_end() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_json_loses_a_text_of_the_log() -> None:
+def test_json_keeps_a_text_of_the_log() -> None:
     name = write("export.csv", hostile(UserId=MAILBOX))
 
     [found] = json.loads(run("hunt", name, "--format", "json").out)["findings"]
@@ -72,7 +72,7 @@ def test_json_loses_a_text_of_the_log() -> None:
 
 @pytest.mark.parametrize("style", ["table", "json", "csv"])
 @pytest.mark.usefixtures("folder")
-def test_an_unreadable_row_steers_the_terminal(style: str) -> None:
+def test_an_unreadable_row_does_not_steer_the_terminal(style: str) -> None:
     broken: Record = {**intruded()[0], "CreationTime": "\x1b[2Jsoon\x9b"}
     name = write("export.csv", [intruded()[0], broken])
 
@@ -86,7 +86,7 @@ def test_an_unreadable_row_steers_the_terminal(style: str) -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_the_name_of_a_missing_file_steers_the_terminal() -> None:
+def test_the_name_of_a_missing_file_does_not_steer_the_terminal() -> None:
     ran = run("hunt", "no\x1b[31msuch\nfile")
 
     assert ran.err == "mailvigil: no\\x1b[31msuch\\nfile: no file matches this pattern\n"
@@ -94,7 +94,7 @@ def test_the_name_of_a_missing_file_steers_the_terminal() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there may a name be any bytes")
 @pytest.mark.usefixtures("folder")
-def test_a_name_that_is_not_utf_8_cannot_be_printed() -> None:
+def test_a_name_that_is_not_utf_8_is_printed_escaped() -> None:
     name = write(os.fsdecode(b"bad\xff.csv"), intruded())
 
     outs = [run("hunt", name, "--format", style).out for style in ("table", "json", "csv")]
@@ -109,7 +109,7 @@ FORMULAS = ("=cmd|' /C calc'!A0", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", " 
 
 @pytest.mark.parametrize("formula", FORMULAS)
 @pytest.mark.usefixtures("folder")
-def test_a_spreadsheet_runs_a_cell(formula: str) -> None:
+def test_a_spreadsheet_runs_no_cell(formula: str) -> None:
     name = write("export.csv", hostile(UserId=formula, SessionId=formula))
 
     ran = run("hunt", name, "--format", "csv")
@@ -119,7 +119,7 @@ def test_a_spreadsheet_runs_a_cell(formula: str) -> None:
 
 
 @given(st.text())
-def test_visible_text_steers_a_terminal_or_cannot_be_encoded(text: str) -> None:
+def test_visible_text_is_printable_and_can_be_encoded(text: str) -> None:
     shown = visible(text)
 
     assert shown.isprintable()

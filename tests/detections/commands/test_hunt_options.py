@@ -20,7 +20,7 @@ def judged(ran: Ran, rule: str) -> dict[str, object]:
     return one
 
 
-def test_a_named_rule_does_not_run_alone(export: Path) -> None:
+def test_only_the_named_rules_run(export: Path) -> None:
     by_name = hunt(export, "--rules", "caller_new_to_tenant")
     by_id = hunt(export, "--rules", "e1f4c8b7-9d52-4f57-8c0e-6b2a4d7f1a04")
     two = hunt(export, "--rules", "mailbox_throttled,caller_new_to_tenant")
@@ -35,7 +35,7 @@ def test_a_named_rule_does_not_run_alone(export: Path) -> None:
     assert len(cast("list[object]", two.summary["rules"])) == 2
 
 
-def test_as_of_looks_ahead_or_more_than_once(export: Path) -> None:
+def test_as_of_judges_once_and_does_not_look_ahead(export: Path) -> None:
     before = hunt(export, "--as-of", "2026-01-15T13:00")
     after = hunt(export, "--as-of", "2026-01-15T15:00")
     elsewhere = hunt(export, "--as-of", "2026-01-15T17:00+02:00")
@@ -48,7 +48,7 @@ def test_as_of_looks_ahead_or_more_than_once(export: Path) -> None:
     assert after.summary["ticks"] == 1
 
 
-def test_a_shorter_step_reports_later_or_something_else(export: Path) -> None:
+def test_a_shorter_step_reports_the_same_finding_sooner(export: Path) -> None:
     daily, quarter = hunt(export), hunt(export, "--step", "6h")
 
     assert quarter.summary["step"] == "6h"
@@ -57,14 +57,14 @@ def test_a_shorter_step_reports_later_or_something_else(export: Path) -> None:
     assert {**first, "first_alert": "", "alerts": 0} == {**second, "first_alert": "", "alerts": 0}
 
 
-def test_more_history_than_there_is_gives_a_finding_or_is_not_counted(export: Path) -> None:
+def test_a_baseline_shorter_than_asked_is_counted_and_gives_no_finding(export: Path) -> None:
     ran = hunt(export, "--min-history", "30d")
 
     assert ran.findings == []
     assert judged(ran, "caller_new_to_tenant")["insufficient_baseline"] == 2
 
 
-def test_a_caller_older_than_the_memory_is_still_known(folder: Path) -> None:
+def test_a_caller_older_than_the_memory_is_new_again(folder: Path) -> None:
     visits = [read_at(day, 900 + day, AppId=NEWCOMER) for day in (0, 20)]
     every = [read_at(day, day, AppId=KNOWN) for day in range(22)]
     (folder / "export.csv").write_bytes(purview([*every, *visits]))
@@ -77,7 +77,7 @@ def test_a_caller_older_than_the_memory_is_still_known(folder: Path) -> None:
     ]
 
 
-def test_a_saved_workspace_gives_other_findings(folder: Path, export: Path) -> None:
+def test_a_hunt_in_a_saved_workspace_gives_the_same_findings(folder: Path, export: Path) -> None:
     saved = hunt(export, "--save", "kept.db")
     export.unlink()
     again = hunt("--workspace", "kept.db")
@@ -89,7 +89,7 @@ def test_a_saved_workspace_gives_other_findings(folder: Path, export: Path) -> N
     assert (folder / "kept.db").stat().st_size
 
 
-def test_records_added_twice_count_twice(export: Path) -> None:
+def test_records_added_twice_count_once(export: Path) -> None:
     first = hunt(export, "--save", "kept.db")
     second = hunt(export, "--workspace", "kept.db")
 
@@ -97,7 +97,7 @@ def test_records_added_twice_count_twice(export: Path) -> None:
     assert second.summary["distinct"] == 15
 
 
-def test_saving_overwrites_a_workspace(folder: Path, export: Path) -> None:
+def test_saving_overwrites_no_workspace(folder: Path, export: Path) -> None:
     hunt(export, "--save", "kept.db")
     before = (folder / "kept.db").read_bytes()
 
@@ -108,7 +108,7 @@ def test_saving_overwrites_a_workspace(folder: Path, export: Path) -> None:
     assert (folder / "kept.db").read_bytes() == before
 
 
-def test_a_load_that_fails_leaves_half_a_workspace(folder: Path, export: Path) -> None:
+def test_a_load_that_fails_leaves_no_workspace(folder: Path, export: Path) -> None:
     (folder / "bad.csv").write_text("AuditData\nnonsense\n", encoding="utf-8")
 
     failed = hunt(export, "bad.csv", "--strict", "--save", "kept.db")
@@ -117,7 +117,7 @@ def test_a_load_that_fails_leaves_half_a_workspace(folder: Path, export: Path) -
     assert not list(folder.glob("kept.db*"))
 
 
-def test_a_baseline_forgets_a_caller_or_knows_a_stranger(folder: Path, export: Path) -> None:
+def test_a_baseline_knows_its_callers_and_no_stranger(folder: Path, export: Path) -> None:
     stranger = "c0ffee00-0000-4000-8000-000000000002"
     later = [read_at(day, 500 + day, AppId=NEWCOMER) for day in (20, 21)]
     (folder / "later.csv").write_bytes(
@@ -138,7 +138,7 @@ def test_a_baseline_forgets_a_caller_or_knows_a_stranger(folder: Path, export: P
     assert judged(carried, "caller_new_to_tenant")["insufficient_baseline"] == 0
 
 
-def test_a_baseline_carried_on_loses_the_first_hunt(folder: Path, export: Path) -> None:
+def test_a_baseline_carried_on_keeps_the_first_hunt(folder: Path, export: Path) -> None:
     (folder / "later.csv").write_bytes(purview([read_at(20, 500, AppId=KNOWN)]))
     hunt(export, "--save-baseline", "january.jsonl")
 
@@ -160,7 +160,7 @@ def test_a_baseline_carried_on_loses_the_first_hunt(folder: Path, export: Path) 
         (f"{KNOWN},it,mail,,", False),
     ],
 )
-def test_an_approval_is_ignored_or_goes_too_far(
+def test_an_approval_silences_its_caller_while_it_is_valid(
     row: str,
     silent: bool,  # noqa: FBT001 - a cell of the table above
     folder: Path,
@@ -174,7 +174,7 @@ def test_an_approval_is_ignored_or_goes_too_far(
     assert (ran.findings == []) is silent
 
 
-def test_the_name_of_an_application_makes_it_silent(folder: Path) -> None:
+def test_the_name_of_an_application_does_not_silence_it(folder: Path) -> None:
     outlook = "9199bf20-a13f-4107-85dc-02114787ef48"
     records = [{**r, "AppId": outlook} if r["AppId"] == NEWCOMER else r for r in intruded()]
     (folder / "export.csv").write_bytes(purview(records))
@@ -199,7 +199,7 @@ def filter_file(folder: Path, rule: str, **fields: str) -> Path:
     return own
 
 
-def test_a_filter_does_not_silence_the_exception_or_silences_more(folder: Path) -> None:
+def test_a_filter_silences_its_exception_and_no_more(folder: Path) -> None:
     other = {"AppId": KNOWN, "TokenTenantId": "11111111-aaaa-4bbb-8ccc-000000000099"}
     path = folder / "both.csv"
     path.write_bytes(purview([*intruded(), read_at(10.4, 104, **other)]))
@@ -221,7 +221,7 @@ def test_a_filter_does_not_silence_the_exception_or_silences_more(folder: Path) 
     assert of_foreign.findings == plain.findings
 
 
-def test_a_filter_of_a_rule_that_is_not_there_is_ignored(export: Path, folder: Path) -> None:
+def test_a_filter_of_a_rule_that_is_not_there_is_refused(export: Path, folder: Path) -> None:
     ran = hunt(export, "--filters", str(filter_file(folder, "no_such_rule", AppId=NEWCOMER)))
 
     assert ran.code == EXIT_INPUT

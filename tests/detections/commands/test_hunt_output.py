@@ -18,7 +18,7 @@ from mailvigil.rules.load import load_rules
 RULES = [rule.name for rule in load_rules(content_root())]
 
 
-def test_the_json_lacks_what_belongs_to_the_finding(export: Path) -> None:
+def test_the_json_holds_all_that_belongs_to_the_finding(export: Path) -> None:
     ran = hunt(export)
 
     assert (ran.code, ran.err) == (EXIT_OK, "")
@@ -46,7 +46,7 @@ def test_the_json_lacks_what_belongs_to_the_finding(export: Path) -> None:
     assert found["next"]
 
 
-def test_the_summary_counts_otherwise_than_the_files_hold(folder: Path) -> None:
+def test_the_summary_counts_what_the_files_hold(folder: Path) -> None:
     records = intruded()
     (folder / "a.csv").write_bytes(purview(records))
     (folder / "b.jsonl").write_bytes(lines([*records[:3], {**records[0], "Operation": "Send"}]))
@@ -68,7 +68,7 @@ def test_the_summary_counts_otherwise_than_the_files_hold(folder: Path) -> None:
     assert {r["rule"]: n for r in ran if (n := r["insufficient_baseline"])} == {new: 1}
 
 
-def test_the_csv_is_no_csv_with_one_line_a_finding(export: Path) -> None:
+def test_the_csv_has_one_line_for_each_finding(export: Path) -> None:
     ran = run("hunt", export, "--format", "csv")
 
     assert (ran.code, ran.err) == (EXIT_OK, "")
@@ -81,7 +81,7 @@ def test_the_csv_is_no_csv_with_one_line_a_finding(export: Path) -> None:
     assert (row["operation_count"], row["records"]) == ("6", "3")
 
 
-def test_the_table_leaves_out_the_finding_or_the_rules(export: Path) -> None:
+def test_the_table_shows_the_finding_and_the_rules(export: Path) -> None:
     ran = run("hunt", export)
 
     assert (ran.code, ran.err) == (EXIT_OK, "")
@@ -96,7 +96,7 @@ def test_the_table_leaves_out_the_finding_or_the_rules(export: Path) -> None:
 
 
 @pytest.mark.parametrize("style", ["table", "json", "csv"])
-def test_standard_input_is_read_otherwise_than_a_file(style: str, export: Path) -> None:
+def test_standard_input_is_read_like_a_file(style: str, export: Path) -> None:
     packed = gzip.compress(export.read_bytes())
 
     piped = run("hunt", "-", "--format", style, stdin=packed)
@@ -110,14 +110,14 @@ def test_standard_input_is_read_otherwise_than_a_file(style: str, export: Path) 
     ("least", "code"),
     [("informational", 5), ("low", 5), ("medium", 5), ("high", 5)],
 )
-def test_a_finding_as_severe_as_asked_does_not_fail(least: str, code: int, export: Path) -> None:
+def test_a_finding_as_severe_as_asked_fails(least: str, code: int, export: Path) -> None:
     ran = hunt(export, "--fail-on", least)
 
     assert ran.code == code == EXIT_FOUND
     assert rules_of(ran.findings) == ["caller_new_to_tenant"]
 
 
-def test_a_finding_less_severe_than_asked_fails(folder: Path) -> None:
+def test_a_finding_less_severe_than_asked_does_not_fail(folder: Path) -> None:
     throttled = [{"Name": "IsThrottled", "Value": "True"}]
     (folder / "export.csv").write_bytes(
         purview([{**r, "OperationProperties": throttled} for r in intruded()[:2]])
@@ -127,13 +127,13 @@ def test_a_finding_less_severe_than_asked_fails(folder: Path) -> None:
     assert hunt("export.csv", "--fail-on", "high").code == EXIT_OK
 
 
-def test_a_hunt_without_findings_fails(quiet: Path) -> None:
+def test_a_hunt_without_findings_does_not_fail(quiet: Path) -> None:
     ran = hunt(quiet, "--fail-on", "informational")
 
     assert (ran.code, ran.findings, ran.err) == (EXIT_OK, [], "")
 
 
-def test_data_without_the_operation_passes_for_clean(folder: Path) -> None:
+def test_data_without_the_operation_is_reported_as_not_judged(folder: Path) -> None:
     (folder / "export.csv").write_bytes(purview([{**intruded()[0], "Operation": "Send"}]))
 
     ran = hunt("export.csv")
@@ -144,7 +144,7 @@ def test_data_without_the_operation_passes_for_clean(folder: Path) -> None:
     )
 
 
-def test_a_rule_that_cannot_be_run_passes_for_clean(export: Path, content: Path) -> None:
+def test_a_rule_that_cannot_be_run_is_reported_as_not_run(export: Path, content: Path) -> None:
     path = content / "sigma" / "rules" / "mail_access" / "mailbox_throttled.yml"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("MailboxId]", "NoSuchColumn]"), encoding="utf-8")
@@ -170,7 +170,7 @@ def test_a_rule_that_cannot_be_run_passes_for_clean(export: Path, content: Path)
     assert "mailbox_throttled: not run: " in shown.out
 
 
-def test_a_broken_content_is_taken_for_a_broken_export(export: Path, content: Path) -> None:
+def test_a_broken_content_is_not_taken_for_a_broken_export(export: Path, content: Path) -> None:
     (content / "sigma" / "rules" / "mail_access" / "mailbox_throttled.yml").write_text(
         "title: x\n", encoding="utf-8"
     )
@@ -182,7 +182,7 @@ def test_a_broken_content_is_taken_for_a_broken_export(export: Path, content: Pa
 
 
 @pytest.mark.parametrize("columns", [40, 60, 100])
-def test_a_finding_is_wider_than_the_terminal(
+def test_a_finding_fits_the_terminal(
     export: Path, columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))

@@ -24,7 +24,7 @@ def newcomers(ran: Ran) -> list[dict[str, object]]:
     return [found for found in ran.findings if found["rule"] == "caller_new_to_tenant"]
 
 
-def test_the_counts_of_the_whole_log_are_others(whole: Ran) -> None:
+def test_the_counts_of_the_whole_log_are_the_known_ones(whole: Ran) -> None:
     summary = whole.summary
 
     assert whole.code == EXIT_OK
@@ -34,7 +34,7 @@ def test_the_counts_of_the_whole_log_are_others(whole: Ran) -> None:
     assert all(f":{row['line']}: {row['why']}" in whole.err for row in rows)
 
 
-def test_a_rule_is_not_run_on_a_real_log(whole: Ran) -> None:
+def test_every_rule_with_its_tables_runs_on_a_real_log(whole: Ran) -> None:
     rules = cast("list[dict[str, object]]", whole.summary["rules"])
 
     refused = [str(rule["why_not_run"]) for rule in rules if rule["verdict"] != "run"]
@@ -42,7 +42,7 @@ def test_a_rule_is_not_run_on_a_real_log(whole: Ran) -> None:
     assert len(rules) - len(refused) > 8
 
 
-def test_other_than_the_seven_newcomers_are_found(whole: Ran) -> None:
+def test_exactly_the_seven_newcomers_are_found(whole: Ran) -> None:
     found = newcomers(whole)
     seen = {
         (caller["id"], str(one["first"])[:10], *cast("list[str]", one["protocols"]))
@@ -55,7 +55,7 @@ def test_other_than_the_seven_newcomers_are_found(whole: Ran) -> None:
     assert (GRAPH_EXPLORER, "2021-07-19", "REST") in seen
 
 
-def test_the_same_reads_as_json_lines_give_other_newcomers(whole: Ran, real_data: Path) -> None:
+def test_the_same_reads_as_json_lines_give_the_same_newcomers(whole: Ran, real_data: Path) -> None:
     ran = hunt(
         real_data / "lab_tenant_2021_mailitemsaccessed.jsonl", "--rules", "caller_new_to_tenant"
     )
@@ -64,7 +64,7 @@ def test_the_same_reads_as_json_lines_give_other_newcomers(whole: Ran, real_data
     assert ran.findings == newcomers(whole)
 
 
-def test_the_folders_of_real_sync_records_are_one(real_data: Path) -> None:
+def test_the_folders_of_real_sync_records_are_kept_apart(real_data: Path) -> None:
     ran = run(
         "query", "--format", "json",
         "MailItemsAccessed() | where MailAccessType == 'Sync'"

@@ -50,7 +50,7 @@ def test_asking_an_account_makes_no_ledger_there(account: TableServiceClient) ->
 
 
 @pytest.mark.parametrize("action", ["show", "health"])
-def test_a_ledger_without_a_feed_is_neither_complete_nor_well(
+def test_a_ledger_without_a_feed_is_an_input_error(
     account: TableServiceClient, action: str
 ) -> None:
     TableLedger(account)

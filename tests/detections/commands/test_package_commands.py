@@ -124,7 +124,7 @@ def test_what_changed_between_two_contents_is_listed(small: Path, tmp_path: Path
     assert "    -let recent = 1d;\n    +let recent = 2d;\n" in ran.out
 
 
-def test_a_folder_without_rules_is_not_compared(small: Path, tmp_path: Path) -> None:
+def test_a_folder_without_rules_is_refused(small: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
     ran = run("rules", "diff", tmp_path / "empty", small)

@@ -23,7 +23,7 @@ def process(*argv: str, stdin: bytes = b"", **env: str) -> subprocess.CompletedP
     )
 
 
-def test_a_pipe_of_records_gives_no_findings_or_more_than_the_result() -> None:
+def test_a_pipe_of_records_gives_the_result_and_nothing_else() -> None:
     done = process("hunt", "-", "--format", "json", stdin=gzip.compress(lines(intruded())))
 
     assert (done.returncode, done.stderr) == (0, b"")
@@ -31,7 +31,7 @@ def test_a_pipe_of_records_gives_no_findings_or_more_than_the_result() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_finding_asked_for_is_not_told_by_the_exit_code() -> None:
+def test_a_finding_asked_for_sets_the_exit_code() -> None:
     Path("export.csv").write_bytes(purview(intruded()))
 
     done = process("hunt", "export.csv", "--format", "csv", "--fail-on", "high")
@@ -40,7 +40,7 @@ def test_a_finding_asked_for_is_not_told_by_the_exit_code() -> None:
     assert done.stdout.startswith(b"rule,version,severity,")
 
 
-def test_a_mistake_is_told_on_standard_output() -> None:
+def test_a_mistake_is_reported_on_standard_error_alone() -> None:
     done = process("hunt", "no-such-file.csv")
 
     assert (done.returncode, done.stdout) == (4, b"")
@@ -50,7 +50,7 @@ def test_a_mistake_is_told_on_standard_output() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_console_without_unicode_stops_the_hunt() -> None:
+def test_a_console_without_unicode_does_not_stop_the_hunt() -> None:
     records = [{**r, "MailboxOwnerUPN": "adèle@contoso.example"} for r in intruded()]
     Path("export.csv").write_bytes(purview(records))
 
@@ -64,7 +64,7 @@ def test_a_console_without_unicode_stops_the_hunt() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")
 @pytest.mark.parametrize("style", ["table", "json"])
 @pytest.mark.usefixtures("folder")
-def test_a_reader_that_goes_away_gets_a_traceback(style: str) -> None:
+def test_a_reader_that_goes_away_gets_no_traceback(style: str) -> None:
     Path("export.csv").write_bytes(purview(intruded()))
     reader, writer = os.pipe()
     os.close(reader)

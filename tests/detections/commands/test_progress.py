@@ -55,7 +55,7 @@ def hunt_on(terminal: Terminal, *argv: object) -> str:
     return STYLE.sub("", terminal.getvalue())
 
 
-def test_a_pipe_gets_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_gets_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     err = io.StringIO()
@@ -65,7 +65,7 @@ def test_a_pipe_gets_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     assert err.getvalue() == ""
 
 
-def test_a_terminal_gets_no_progress_or_the_escapes_of_a_name() -> None:
+def test_a_terminal_gets_progress_without_the_escapes_of_a_name() -> None:
     err = Terminal()
 
     show(Console(file=err, force_terminal=True, width=120))
@@ -87,7 +87,7 @@ def last_line(*steps: Callable[[Shown], None]) -> str:
     return STYLE.sub("", err.getvalue()).rstrip().splitlines()[-1]
 
 
-def test_nobody_sees_how_fast_a_file_is_read_and_how_long_it_will_take() -> None:
+def test_progress_shows_how_fast_a_file_is_read_and_the_time_left() -> None:
     reading = [partial(Shown.at, done=done) for done in range(0, 3_000_000, 500_000)]
 
     shown = last_line(partial(Shown.part, name="loading a.csv", size=4_000_000), *reading)
@@ -95,13 +95,13 @@ def test_nobody_sees_how_fast_a_file_is_read_and_how_long_it_will_take() -> None
     assert re.search(r"2\.5 MB/4\.0 MB 500\.0 kB/s 0:03 left", shown)
 
 
-def test_nobody_sees_how_fast_a_rule_is_replayed_and_how_long_it_will_take() -> None:
+def test_progress_shows_how_fast_a_rule_is_replayed_and_the_time_left() -> None:
     shown = last_line(partial(Shown.phase, name="a_rule", parts=7200), *[Shown.advance] * 9)
 
     assert re.search(r"9/7,200 1\.0/s 1:59:51 left", shown)
 
 
-def test_a_line_of_progress_is_wider_than_the_terminal() -> None:
+def test_a_line_of_progress_fits_the_terminal() -> None:
     err = Terminal()
 
     with Shown(Console(file=err, force_terminal=True, width=60)) as bars:
@@ -112,7 +112,7 @@ def test_a_line_of_progress_is_wider_than_the_terminal() -> None:
     assert max(map(len, lines)) == 60
 
 
-def test_progress_gets_among_the_results(export: Path, terminal: Terminal) -> None:
+def test_progress_stays_out_of_the_results(export: Path, terminal: Terminal) -> None:
     out = io.StringIO()
 
     code = main(["hunt", str(export), "--format", "json"], io.BytesIO(), out, terminal)
@@ -121,7 +121,7 @@ def test_progress_gets_among_the_results(export: Path, terminal: Terminal) -> No
     assert f"loading {export}" in terminal.getvalue()
 
 
-def test_a_step_of_reading_is_not_shown(folder: Path, terminal: Terminal) -> None:
+def test_every_step_of_reading_is_shown(folder: Path, terminal: Terminal) -> None:
     text = purview(intruded()).decode()
     (folder / "a.csv.gz").write_bytes(gzip.compress(text.encode()))
     (folder / "b.csv").write_bytes(text.encode("utf-16"))
@@ -142,11 +142,11 @@ def test_a_step_of_reading_is_not_shown(folder: Path, terminal: Terminal) -> Non
     assert told[6] == "mailvigil: 3/3 loading c.csv; 15 records"
 
 
-def test_quiet_is_not_quiet(export: Path, terminal: Terminal) -> None:
+def test_quiet_prints_nothing_to_the_terminal(export: Path, terminal: Terminal) -> None:
     assert hunt_on(terminal, export, "--quiet") == ""
 
 
-def test_a_pipe_does_not_get_the_lines_that_were_asked_for(export: Path) -> None:
+def test_a_pipe_gets_the_lines_that_were_asked_for(export: Path) -> None:
     ran = run("hunt", export, "-v", "--format", "json")
 
     assert ran.out == run("hunt", export, "--format", "json").out
@@ -155,7 +155,7 @@ def test_a_pipe_does_not_get_the_lines_that_were_asked_for(export: Path) -> None
     assert "mailvigil: caller_new_to_tenant, 2 runs: s" in lines
 
 
-def test_colours_come_although_none_are_wanted(
+def test_no_colours_come_when_none_are_wanted(
     export: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hunt_on(terminal, export)

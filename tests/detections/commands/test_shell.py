@@ -68,7 +68,7 @@ def kept(export: Path) -> Path:
         ("\n\n;\n \n", []),
     ],
 )
-def test_a_query_is_cut_at_the_wrong_place(text: str, expected: list[str]) -> None:
+def test_queries_are_cut_at_semicolons_and_empty_lines(text: str, expected: list[str]) -> None:
     assert queries(text) == expected
 
 
@@ -80,11 +80,11 @@ def test_a_query_is_cut_at_the_wrong_place(text: str, expected: list[str]) -> No
         ("A | count;", True), ("print 1 // |", True),
     ],
 )  # fmt: skip
-def test_enter_runs_half_a_query_or_does_not_run_a_whole_one(text: str, complete: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_enter_runs_a_query_only_when_it_is_whole(text: str, complete: bool) -> None:  # noqa: FBT001 - a parameter of the test
     assert is_complete(text) is complete
 
 
-def test_a_pipe_gets_other_answers(kept: Path) -> None:
+def test_a_pipe_gets_an_answer_to_each_query(kept: Path) -> None:
     before = kept.read_bytes()
     piped = b"MailItemsAccessed() | count;\n\nlet n = 2;\nprint n\n"
 
@@ -95,7 +95,7 @@ def test_a_pipe_gets_other_answers(kept: Path) -> None:
     assert kept.read_bytes() == before
 
 
-def test_one_wrong_query_ends_the_others_or_is_forgotten(kept: Path) -> None:
+def test_one_wrong_query_is_reported_and_the_others_run(kept: Path) -> None:
     piped = b"Nope | count\n\nprint 1\n\nMailItemsAccessed() | evaluate narrow()\n\n.nope\n"
 
     ran = run("shell", kept, "--format", "json", stdin=piped)
@@ -106,14 +106,14 @@ def test_one_wrong_query_ends_the_others_or_is_forgotten(kept: Path) -> None:
     assert ".nope: no such command" in ran.err
 
 
-def test_a_query_that_the_engine_refuses_ends_with_another_code(kept: Path) -> None:
+def test_a_query_that_the_engine_refuses_sets_the_exit_code(kept: Path) -> None:
     ran = run("shell", kept, stdin=b"MailItemsAccessed() | evaluate bag_unpack(Folders)")
 
     assert ran.code in {EXIT_NOT_RUN, EXIT_INPUT}
     assert ran.err.startswith("mailvigil: ")
 
 
-def test_a_dot_command_says_nothing(kept: Path) -> None:
+def test_every_dot_command_answers(kept: Path) -> None:
     ran = run("shell", kept, stdin=b".help\n.tables\n.schema MailItemsAccessed\n.exit\nNope")
 
     assert (ran.code, ran.err) == (EXIT_OK, "")
@@ -122,7 +122,7 @@ def test_a_dot_command_says_nothing(kept: Path) -> None:
     assert "_Watchlists" not in ran.out
 
 
-def test_a_table_that_is_not_there_has_columns(kept: Path) -> None:
+def test_a_table_that_is_not_there_is_reported(kept: Path) -> None:
     ran = run("shell", kept, stdin=b".schema \x1b[31mNope\n")
 
     assert ran.code == EXIT_INPUT
@@ -144,7 +144,9 @@ def type_in(kept: Path, keys: str, folder: Path) -> tuple[str, str]:
     return out.getvalue(), err.getvalue()
 
 
-def test_the_prompt_takes_half_a_query_or_what_ctrl_c_took_back(kept: Path, tmp_path: Path) -> None:
+def test_the_prompt_takes_whole_queries_and_drops_what_ctrl_c_took_back(
+    kept: Path, tmp_path: Path
+) -> None:
     keys = "half a line\x03print 7 |\rextend eight = 8\rMailItemsAccessed()| count\r.exit\r"
 
     out, err = type_in(kept, keys, tmp_path)
@@ -154,7 +156,7 @@ def test_the_prompt_takes_half_a_query_or_what_ctrl_c_took_back(kept: Path, tmp_
     assert "+MailItemsAccessed()| count" in (tmp_path / "history").read_text(encoding="utf-8")
 
 
-def test_ctrl_d_does_not_end_the_prompt(kept: Path, tmp_path: Path) -> None:
+def test_ctrl_d_ends_the_prompt(kept: Path, tmp_path: Path) -> None:
     out, err = type_in(kept, "\x04", tmp_path)
 
     assert (out.count("\n"), err) == (1, "")
@@ -171,7 +173,7 @@ def test_ctrl_d_does_not_end_the_prompt(kept: Path, tmp_path: Path) -> None:
         ("M365Activity_CL | summarize dco", "dcount("),
     ],
 )
-def test_the_parser_completes_another_word(
+def test_the_parser_completes_the_word_that_was_begun(
     text: str, word: str | None, real_parser: Validator
 ) -> None:
     start, words = real_parser.complete(text, len(text))
@@ -181,7 +183,7 @@ def test_the_parser_completes_another_word(
     assert all(found.lower().startswith(begun.lower()) for found in words)
 
 
-def test_tab_puts_the_word_at_the_wrong_place(real_parser: Validator) -> None:
+def test_tab_puts_the_word_in_place_of_what_was_typed(real_parser: Validator) -> None:
     typed = "MailItemsAccessed() | where Proto"
     document = Document(f"{typed} == 'OWA'", len(typed))
 
@@ -191,7 +193,7 @@ def test_tab_puts_the_word_at_the_wrong_place(real_parser: Validator) -> None:
     assert not list(Words(real_parser).get_completions(Document(".sch"), CompleteEvent()))
 
 
-def test_an_error_in_the_parser_fills_the_screen() -> None:
+def test_an_error_in_the_parser_is_one_line() -> None:
     with Validator(load_functions(content_root())) as broken:
         broken._v8.eval("analyse = function () { throw new Error('no\\n' + 'x'.repeat(9999)); }")  # noqa: SLF001 - to break it
         with pytest.raises(InputError) as raised:
@@ -201,7 +203,7 @@ def test_an_error_in_the_parser_fills_the_screen() -> None:
 
 
 @pytest.mark.posix
-def test_the_history_is_for_all_to_read_or_stops_the_shell(tmp_path: Path) -> None:
+def test_the_history_is_private_and_optional(tmp_path: Path) -> None:
     err = io.StringIO()
     made = history({"XDG_STATE_HOME": str(tmp_path / "state")}, tmp_path, err)
     (tmp_path / "file").touch()
@@ -237,7 +239,7 @@ ENDLESS = (
 
 
 @pytest.mark.posix
-def test_ctrl_c_ends_the_shell_or_does_not_stop_a_query(kept: Path, tmp_path: Path) -> None:
+def test_ctrl_c_stops_a_query_and_not_the_shell(kept: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "mailvigil", "shell", str(kept.absolute())]
     process, terminal = pty.fork()
     if process == 0:
