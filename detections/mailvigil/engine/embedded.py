@@ -21,15 +21,14 @@ from mailvigil.engine.loaded_columns import (
     columns_read,
     read_but_not_loaded,
 )
+from mailvigil.engine.row_values import ResultRow
 from mailvigil.engine.shape_sql import TYPES
 from mailvigil.engine.workspace import END_OF_TIME, look_at
 from mailvigil.errors import MailvigilError
 from mailvigil.rules.content import Function
 from mailvigil.signals import raise_interrupt
 from mailvigil.tables.schemas import schemas
-
-Row = Mapping[str, object]
-"""One row of a result. Times are aware UTC, dynamic values parsed."""
+from mailvigil.times import as_utc
 
 _WATCHLIST = (
     "function _GetWatchlist(watchlistAlias:string) "
@@ -180,7 +179,7 @@ class Engine:
             raise self._error(str(error).splitlines()[0]) from error
         return frozenset(str(d[0]) for d in result.description or ())
 
-    def run(self, query: Query, now: datetime) -> list[Row]:
+    def run(self, query: Query, now: datetime) -> list[ResultRow]:
         """Return *query*'s rows with ``now()`` at *now* (aware), seeing what had arrived by then.
 
         Raises:
@@ -268,10 +267,10 @@ def _scan_again(sql: str) -> str:
 def _closing(sql: str, start: int) -> int:
     """Return where the parenthesis that was opened before *start* is closed."""
     depth = 1
-    for found in _PARENTHESIS.finditer(sql, start):
-        depth += {"(": 1, ")": -1}.get(found[0], 0)
+    for token in _PARENTHESIS.finditer(sql, start):
+        depth += {"(": 1, ")": -1}.get(token[0], 0)
         if not depth:
-            return found.start()
+            return token.start()
     return len(sql)
 
 
@@ -289,7 +288,7 @@ def _without_zone(value: object) -> object:
 
 def _value(value: object, kind: str) -> object:
     if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value
+        return as_utc(value)
     if kind == "JSON" and isinstance(value, str):
         return orjson.loads(value)
     return value

@@ -21,7 +21,7 @@ TABLE = "M365Activity_CL"
 """The one table whose columns can be left empty."""
 
 ALWAYS_LOADED = ("TimeGenerated", "EventTime", "RecordId", "Operation")
-"""Columns without which a row cannot be told to be a record."""
+"""Columns without which a row cannot be recognised as a record."""
 
 _NOT_LOADED = "_not_loaded"
 """The workspace's table of the columns that a load left empty."""

@@ -25,7 +25,7 @@ def open_saved(file: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
         scratch: Folder for what does not fit into memory.
 
     Raises:
-        InputError: *file* is not there, is no workspace, has another format, or is being
+        InputError: *file* is not there, is not a workspace, has another format, or is being
             written to.
 
     """
@@ -58,10 +58,10 @@ def _attach(con: duckdb.DuckDBPyConnection, file: Path) -> None:
 
 def _tables(con: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
     """Return those of the workspace's tables that the file has, its format checked."""
-    found = con.execute(
+    tables = con.execute(
         "SELECT table_name FROM duckdb_tables() WHERE database_name = ?", [_SAVED]
     ).fetchall()
-    there = {str(row[0]) for row in found}
+    there = {str(row[0]) for row in tables}
     version = con.execute(f"FROM {_SAVED}.main._format").fetchone() if "_format" in there else None
     if version != (FORMAT,):
         raise InputError(str(file), "no workspace of this version", "load the exports again")

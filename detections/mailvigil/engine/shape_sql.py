@@ -170,12 +170,12 @@ def _property(column: Column, _table: Table) -> str:
     # The list also comes as JSON text; json_transform of the outer record then gives NULL.
     # Most records have neither, and need not be parsed for it: only \u00 can hide the name.
     named = f"(contains(text, '{source}') OR contains(text, '\\u00'))"
-    found = (
+    pairs_read = (
         f"CASE WHEN {pairs} IS NULL AND {named} AND json_valid({raw}) "
         f"THEN json_transform({raw}, {spec}) "
         f"ELSE {pairs} END"
     )
-    value = f"coalesce(list_filter({found}, lambda p: p.\"Name\" = '{name}')[1].\"Value\", '')"
+    value = f"coalesce(list_filter({pairs_read}, lambda p: p.\"Name\" = '{name}')[1].\"Value\", '')"
     return _truth(value) if column.type == "bool" else value
 
 

@@ -1,6 +1,6 @@
 """The embedded workspace: a DuckDB database with the tables that a Sentinel workspace has.
 
-The tables live in the connection's main database, in memory or in a file. Beside it stands an
+The tables live in the connection's main database, in memory or in a file. Beside it is an
 attached database ``visible`` with one view a table, which hides every row that had not arrived
 at the moment looked at. Rules see only those views.
 """
@@ -40,7 +40,7 @@ def open_workspace(
         memory_limit: In DuckDB's notation.
 
     Raises:
-        InputError: *save* is no workspace, or one of another format.
+        InputError: *save* is not a workspace, or one of another format.
 
     """
     config = {"memory_limit": memory_limit, "temp_directory": str(scratch / "spill")}
@@ -89,7 +89,7 @@ def columns_lacking(con: duckdb.DuckDBPyConnection, database: str) -> list[tuple
 
 def _check_format(con: duckdb.DuckDBPyConnection, save: Path | None) -> None:
     main = _database(con)
-    if main == "visible" or '"' in main:  # the name stands in queries
+    if main == "visible" or '"' in main:  # both break the SQL that names the database
         raise InputError(str(save), "a workspace cannot have this name", "name another file")
     found = con.execute("SELECT table_name FROM information_schema.tables").fetchall()
     if not found:

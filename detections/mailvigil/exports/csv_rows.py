@@ -141,7 +141,7 @@ def pick_lines(
 
 
 def layout_of(path: Path) -> CsvLayout | None:
-    """Return the layout of a file that may be CSV; None if its first line is no header."""
+    """Return the layout of a file that may be CSV; None if its first line is not a header."""
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         skip = 0
         first = file.readline(MAX_ROW_BYTES)
@@ -149,7 +149,7 @@ def layout_of(path: Path) -> CsvLayout | None:
             skip += 1
             first = file.readline(MAX_ROW_BYTES)
     headers = [(d, _header(path, skip, d)) for d in DELIMITERS]
-    delimiter, header = max(headers, key=lambda found: len(found[1]))
+    delimiter, header = max(headers, key=lambda pair: len(pair[1]))
     return CsvLayout(delimiter, skip, header) if any(header) else None
 
 

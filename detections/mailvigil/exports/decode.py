@@ -14,7 +14,7 @@ _MARKS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
 def encoding_of(head: bytes) -> str:
-    """Return ``utf-8``, ``utf-16-le`` or ``utf-16-be``, told from the first bytes.
+    """Return ``utf-8``, ``utf-16-le`` or ``utf-16-be``, by the first bytes.
 
     Without a byte order mark, a text whose every second byte is zero is UTF-16: audit logs
     begin with a brace, a bracket or an English column name.

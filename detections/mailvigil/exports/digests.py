@@ -16,7 +16,7 @@ class Digests:
 
     def __init__(self) -> None:
         self._worker = ThreadPoolExecutor(1)
-        self._found: dict[Path, Future[OpenedFile]] = {}
+        self._digests: dict[Path, Future[OpenedFile]] = {}
 
     def add(self, member: Member) -> None:
         """Begin with the file that *member* is or was packed in, if it is a new one.
@@ -24,12 +24,12 @@ class Digests:
         A temporary file, which is standard input's, is read before this returns.
         """
         source = member.source
-        if source in self._found:
+        if source in self._digests:
             return
         name = member.given if member.given == "-" else str(source)
-        self._found[source] = self._worker.submit(digest, name, source)
+        self._digests[source] = self._worker.submit(digest, name, source)
         if member.given == "-":
-            self._found[source].result()
+            self._digests[source].result()
 
     def all(self) -> tuple[OpenedFile, ...]:
         """Return every digest, in the order of reading.
@@ -38,7 +38,7 @@ class Digests:
             InputError: A file can no longer be read.
 
         """
-        return tuple(future.result() for future in self._found.values())
+        return tuple(future.result() for future in self._digests.values())
 
     def close(self) -> None:
         """End the thread; what has not begun is left out."""
@@ -54,7 +54,7 @@ def digest(name: str, path: Path) -> OpenedFile:
     """
     try:
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256")
-            return OpenedFile(name, file.tell(), found.hexdigest())
+            sha256 = hashlib.file_digest(file, "sha256")
+            return OpenedFile(name, file.tell(), sha256.hexdigest())
     except OSError as error:
         raise InputError(name, f"cannot be read: {error.strerror}") from error

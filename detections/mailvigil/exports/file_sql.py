@@ -110,7 +110,7 @@ def read(
 def _csv(path: Path, cells: Sequence[int], layout: CsvLayout) -> str:
     columns = [f"'c{at}': 'VARCHAR'" for at in range(len(layout.header))]
     named = ", ".join(f"c{cell} AS t{at}" for at, cell in enumerate(cells))
-    # An empty line is no row, but of a file with one column DuckDB makes a NULL of it.
+    # An empty line is not a row, but of a file with one column DuckDB makes a NULL of it.
     where = " WHERE c0 IS NOT NULL" if len(columns) == 1 else ""
     options = (
         f"columns={{{', '.join(columns)}}}, header=true, skip={layout.skip}, "

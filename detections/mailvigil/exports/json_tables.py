@@ -13,7 +13,7 @@ _MAX_BYTES = 1 << 30
 
 
 def layout_of(path: Path) -> TablesLayout | None:
-    """Return the columns of the first table, or None if the file is no such answer."""
+    """Return the columns of the first table, or None if the file is not such an answer."""
     tables = _tables(path)
     return TablesLayout(tuple(_names(tables[0]))) if tables else None
 
@@ -51,8 +51,8 @@ def _is_table(table: object) -> bool:
 
 def _names(table: Mapping[str, object]) -> list[str]:
     columns = table["columns"]
-    found = columns if isinstance(columns, list) else []
-    return [str(column["name"]) for column in found if isinstance(column, dict)]
+    objects = columns if isinstance(columns, list) else []
+    return [str(column["name"]) for column in objects if isinstance(column, dict)]
 
 
 def _text(cell: object) -> str:

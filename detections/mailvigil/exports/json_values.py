@@ -151,14 +151,14 @@ class _Cutter:
 
     def _resync(self, line: int) -> BrokenRow:
         """Go on at the next line that begins with an object; the broken one is named."""
-        found = _LINE_OBJECT.search(self._text, self._at)
-        self._at = found.end() if found else len(self._text)
+        following = _LINE_OBJECT.search(self._text, self._at)
+        self._at = following.end() if following else len(self._text)
         return BrokenRow(line, "not JSON: the object that starts here has no end")
 
     def _stray(self) -> BrokenRow:
         line, what = self._here(), self._text[self._at]
-        found = _LINE_OBJECT.search(self._text, self._at)
-        self._at = found.end() if found else len(self._text)
+        following = _LINE_OBJECT.search(self._text, self._at)
+        self._at = following.end() if following else len(self._text)
         return BrokenRow(line, f"not JSON: {what!r} where an object should start")
 
     def _here(self) -> int:

@@ -56,7 +56,7 @@ class OpenedFile:
 class LoadReport:
     """All files of one load.
 
-    ``skipped`` are files met in a folder, an archive or by a pattern that are no audit log.
+    ``skipped`` are files met in a folder, an archive or by a pattern that are not audit logs.
     ``repeats`` is how many records were dropped because another has the same id.
     ``sources`` are the files that were opened, if their digests were asked for.
     """

@@ -139,11 +139,11 @@ def _bad_rows(file: FileToLoad, last: int) -> list[int]:
     """
     table = file.form.items.table
     first = f'(SELECT min(rowid) FROM "{table}" WHERE rowid > {last})'
-    found = file.con.execute(
+    rows = file.con.execute(
         f'SELECT rowid - {first} AS ordinal FROM "{table}" '
         f"WHERE rowid > {last} AND ({file.form.items.bad}) ORDER BY ordinal"
     ).fetchall()
-    return [int(row[0]) for row in found]
+    return [int(row[0]) for row in rows]
 
 
 def _number(con: duckdb.DuckDBPyConnection, sql: str) -> int:
@@ -218,8 +218,8 @@ def _why(con: duckdb.DuckDBPyConnection, why: str, text: str) -> str:
     try:
         con.execute('SELECT json_transform(?, \'{"a": "VARCHAR"}\')', [text])
     except duckdb.InvalidInputException as error:
-        found = _REASON.search(str(error))
-        if found:
-            before = text.encode()[: int(found[1])].decode(errors="ignore")
-            return f"{_NOT_JSON}: {found[2]} at character {len(before) + 1}"
+        reason = _REASON.search(str(error))
+        if reason:
+            before = text.encode()[: int(reason[1])].decode(errors="ignore")
+            return f"{_NOT_JSON}: {reason[2]} at character {len(before) + 1}"
     return _NOT_JSON

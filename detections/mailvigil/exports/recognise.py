@@ -24,7 +24,7 @@ from mailvigil.exports.layouts import (
 from mailvigil.exports.table_names import UnknownKindError, table_of
 
 _SAMPLE = 20
-"""Rows or objects that are looked at to tell what a file holds."""
+"""Rows or objects that are sampled to recognise what a file holds."""
 
 _TABLES_HEAD = re.compile(r'\s*\{\s*"tables"\s*:\s*\[')
 _RECORD_FIELDS = frozenset({"Id", "CreationTime", "Operation"})
@@ -46,7 +46,7 @@ class ExportForm:
 
 
 class NotAuditLogError(Exception):
-    """A file is no audit log of a known form; the text says why."""
+    """A file is not an audit log of a known form; the text says why."""
 
 
 def form_of(path: Path) -> ExportForm:
@@ -111,10 +111,10 @@ def _json_form(path: Path, head: str, start: str) -> ExportForm:
     if _TABLES_HEAD.match(head) and (tables := json_tables.layout_of(path)):
         return _tables_form(path, tables)
     layout, sample = _json_layout(path, start)
-    found = _objects_items(sample)
-    if found is None:
+    recognised = _objects_items(sample)
+    if recognised is None:
         raise NotAuditLogError("JSON without audit records")
-    what, items = found
+    what, items = recognised
     return ExportForm(f"{what}, {_LAYOUT_NAMES[type(layout)]}", layout, items)
 
 
@@ -190,7 +190,7 @@ def _parsed(text: object) -> Mapping[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def _rows(found: Iterator[object]) -> Iterator[ExportRow]:
+def _rows(read: Iterator[object]) -> Iterator[ExportRow]:
     """Return the first rows that could be read, from not too many that could not."""
-    rows = (row for row in itertools.islice(found, 50 * _SAMPLE) if isinstance(row, ExportRow))
+    rows = (row for row in itertools.islice(read, 50 * _SAMPLE) if isinstance(row, ExportRow))
     return itertools.islice(rows, _SAMPLE)

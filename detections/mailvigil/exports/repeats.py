@@ -16,7 +16,7 @@ def drop_repeats(con: duckdb.DuckDBPyConnection, table: str) -> int:
     if repeats:
         con.execute(
             f'DELETE FROM "{table}" USING (SELECT {key} AS id, min(rowid) AS first '
-            f"""FROM "{table}" WHERE {key} <> '' GROUP BY ALL HAVING count(*) > 1) kept """
-            f'WHERE {key} = kept.id AND "{table}".rowid > kept.first'
+            f"""FROM "{table}" WHERE {key} <> '' GROUP BY ALL HAVING count(*) > 1) first_rows """
+            f'WHERE {key} = first_rows.id AND "{table}".rowid > first_rows.first'
         )
     return repeats

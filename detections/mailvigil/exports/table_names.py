@@ -53,8 +53,8 @@ def columns_of(table: str) -> Mapping[str, str]:
 @cache
 def tables() -> frozenset[str]:
     """Return the names of all tables that rows can belong to."""
-    found = (files("mailvigil") / "tables").iterdir()
-    names = {path.name.removesuffix(".json") for path in found if path.name.endswith(".json")}
+    entries = (files("mailvigil") / "tables").iterdir()
+    names = {path.name.removesuffix(".json") for path in entries if path.name.endswith(".json")}
     return frozenset({ACTIVITY, *names})
 
 
@@ -67,7 +67,7 @@ def table_of(names: Sequence[str], sample: Sequence[Mapping[str, object]]) -> st
     """Return the table of rows with the columns *names*, or None.
 
     Raises:
-        UnknownKindError: They are sign-ins, but it cannot be told of what kind.
+        UnknownKindError: They are sign-ins, but nothing says of what kind.
 
     """
     rows = [{plain(name): value for name, value in row.items()} for row in sample]

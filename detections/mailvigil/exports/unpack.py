@@ -1,6 +1,6 @@
 """From paths to plain files: folders, patterns, standard input, gzip and zip, nested or not.
 
-What a file is, is told by its first bytes. Archives are unpacked under the scratch folder,
+The first bytes of a file decide what it is. Archives are unpacked under the scratch folder,
 one member at a time, and counted on the way: what unpacks to too much is refused.
 """
 
@@ -134,10 +134,10 @@ class Members:
         elif path.exists():
             yield path, True
         elif _IN_PATTERN & set(given):
-            found = [Path(p) for p in sorted(glob.glob(given, recursive=True))]  # noqa: PTH207 - takes an absolute pattern too
-            if not found:
+            matches = [Path(p) for p in sorted(glob.glob(given, recursive=True))]  # noqa: PTH207 - takes an absolute pattern too
+            if not matches:
                 raise InputError(given, "no file matches this pattern")
-            yield from ((p, False) for p in found if p.is_file())
+            yield from ((p, False) for p in matches if p.is_file())
         else:
             raise InputError(given, "no such file or folder")
 

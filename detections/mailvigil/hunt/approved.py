@@ -42,7 +42,7 @@ def load_approved(con: duckdb.DuckDBPyConnection, path: Path) -> int:
         raise InputError(
             str(path), f"cannot be read: {error}", "name a CSV file in UTF-8"
         ) from error
-    # In a saved workspace may stand what an earlier hunt approved.
+    # A saved workspace may hold what an earlier hunt approved.
     con.execute('DELETE FROM "_Watchlists" WHERE _Alias = ?', [ALIAS])
     insert(con, "_Watchlists", rows)
     return len(rows)

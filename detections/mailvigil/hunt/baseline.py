@@ -43,7 +43,7 @@ def load_baseline(con: duckdb.DuckDBPyConnection, path: Path) -> int:
     """Make the file's rows the workspace's baseline and return how many there are.
 
     Raises:
-        InputError: The file is no baseline, of another version, or a row is broken.
+        InputError: The file is not a baseline, of another version, or a row is broken.
 
     """
     lines = _read(path).splitlines()
@@ -52,7 +52,7 @@ def load_baseline(con: duckdb.DuckDBPyConnection, path: Path) -> int:
             str(path), "no caller baseline of this version", "make it with --save-baseline"
         )
     rows = [_row(path, number, line) for number, line in enumerate(lines[1:], 2) if line.strip()]
-    # In a saved workspace may stand what an earlier hunt remembered.
+    # A saved workspace may hold what an earlier hunt remembered.
     con.execute(f'DELETE FROM "{TABLE}"')
     insert(con, TABLE, rows)
     # Remembered rows are visible at every evaluation, whenever they were written.

@@ -40,7 +40,7 @@ class Activity:
 class EvidenceRecord:
     """One audit record that belongs to a finding, as the rules see it. Every text is hostile.
 
-    ``access`` is Bind or Sync, or the operation of a record that is no access to mail.
+    ``access`` is Bind or Sync, or the operation of a record that is not an access to mail.
     """
 
     time: datetime

@@ -1,6 +1,6 @@
 """The report as Markdown, for a ticket or a wiki. Pure.
 
-Text from logs stands in code spans or escaped, so that no renderer takes it for a link or HTML.
+Text from logs is in code spans or escaped, so that no renderer takes it for a link or HTML.
 """
 
 from __future__ import annotations
