@@ -17,7 +17,7 @@ from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import FeedOptions, LabOptions
 
 
-def test_a_published_record_is_lost_or_doubled(tmp_path: Path) -> None:
+def test_each_published_record_arrives_once(tmp_path: Path) -> None:
     with Lab() as lab:
         records = publish(lab)
         path = config(lab, tmp_path)
@@ -30,7 +30,7 @@ def test_a_published_record_is_lost_or_doubled(tmp_path: Path) -> None:
         assert found == [(records, records)]
 
 
-def test_a_second_run_sends_what_was_delivered(tmp_path: Path) -> None:
+def test_a_second_run_sends_nothing_that_was_delivered(tmp_path: Path) -> None:
     with Lab() as lab:
         records = publish(lab)
         path = config(lab, tmp_path)
@@ -43,7 +43,7 @@ def test_a_second_run_sends_what_was_delivered(tmp_path: Path) -> None:
         assert lab.rows("SELECT count(*) FROM M365Activity_CL") == [(records,)]
 
 
-def test_the_ledger_says_complete_before_it_is(tmp_path: Path) -> None:
+def test_the_ledger_says_complete_once_all_is_delivered(tmp_path: Path) -> None:
     with Lab() as lab:
         publish(lab)
         path = config(lab, tmp_path)
@@ -59,7 +59,7 @@ def test_the_ledger_says_complete_before_it_is(tmp_path: Path) -> None:
         assert "complete" in run("ledger", "--config", path).out
 
 
-def test_the_statement_does_not_reach_the_workspace(tmp_path: Path) -> None:
+def test_the_heartbeats_reach_the_workspace(tmp_path: Path) -> None:
     with Lab() as lab:
         publish(lab)
         path = config(lab, tmp_path, sink={"kind": "duckdb", "file": "w.duckdb"})
@@ -75,7 +75,7 @@ def test_the_statement_does_not_reach_the_workspace(tmp_path: Path) -> None:
     assert heartbeats == [("Audit.Exchange", 3, 0), ("Audit.General", 3, 0)]
 
 
-def test_a_collected_workspace_cannot_be_hunted_in(tmp_path: Path) -> None:
+def test_a_collected_workspace_can_be_hunted_in(tmp_path: Path) -> None:
     with Lab() as lab:
         records = publish(lab)
         path = config(lab, tmp_path, sink={"kind": "duckdb", "file": "w.duckdb"})
@@ -87,7 +87,7 @@ def test_a_collected_workspace_cannot_be_hunted_in(tmp_path: Path) -> None:
     assert json.loads(hunted.out)["summary"]["distinct"] == records
 
 
-def test_json_lines_lack_a_record(tmp_path: Path) -> None:
+def test_json_lines_hold_every_record(tmp_path: Path) -> None:
     with Lab() as lab:
         records = publish(lab)
         path = config(lab, tmp_path, sink={"kind": "jsonl", "folder": "rows"})
@@ -103,7 +103,7 @@ def test_json_lines_lack_a_record(tmp_path: Path) -> None:
     assert found == (records,)
 
 
-def test_a_filter_keeps_what_it_should_leave_out(tmp_path: Path) -> None:
+def test_a_filter_leaves_out_what_it_names(tmp_path: Path) -> None:
     with Lab() as lab:
         mixed = [record(1), record(2, Operation="Send"), record(3, Workload="SharePoint")]
         lab.publish("Audit.Exchange", lab.clock.now() - timedelta(hours=3), mixed)
@@ -116,7 +116,7 @@ def test_a_filter_keeps_what_it_should_leave_out(tmp_path: Path) -> None:
         assert lab.rows("SELECT RecordId FROM M365Activity_CL") == [("record-1",)]
 
 
-def test_the_lean_profile_loses_what_a_rule_reads(tmp_path: Path) -> None:
+def test_the_lean_profile_keeps_what_a_rule_reads(tmp_path: Path) -> None:
     with Lab() as lab:
         lab.publish(
             "Audit.Exchange",
@@ -133,7 +133,7 @@ def test_the_lean_profile_loses_what_a_rule_reads(tmp_path: Path) -> None:
         assert "the lean profile left out" in done.out
 
 
-def test_chaos_loses_a_record(tmp_path: Path) -> None:
+def test_chaos_loses_no_record(tmp_path: Path) -> None:
     with Lab(LabOptions(chaos=3)) as lab:
         records = publish(lab, blobs=4)
         path = config(lab, tmp_path)
@@ -146,7 +146,7 @@ def test_chaos_loses_a_record(tmp_path: Path) -> None:
             assert secret not in done.out + done.err
 
 
-def test_late_pages_that_always_fail_keep_blobs_from_arriving(tmp_path: Path) -> None:
+def test_blobs_arrive_although_every_late_page_fails(tmp_path: Path) -> None:
     with Lab(LabOptions(feed=FeedOptions(page_size=2))) as lab:
         fault = Fault(kind="status", status=504)
         lab.faults.script([Scripted(fault=fault, kind="page", path="*nextPage=*")])
@@ -163,7 +163,7 @@ def test_late_pages_that_always_fail_keep_blobs_from_arriving(tmp_path: Path) ->
         assert lab.counts.faults["status"] > 0
 
 
-def test_two_collectors_work_on_one_ledger(tmp_path: Path) -> None:
+def test_a_second_collector_of_a_ledger_is_refused(tmp_path: Path) -> None:
     with Lab() as lab:
         path = config(lab, tmp_path)
         first = SqliteLedger(tmp_path / "ledger.sqlite")
@@ -177,7 +177,7 @@ def test_two_collectors_work_on_one_ledger(tmp_path: Path) -> None:
     assert "another collector works with this ledger" in second.err
 
 
-def test_wrong_settings_come_one_at_a_time(tmp_path: Path) -> None:
+def test_all_wrong_settings_of_collect_are_named_at_once(tmp_path: Path) -> None:
     path = tmp_path / "collect.yaml"
     path.write_text(
         "tenants:\n- {id: contoso, content_types: [Audit.exchange]}\n"
@@ -192,7 +192,7 @@ def test_wrong_settings_come_one_at_a_time(tmp_path: Path) -> None:
         assert problem in done.err
 
 
-def test_a_ledger_that_is_not_there_is_taken_for_an_empty_one(tmp_path: Path) -> None:
+def test_a_ledger_that_does_not_exist_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
     with Lab() as lab:
         path = config(lab, tmp_path)
 
@@ -203,7 +203,7 @@ def test_a_ledger_that_is_not_there_is_taken_for_an_empty_one(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("kind", ["secret", "certificate", "federated"])
-def test_a_credential_cannot_sign_in(tmp_path: Path, kind: str) -> None:
+def test_each_kind_of_credential_signs_in(tmp_path: Path, kind: str) -> None:
     from mailvigil.lab.server.collect_config import write_collect_config  # noqa: PLC0415
 
     with Lab() as lab:
@@ -215,7 +215,7 @@ def test_a_credential_cannot_sign_in(tmp_path: Path, kind: str) -> None:
     assert done.code == EXIT_OK, done.err
 
 
-def test_no_access_looks_like_nothing_to_do(tmp_path: Path) -> None:
+def test_a_refused_sign_in_fails_the_run(tmp_path: Path) -> None:
     with Lab() as lab:
         publish(lab)
         path = config(lab, tmp_path)

@@ -20,7 +20,7 @@ from mailvigil.lab.server.options import LabOptions, TenantOptions
 HEALTHY = TenantOptions()
 
 
-def test_a_healthy_tenant_is_called_ill(tmp_path: Path) -> None:
+def test_a_healthy_tenant_is_reported_healthy(tmp_path: Path) -> None:
     with Lab() as lab:
         publish(lab)
 
@@ -34,7 +34,7 @@ def test_a_healthy_tenant_is_called_ill(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "seed", [1, *(pytest.param(seed, marks=pytest.mark.proof) for seed in (0, 2, 3, 4))]
 )
-def test_a_passing_fault_is_called_wrong(tmp_path: Path, seed: int) -> None:
+def test_a_passing_fault_is_not_reported_as_wrong(tmp_path: Path, seed: int) -> None:
     with Lab(LabOptions(chaos=seed)) as lab:
         publish(lab)
 
@@ -45,9 +45,7 @@ def test_a_passing_fault_is_called_wrong(tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["drop", "status", "not_json", "truncate"])
-def test_a_passing_fault_ends_the_start_or_is_taken_for_one(
-    tmp_path: Path, kind: FaultKind
-) -> None:
+def test_a_subscription_starts_despite_a_passing_fault(tmp_path: Path, kind: FaultKind) -> None:
     passing = Scripted(fault=Fault(kind=kind, status=503), path="*/subscriptions/start*", nth=(1,))
     with Lab(LabOptions(tenants=(replace(HEALTHY, subscribed=()),), scripted=(passing,))) as lab:
         done = run("collect", "--once", "--start", "--config", config(lab, tmp_path))
@@ -98,7 +96,7 @@ def wrong(text: str, tenant: str) -> list[str]:
     ],
     ids=["auditing off", "no role on the rule", "no subscription", "no ActivityFeed.Read"],
 )
-def test_an_ill_tenant_is_called_healthy_or_ill_of_something_else(
+def test_each_fault_of_a_tenant_is_reported_alone_with_its_remedy(
     tmp_path: Path, tenant: TenantOptions, told: list[str]
 ) -> None:
     with Lab(LabOptions(tenants=(tenant,))) as lab:
@@ -111,7 +109,7 @@ def test_an_ill_tenant_is_called_healthy_or_ill_of_something_else(
     assert wrong(done.out, tenant.id) == told
 
 
-def test_a_subscription_that_an_administrator_disabled_is_called_healthy(tmp_path: Path) -> None:
+def test_a_subscription_that_an_administrator_disabled_is_reported_wrong(tmp_path: Path) -> None:
     with Lab() as lab:
         publish(lab)
         lab.subscriptions.of(lab.tenants[0].id, TYPES[0]).stop(lab.clock.now(), "a tenant admin")
@@ -124,7 +122,7 @@ def test_a_subscription_that_an_administrator_disabled_is_called_healthy(tmp_pat
     ]
 
 
-def test_a_content_type_that_is_empty_for_want_of_a_role_is_called_healthy(tmp_path: Path) -> None:
+def test_a_role_that_a_content_type_lacks_is_reported_wrong(tmp_path: Path) -> None:
     tenant = replace(HEALTHY, roles=("ActivityFeed.Read",))
     with Lab(LabOptions(tenants=(tenant,))) as lab:
         publish(lab)
@@ -141,7 +139,7 @@ def test_a_content_type_that_is_empty_for_want_of_a_role_is_called_healthy(tmp_p
     ]
 
 
-def test_auditing_is_off_and_starting_a_subscription_does_not_say_so(tmp_path: Path) -> None:
+def test_a_start_says_that_unified_auditing_is_off(tmp_path: Path) -> None:
     tenant = replace(HEALTHY, auditing=False, subscribed=())
     with Lab(LabOptions(tenants=(tenant,))) as lab:
         done = run("collect", "--once", "--start", "--config", config(lab, tmp_path))
@@ -151,7 +149,7 @@ def test_auditing_is_off_and_starting_a_subscription_does_not_say_so(tmp_path: P
     assert "turn unified auditing on" in done.err
 
 
-def test_an_id_of_no_tenant_is_called_healthy(tmp_path: Path) -> None:
+def test_an_unknown_tenant_id_is_reported_wrong(tmp_path: Path) -> None:
     other = "0ce50a11-7ab5-4f00-8000-00000000dead"
     with Lab() as lab:
         path = config(lab, tmp_path)
@@ -167,7 +165,7 @@ def test_an_id_of_no_tenant_is_called_healthy(tmp_path: Path) -> None:
     )
 
 
-def test_a_token_of_another_tenant_is_called_healthy(
+def test_a_token_of_another_tenant_is_reported_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Lab(LabOptions(tenants=tenants_of(2))) as lab:
@@ -193,7 +191,7 @@ def test_a_token_of_another_tenant_is_called_healthy(
     ]
 
 
-def test_a_clock_ten_minutes_off_is_called_right(tmp_path: Path) -> None:
+def test_a_clock_ten_minutes_off_is_reported_wrong(tmp_path: Path) -> None:
     with Lab(LabOptions(start=datetime.now(UTC) + timedelta(minutes=10))) as lab:
         publish(lab)
 

@@ -33,7 +33,7 @@ def has_row(lab: Lab, name: str) -> bool:
 
 @pytest.mark.posix
 @pytest.mark.slow
-def test_a_tenant_that_is_throttled_for_ten_minutes_delays_another(tmp_path: Path) -> None:
+def test_a_tenant_that_is_throttled_for_ten_minutes_delays_no_other(tmp_path: Path) -> None:
     with Lab(LabOptions(folder=tmp_path / "lab", tenants=tenants_of(2))) as lab:
         throttled, free = lab.tenants
         lab.faults.script(

@@ -117,7 +117,7 @@ def all_is_there_after_another_run(lab: Lab, path: Path, records: int) -> None:
     ],
     ids=["slow blob", "slow blob, SIGINT", "slow page", "throttled", "throttled page", "upload"],
 )
-def test_a_process_that_is_told_to_end_waits_for_what_it_has_in_hand(
+def test_a_process_that_is_asked_to_end_does_not_wait_for_its_work_in_hand(
     tmp_path: Path, rule: Scripted, number: signal.Signals
 ) -> None:
     with Lab() as lab:
@@ -133,7 +133,7 @@ def test_a_process_that_is_told_to_end_waits_for_what_it_has_in_hand(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_process_that_waits_for_the_next_poll_cannot_be_ended(
+def test_a_process_that_waits_for_the_next_poll_ends_when_asked(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     with Lab() as lab:
@@ -149,7 +149,7 @@ def test_a_process_that_waits_for_the_next_poll_cannot_be_ended(
 
 
 @pytest.mark.slow
-def test_a_signal_that_another_thread_takes_does_not_end_the_process(tmp_path: Path) -> None:
+def test_a_signal_that_another_thread_takes_ends_the_process(tmp_path: Path) -> None:
     with Lab() as lab:
         lab.faults.script([Scripted(fault=THROTTLE, kind="upload", nth=(2,))])
         records = publish(lab)
@@ -165,7 +165,7 @@ def test_a_signal_that_another_thread_takes_does_not_end_the_process(tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_health_check_disturbs_the_collector_or_does_not_see_it(tmp_path: Path) -> None:
+def test_a_health_check_sees_the_collector_and_does_not_disturb_it(tmp_path: Path) -> None:
     with Lab() as lab:
         records = publish(lab)
         path = config(lab, tmp_path)

@@ -40,7 +40,7 @@ def collected(lab: Lab, folder: Path, terminal: Terminal, *options: str) -> tupl
     return STYLE.sub("", terminal.getvalue()), out.getvalue()
 
 
-def test_nobody_sees_how_many_blobs_are_there(tmp_path: Path, terminal: Terminal) -> None:
+def test_a_terminal_shows_how_many_blobs_are_delivered(tmp_path: Path, terminal: Terminal) -> None:
     with Lab() as lab:
         lab.faults.script([Scripted(fault=Fault(kind="status"), kind="blob", nth=(6,))])
         publish(lab, blobs=6)
@@ -52,9 +52,7 @@ def test_nobody_sees_how_many_blobs_are_there(tmp_path: Path, terminal: Terminal
     assert "collecting" not in out
 
 
-def test_what_a_pass_says_stands_on_the_line_of_progress(
-    tmp_path: Path, terminal: Terminal
-) -> None:
+def test_what_a_pass_logs_has_a_line_of_its_own(tmp_path: Path, terminal: Terminal) -> None:
     with Lab() as lab:
         lab.faults.script([Scripted(fault=Fault(kind="status"), kind="blob", nth=(1,))])
         publish(lab, blobs=2)
@@ -69,14 +67,14 @@ def test_what_a_pass_says_stands_on_the_line_of_progress(
     assert all(re.match(r"(\x1b\[[0-9;?]*[a-zA-Z]|\r)*mailvigil: ", line) for line in said)
 
 
-def test_quiet_is_not_quiet(tmp_path: Path, terminal: Terminal) -> None:
+def test_quiet_shows_no_progress(tmp_path: Path, terminal: Terminal) -> None:
     with Lab() as lab:
         publish(lab)
 
         assert collected(lab, tmp_path, terminal, "--quiet")[0] == ""
 
 
-def test_a_pipe_gets_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_gets_no_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     with Lab() as lab:
         publish(lab)

@@ -154,7 +154,7 @@ def test_a_new_hour_takes_a_new_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 5, 20, 200])
-def test_a_file_that_a_crash_cut_off_cannot_be_read_to_its_end(tmp_path: Path, cut: int) -> None:
+def test_a_file_that_a_crash_cut_off_is_read_to_its_end(tmp_path: Path, cut: int) -> None:
     sent(JsonlSink(tmp_path, TABLE, Clock()), "a", "b", "lost")
     [path] = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:-cut])
@@ -165,9 +165,7 @@ def test_a_file_that_a_crash_cut_off_cannot_be_read_to_its_end(tmp_path: Path, c
 
 
 @pytest.mark.parametrize("left", [b"", b"\x1f\x8b", b"\x1f\x8b" + bytes(50)])
-def test_a_file_without_a_whole_row_is_left_for_others_to_stumble_over(
-    tmp_path: Path, left: bytes
-) -> None:
+def test_a_file_without_a_whole_row_is_replaced(tmp_path: Path, left: bytes) -> None:
     path = tmp_path / f"{TABLE}-20260110T09-001.jsonl.gz"
     path.write_bytes(left)
 
@@ -178,9 +176,7 @@ def test_a_file_without_a_whole_row_is_left_for_others_to_stumble_over(
 
 
 @pytest.mark.parametrize("last", ["by name", "by time"])
-def test_the_file_that_was_written_last_is_taken_for_an_older_one(
-    tmp_path: Path, last: str
-) -> None:
+def test_the_file_that_was_written_last_is_repaired(tmp_path: Path, last: str) -> None:
     first, second = Clock(), Clock(START + HOUR)
     sent(JsonlSink(tmp_path, TABLE, first), "a", "lost")
     sent(JsonlSink(tmp_path, TABLE, second), "b", "lost")
@@ -195,7 +191,7 @@ def test_the_file_that_was_written_last_is_taken_for_an_older_one(
     assert sorted(ids(tmp_path)) == ["a", "b", "c", "lost"]
 
 
-def test_what_others_keep_in_the_folder_is_mended(tmp_path: Path) -> None:
+def test_files_of_others_in_the_folder_stay_as_they_are(tmp_path: Path) -> None:
     kept = [tmp_path / name for name in ("notes.jsonl.gz", "M365FeedHealth_CL-1.jsonl.gz")]
     for path in kept:
         path.write_bytes(b"not ours")
@@ -207,7 +203,7 @@ def test_what_others_keep_in_the_folder_is_mended(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("before", [[], ["a"]])
 @pytest.mark.parametrize("written", [0, 9, 9_999])
-def test_a_full_disk_leaves_half_a_row_behind(
+def test_a_full_disk_leaves_no_half_row_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: list[str], written: int
 ) -> None:
     sink = JsonlSink(tmp_path, TABLE, Clock())
@@ -230,7 +226,7 @@ def test_a_full_disk_leaves_half_a_row_behind(
     assert set(ids(tmp_path)) == {*before, "b", "c"}
 
 
-def test_a_system_that_writes_a_part_at_a_time_loses_the_rest(
+def test_a_system_that_writes_a_part_at_a_time_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = Path.open
@@ -291,9 +287,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.binary(max_size=200_000), max_size=4), st.data())
-def test_less_or_more_than_the_whole_members_is_kept(
-    contents: list[bytes], data: st.DataObject
-) -> None:
+def test_exactly_the_whole_members_are_kept(contents: list[bytes], data: st.DataObject) -> None:
     members = [gzip.compress(content, 1) for content in contents]
     ends = list(accumulate(map(len, members), initial=0))
     cut = data.draw(st.integers(0, ends[-1]))

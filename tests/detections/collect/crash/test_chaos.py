@@ -20,7 +20,7 @@ PROOF_SEEDS = 50
 
 
 @pytest.mark.slow
-def test_chaos_loses_a_record_or_conceals_a_loss(tmp_path: Path) -> None:
+def test_chaos_loses_no_record_and_conceals_no_loss(tmp_path: Path) -> None:
     struck = play_all(range(SEEDS), tmp_path)
 
     assert struck["expired"] >= SEEDS
@@ -28,7 +28,7 @@ def test_chaos_loses_a_record_or_conceals_a_loss(tmp_path: Path) -> None:
 
 
 @pytest.mark.proof
-def test_all_faults_there_are_lose_a_record_or_conceal_a_loss(tmp_path: Path) -> None:
+def test_all_faults_there_are_lose_no_record_and_conceal_no_loss(tmp_path: Path) -> None:
     struck = play_all(range(SEEDS, PROOF_SEEDS), tmp_path)
 
     assert struck.keys() == set(get_args(FaultKind))

@@ -77,7 +77,7 @@ def killed_at(step: int, folder: Path, sink: SinkKind) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("write", [1, 2])
-def test_a_kill_in_the_middle_of_a_write_leaves_a_file_that_nobody_can_read(
+def test_a_file_cut_off_by_a_kill_is_readable_after_the_next_run(
     tmp_path: Path, write: int
 ) -> None:
     with Lab() as lab:
@@ -110,12 +110,12 @@ def killed_at_every(share: int, folder: Path, sink: SinkKind) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sink", SINKS)
-def test_a_kill_before_a_step_loses_a_record(tmp_path: Path, sink: SinkKind) -> None:
+def test_a_kill_before_a_step_loses_no_record(tmp_path: Path, sink: SinkKind) -> None:
     killed_at_every(SHARES, tmp_path, sink)
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize("share", range(1, SHARES))
 @pytest.mark.parametrize("sink", SINKS)
-def test_a_kill_before_any_step_loses_a_record(tmp_path: Path, sink: SinkKind, share: int) -> None:
+def test_a_kill_before_any_step_loses_no_record(tmp_path: Path, sink: SinkKind, share: int) -> None:
     killed_at_every(share, tmp_path, sink)

@@ -56,7 +56,7 @@ def tampered(files: Site, *, workspace: str = "", ledger: str = "") -> Found:
     return found(files)
 
 
-def test_a_good_run_is_found_guilty(judged: Site) -> None:
+def test_a_good_run_passes(judged: Site) -> None:
     there = tampered(judged, workspace=REPEATED)
 
     assert untrue(there) == []
@@ -65,23 +65,23 @@ def test_a_good_run_is_found_guilty(judged: Site) -> None:
 
 
 @pytest.mark.parametrize("sql", WORKSPACE.values(), ids=WORKSPACE)
-def test_a_workspace_that_lacks_or_changes_a_record_passes(judged: Site, sql: str) -> None:
+def test_a_workspace_that_lacks_or_changes_a_record_does_not_pass(judged: Site, sql: str) -> None:
     assert untrue(tampered(judged, workspace=sql))
 
 
 @pytest.mark.parametrize("sql", LEDGER.values(), ids=LEDGER)
-def test_a_ledger_that_calls_something_lost_passes(judged: Site, sql: str) -> None:
+def test_a_ledger_that_falsely_calls_something_lost_does_not_pass(judged: Site, sql: str) -> None:
     assert untrue(tampered(judged, ledger=sql))
 
 
 @pytest.mark.parametrize("sql", LEFT.values(), ids=LEFT)
-def test_a_run_that_left_something_passes(judged: Site, sql: str) -> None:
+def test_a_run_that_left_something_does_not_pass(judged: Site, sql: str) -> None:
     there = tampered(judged, ledger=sql)
 
     assert missing(there, judged.lab.clock.now())
 
 
-def test_an_hour_that_is_claimed_without_its_records_passes(judged: Site) -> None:
+def test_an_hour_that_is_claimed_without_its_records_does_not_pass(judged: Site) -> None:
     there = tampered(judged, workspace=WORKSPACE["a lost record"])
 
     claims = [wrong for wrong in untrue(there) if wrong.startswith("Claim")]
@@ -96,7 +96,7 @@ def cut_off(files: Site, table: str) -> None:
         path.write_bytes(path.read_bytes()[:-9])
 
 
-def test_files_of_rows_that_are_cut_off_pass(
+def test_files_of_rows_that_are_cut_off_do_not_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in PRESET:
