@@ -80,7 +80,7 @@ def essence(output: Json) -> dict[str, tuple[object, ...]]:
     }
 
 
-def test_pandas_finds_other_things_than_the_hunt(checkout: Path, export: Path) -> None:
+def test_pandas_finds_what_the_hunt_finds(checkout: Path, export: Path) -> None:
     pytest.importorskip("pandas", reason="the benchmark's own dependency: `make bench` installs it")
     ours, theirs = hunted(export), in_pandas(checkout, export)
 

@@ -40,31 +40,29 @@ def verdicts(bench: Module, measured: dict[str, object]) -> list[bool | None]:
 @pytest.mark.parametrize(
     "theirs", [[], [found("b")], [found(records=2)], [found(), found("b")]], ids=str
 )
-def test_other_findings_are_compared_all_the_same(
-    bench: Module, theirs: list[dict[str, object]]
-) -> None:
+def test_other_findings_are_refused(bench: Module, theirs: list[dict[str, object]]) -> None:
     with pytest.raises(bench["VoidError"]):
         bench["same_findings"]({"findings": [found()]}, {"findings": theirs})
 
 
-def test_two_empty_results_count_as_the_same_job(bench: Module) -> None:
+def test_two_empty_results_are_refused(bench: Module) -> None:
     with pytest.raises(bench["VoidError"]):
         bench["same_findings"]({"findings": []}, {"findings": []})
 
 
-def test_equal_findings_are_refused(bench: Module) -> None:
+def test_equal_findings_are_accepted(bench: Module) -> None:
     bench["same_findings"]({"findings": [found()]}, {"findings": [found()]})
 
 
 @pytest.mark.parametrize("other", [{"rows": 0}, {"equal": False}], ids=str)
-def test_a_rule_is_compared_with_sql_that_gives_other_rows(
+def test_sql_that_gives_other_rows_than_its_rule_is_refused(
     bench: Module, other: dict[str, object]
 ) -> None:
     with pytest.raises(bench["VoidError"]):
         verdicts(bench, rule(**other))
 
 
-def test_a_missed_target_is_reported_as_met(bench: Module) -> None:
+def test_a_missed_target_is_reported_as_missed(bench: Module) -> None:
     assert verdicts(bench, rule()) == [True, None, True, None]
     assert verdicts(bench, rule(rule_seconds=[0.9, 1.0, 1.1])) == [True, None, False, None]
     assert verdicts(bench, rule(rule_seconds=[9, 1.01, 1], sql_seconds=[9, 1, 1])) == [
@@ -75,14 +73,14 @@ def test_a_missed_target_is_reported_as_met(bench: Module) -> None:
     ]
 
 
-def test_the_peak_of_the_worst_run_is_forgotten(bench: Module) -> None:
+def test_the_peak_of_the_worst_run_counts(bench: Module) -> None:
     gib = 2**30
     costs = [bench["Cost"](1.0, 1.0, 0.0, peak) for peak in (gib, gib, 3 * gib)]
 
     assert bench["peak_line"]("hunt", costs, 2.0).met is False
 
 
-def test_a_failed_command_is_measured(bench: Module, tmp_path: Path) -> None:
+def test_a_failed_command_is_refused_and_a_good_one_measured(bench: Module, tmp_path: Path) -> None:
     bench["run"].__globals__["CACHE"] = tmp_path
     python = bench["_PYTHON"]
 

@@ -41,7 +41,7 @@ def found(ours: float, plain: float, step: float) -> dict[str, object]:
         (1.5, 6.1, 0.0017, [True, True, False]),
     ],
 )
-def test_each_target_is_judged_for_itself(
+def test_each_target_is_judged_by_itself(
     worker: Module, ours: float, plain: float, step: float, met: list[bool]
 ) -> None:
     lines = worker["lines_of"](found(ours, plain, step))

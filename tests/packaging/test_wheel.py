@@ -213,7 +213,7 @@ def test_the_installed_content_is_packaged_in_an_empty_folder(
     assert run([mailvigil, "rules", "check", "out"], tmp_path) == "out: 0 problems\n"
 
 
-def test_the_installed_function_app_is_not_that_of_the_checkout(
+def test_the_installed_function_app_is_that_of_the_checkout(
     mailvigil: Path, tmp_path: Path
 ) -> None:
     run([mailvigil, "function", "package", "--out", "app.zip"], tmp_path)
