@@ -248,7 +248,7 @@ def test_the_simulation_finds_the_mistake(mistake: Patch, monkeypatch: pytest.Mo
         play(FIRST_SEED.get(mistake, 0), TO_SHOW_A_MISTAKE)
 
 
-def test_the_history_is_as_long_as_it_is_bad() -> None:
+def test_a_history_has_many_steps_within_sixty_days() -> None:
     world = simulate(3)
 
     assert len(world.steps) > 50

@@ -71,9 +71,7 @@ def writer(path: Path, first: int = 0) -> Iterator[subprocess.Popen[str]]:
     [b"", b"\n", b"not a ledger", b"SQLite format 3\x00" + bytes(84), b"\x00" * 4096],
     ids=["empty", "blank", "text", "cut-off", "zeros"],
 )
-def test_a_file_that_is_no_ledger_is_refused_and_left_as_it_is(
-    tmp_path: Path, content: bytes
-) -> None:
+def test_a_file_that_is_not_a_ledger_is_refused_unchanged(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "ledger.sqlite"
     path.write_bytes(content)
 

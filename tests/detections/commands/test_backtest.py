@@ -49,7 +49,7 @@ def test_an_attack_alone_is_judged(ran: Ran) -> None:
     assert ran.json["month"] is None
 
 
-def test_an_nrt_rule_and_another_query_have_the_same_delay(ran: Ran) -> None:
+def test_an_nrt_rule_and_a_scheduled_query_have_delays_of_their_own(ran: Ran) -> None:
     (attack,) = attacks(ran)
     delays = {fired["rule"]: fired["delay"] for fired in attack["fired"]}
 

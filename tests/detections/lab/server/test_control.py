@@ -58,7 +58,7 @@ def test_a_fast_clock_passes_an_hour_in_a_minute() -> None:
     assert clock.wall_seconds(timedelta(minutes=1)) == 1
 
 
-def test_counts_tell_never_from_once_and_more(lab: Lab, feed: Feed, ask: Ask) -> None:
+def test_counts_distinguish_never_once_and_more(lab: Lab, feed: Feed, ask: Ask) -> None:
     ids = [lab.publish(EXCHANGE, lab.clock.now(), [record(n)]) for n in range(3)]
     for blob in (ids[0], ids[1], ids[1]):
         feed.get(f"audit/{blob}")
@@ -94,7 +94,7 @@ def test_content_is_published_from_outside(lab: Lab, feed: Feed, ask: Ask) -> No
     assert feed.get(f"audit/{blob}").json() == [record(1)]
 
 
-def test_a_tenant_is_broken_and_mended_from_outside(lab: Lab, feed: Feed, ask: Ask) -> None:
+def test_a_tenant_is_broken_and_repaired_from_outside(lab: Lab, feed: Feed, ask: Ask) -> None:
     ask("subscription", {"content_type": EXCHANGE, "disabled_by": "a service admin"})
     now = lab.clock.now()
     assert feed.code_of(feed.page(now - timedelta(hours=1), now)) == "AF20023"

@@ -45,7 +45,7 @@ def test_a_token_for_the_ingestion_carries_no_role_of_the_feed(lab: Lab) -> None
     assert "roles" not in claims
 
 
-def test_a_wrong_secret_is_told_as_entra_tells_it(lab: Lab) -> None:
+def test_a_wrong_secret_is_refused_with_entras_code(lab: Lab) -> None:
     one = lab.tenants[0]
     wrong = ClientSecretCredential(one.id, one.client_id, "another", **options_of(lab))
 
@@ -53,7 +53,7 @@ def test_a_wrong_secret_is_told_as_entra_tells_it(lab: Lab) -> None:
         wrong.get_token(FEED_SCOPE)
 
 
-def test_an_unknown_app_and_an_unknown_tenant_are_told_apart(lab: Lab) -> None:
+def test_an_unknown_app_and_an_unknown_tenant_have_codes_of_their_own(lab: Lab) -> None:
     one = lab.tenants[0]
     stranger = ClientSecretCredential(one.id, one.id, "secret", **options_of(lab))
     elsewhere = ClientSecretCredential(one.client_id, one.client_id, "s", **options_of(lab))
@@ -178,7 +178,7 @@ def test_a_token_of_one_tenant_does_not_open_another() -> None:
         assert first.code_of(answer) == "AF20010"
 
 
-def test_an_app_without_the_role_is_told_which_roles_it_has() -> None:
+def test_an_app_without_the_role_is_refused_with_the_roles_it_has() -> None:
     bare = replace(TenantOptions(), roles=("ServiceHealth.Read",))
 
     with Lab(LabOptions(tenants=(bare,))) as lab, Feed(lab) as client:

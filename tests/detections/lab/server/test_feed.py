@@ -236,7 +236,7 @@ def test_all_who_name_no_publisher_share_one_quota() -> None:
         assert second.get("subscriptions/list").status_code == OK
 
 
-def test_a_publisher_that_is_no_guid_is_refused(feed: Feed) -> None:
+def test_a_publisher_that_is_not_a_guid_gets_its_code(feed: Feed) -> None:
     feed.publisher = "TEST365LOGS"
 
     assert feed.code_of(feed.get("subscriptions/list")) == "AF20002"

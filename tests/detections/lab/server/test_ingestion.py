@@ -185,7 +185,7 @@ def test_a_rule_over_its_limit_says_when_to_come_again(limits: dict[str, int]) -
         assert lab.rows(COUNT) == [(3,)]
 
 
-def test_what_is_no_array_of_objects_is_refused_whole(lab: Lab) -> None:
+def test_what_is_not_an_array_of_objects_is_refused_whole(lab: Lab) -> None:
     found = refusal(lab, [{"RecordId": "1"}, "two"])
 
     assert found.status_code == 400

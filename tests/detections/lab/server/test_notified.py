@@ -48,7 +48,7 @@ def start(feed: Feed, hook: Hook, auth_id: str) -> str:
     return str(told["error"]["code"] if "error" in told else told["webhook"]["status"])
 
 
-def test_the_feed_cannot_validate_the_webhook_or_tell_it_of_content(
+def test_the_feed_validates_the_webhook_and_notifies_it_of_content(
     lab: Lab, feed: Feed, hook: Hook
 ) -> None:
     assert start(feed, hook, AUTH_ID) == "enabled"
@@ -64,5 +64,5 @@ def test_the_feed_cannot_validate_the_webhook_or_tell_it_of_content(
     assert news.streams == {Stream(feed.tenant, EXCHANGE)}
 
 
-def test_a_subscription_with_another_secret_is_validated(feed: Feed, hook: Hook) -> None:
+def test_a_subscription_with_another_secret_is_refused(feed: Feed, hook: Hook) -> None:
     assert start(feed, hook, "a-guess") == "AF20021"

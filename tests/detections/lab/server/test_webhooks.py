@@ -82,7 +82,7 @@ def test_a_webhook_that_ended_before_it_began_is_refused(feed: Feed, receiver: R
     assert told["error"]["code"] == "AF20003"
 
 
-def test_new_content_is_told_once_with_tenant_and_app(
+def test_new_content_is_notified_once_with_tenant_and_app(
     lab: Lab, feed: Feed, receiver: Receiver
 ) -> None:
     lab.publish(EXCHANGE, lab.clock.now(), [record(0)])

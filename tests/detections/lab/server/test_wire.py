@@ -61,7 +61,7 @@ def test_a_chunked_body_is_put_together(port: int) -> None:
     assert found.endswith(b"POST /a xy.")
 
 
-def test_a_client_that_waits_for_continue_is_told_to(port: int) -> None:
+def test_a_client_that_waits_for_continue_gets_it(port: int) -> None:
     head = b"POST /a HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"
 
     found = exchange(port, head, b".")
@@ -79,7 +79,7 @@ def test_a_client_that_waits_for_continue_is_told_to(port: int) -> None:
         b"GET /" + b"a" * 200_000,
     ],
 )
-def test_what_is_no_request_ends_the_connection(port: int, sent: bytes) -> None:
+def test_what_is_not_a_request_ends_the_connection(port: int, sent: bytes) -> None:
     try:
         found = exchange(port, sent)
     except ConnectionError:

@@ -307,7 +307,7 @@ def test_the_approved_list_names_the_apps_that_read_for_the_tenant() -> None:
         datetime(2026, 6, 1, tzinfo=timezone(timedelta(hours=2))),
     ],
 )
-def test_a_start_that_is_no_midnight_in_utc_is_refused(start: datetime) -> None:
+def test_a_start_that_is_not_midnight_in_utc_is_refused(start: datetime) -> None:
     with pytest.raises(InputError, match="profile: start is not a midnight in UTC"):
         replace(DEMO, start=start)
 
