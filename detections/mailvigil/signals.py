@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C, heard by a thread of its own."""
+"""Receive SIGTERM and Ctrl-C in a thread of its own."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ _ENDS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def heard(stop: Event, grace_seconds: float | None = None) -> Iterator[None]:
+def stop_on_signal(stop: Event, grace_seconds: float | None = None) -> Iterator[None]:
     """Set *stop* when SIGTERM or SIGINT comes, as long as the context lasts.
 
     The main thread may be about to wait for a lock: a signal that comes then, or to another
-    thread, does not wake it, and its handlers run only when the wait ends. So a thread listens.
-    Outside of the main thread nothing is heard: Python allows no handlers there.
+    thread, does not wake it, and its handlers run only when the wait ends. So a
+    thread reads them from a socket.
+    Outside of the main thread this does nothing: Python allows no handlers there.
 
     Args:
         stop: What is set.
@@ -36,12 +37,12 @@ def heard(stop: Event, grace_seconds: float | None = None) -> Iterator[None]:
         yield
         return
     done = Event()
-    ear, mouth = socketpair()
-    mouth.settimeout(0)
-    listener = Thread(target=_listen, args=(ear, stop, done, grace_seconds), daemon=True)
+    receiver, sender = socketpair()
+    sender.settimeout(0)
+    listener = Thread(target=_listen, args=(receiver, stop, done, grace_seconds), daemon=True)
     listener.start()
     before = {number: signal.signal(number, lambda *_: None) for number in _ENDS}
-    descriptor = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
+    descriptor = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
     try:
         yield
     finally:
@@ -49,24 +50,24 @@ def heard(stop: Event, grace_seconds: float | None = None) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         done.set()
-        mouth.close()
+        sender.close()
         listener.join()
-        ear.close()
+        receiver.close()
 
 
 def raise_interrupt(error: RuntimeError) -> None:
-    """Raise the Ctrl-C that *error* stands for, if it stands for one.
+    """Raise ``KeyboardInterrupt`` if *error* is how DuckDB reports Ctrl-C.
 
     Raises:
-        KeyboardInterrupt: DuckDB was stopped by Ctrl-C, and kept that to itself.
+        KeyboardInterrupt: DuckDB was stopped by Ctrl-C.
 
     """
     if str(error) == _DUCKDB_STOPPED:
         raise KeyboardInterrupt from error
 
 
-def _listen(ear: socket, stop: Event, done: Event, grace_seconds: float | None) -> None:
-    while number := ear.recv(1):
+def _listen(receiver: socket, stop: Event, done: Event, grace_seconds: float | None) -> None:
+    while number := receiver.recv(1):
         if number[0] in _ENDS:
             stop.set()
             if not done.wait(grace_seconds):

@@ -1,7 +1,7 @@
-"""Look at a collector's surroundings, before and after deployment: what is wrong, how to mend it.
+"""Check a collector's environment, before and after deployment: what is wrong, how to fix it.
 
 Nothing is changed and no row is written. Each check gives one line. A passing fault is not wrong:
-what failed is asked again before it is told.
+a request that failed is repeated before it is reported.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ DLP = "DLP.All"
 """Without its own role this content type is answered with an empty list, and no error."""
 
 PATIENCE = timedelta(seconds=20)
-"""How long the workspace may be busy before that is told."""
+"""How long the workspace may be busy before that is reported."""
 
 MOST_PAGES = 10
-"""A page may be empty and have a next one; so many are looked at."""
+"""A page may be empty and have a next one; so many are read."""
 
 _ENABLED = "enabled"
 _DAY = timedelta(hours=23, minutes=55)
@@ -49,7 +49,7 @@ _DAY = timedelta(hours=23, minutes=55)
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """One line of the doctor's: what was looked at, and what to do where it is not well."""
+    """The result of one check: what was checked, and what to do where it is not well."""
 
     what: str
     well: bool
@@ -63,7 +63,7 @@ class Examined:
 
 
 def examine(settings: Settings, clock: Callable[[], datetime]) -> Iterator[Examined]:
-    """Yield what was found, one thing after the other.
+    """Yield the result of each check, one after the other.
 
     Args:
         settings: The collector's settings.
@@ -112,46 +112,50 @@ def claims_of(token: str) -> Mapping[str, object]:
     """Return the claims of a JWT, unverified; an unreadable one gives none."""
     try:
         body = token.split(".")[1]
-        found = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
     except (IndexError, ValueError, binascii.Error):
         return {}
-    return found if isinstance(found, dict) else {}
+    return claims if isinstance(claims, dict) else {}
 
 
 def _same_tenant(name: str, tenant: Tenant, claims: Mapping[str, object]) -> Examined:
-    found = str(claims.get("tid", ""))
-    well = found.lower() == tenant.id
-    todo = "" if well else f"the token is of tenant {found or '(none)'}; check id and credential"
+    token_tenant = str(claims.get("tid", ""))
+    well = token_tenant.lower() == tenant.id
+    todo = (
+        ""
+        if well
+        else f"the token is of tenant {token_tenant or '(none)'}; check id and credential"
+    )
     return Examined(f"{name}: tenant of the token", well, todo)
 
 
 def _role(name: str, role: str, claims: Mapping[str, object]) -> Examined:
     roles = claims.get("roles")
-    found = [str(role) for role in roles] if isinstance(roles, list) else []
-    well = role in found
+    granted = [str(role) for role in roles] if isinstance(roles, list) else []
+    well = role in granted
     grant = f"grant {role} of Office 365 Management APIs, with admin consent"
-    todo = "" if well else f"the token has {', '.join(found) or 'no roles'}; {grant}"
+    todo = "" if well else f"the token has {', '.join(granted) or 'no roles'}; {grant}"
     return Examined(f"{name}: role {role}", well, todo)
 
 
 def _subscriptions(name: str, tenant: Tenant, asking: _Asking) -> Iterator[Examined]:
-    """Yield how each subscription stands, and what those that are on have brought."""
+    """Yield the state of each subscription, and whether the enabled ones have content."""
     try:
-        found = retry(asking.feed.subscriptions, asking.sleep)
+        statuses = retry(asking.feed.subscriptions, asking.sleep)
     except AuditFeedError as error:
         yield Examined(f"{name}: subscriptions", well=False, todo=str(error))
         return
     for kind in tenant.content_types:
-        status = found.get(kind, "missing")
+        status = statuses.get(kind, "missing")
         well = status == _ENABLED
         todo = "" if well else f"it is {status}; start it with mailvigil collect --start"
         yield Examined(f"{name}: subscription {kind}", well, todo)
-    on = [kind for kind in tenant.content_types if found.get(kind) == _ENABLED]
+    on = [kind for kind in tenant.content_types if statuses.get(kind) == _ENABLED]
     yield from _content(name, [Stream(tenant.id, kind) for kind in on], asking)
 
 
 def _content(name: str, streams: Sequence[Stream], asking: _Asking) -> Iterator[Examined]:
-    """Yield what each content type brought in the last day; none at all is wrong."""
+    """Yield whether each content type had content in the last day; none at all is wrong."""
     listed, seen = 0, 0
     for stream in streams:
         now, kind = asking.clock(), stream.content_type
@@ -169,7 +173,7 @@ def _content(name: str, streams: Sequence[Stream], asking: _Asking) -> Iterator[
 
 
 def _blobs(stream: Stream, window: Window, asking: _Asking) -> int:
-    """Return how many blobs the first page has that is not empty."""
+    """Return the number of blobs on the first page that is not empty."""
     address = ""
     for _ in range(MOST_PAGES):
         page = retry(partial(asking.feed.page, stream, window, address), asking.sleep)
@@ -194,20 +198,20 @@ def _clock(settings: Settings, clock: Callable[[], datetime], name: str) -> Exam
             verify=settings.cloud.ca or True,
             allow_redirects=False,
         )
-        there = parsedate_to_datetime(answer.headers["Date"])
+        login_time = parsedate_to_datetime(answer.headers["Date"])
     except (requests.RequestException, KeyError, ValueError) as error:
         return Examined(
             what, well=False, todo=f"the login host gives no time: {type(error).__name__}"
         )
-    skew = abs(clock() - there)
+    skew = abs(clock() - login_time)
     well = skew <= MAX_SKEW
     todo = "" if well else f"it is {int(skew.total_seconds())} s off; set it (NTP)"
     return Examined(what, well, todo)
 
 
-def _guarded(what: str, look: Callable[[], str]) -> Examined:
+def _guarded(what: str, probe: Callable[[], str]) -> Examined:
     try:
-        todo = look()
+        todo = probe()
     except AuditFeedError as error:
         todo = str(error)
     return Examined(what, not todo, todo)

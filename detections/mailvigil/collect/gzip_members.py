@@ -1,4 +1,4 @@
-"""Files of gzip members, one behind the other, of which a crash may have cut the last one off."""
+"""Repair files of consecutive gzip members, of which a crash may have cut off the last."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 _GZIP = 31
-"""What zlib calls the form with gzip's header and checksum."""
+"""The ``wbits`` by which zlib reads and checks gzip's header and checksum."""
 
 _CHUNK_BYTES = 65_536
 
 
-def mend(path: Path) -> None:
-    """Cut off what follows the last whole member of *path*; without any, the file goes.
+def truncate_broken(path: Path) -> None:
+    """Cut off what follows the last whole member of *path*; delete a file without any.
 
     A file that is not there is fine.
 

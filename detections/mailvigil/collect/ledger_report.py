@@ -59,7 +59,7 @@ def streams_of(settings: Settings) -> list[Stream]:
 
 
 def lost_blobs(store: LedgerStore, hours: Sequence[HourStatement]) -> list[BlobRow]:
-    """Return the blobs that were given up, for good or until somebody asks for them again."""
+    """Return the blobs that were given up, for good or until they are asked for again."""
     some = [hour for hour in hours if hour.expired or hour.rejected]
     rows = (row for h in some for row in store.rows(h.stream, Window(h.hour, h.hour + HOUR)))
     return [row for row in rows if row.state in {BlobState.EXPIRED, BlobState.REJECTED}]

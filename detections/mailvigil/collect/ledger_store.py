@@ -56,7 +56,7 @@ def table_ledger(address: str, environ: Mapping[str, str]) -> Iterator[OpenLedge
 
     Raises:
         InputError: Nobody is signed in, or the connection string is of another account.
-        LedgerError: There is no ledger, or it cannot be read.
+        LedgerError: The ledger is missing, or it cannot be read.
 
     """
     from audit_feed.ledger.table import TableLedger  # noqa: PLC0415 - half a second
@@ -87,9 +87,9 @@ def _signed_in() -> DefaultAzureCredential:
     from azure.core.exceptions import ClientAuthenticationError  # noqa: PLC0415 - half a second
     from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - half a second
 
-    found = DefaultAzureCredential()
+    signed_in = DefaultAzureCredential()
     try:
-        found.get_token(_SCOPE)
-    except ClientAuthenticationError:  # its text tells of each way, over a page
-        raise InputError("sign-in", "nobody is signed in to Azure here", "az login") from None
-    return found
+        signed_in.get_token(_SCOPE)
+    except ClientAuthenticationError:  # its text names each way, over a page
+        raise InputError("sign-in", "no one is signed in to Azure here", "az login") from None
+    return signed_in

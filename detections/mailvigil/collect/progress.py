@@ -1,4 +1,4 @@
-"""A ledger that tells how many of the blobs it knows are done, for somebody who looks."""
+"""A ledger that reports how many of the blobs it knows are done, for a progress display."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _ALL = 2**31
 
 
 class WatchedLedger(SqliteLedger):
-    """Calls ``look`` with the blobs that are done and those there are, whenever they change.
+    """Calls ``on_change`` with the numbers of blobs done and known, whenever they change.
 
-    What was done before it was opened does not count.
+    Blobs that were done before the ledger was opened are not counted.
     """
 
-    def __init__(self, path: Path, look: Callable[[int, int], None]) -> None:
+    def __init__(self, path: Path, on_change: Callable[[int, int], None]) -> None:
         super().__init__(path)
-        self._look = look
+        self._on_change = on_change
         self._counting = Lock()
         self._done = 0
         self._known = sum(len(self.due(stream, _EVER, _ALL)) for stream in self.streams())
@@ -43,6 +43,7 @@ class WatchedLedger(SqliteLedger):
         return stored
 
     def _count(self, *, done: int, known: int) -> None:
+        # Called under the lock: two threads must not report their numbers in the wrong order.
         with self._counting:
             self._done, self._known = self._done + done, self._known + known
-            self._look(self._done, self._known)
+            self._on_change(self._done, self._known)

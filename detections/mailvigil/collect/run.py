@@ -29,7 +29,7 @@ from mailvigil.collect.sinks import DuckdbSink, JsonlSink, alone_in
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import InputError
 from mailvigil.progress import Shown
-from mailvigil.signals import heard
+from mailvigil.signals import stop_on_signal
 
 _TABLES = (app.TABLE, app.HEALTH_TABLE)
 RELIST = timedelta(seconds=2)
@@ -93,11 +93,15 @@ def collect(job: Job, output: CollectOutput) -> bool:
         collector = app.collector(settings, store, sinks.records, stop, saving)
         if job.start:
             _start(settings, output)
-        stack.enter_context(heard(stop, GRACE_SECONDS))
+        stack.enter_context(stop_on_signal(stop, GRACE_SECONDS))
         stack.enter_context(_renewing(collector, output))
         passes = partial(_passes, health=sinks.health, output=output, progress=job.progress)
         if job.poll:
-            poll([passes(one).run_pass for one in collector.apart()], job.poll, stop)
+            poll(
+                [passes(tenant_collector).run_pass for tenant_collector in collector.apart()],
+                job.poll,
+                stop,
+            )
         done = job.poll is not None or _once(passes(collector))
         if settings.profile == "lean":
             output.result(f"the lean profile left out {saving.left_out:,} bytes")

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from audit_feed.columns import load_table
 from audit_feed.errors import RetryError
 from audit_feed.records.batches import Body
-from mailvigil.collect.gzip_members import mend
+from mailvigil.collect.gzip_members import truncate_broken
 from mailvigil.engine.shape_sql import TYPES
 from mailvigil.errors import InputError
 from mailvigil.tables.schemas import ARRIVED
@@ -87,10 +87,10 @@ class JsonlSink:
     """
 
     def __init__(self, folder: Path, table: str, clock: Callable[[], datetime]) -> None:
-        """Write into *folder*, where nobody else writes, files named after *table*.
+        """Write into *folder*, where no other process writes, files named after *table*.
 
         Raises:
-            InputError: What a crash left there cannot be mended.
+            InputError: A file that a crash left there cannot be repaired.
 
         """
         self._folder = folder
@@ -102,9 +102,9 @@ class JsonlSink:
         self._cut: Path | None = None
         try:
             for file in _written_last(sorted(folder.glob(f"{table}-*.jsonl.gz"))):
-                mend(file)
+                truncate_broken(file)
         except OSError as error:
-            raise InputError(str(folder), f"cannot be mended: {error.strerror}") from None
+            raise InputError(str(folder), f"cannot be repaired: {error.strerror}") from None
 
     def send(self, body: Body) -> None:
         """Append the body's rows and wait until they are on the disk."""
@@ -118,7 +118,7 @@ class JsonlSink:
     def _append(self, member: bytes) -> None:
         """Write *member* behind others of its hour, or as the first of a new file."""
         if self._cut:
-            mend(self._cut)
+            truncate_broken(self._cut)
         hour = f"{self._clock():%Y%m%dT%H}"
         new = hour != self._hour
         self._cut = file = self._unused(hour) if new else self._file
@@ -128,7 +128,7 @@ class JsonlSink:
         self._cut, self._file, self._hour = None, file, hour
 
     def _unused(self, hour: str) -> Path:
-        """Return a file of that hour that nobody has written to."""
+        """Return the path of a new file of that hour."""
         names = (f"{self._table}-{hour}-{n:03}.jsonl.gz" for n in count(1))
         return next(self._folder / n for n in names if not (self._folder / n).exists())
 

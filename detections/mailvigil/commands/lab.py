@@ -19,7 +19,7 @@ from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import CONTENT_TYPES, FeedOptions, IngestionOptions, LabOptions
 from mailvigil.lab.server.tenant_blobs import blobs, lab_tenant, until_today
 from mailvigil.lab.tenant.profile import DEMO, Profile
-from mailvigil.signals import heard
+from mailvigil.signals import stop_on_signal
 
 SCENARIOS: Mapping[str, Profile | None] = {
     "storm-0558": DEMO,
@@ -31,7 +31,7 @@ SCENARIOS: Mapping[str, Profile | None] = {
 def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     """Serve until SIGINT or SIGTERM; what a user needs is printed when all is there."""
     stop = Event()
-    with tempfile.TemporaryDirectory(prefix="mailvigil-lab") as temporary, heard(stop):
+    with tempfile.TemporaryDirectory(prefix="mailvigil-lab") as temporary, stop_on_signal(stop):
         folder = (args.folder or Path(temporary)).resolve()
         profile = SCENARIOS[args.scenario]
         profile = until_today(profile, datetime.now(UTC)) if profile else None

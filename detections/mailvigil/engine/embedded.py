@@ -231,7 +231,7 @@ class Engine:
 def _translated(
     kql: str, schema: tuple[tuple[str, tuple[str, ...]], ...], functions: tuple[str, ...]
 ) -> Query:
-    """Translate once what many engines ask for: parsing takes longer than most queries run."""
+    """Translate *kql* once for all engines: parsing takes longer than most queries run."""
     known = {name: it for text in functions for name, it in _parsed(text).items()}
     of_database: ResolvedFunctions = {None: known}
     translated = duckdb_kql.to_sql(

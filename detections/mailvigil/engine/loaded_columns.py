@@ -36,7 +36,7 @@ _Node = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class ColumnChoice:
-    """The columns that queries may read, by name; ``names`` None stands for all columns."""
+    """The columns that queries may read, by name; ``names`` None means all columns."""
 
     names: frozenset[str] | None = None
 

@@ -1,4 +1,4 @@
-"""The same record as a row of each table that can carry it: our own, Defender's, Microsoft's.
+"""Insert a record as a row of each table that can hold it: our own, Defender's, Microsoft's.
 
 Rule tests judge a rule on every table that it says can feed it.
 """
@@ -71,7 +71,7 @@ SHAPERS: Mapping[str, Callable[[Record], SourceRow]] = {
     CLOUD_APP_EVENTS.name: _cloud_app_events,
     OFFICE_ACTIVITY.name: _office_activity,
 }
-"""Table name to what makes one of its rows from a record."""
+"""Table name to the function that makes one of its rows from a record."""
 
 
 def insert(con: duckdb.DuckDBPyConnection, table: str, rows: list[SourceRow]) -> None:

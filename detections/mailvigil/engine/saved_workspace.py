@@ -65,7 +65,7 @@ def _tables(con: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
     version = con.execute(f"FROM {_SAVED}.main._format").fetchone() if "_format" in there else None
     if version != (FORMAT,):
         raise InputError(str(file), "no workspace of this version", "load the exports again")
-    return [table for table in schemas() if table in there]
+    return [table for table in schemas() if table in saved]
 
 
 def _unusable(file: Path, error: duckdb.Error) -> InputError:

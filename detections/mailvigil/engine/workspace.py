@@ -17,7 +17,7 @@ from mailvigil.errors import InputError
 from mailvigil.tables.schemas import ARRIVED, schemas
 
 FORMAT = 2
-"""Version of a saved workspace. Another one is refused, never guessed at."""
+"""Version of a saved workspace. Any other version is refused."""
 
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 """A moment at which everything has arrived."""
@@ -77,13 +77,13 @@ def columns_lacking(con: duckdb.DuckDBPyConnection, database: str) -> list[tuple
     A table that is not there lacks nothing.
     """
     sql = "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = ?"
-    found = set(con.execute(sql, [database]).fetchall())
-    there = {table for table, _ in found}
+    columns_there = set(con.execute(sql, [database]).fetchall())
+    tables_there = {table for table, _ in columns_there}
     return [
         (table, name, "''" if kind == "string" else f"NULL::{TYPES[kind]}")
         for table, columns in schemas().items()
         for name, kind in columns.items()
-        if table in there and (table, name) not in found
+        if table in tables_there and (table, name) not in columns_there
     ]
 
 
@@ -91,8 +91,8 @@ def _check_format(con: duckdb.DuckDBPyConnection, save: Path | None) -> None:
     main = _database(con)
     if main == "visible" or '"' in main:  # both break the SQL that names the database
         raise InputError(str(save), "a workspace cannot have this name", "name another file")
-    found = con.execute("SELECT table_name FROM information_schema.tables").fetchall()
-    if not found:
+    existing = con.execute("SELECT table_name FROM information_schema.tables").fetchall()
+    if not existing:
         con.execute(f"CREATE TABLE _format AS SELECT {FORMAT} AS version")
     elif _version(con) != FORMAT:
         raise InputError(str(save), "no workspace of this version", "load the exports again")

@@ -15,12 +15,12 @@ from mailvigil.exports.load_progress import NO_PROGRESS, LoadProgress, open_with
 DELIMITERS = (",", ";", "\t")
 _RESTARTS = 1_000
 _CHUNK_BYTES = 1 << 20
-_FIELD_LIMIT = 2**31 - 1
+_FIELD_LIMIT = 2**31 - 1  # csv takes a C long, which has 32 bits on Windows
 _PREFACE = ("#TYPE", "sep=")
 
 
 class _Lines:
-    """Physical lines with their numbers, which can be handed back and read again."""
+    """Physical lines with their numbers, which can be put back and read again."""
 
     def __init__(self, file: Iterator[str]) -> None:
         self._file = file
@@ -46,8 +46,8 @@ class _Lines:
         self._taken.clear()
         self._size = 0
 
-    def hand_back(self) -> None:
-        """Hand back all lines of the current row but its first."""
+    def put_back(self) -> None:
+        """Put all lines of the current row but its first back, to be read again."""
         rest = self._taken[1:]
         self._back.extendleft(reversed(rest))
         self.number -= len(rest)
@@ -93,7 +93,7 @@ def _rows(lines: _Lines, delimiter: str) -> Iterator[ExportRow | BrokenRow]:
             yield BrokenRow(start, f"not CSV: {error}")
             if restarts:
                 restarts -= 1
-                lines.hand_back()
+                lines.put_back()
             reader = csv.reader(lines, delimiter=delimiter, strict=True)
             continue
         if cells:
@@ -109,7 +109,7 @@ def _fitted(row: ExportRow, width: int) -> ExportRow | BrokenRow:
 
 
 def rows_are_lines(path: Path, layout: CsvLayout, rows: int) -> bool:
-    """Tell whether a file of so many *rows* has a line for each and no other.
+    """Return whether a file of so many *rows* has one line for each of them and no other line.
 
     Then a row is found without reading all cells before it.
     """

@@ -1,4 +1,4 @@
-"""Bring a text file to UTF-8, which is what DuckDB reads fast."""
+"""Convert a text file to UTF-8, which is what DuckDB reads fast."""
 
 from __future__ import annotations
 

@@ -12,14 +12,14 @@ from mailvigil.exports.unpack import Member
 
 
 class Digests:
-    """Digests of files on disk, each once. To be closed."""
+    """Computes the digest of each file on disk once, in one thread. Must be closed."""
 
     def __init__(self) -> None:
         self._worker = ThreadPoolExecutor(1)
         self._digests: dict[Path, Future[OpenedFile]] = {}
 
     def add(self, member: Member) -> None:
-        """Begin with the file that *member* is or was packed in, if it is a new one.
+        """Begin the digest of the file that *member* is or was packed in, if the file is new.
 
         A temporary file, which is standard input's, is read before this returns.
         """
@@ -41,7 +41,7 @@ class Digests:
         return tuple(future.result() for future in self._digests.values())
 
     def close(self) -> None:
-        """End the thread; what has not begun is left out."""
+        """End the thread; digests that have not begun are not computed."""
         self._worker.shutdown(cancel_futures=True)
 
 

@@ -1,4 +1,4 @@
-"""A file as SQL: what DuckDB reads itself, and what is rewritten first so that it can.
+"""Make SQL that reads a file: directly, or after it was rewritten so that DuckDB can read it.
 
 Either way each row of the source is one item, in the order of the file.
 """
@@ -33,7 +33,7 @@ _NO_SUCH_CHARACTER = "\x01"
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """A file brought into clean CSV. ``lines`` has the original line of each of its rows.
+    """A file rewritten as clean CSV. ``lines`` has the original line of each of its rows.
 
     ``broken`` holds at most ``MOST_NAMED`` rows that are not in it; ``broken_count`` all.
     """

@@ -67,7 +67,7 @@ class RecordItems:
 
     @property
     def extra_columns(self) -> tuple[str, ...]:
-        """Nothing of a record is without a column: ``Record`` keeps the rest."""
+        """Always empty: ``Record`` holds every field of a record that has no column."""
         return ()
 
     @property
@@ -93,7 +93,7 @@ class RecordItems:
                 THEN 'no CreationTime'
             WHEN coalesce(json_extract_string(text, '$.Id'), '') = '' THEN 'no Id'
             WHEN coalesce(json_extract_string(text, '$.Operation'), '') = '' THEN 'no Operation'
-            ELSE 'CreationTime is no time: '
+            ELSE 'CreationTime is not a time: '
                 || left(json_extract_string(text, '$.CreationTime'), {_SHOWN})
             END, coalesce(text, t0)
             FROM (SELECT t0, {self._guarded_text()} AS text FROM ({source}))"""
@@ -221,21 +221,21 @@ def row_items(table: str, names: Sequence[str], *, in_json: bool) -> RowItems:
     In JSON a property may first appear after the sample, so all columns are looked for.
     """
     columns = {name.lower(): name for name in columns_of(table)}
-    found: dict[str, tuple[str, int]] = {}
+    matched: dict[str, tuple[str, int]] = {}
     extra = []
     for at, name in enumerate(names):
         column = columns.get(plain(name).lower())
         if column is None:
             extra.append(name)
         else:
-            found.setdefault(column, (name, at))
+            matched.setdefault(column, (name, at))
     if in_json:
         for column in columns.values():
-            found.setdefault(column, (column, 0))
+            matched.setdefault(column, (column, 0))
     return RowItems(
         table,
-        tuple((column, name) for column, (name, _) in found.items()),
-        (0,) if in_json else tuple(at for _, at in found.values()),
+        tuple((column, name) for column, (name, _) in matched.items()),
+        (0,) if in_json else tuple(at for _, at in matched.values()),
         in_json,
         tuple(extra),
     )
@@ -261,7 +261,7 @@ def _typed(kind: str, value: str) -> str:
 
 
 def _bracketed(value: str) -> str:
-    """Return SQL that is true for text that must be JSON; other text may stand as it is."""
+    """Return SQL that is true for text that must be JSON; other text is stored unchanged."""
     return f"regexp_matches({value}, '^\\s*[{{\\[]')"
 
 
@@ -276,7 +276,7 @@ def _time(value: str) -> str:
 
 
 def _wrong(name: str, kind: str, value: str) -> str:
-    what = {"dynamic": "broken JSON", "datetime": "no time"}.get(kind, f"no {kind}")
+    what = {"dynamic": "broken JSON", "datetime": "not a time"}.get(kind, f"not of type {kind}")
     return (
         f"CASE WHEN {value} <> '' AND ({_typed(kind, value)}) IS NULL "
         f"THEN '{name} is {what}: ' || left({value}, {_SHOWN}) END"

@@ -19,7 +19,7 @@ def layout_of(path: Path) -> TablesLayout | None:
 
 
 def read_tables(path: Path, layout: TablesLayout) -> Iterator[ExportRow | BrokenRow]:
-    """Yield the rows of every table that has the same columns; line 0, for there are none."""
+    """Yield the rows of every table that has the same columns; each has line 0."""
     for number, table in enumerate(_tables(path), start=1):
         rows = table["rows"]
         if tuple(_names(table)) != layout.header:

@@ -1,7 +1,7 @@
-"""Cut JSON text into objects by hand, with the line of each.
+"""Split JSON text into objects without a parser, with the line of each.
 
-Whether one is valid JSON is judged later, by the parser that also loads it; here a broken
-object costs only itself.
+Whether an object is valid JSON is checked later, by the parser that also loads it; here a
+broken object affects no other.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def read_values(
 
 
 class _Cutter:
-    """A window on the text that moves forward; ``line`` is the line at its position."""
+    """A part of the text that moves forward; ``line`` is the line at its position."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -95,7 +95,7 @@ class _Cutter:
                 if following == "]":
                     return
                 continue
-            # Looking for pages is slow; the first element tells whether the array has any.
+            # Looking for pages is slow; the first element shows whether the array has any.
             pages = pages and (following != "{" or self._page() is not None)
             yield from self._value(pages=pages)
 
@@ -136,7 +136,7 @@ class _Cutter:
             return None
 
     def _end_of(self, opener: str, *, depth: int) -> int | None:
-        """Return where the bracket that is open at the position closes, if the window shows it."""
+        """Return where the bracket open at the position closes; None if that is not read yet."""
         open_ = [opener] * depth
         for token in _TOKEN.finditer(self._text, self._at):
             mark = token.group()
@@ -177,7 +177,7 @@ class _Cutter:
                 return ""
 
     def _fill(self) -> bool:
-        """Read on and forget what lies behind; False at the end of the file."""
+        """Read on and drop the text before the position; return False at the end of the file."""
         more = "" if self._ended else self._file.read(_FILL_CHARACTERS)
         if not more:
             self._ended = True

@@ -1,4 +1,4 @@
-"""How a text file is laid out, and what reading it by hand gives."""
+"""The layouts of a text file, and the rows that reading it row after row gives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_ROW_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class CsvLayout:
-    """Rows of cells. ``skip`` physical lines stand before the header (``#TYPE``, ``sep=``)."""
+    """Rows of cells. ``skip`` physical lines come before the header (``#TYPE``, ``sep=``)."""
 
     delimiter: str
     skip: int

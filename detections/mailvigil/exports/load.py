@@ -65,7 +65,7 @@ def load(  # noqa: PLR0913 - each option is one of the command line
         con: A workspace: its tables exist, no transaction is open.
         paths: Files, folders, patterns, ``-`` for *stdin*; gzip and zip are opened.
         scratch: A folder for spool files. They are gone when this returns.
-        stdin: What ``-`` stands for.
+        stdin: The stream that ``-`` means.
         limits: What an archive may unpack to.
         strict: Refuse a file that holds anything unreadable.
         columns: Columns of M365Activity_CL to fill; the others stay empty, which saves time
@@ -162,7 +162,7 @@ def _unreadable(file: FileRead) -> InputError:
     more = file.unreadable_count - min(_NAMED_IN_ERROR, len(file.unreadable))
     rest = f" and {more:,} more" if more else ""
     what = f"{file.unreadable_count:,} unreadable: {first}{rest}"
-    return InputError(file.name, what, "mend it, or read it without --strict")
+    return InputError(file.name, what, "fix it, or read it without --strict")
 
 
 def _nothing(given: str, files: Sequence[FileRead], skipped: Sequence[Unreadable]) -> InputError:

@@ -1,11 +1,11 @@
-"""What became of each file that was read: counts, and the name of everything unreadable."""
+"""The result of each file that was read: its counts, and the place of all that was unreadable."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 MOST_NAMED = 1_000
-"""Unreadable rows kept by name for one file; ``unreadable_count`` counts all of them."""
+"""Unreadable rows that are listed for one file; ``unreadable_count`` counts all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,7 @@ class Unreadable:
     """A row, record or file that could not be read, and why.
 
     ``line`` is the physical line (1-based, of the decoded text) on which the row or record
-    starts; 0 stands for the whole file or an unknown line.
+    starts; 0 means the whole file or an unknown line.
     """
 
     file: str

@@ -193,7 +193,7 @@ def _picked(rows: Iterable[ExportRow], ordinals: Sequence[int]) -> list[ExportRo
 
 
 def _named(file: FileToLoad, rows: Sequence[ExportRow]) -> list[Unreadable]:
-    """Say why each of *rows* is bad, in a connection of its own: an error ends a transaction."""
+    """Return why each of *rows* is bad, by a connection of its own: an error ends a transaction."""
     target = file.spool()
     con = file.con.cursor()
     try:

@@ -1,4 +1,4 @@
-"""Tell what form a text file has, from its content and never from its name."""
+"""Recognise the form of a text file from its content, never from its name."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def form_of(path: Path) -> ExportForm:
     if not start:
         raise NotAuditLogError("the file is empty")
     if "\0" in head:
-        raise NotAuditLogError("it is no text")
+        raise NotAuditLogError("it is not text")
     try:
         return _json_form(path, head, start) if start in "{[" else _csv_form(path)
     except UnknownKindError as error:

@@ -1,4 +1,4 @@
-"""Tell which table rows belong to: by their ``Type``, their ``Category``, their columns."""
+"""Name the table that rows belong to: by their ``Type``, their ``Category`` or their columns."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MARKS: Sequence[tuple[str, frozenset[str]]] = (
     ("MicrosoftGraphActivityLogs", frozenset({"RequestUri", "RequestMethod"})),
     ("OAuthAppInfo", frozenset({"OAuthAppId", "ServicePrincipalId", "Permissions"})),
 )
-"""Columns that together only one table has."""
+"""Sets of columns of which each is in only one table."""
 
 _SIGN_IN = "UniqueTokenIdentifier"
 

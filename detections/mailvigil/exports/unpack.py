@@ -1,4 +1,4 @@
-"""From paths to plain files: folders, patterns, standard input, gzip and zip, nested or not.
+"""Find the plain files behind paths: folders, patterns, standard input, gzip and zip, nested.
 
 The first bytes of a file decide what it is. Archives are unpacked under the scratch folder,
 one member at a time, and counted on the way: what unpacks to too much is refused.
@@ -21,7 +21,7 @@ from mailvigil.errors import InputError
 from mailvigil.exports.load_progress import NO_PROGRESS, LoadProgress
 
 STDIN = "-"
-"""The path that stands for standard input."""
+"""The path that means standard input."""
 
 _GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
@@ -33,7 +33,7 @@ _IN_PATTERN = set("*?[{")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much an archive may unpack to before it is taken for a bomb.
+    """How much an archive may unpack to before it is refused as a bomb.
 
     ``max_unpacked_bytes`` bounds everything that one given archive holds, nested archives
     included. ``max_ratio`` bounds unpacked to packed bytes, and counts only above

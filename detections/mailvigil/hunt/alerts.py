@@ -1,4 +1,4 @@
-"""What a replay is asked for and what it gives: a plan, and for each rule its alerts. Pure."""
+"""The input and output of a replay: a plan, and for each rule its alerts. Pure."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ ALIAS = "ApprovedMailCallers"
 COLUMNS = tuple(WATCHLIST_COLUMNS[ALIAS])
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?", re.ASCII)
-"""What KQL's todatetime reads as well as Python does."""
+"""Dates that KQL's todatetime and Python both read."""
 
 
 def load_approved(con: duckdb.DuckDBPyConnection, path: Path) -> int:
@@ -55,7 +55,7 @@ def _row(path: Path, line: int, row: dict[str, str | None]) -> SourceRow:
         raise InputError(where, "no Caller", "give an application id, or none")
     for name in ("ValidFrom", "ValidTo"):
         if values[name] and not _is_date(values[name]):
-            raise InputError(where, f"{name} {values[name]!r} is no date", "write 2026-01-31")
+            raise InputError(where, f"{name} {values[name]!r} is not a date", "write 2026-01-31")
     return {**values, "_Alias": ALIAS, "SearchKey": values["Caller"]}
 
 

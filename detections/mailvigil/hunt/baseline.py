@@ -1,4 +1,4 @@
-"""Known callers, carried from one hunt to the next as rows of ``M365CallerBaseline_CL``."""
+"""Known callers, saved by one hunt and loaded by the next as rows of ``M365CallerBaseline_CL``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ union seen, (M365CallerBaseline_CL | where {remembered}(MailboxId)
     by OrganizationId, Caller, Protocol, MailboxId
 """
 QUERIES = (_KNOWN,)
-"""What :func:`save_baseline` runs."""
+"""The queries that :func:`save_baseline` runs."""
 
 
 def load_baseline(con: duckdb.DuckDBPyConnection, path: Path) -> int:
@@ -63,7 +63,7 @@ def load_baseline(con: duckdb.DuckDBPyConnection, path: Path) -> int:
 def save_baseline(engine: Engine, path: Path) -> int:
     """Write every caller known now, to the tenant and to each mailbox; return how many rows.
 
-    Rows of a baseline that was loaded are kept and brought up to date.
+    Rows of a baseline that was loaded are updated, not replaced.
     """
     rows = [
         *engine.run(
@@ -123,6 +123,6 @@ def _value(value: object, kind: str) -> object:
     if kind == "datetime":
         return parse_utc(str(value))
     if not isinstance(value, str if kind == "string" else int):
-        msg = f"{value!r} is no {kind}"
+        msg = f"{value!r} is not of type {kind}"
         raise TypeError(msg)
     return value

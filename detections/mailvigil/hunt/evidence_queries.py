@@ -32,7 +32,7 @@ from mailvigil.hunt.findings import Finding, key_types
 from mailvigil.rules.rule import Rule
 
 MOST_SAMPLED = 200_000
-"""Records kept for all findings together."""
+"""Sampled records of all findings together."""
 
 _BINS = (
     (timedelta(days=4), "1h", timedelta(hours=1)),
@@ -103,7 +103,7 @@ def gather(
         root: The content's folder, for ``sigma/pipelines``.
         findings: What was found, in the report's order.
         span: First and last access (aware UTC), or None.
-        most: Records kept of each finding.
+        most: Records sampled of each finding.
 
     Raises:
         QueryError: The data does not fit a query.

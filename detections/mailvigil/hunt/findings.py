@@ -16,7 +16,7 @@ from mailvigil.rules.metadata import INSUFFICIENT, SEVERITIES
 from mailvigil.rules.rule import Rule
 
 _PLURAL = re.compile(r"(?P<noun>\$(?P<column>\w+)(?: \w+)+)\((?P<end>e?s)\)")
-"""What a ``why`` sentence counts; Sentinel shows it as it stands."""
+"""What a ``why`` sentence counts; Sentinel shows it unchanged."""
 
 _KQL_TYPES: Mapping[type, str] = {
     bool: "bool",

@@ -57,9 +57,9 @@ def evaluation_times(engine: Engine, rule: Rule, root: Path, plan: Plan) -> list
     had come that the rule's record-level part matches. A rule that remembers everything can
     alert on a key only at the first evaluation that sees it, so only those are left. Where
     the windows overlap, the guards of a new key may come out otherwise at a later evaluation:
-    then every time stays whose window a new row can lie in. For a rule that looks for what did
-    not come, every time stays from the first row of the data, and the last one is the minute of
-    the last row: what comes after it is not known.
+    then every time stays whose window a new row can lie in. For a rule that looks for records
+    that did not come, every time stays from the first row of the data, and the last one is the
+    minute of the last row: what comes after it is not known.
     """
     if plan.as_of is not None:
         return [plan.as_of]
@@ -91,7 +91,7 @@ def windows(rule: Rule, plan: Plan, covered: timedelta) -> Mapping[str, str]:
     Args:
         rule: The rule.
         plan: What was asked for.
-        covered: Length of the data, which ``memory`` None stands for.
+        covered: Length of the data, which ``memory`` None means.
 
     """
     recent = max(duration(rule.within), plan.step)

@@ -1,4 +1,4 @@
-"""What came of a hunt: the load report, the replayed rules, the findings, the evidence. Pure."""
+"""The result of a hunt: the load report, the replayed rules, the findings, the evidence. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mailvigil.hunt.findings import Finding
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HuntResult:
-    """What came of a hunt. ``span`` is the first and last access (aware UTC), or None.
+    """The result of a hunt. ``span`` is the first and last access (aware UTC), or None.
 
     ``records`` counts what the files held, ``distinct_records`` what is left without repeats,
     ``distinct`` the MailItemsAccessed records that the rules judged. ``evidence`` is there when

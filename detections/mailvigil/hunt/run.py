@@ -68,7 +68,7 @@ class HuntProgress(LoadProgress, Protocol):
     """Receives how far the hunt is. Nothing that the hunt finds depends on it."""
 
     def phase(self, name: str, parts: int) -> None:
-        """Begin a step of so many *parts*; 0 stands for unknown."""
+        """Begin a step of so many *parts*; 0 means unknown."""
 
     def advance(self) -> None:
         """Count one part as done."""
@@ -276,7 +276,7 @@ def _wholes(
 ) -> Mapping[CauseKey, ResultRow]:
     """Return for each cause its row over all of its records, from its first access on.
 
-    Where the records do not carry what makes a cause, its alerts say what is known of it.
+    Where the records lack a column of the cause, the row is merged from its alerts.
     """
     if not groups:
         return {}

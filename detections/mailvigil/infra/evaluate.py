@@ -252,7 +252,7 @@ class _Template:
         if not re.fullmatch(r"\d{4}-\d\d-\d\d(-preview)?", version):
             raise ValueError(f"{kind} is read without a version of its API")
         if identifier.lower() not in self._conditions:
-            raise ValueError(f"{identifier} is no resource of this template")
+            raise ValueError(f"{identifier} is not a resource of this template")
         if kind not in self._place.states:
             raise ValueError(f"nobody knows what a deployed {kind} says")
         self._read.add(identifier.lower())
@@ -279,7 +279,7 @@ class _Template:
                 self._wrong(f"output {name}", error)
                 continue
             if not isinstance(value, _TYPES[str(one["type"]).lower()]):
-                self._wrong(f"output {name}", f"no {one['type']}")
+                self._wrong(f"output {name}", f"not of type {one['type']}")
             self._found.outputs[name] = value
 
     def _whole(self, scope: Scope) -> None:
@@ -318,7 +318,7 @@ def _type_of(identifier: str) -> tuple[str, str]:
 def _out_of_bounds(declared: Mapping[str, Any], value: object) -> Iterator[str]:
     kind = _TYPES.get(str(declared["type"]).lower())
     if kind is None or not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        yield f"{value!r} is no {declared['type']}"
+        yield f"{value!r} is not of type {declared['type']}"
         return
     if "allowedValues" in declared and value not in declared["allowedValues"]:
         yield f"{value!r} is none of {declared['allowedValues']}"

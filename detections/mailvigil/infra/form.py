@@ -118,7 +118,7 @@ def _step(name: str) -> Json:
 
 
 def _choosers(step: str) -> list[Json]:
-    """Return the choice of a workspace; it is no text to be typed."""
+    """Return the choice of a workspace; it is not typed as text."""
     if step != "workspace":
         return []
     return [

@@ -1,4 +1,4 @@
-"""What a report says of its own making: enough to repeat the hunt."""
+"""How a report was made: enough to repeat the hunt."""
 
 from __future__ import annotations
 

@@ -382,7 +382,7 @@ def _unread(result: HuntResult) -> Markup:
     return joined(
         [
             element("h3", "Not read"),
-            element("p", "Rows that could not be read, and files that are no audit log."),
+            element("p", "Rows that could not be read, and files that are not audit logs."),
             _listed("Not read", ("File", "Line", "Why"), rows),
         ]
     )

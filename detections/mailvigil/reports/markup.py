@@ -1,4 +1,4 @@
-"""HTML that cannot be broken out of: every text is escaped unless this module made it. Pure."""
+"""Make HTML in which every text is escaped unless this module made it. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def text(value: str) -> Markup:
 
 
 def element(tag: str, /, *children: str, **attributes: str | None) -> Markup:
-    """Return one element. Children that are no :class:`Markup` are escaped, None is left out.
+    """Return one element. Children that are not :class:`Markup` are escaped, None is left out.
 
     Attribute names lose an underscore at their end and have hyphens for others: ``class_``,
     ``aria_label``. An attribute without value is the empty text.
@@ -41,7 +41,7 @@ def element(tag: str, /, *children: str, **attributes: str | None) -> Markup:
 
 
 def joined(children: Sequence[str], between: str = "") -> Markup:
-    """Return *children* one after the other, those that are no :class:`Markup` escaped."""
+    """Return *children* one after the other, those that are not :class:`Markup` escaped."""
     parts = [c if isinstance(c, Markup) else text(c) for c in children]
     return Markup(between.join(parts))
 

@@ -21,7 +21,7 @@ from mailvigil.printable import visible
 from mailvigil.rules.rule import Rule
 
 _SINCE = datetime(2026, 1, 1, tzinfo=UTC)
-"""Creation time of what has no time of its own: the rules and their author."""
+"""Creation time of objects without a time of their own: the rules and their author."""
 _MOST = 999_999_999
 """Largest count that STIX allows."""
 

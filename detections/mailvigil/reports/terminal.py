@@ -1,4 +1,4 @@
-"""Print what a hunt found: as a table for people, as JSON and as CSV for programs. Pure."""
+"""Print the findings of a hunt: as a table for people, as JSON and as CSV for programs. Pure."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ COLUMNS = (
 
 
 def as_timeline(result: HuntResult, evidence: Evidence) -> str:
-    """Return one line for the begin of each finding and one for each record kept of it."""
+    """Return one line for the begin of each finding and one for each sampled record of it."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(COLUMNS)

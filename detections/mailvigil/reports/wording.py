@@ -14,8 +14,8 @@ from mailvigil.rules.metadata import SEVERITIES
 
 NOT_A_PROOF = (
     "A finding says that mail was read in a way that a rule describes. It does not say who sat "
-    "at the keyboard, and it is no proof of wrongdoing. No finding is no proof that nothing "
-    "happened: the report can only show what was logged, exported and read."
+    "at the keyboard, and it does not prove wrongdoing. A hunt without findings does not prove "
+    "that nothing happened: the report can only show what was logged, exported and read."
 )
 
 

@@ -14,7 +14,7 @@ from mailvigil.reports.terminal import as_json
 from mailvigil.reports.timeline import as_timeline
 
 SAMPLE = 50
-"""Records kept of a finding for a report, and for a timeline."""
+"""Sampled records of a finding for a report, and for a timeline."""
 TIMELINE_SAMPLE = 100_000
 
 ReportForm = Callable[[HuntResult, Evidence, Context], str]
@@ -72,7 +72,7 @@ def check(reports: Sequence[Path], timeline: Path | None, read: Sequence[str]) -
 
 
 def samples(reports: Sequence[Path], timeline: Path | None) -> int:
-    """Return how many records of a finding the hunt must keep."""
+    """Return how many records of a finding the hunt must sample."""
     return TIMELINE_SAMPLE if timeline else SAMPLE if reports else 0
 
 

@@ -42,7 +42,7 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     ),
     "picture.png": (
         b"\x89PNG\r\n\x1a\n\x00\x00",
-        f"picture.png: no audit log: it is no text (read are {FORMS})",
+        f"picture.png: no audit log: it is not text (read are {FORMS})",
     ),
     "bomb.zip": (
         bomb(),
@@ -123,7 +123,7 @@ def test_strict_ends_at_a_broken_row(folder: Path) -> None:
     assert (ran.code, ran.out) == (EXIT_INPUT, "")
     assert ran.err == (
         f"mailvigil: export.csv: 1 unreadable: line 4: {BROKEN_ROW} "
-        "(mend it, or read it without --strict)\n"
+        "(fix it, or read it without --strict)\n"
     )
 
 
@@ -192,9 +192,9 @@ WRONG_USAGE = {
     "--step 0d": "must be longer than nothing",
     "--step 10001d": "must be at most 10000d",
     "--memory 99999999999d": "must be at most 10000d",
-    "--as-of yesterday": "'yesterday' is no time such as 2026-01-31T12:00",
-    "--as-of 0001-01-01T00:00+14:00": "is no time such as 2026-01-31T12:00",
-    "--max-unpacked 0": "'0' is no whole number above 0",
+    "--as-of yesterday": "'yesterday' is not a time such as 2026-01-31T12:00",
+    "--as-of 0001-01-01T00:00+14:00": "is not a time such as 2026-01-31T12:00",
+    "--max-unpacked 0": "'0' is not a whole number above 0",
     "--fail-on severe": "invalid choice: 'severe'",
     "--save a --workspace b": "not allowed with argument",
 }

@@ -81,8 +81,8 @@ def test_an_unreadable_row_does_not_steer_the_terminal(style: str) -> None:
 
     assert (ran.code, strict.code) == (EXIT_OK, EXIT_INPUT)
     assert not CONTROL.findall(ran.out + ran.err + strict.err)
-    assert "CreationTime is no time: \\x1b[2Jsoon" in ran.out + ran.err or style == "json"
-    assert "CreationTime is no time: \\x1b[2Jsoon\\x9b" in strict.err
+    assert "CreationTime is not a time: \\x1b[2Jsoon" in ran.out + ran.err or style == "json"
+    assert "CreationTime is not a time: \\x1b[2Jsoon\\x9b" in strict.err
 
 
 @pytest.mark.usefixtures("folder")

@@ -278,7 +278,7 @@ def test_an_unreadable_row_is_reported() -> None:
     assert (ran.code, ran.out) == (EXIT_OK, "Count\r\n1\r\n")
     first, second = ran.err.splitlines()
     assert first == "mailvigil: 1 row could not be read:"
-    assert second == "  export.csv:3: CreationTime is no time: \\x1b[2Jsoon"
+    assert second == "  export.csv:3: CreationTime is not a time: \\x1b[2Jsoon"
 
 
 @pytest.mark.parametrize("style", ["table", "json", "csv"])

@@ -55,7 +55,7 @@ BAD_CELLS = {
     '{"Id":"a","Operation":"b"}': "no CreationTime",
     '{"CreationTime":"2026-01-31T12:00:00","Operation":"b"}': "no Id",
     '{"CreationTime":"2026-01-31T12:00:00","Id":"b"}': "no Operation",
-    '{"CreationTime":"soon","Id":"a","Operation":"b"}': "CreationTime is no time: soon",
+    '{"CreationTime":"soon","Id":"a","Operation":"b"}': "CreationTime is not a time: soon",
 }
 
 
@@ -183,9 +183,9 @@ def test_cells_that_do_not_fit_their_column_are_named(
 
     assert named(report) == [
         (2, "no TimeGenerated"),
-        (3, "TimeGenerated is no time: soon"),
-        (4, "InternalLogonType is no int: many"),
-        (5, "CrossMailboxOperations is no bool: perhaps"),
+        (3, "TimeGenerated is not a time: soon"),
+        (4, "InternalLogonType is not of type int: many"),
+        (5, "CrossMailboxOperations is not of type bool: perhaps"),
         (6, 'OperationProperties is broken JSON: [{"Name"'),
         (7, "Type is SigninLogs, not OfficeActivity as in the first rows"),
     ]
@@ -208,7 +208,7 @@ def test_strict_refuses_a_file_with_a_bad_row(loads: Loads) -> None:
 BAD_FILES: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "no audit log: the file is empty"),
     "blank": (b"\xef\xbb\xbf \r\n", "no audit log: the file is empty"),
-    "binary": (b"\x7fELF\x02\x01\x00\x00\x03\x00", "no audit log: it is no text"),
+    "binary": (b"\x7fELF\x02\x01\x00\x00\x03\x00", "no audit log: it is not text"),
     "prose": (b"Dear Adele,\nsee you\n", "no audit log: "),
     "no AuditData": (b"Name,Age\nAdele,7\n", "no audit log: a CSV without an AuditData column"),
     "other JSON": (b'{"a": 1}', "no audit log: JSON without audit records"),

@@ -215,7 +215,7 @@ def unknown_function(template: Template) -> None:
         (depend_on_nothing, "dependsOn /subscriptions/"),
         (point_to_nothing, "serverfarms/plan: no resource of this template"),
         (count_wrong, "needs 2 names, and has 1"),
-        (read_what_is_not_there, "is no resource of this template"),
+        (read_what_is_not_there, "is not a resource of this template"),
         (read_without_version, "is read without a version of its API"),
         (read_a_property_that_is_none, "nothing has 'logIngestion'"),
         (wait_in_a_circle, "waits for itself"),

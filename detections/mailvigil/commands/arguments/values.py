@@ -28,7 +28,7 @@ def positive(text: str) -> int:
 
     """
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 
@@ -42,7 +42,9 @@ def moment(text: str) -> datetime:
     try:
         return parse_utc(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-01-31T12:00") from error
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time such as 2026-01-31T12:00"
+        ) from error
 
 
 def length(text: str) -> timedelta:

@@ -1,1 +1,1 @@
-"""Microsoft's side of the pipeline, played by one process on loopback."""
+"""Microsoft's services of the pipeline, simulated by one process on loopback."""

@@ -87,10 +87,10 @@ class ActivityApi:
 
     def answer(self, request: HttpRequest, base: str) -> Response:
         """Answer *request*; *base* is the scheme and host that the client used."""
-        found = PATH.fullmatch(request.path)
-        if not found:
+        route = PATH.fullmatch(request.path)
+        if not route:
             return as_json({"Message": "No HTTP resource was found."}, 404)
-        tenant, operation = found.groups()
+        tenant, operation = route.groups()
         try:
             call = self._call(request, tenant, base)
             if operation.startswith("audit/"):
@@ -101,8 +101,8 @@ class ActivityApi:
 
     def same_page(self, request: HttpRequest, base: str) -> str:
         """Return a NextPageUri that begins where the page of *request* begins."""
-        found = PATH.fullmatch(request.path)
-        call = self._call(request, found[1] if found else "", base, spend=False)
+        route = PATH.fullmatch(request.path)
+        call = self._call(request, route[1] if route else "", base, spend=False)
         return self._next_uri(call, call.params.get("contentType", ""), self._window(call))
 
     def _call(self, request: HttpRequest, tenant: str, base: str, *, spend: bool = True) -> _Call:
@@ -300,11 +300,11 @@ class ActivityApi:
 
 def page_resource(path: str, query: str) -> CountedResource:
     """Name the page that a request is for, whatever the order of its parameters."""
-    found = PATH.fullmatch(path)
+    route = PATH.fullmatch(path)
     params = dict(part.partition("=")[::2] for part in unquote(query).split("&"))
     names = ("contentType", "startTime", "endTime", "nextPage")
     values = (params.get(name, "") for name in names)
-    return CountedResource("page", " ".join(((found[1] if found else ""), *values)).rstrip())
+    return CountedResource("page", " ".join(((route[1] if route else ""), *values)).rstrip())
 
 
 def shown(blob: Blob, base: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The lab's clock: it runs, stands or races, and can be moved."""
+"""The lab's clock: it runs at any rate, stops, and can be moved."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class LabClock:
     """Time in the lab, aware, in UTC.
 
     Every move is a jump for tokens too, unless ``keep_tokens``: the credentials of a client
-    keep their tokens by the client's own clock, which nobody moved.
+    keep their tokens by the client's own clock, which was not moved.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class LabClock:
         self._shown = (start or datetime.now(UTC)).astimezone(UTC)
         self._since = monotonic()
         self._rate = rate
-        self._kept = timedelta()
+        self._outlived = timedelta()
 
     def now(self) -> datetime:
         """Return the lab's time."""
@@ -36,20 +36,20 @@ class LabClock:
             return self._now()
 
     @property
-    def kept(self) -> timedelta:
+    def outlived(self) -> timedelta:
         """Sum of the jumps that tokens outlived."""
-        return self._kept
+        return self._outlived
 
     @property
     def rate(self) -> float:
-        """Seconds that pass in the lab for one outside."""
+        """Seconds of the lab's clock for each real second."""
         return self._rate
 
     def set(self, to: datetime, *, keep_tokens: bool = False) -> datetime:
         """Show *to* (aware) from now on, earlier or later; return it."""
         with self._lock:
             if keep_tokens:
-                self._kept += to - self._now()
+                self._outlived += to - self._now()
             self._shown, self._since = to.astimezone(UTC), self._monotonic()
             return self._shown
 

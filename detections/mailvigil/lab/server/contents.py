@@ -1,4 +1,4 @@
-"""The feed's content blobs, kept as the bytes that go out. Pure but for its lock."""
+"""The feed's content blobs, as the bytes that are sent. Pure but for its lock."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Blob:
 
     ``created`` is what the listing says and sorts by. ``available`` is when the blob really
     begins to be listed; a late blob has one after ``created``. ``record_ids`` are the Ids of
-    its records, None when nobody counted.
+    its records, None when they were not counted.
     """
 
     id: str
@@ -64,7 +64,7 @@ class Contents:
     _ordered: dict[tuple[str, str], list[Blob]] = field(default_factory=dict)
 
     def add(self, blob: Blob) -> None:
-        """Keep *blob*."""
+        """Add *blob*."""
         with self._lock:
             self._by_id[blob.id] = blob
             insort(self._of(blob.tenant, blob.content_type), blob, key=_key)

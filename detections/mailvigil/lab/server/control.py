@@ -74,12 +74,12 @@ class Control:
 
     def _counts(self, request: HttpRequest) -> object:
         counts = self.api.counts
-        found: dict[str, object] = {f"{kind}s": asdict(counts.tally(kind)) for kind in COUNTED}
-        found |= counts.plain()
+        counted: dict[str, object] = {f"{kind}s": asdict(counts.tally(kind)) for kind in COUNTED}
+        counted |= counts.plain()
         if (kind := request.params.get("detail")) in get_args(Kind):
-            found["asked"] = counts.asked(kind)  # type: ignore[arg-type]  # it is a Kind
-            found["answered"] = counts.answered(kind)  # type: ignore[arg-type]  # it is a Kind
-        return found
+            counted["asked"] = counts.asked(kind)  # type: ignore[arg-type]  # it is a Kind
+            counted["answered"] = counts.answered(kind)  # type: ignore[arg-type]  # it is a Kind
+        return counted
 
     def _checkpoint(self, _asked: Mapping[str, object]) -> object:
         self.landing.checkpoint()
@@ -88,7 +88,7 @@ class Control:
     def _publish(self, asked: Mapping[str, object]) -> object:
         records = asked["records"]
         if not isinstance(records, list):
-            raise InputError("publish", "`records` is no list")
+            raise InputError("publish", "`records` is not a list")
         created = parse_utc(str(asked["created"]))
         tenant = str(asked.get("tenant") or next(iter(self.api.directory.tenants)))
         return {"contentId": self.publish(str(asked["content_type"]), created, records, tenant)}
@@ -127,5 +127,5 @@ class Control:
 def _object(body: bytes) -> Mapping[str, object]:
     asked = orjson.loads(body or b"{}")
     if not isinstance(asked, dict):
-        raise InputError("/lab/", "the body is no JSON object")
+        raise InputError("/lab/", "the body is not a JSON object")
     return asked

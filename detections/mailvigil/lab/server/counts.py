@@ -1,4 +1,4 @@
-"""How often each thing was asked for, and how often it was handed over whole. Pure."""
+"""Count how often each resource was requested, and how often it was answered whole. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Kind = Literal["blob", "page", "upload", "token", "identity", "subscription", "o
 
 @dataclass(frozen=True, slots=True)
 class CountedResource:
-    """What a request is for. ``name`` tells it from others of its kind."""
+    """What a request is for. ``name`` is unique within its kind."""
 
     kind: Kind
     name: str
@@ -21,7 +21,7 @@ class CountedResource:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The resources of one kind by how often they were asked for, and handed over whole.
+    """The resources of one kind by how often they were requested, and answered whole.
 
     ``once`` and ``more`` count resources, ``requests`` and ``answered`` count requests.
     """
@@ -48,7 +48,7 @@ class Counts:
     ingested: Counter[str] = field(default_factory=Counter)
 
     def promise(self, resource: CountedResource) -> None:
-        """Remember that the lab told a client of *resource*."""
+        """Record that the lab announced *resource* to a client."""
         with self._lock:
             self._asked.setdefault(resource, 0)
 
@@ -60,7 +60,7 @@ class Counts:
             return number
 
     def answer(self, resource: CountedResource, status: int, *, whole: bool, fault: str) -> None:
-        """Count what became of a request; *fault* is the one that struck it, or ``""``."""
+        """Count the outcome of a request; *fault* is the one applied to it, or ``""``."""
         with self._lock:
             self.statuses[resource.kind, status if whole else 0] += 1
             if whole and status < 300:  # noqa: PLR2004 - below are the successes
@@ -79,7 +79,7 @@ class Counts:
             return {r.name: n for r, n in self._asked.items() if r.kind == kind}
 
     def answered(self, kind: Kind) -> dict[str, int]:
-        """Return for each resource of *kind* how often it was handed over whole."""
+        """Return for each resource of *kind* how often it was answered whole."""
         with self._lock:
             return {r.name: self._answered[r] for r in self._asked if r.kind == kind}
 

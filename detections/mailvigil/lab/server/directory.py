@@ -14,7 +14,7 @@ from mailvigil.lab.server.tokens import thumbprints
 
 @dataclass(slots=True, kw_only=True)
 class App:
-    """An application, and all that opens its door. ``subjects`` are of federated tokens."""
+    """An application and its credentials. ``subjects`` are of federated tokens."""
 
     client_id: str
     secrets: set[str]
@@ -48,17 +48,19 @@ class Directory:
 
     def __init__(self, options: Iterable[TenantOptions]) -> None:
         self.tenants: dict[str, DirectoryTenant] = {}
-        for one in options:
+        for tenant in options:
             app = App(
-                client_id=one.client_id.lower(),
-                secrets={one.secret},
-                roles=set(one.roles),
-                granted=one.granted,
+                client_id=tenant.client_id.lower(),
+                secrets={tenant.secret},
+                roles=set(tenant.roles),
+                granted=tenant.granted,
             )
-            tenant_id = one.id.lower()
-            self.tenants[tenant_id] = DirectoryTenant(tenant_id, one.auditing, {app.client_id: app})
+            tenant_id = tenant.id.lower()
+            self.tenants[tenant_id] = DirectoryTenant(
+                tenant_id, tenant.auditing, {app.client_id: app}
+            )
 
     def app(self, tenant_id: str, client_id: str) -> App | None:
-        """Return the application, or None where there is no such one."""
+        """Return the application, or None where it is not registered."""
         tenant = self.tenants.get(tenant_id.lower())
         return tenant.apps.get(client_id.lower()) if tenant else None

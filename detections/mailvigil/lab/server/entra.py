@@ -28,7 +28,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entra:
-    """The endpoints. ``roles_at`` are the audiences whose tokens carry the app's roles.
+    """The endpoints. ``roles_at`` are the audiences whose tokens have the app's roles.
 
     Assertions are judged by ``wall`` (aware), the clock that their makers have; the lab's
     own decides how long a token lasts.

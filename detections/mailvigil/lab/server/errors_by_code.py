@@ -115,8 +115,8 @@ def feed_unauthorized() -> Response:
 
 def auditing_off(tenant: str, content_type: str, app: object, publisher: str) -> Response:
     """Return what a tenant without unified auditing gets: a sentence where the code belongs."""
-    told = f"TenantId={tenant},ContentType={content_type},ApplicationId={app}"
-    code = f"StartSubscription [{told},PublisherId={publisher}] failed. Exception"
+    names = f"TenantId={tenant},ContentType={content_type},ApplicationId={app}"
+    code = f"StartSubscription [{names},PublisherId={publisher}] failed. Exception"
     return named_error(400, code, AUDITING_OFF.format(tenant))
 
 

@@ -42,7 +42,7 @@ RANDOM_SLOW_SECONDS: Final = 0.05
 THROTTLE_SHARE: Final = 0.1
 """Of the random throttles, those that are one: each halts all of an honest client."""
 
-TOLD_SHARE: Final = 0.75
+RETRY_AFTER_SHARE: Final = 0.75
 """Of the random throttles, those with a Retry-After."""
 
 
@@ -146,13 +146,13 @@ def at_random(seed: int, resource: CountedResource, turn: int) -> Fault | None:
 def _drawn(dice: Dice, resource: Kind) -> Fault:
     kind = dice.pick(_AT_RANDOM[resource])
     status = dice.pick(_STATUSES.get(resource, _SERVER_ERRORS))
-    rare, told = dice.chance(THROTTLE_SHARE), dice.chance(TOLD_SHARE)
+    rare, has_retry_after = dice.chance(THROTTLE_SHARE), dice.chance(RETRY_AFTER_SHARE)
     if kind == "throttle" and not rare:
         kind = "status"
     return Fault(
         kind=kind,
         status=status,
-        retry_after=1 if told and kind == "throttle" else None,
+        retry_after=1 if has_retry_after and kind == "throttle" else None,
         seconds=RANDOM_SLOW_SECONDS,
     )
 
@@ -161,15 +161,15 @@ def load_script(text: str, where: str) -> tuple[Scripted, ...]:
     """Read rules from YAML: a list of mappings with ``fault`` and what it strikes.
 
     Raises:
-        InputError: It is no such list; all that is wrong is named.
+        InputError: It is not such a list; all that is wrong is named.
 
     """
     try:
         items = yaml.safe_load(text) or []
     except yaml.YAMLError as error:
-        raise InputError(where, "is no YAML", str(error).splitlines()[0]) from error
+        raise InputError(where, "is not YAML", str(error).splitlines()[0]) from error
     if not isinstance(items, list):
-        raise InputError(where, "is no list of faults", "begin each with `- fault:`")
+        raise InputError(where, "is not a list of faults", "begin each with `- fault:`")
     problems: list[str] = []
     rules = [_scripted(item, place, problems) for place, item in enumerate(items, 1)]
     if problems:
@@ -200,9 +200,9 @@ def _scripted(item: object, place: int, problems: list[str]) -> Scripted | None:
     settings = {str(key): value for key, value in item.items() if key != "fault"}
     nth = settings.pop("nth", [])
     numbers = nth if isinstance(nth, list) else [nth]
-    found = [f"{name}: {text}" for text in _wrong(settings, numbers)]
-    if found:
-        problems += found
+    wrong = [f"{name}: {text}" for text in _wrong(settings, numbers)]
+    if wrong:
+        problems += wrong
         return None
     # The values were checked one by one above.
     fault = Fault(kind=item["fault"], **{k: v for k, v in settings.items() if k in _FAULT_KEYS})
@@ -216,14 +216,14 @@ def _is_kind(value: object) -> TypeGuard[FaultKind]:
 
 def _wrong(settings: Mapping[str, object], numbers: Sequence[object]) -> list[str]:
     unknown = sorted(settings.keys() - _FAULT_KEYS - _RULE_KEYS)
-    found = [f"unknown key `{key}`" for key in unknown]
-    found += [
-        f"`{key}` is no {' or '.join(kind.__name__ for kind in kinds)}"
+    problems = [f"unknown key `{key}`" for key in unknown]
+    problems += [
+        f"`{key}` is not {' or '.join(kind.__name__ for kind in kinds)}"
         for key, kinds in _TYPES.items()
         if key in settings and type(settings[key]) not in kinds
     ]
     if not all(type(number) is int and number > 0 for number in numbers):
-        found.append("`nth` holds something that is no number from 1")
+        problems.append("`nth` holds something that is not a number from 1")
     if settings.get("kind", "other") not in get_args(Kind):
-        found.append(f"`kind` is none of {', '.join(get_args(Kind))}")
-    return found
+        problems.append(f"`kind` is none of {', '.join(get_args(Kind))}")
+    return problems

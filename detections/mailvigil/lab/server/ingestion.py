@@ -37,10 +37,10 @@ class IngestionApi:
 
     def answer(self, request: HttpRequest) -> Response:
         """Take an upload, or say why not: token first, then rule, right, stream, size."""
-        found = PATH.fullmatch(request.path)
-        if not found or request.method != "POST":
+        route = PATH.fullmatch(request.path)
+        if not route or request.method != "POST":
             return ingestion_error(404, request.path)
-        rule, stream = found.groups()
+        rule, stream = route.groups()
         if refusal := self._refusal(request, rule) or self._no_stream(stream):
             return refusal
         body = _unpacked(request)

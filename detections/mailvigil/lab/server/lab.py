@@ -191,7 +191,7 @@ class Lab:
             tenant: Whose it is, the first one's when empty.
 
         Raises:
-            InputError: There is no such content type or tenant.
+            InputError: The content type or the tenant is not known.
 
         """
         owner = (tenant or self.tenants[0].id).lower()
@@ -199,9 +199,9 @@ class Lab:
             raise InputError("publish", f"no {content_type} of tenant {owner}")
         ids: tuple[str, ...] | None = None
         if not isinstance(records, bytes | Path):
-            kept = list(records)
-            ids = tuple(str(record.get("Id")) for record in kept)
-            records = body_of(kept)
+            listed = list(records)
+            ids = tuple(str(record.get("Id")) for record in listed)
+            records = body_of(listed)
         blob = Blob(
             id=content_id(owner, content_type, created, next(self._numbers)),
             tenant=owner,
@@ -239,27 +239,27 @@ class Lab:
 
     def certificate(self, tenant: str = "") -> Path:
         """Make a key and certificate for a tenant's app, register it, and return the PEM."""
-        one = self._tenant(tenant)
-        file = self.folder / f"{one.client_id}.pem"
-        made = write_client_certificate(file, one.client_id)
-        self.directory.tenants[one.id].apps[one.client_id].register(made)
+        owner = self._tenant(tenant)
+        file = self.folder / f"{owner.client_id}.pem"
+        made = write_client_certificate(file, owner.client_id)
+        self.directory.tenants[owner.id].apps[owner.client_id].register(made)
         return file
 
     def federated_token(self, tenant: str = "", subject: str = "repo:contoso/lab") -> Path:
         """Write a workload's token for *subject*, which the tenant's app trusts from now on."""
-        one = self._tenant(tenant)
-        self.directory.tenants[one.id].apps[one.client_id].subjects.add(subject)
+        owner = self._tenant(tenant)
+        self.directory.tenants[owner.id].apps[owner.client_id].subjects.add(subject)
         now = int(wall().timestamp())
         times = {"iat": now, "nbf": now, "exp": now + WEEK_SECONDS}
         claims = {"iss": f"{self.url}/workload", "sub": subject, "aud": FEDERATION_AUDIENCE}
-        file = self.folder / f"{one.client_id}.jwt"
+        file = self.folder / f"{owner.client_id}.jwt"
         file.touch(mode=0o600)
         file.write_text(self._mint.signed({**claims, **times}), encoding="utf-8")
         return file
 
     def _tenant(self, tenant: str) -> LabTenant:
         wanted = (tenant or self.tenants[0].id).lower()
-        return next(one for one in self.tenants if one.id == wanted)
+        return next(lab_tenant for lab_tenant in self.tenants if lab_tenant.id == wanted)
 
     def _publish_one(
         self, content_type: str, created: datetime, records: list[LabRecord], tenant: str

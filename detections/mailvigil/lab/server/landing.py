@@ -1,4 +1,4 @@
-"""Where accepted rows go: to files at once, and from there into the workspace.
+"""Write accepted rows to files at once, and from there into the workspace.
 
 The workspace file is open only while rows are written, so that a hunt can read it while the
 lab runs. Rows in the files outlive the process.

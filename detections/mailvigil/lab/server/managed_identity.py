@@ -27,7 +27,7 @@ class ManagedIdentity:
     wall: Callable[[], datetime]
 
     def answer(self, request: HttpRequest) -> Response:
-        """Give a token; ``expires_on`` is by the caller's clock, not the lab's."""
+        """Return a token; ``expires_on`` is by the caller's clock, not the lab's."""
         params = request.params
         given = request.headers.get("x-identity-header", "")
         if not hmac.compare_digest(given.encode(), self.header.encode()):

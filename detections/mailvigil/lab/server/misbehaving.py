@@ -1,4 +1,4 @@
-"""What a fault makes of a request: another answer, a cut one, or none."""
+"""Apply a fault to a request: it gets another answer, a cut one, or none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def struck(
     honest: Callable[[HttpRequest], Response],
     same_page: Callable[[HttpRequest], str],
 ) -> Response:
-    """Answer *request* as *fault* wants it.
+    """Answer *request* with *fault* applied.
 
     Args:
         fault: What goes wrong.

@@ -25,7 +25,7 @@ WORKLOAD_TYPES: Mapping[str, str] = {
 OTHER_TYPE = "Audit.General"
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 STEP = timedelta(milliseconds=1)
-"""Between two blobs of one type; the feed tells times to the millisecond."""
+"""Time between two blobs of one type; the feed gives times to the millisecond."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,8 +21,8 @@ class MinuteQuota:
         seconds = now.timestamp()
         minute = int(seconds // 60)
         with self._lock:
-            there, used = self._used.get(key, (minute, 0))
-            used = used if there == minute else 0
+            last_minute, used = self._used.get(key, (minute, 0))
+            used = used if last_minute == minute else 0
             if used + amount > limit:
                 return timedelta(seconds=60 - seconds % 60)
             self._used[key] = (minute, used + amount)

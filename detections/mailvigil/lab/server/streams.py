@@ -17,7 +17,7 @@ MAX_FIELD_BYTES: Final = 65_536
 
 
 class NoRowsError(Exception):
-    """The body is no JSON array of objects."""
+    """The body is not a JSON array of objects."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,12 +87,12 @@ class Subscriptions:
         self._all: dict[tuple[str, str], Subscription] = {}
 
     def always_on(self, tenant: str, content_types: Iterable[str]) -> None:
-        """Make subscriptions that have been on since ever."""
+        """Make subscriptions that have always been on."""
         for content_type in content_types:
             self.of(tenant, content_type).spans.append((BEGINNING, None))
 
     def of(self, tenant: str, content_type: str) -> Subscription:
-        """Return the subscription, made and off when there was none."""
+        """Return the subscription; a new one, which is off, when there was none."""
         return self._all.setdefault((tenant, content_type), Subscription(content_type))
 
     def begun(self, tenant: str) -> list[Subscription]:

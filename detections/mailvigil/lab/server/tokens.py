@@ -23,7 +23,7 @@ Claims = Mapping[str, object]
 KEY_ID = "lab-key"
 REMEMBERED = 10_000
 SKEW = timedelta(minutes=5)
-"""How far the clock of who signed an assertion may be off."""
+"""How far the clock of the signer of an assertion may be off."""
 
 _SIGNATURES: Mapping[str, padding.AsymmetricPadding] = {
     "RS256": padding.PKCS1v15(),
@@ -36,7 +36,7 @@ class TokenError(Exception):
 
 
 class Mint:
-    """Gives out access tokens and knows its own again."""
+    """Signs access tokens, and verifies those that it signed."""
 
     def __init__(self, clock: LabClock, seconds: int) -> None:
         """Tokens last *seconds* by *clock*."""
@@ -55,7 +55,7 @@ class Mint:
             "nbf": int(now.timestamp()),
             "exp": int(now.timestamp()) + self.seconds,
             "lab": self._lab,
-            "lab_kept": self._clock.kept.total_seconds(),
+            "lab_outlived": self._clock.outlived.total_seconds(),
         }
         return self.signed({**claims, **times, "uti": uuid4().hex, "ver": "1.0"})
 
@@ -83,8 +83,8 @@ class Mint:
             self._known[token] = claims
         if token in self._revoked:
             raise TokenError("revoked")
-        kept = self._clock.kept.total_seconds() - _seconds(claims, "lab_kept")
-        if self._clock.now().timestamp() >= _seconds(claims, "exp") + kept:
+        outlived = self._clock.outlived.total_seconds() - _seconds(claims, "lab_outlived")
+        if self._clock.now().timestamp() >= _seconds(claims, "exp") + outlived:
             raise TokenError("expired")
         return claims
 
@@ -190,13 +190,13 @@ def _parts(token: str) -> tuple[Claims, Claims, bytes, str]:
     text, _, signature = token.rpartition(".")
     head, _, claims = text.partition(".")
     try:
-        found = orjson.loads(_decoded(head)), orjson.loads(_decoded(claims))
+        parts = orjson.loads(_decoded(head)), orjson.loads(_decoded(claims))
         raw = _decoded(signature)
     except (ValueError, binascii.Error):
         raise TokenError("no JWT") from None
-    if not all(isinstance(part, dict) for part in found):
+    if not all(isinstance(part, dict) for part in parts):
         raise TokenError("no JWT")
-    return found[0], found[1], raw, text
+    return parts[0], parts[1], raw, text
 
 
 def _encoded(raw: bytes) -> str:

@@ -23,7 +23,7 @@ MAX_FAILURES = 5
 """Failures in a row after which a webhook is disabled."""
 
 FIRST_DELAY = timedelta(seconds=2)
-"""Until the first repeat, in lab time; each further one takes twice as long."""
+"""Time to the first repeat, by the lab's clock; each further one takes twice as long."""
 
 PAUSE_SECONDS = 0.1
 
@@ -41,17 +41,17 @@ class Attempt:
 
 
 class Webhooks:
-    """Tells webhooks of new content, in a thread of its own once there is a webhook."""
+    """Notifies webhooks of new content, in a thread of its own once there is a webhook."""
 
     def __init__(
         self, clock: LabClock, contents: Contents, subscriptions: Subscriptions, ca: Path
     ) -> None:
-        """*ca* is what the receivers' certificates are checked against."""
+        """*ca* is the file of the authority that signs the receivers' certificates."""
         self._clock = clock
         self._contents = contents
         self._subscriptions = subscriptions
         self._ca = str(ca)
-        self._told: set[str] = set()
+        self._notified: set[str] = set()
         self._attempts: list[Attempt] = []
         self._stop = Event()
         self._lock = Lock()
@@ -66,11 +66,11 @@ class Webhooks:
         return self._post(address, auth_id, {"validationCode": code}, headers)
 
     def begin(self, shown: ShownBlob) -> None:
-        """Start to notify; content that was there before is not told."""
+        """Start to notify; content that was there before is not notified."""
         with self._lock:
             if self._thread is None:
                 now = self._clock.now()
-                self._told |= {b.id for b in self._contents.all() if b.available <= now}
+                self._notified |= {b.id for b in self._contents.all() if b.available <= now}
                 self._thread = Thread(target=self._run, args=(shown,), daemon=True)
                 self._thread.start()
 
@@ -100,26 +100,26 @@ class Webhooks:
         listed = self._contents.listed(
             tenant, subscription.content_type, now - RETENTION, now + RETENTION, now
         )
-        fresh = [b for b in listed if b.id not in self._told and subscription.covers(b.created)]
+        fresh = [b for b in listed if b.id not in self._notified and subscription.covers(b.created)]
         if not fresh[:BLOBS_AT_ONCE]:
             return
         ids = {"tenantId": tenant, "clientId": hook.client_id}
-        told = fresh[:BLOBS_AT_ONCE]
-        problem = self._post(hook.address, hook.auth_id, [{**ids, **shown(b)} for b in told], {})
-        self._attempts += [Attempt(b, now, "failure" if problem else "success") for b in told]
+        batch = fresh[:BLOBS_AT_ONCE]
+        problem = self._post(hook.address, hook.auth_id, [{**ids, **shown(b)} for b in batch], {})
+        self._attempts += [Attempt(b, now, "failure" if problem else "success") for b in batch]
         if problem:
             _failed(hook, now)
             return
         hook.failures = 0
-        self._told |= {b.id for b in told}
+        self._notified |= {b.id for b in batch}
 
     def _post(self, address: str, auth_id: str, payload: object, headers: Mapping[str, str]) -> str:
-        told = {**headers, **({"Webhook-AuthID": auth_id} if auth_id else {})}
+        all_headers = {**headers, **({"Webhook-AuthID": auth_id} if auth_id else {})}
         try:
             answer = requests.post(
                 address,
                 json=payload,
-                headers=told,
+                headers=all_headers,
                 timeout=TIMEOUT_SECONDS,
                 verify=self._ca,
                 allow_redirects=False,

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on loopback: a thread a connection, kept alive, with or without TLS.
+"""HTTP/1.1 on loopback: a thread a connection, with keep-alive, with or without TLS.
 
 A loop of its own, because the standard library's server spends more time on one request
 than the rest of the lab.
@@ -88,7 +88,7 @@ Handler = Callable[[HttpRequest], Response]
 
 
 class MalformedError(Exception):
-    """What came in is no request that the lab understands."""
+    """The bytes received are not a request that the lab understands."""
 
 
 class Listener:

@@ -186,10 +186,10 @@ def test_a_script_is_read_with_all_its_keys() -> None:
     [
         ("- {fault: dropp}", "fault 1: `fault` is none of drop"),
         ("- {fault: drop, nht: 1}\n- {fault: drop, nth: 0}", "unknown key `nht`; fault 2: `nth`"),
-        ("- {fault: slow, seconds: long}", "`seconds` is no int or float"),
+        ("- {fault: slow, seconds: long}", "`seconds` is not int or float"),
         ("- {fault: slow, kind: blub}", "`kind` is none of blob"),
-        ("fault: drop", "is no list of faults"),
-        ("[", "is no YAML"),
+        ("fault: drop", "is not a list of faults"),
+        ("[", "is not YAML"),
     ],
 )
 def test_a_script_that_means_nothing_is_refused_with_all_that_is_wrong(
