@@ -81,7 +81,7 @@ def site() -> Json:
             "type": "UserAssigned",
             "userAssignedIdentities": {formula(IDENTITY_ID): {}},
         },
-        dependsOn=[formula(one) for one in after],
+        dependsOn=[formula(identifier) for identifier in after],
         properties={
             "serverFarmId": formula(PLAN_ID),
             "httpsOnly": True,

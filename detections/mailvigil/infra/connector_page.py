@@ -16,7 +16,7 @@ CONNECTED = f"""{HEALTH}
 | where isnull(Hour)
 | summarize LastStatement = max(TimeGenerated)
 | project IsConnected = LastStatement > ago(1h)"""
-"""A heartbeat is written with every pass, every 5 minutes unless told otherwise."""
+"""A heartbeat is written with every pass, every 5 minutes by default."""
 
 _LAST = "\n| summarize Time = max(TimeGenerated)\n| where isnotempty(Time)"
 
@@ -39,7 +39,7 @@ _SAMPLES = {
 
 
 def queries() -> Iterator[tuple[str, str]]:
-    """Yield where each query of the page stands, and its KQL."""
+    """Yield the place of each query on the page, and its KQL."""
     yield "connectivity", CONNECTED
     for metric, _, query in _GRAPHS:
         yield metric, query
@@ -90,7 +90,7 @@ def _config(pack: Pack) -> Json:
             for metric, legend, query in _GRAPHS
         ],
         "sampleQueries": [
-            {"description": told, "query": query} for told, query in _SAMPLES.items()
+            {"description": title, "query": query} for title, query in _SAMPLES.items()
         ],
         "dataTypes": [
             {"name": table, "lastDataReceivedQuery": f"{table}{_LAST}"}
@@ -124,10 +124,10 @@ def _permissions() -> Json:
 
 
 def _steps() -> list[Json]:
-    told = (
+    steps = (
         "The collector is deployed by `infra/azuredeploy.json`. Afterwards give its identity the "
         "permission ActivityFeed.Read, which no template can do: `infra/scripts/tenant.sh grant` "
         "or `infra/scripts/tenant.ps1 grant`. The page shows *Connected* once a heartbeat of the "
         "last hour is in the workspace."
     )
-    return [{"title": "Deploy and permit", "description": told, "instructions": []}]
+    return [{"title": "Deploy and permit", "description": steps, "instructions": []}]

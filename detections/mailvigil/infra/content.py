@@ -17,38 +17,38 @@ _READY = (NEW_WORKSPACE_ID, deployment_id(TABLES), deployment_id(SENTINEL))
 
 
 def content(pack: Pack) -> Iterator[Json]:
-    """Return the parts. Rules come after tables and functions: the service checks their queries."""
+    """Yield the parts. Rules come after tables and functions: the service checks their queries."""
     yield nested(
         FUNCTIONS,
-        [arm.function_search(one) for one in pack.parsers],
+        [arm.function_search(parser) for parser in pack.parsers],
         given={},
         after=[NEW_WORKSPACE_ID, deployment_id(TABLES)],
     )
     later = (*_READY, deployment_id(FUNCTIONS))
     yield nested(
         "watchlist",
-        [arm.watchlist(one) for one in pack.watchlists],
+        [arm.watchlist(watchlist) for watchlist in pack.watchlists],
         given={},
         after=_READY,
         condition=parameter("deployWatchlist"),
     )
     yield nested(
         "rules",
-        [arm.alert_rule(one) for one in pack.analytics],
+        [arm.alert_rule(analytic) for analytic in pack.analytics],
         given={},
         after=later,
         condition=variable("withRules"),
     )
     yield nested(
         "hunting",
-        [arm.hunting_search(one) for one in pack.hunting],
+        [arm.hunting_search(query) for query in pack.hunting],
         given={},
         after=later,
         condition=parameter("deployHuntingQueries"),
     )
     yield nested(
         "workbook",
-        [arm.workbook(one) for one in pack.workbooks],
+        [arm.workbook(workbook) for workbook in pack.workbooks],
         given={"location": {"type": "string", "from": parameter("location")}},
         after=later,
         condition=parameter("deployWorkbook"),

@@ -21,7 +21,7 @@ TRANSFORM = "source | extend TimeGenerated = iif(isnull(TimeGenerated), now(), T
 
 def rule() -> Json:
     """Return the rule. Kind Direct has its own endpoint for logs, so no other is needed."""
-    found = [load_table(name) for name in NAMES]
+    tables = [load_table(name) for name in NAMES]
     return resource(
         RULE,
         formula(variable("ruleName")),
@@ -30,7 +30,7 @@ def rule() -> Json:
         dependsOn=[formula(NEW_WORKSPACE_ID), formula(deployment_id(TABLES))],
         properties={
             "description": "What mailvigil sends: audit records, statements and known callers.",
-            "streamDeclarations": {stream(one): {"columns": _columns(one)} for one in found},
+            "streamDeclarations": {stream(table): {"columns": _columns(table)} for table in tables},
             "destinations": {
                 "logAnalytics": [
                     {
@@ -39,24 +39,24 @@ def rule() -> Json:
                     }
                 ]
             },
-            "dataFlows": [_flow(one) for one in found],
+            "dataFlows": [_flow(table) for table in tables],
         },
     )
 
 
-def stream(found: Table) -> str:
+def stream(table: Table) -> str:
     """Return the name of a table's stream."""
-    return f"Custom-{found.name}"
+    return f"Custom-{table.name}"
 
 
-def _columns(found: Table) -> list[Json]:
-    return [{"name": c.name, "type": STREAM_TYPES.get(c.type, c.type)} for c in found.columns]
+def _columns(table: Table) -> list[Json]:
+    return [{"name": c.name, "type": STREAM_TYPES.get(c.type, c.type)} for c in table.columns]
 
 
-def _flow(found: Table) -> Json:
+def _flow(table: Table) -> Json:
     return {
-        "streams": [stream(found)],
+        "streams": [stream(table)],
         "destinations": [DESTINATION],
         "transformKql": TRANSFORM,
-        "outputStream": stream(found),
+        "outputStream": stream(table),
     }

@@ -23,7 +23,7 @@ from mailvigil.infra.resources import (
 from mailvigil.sentinel.arm_expressions import GROUP, ExpressionError, Scope, resource_id
 
 State = Callable[[str], Mapping[str, Any]]
-"""What a deployed resource of that name says of itself."""
+"""Gives the runtime state of the deployed resource with that name."""
 
 STATES: Mapping[str, State] = {
     RULE: lambda _: {
@@ -70,7 +70,7 @@ class ArmResource:
 
 @dataclass(slots=True)
 class Evaluation:
-    """What came of a template: all its resources, nested ones too, outputs and problems."""
+    """The result of a template: all its resources, nested ones too, outputs and problems."""
 
     resources: list[ArmResource] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
@@ -78,7 +78,9 @@ class Evaluation:
 
     def deployed(self, kind: str) -> list[ArmResource]:
         """Return the resources of one type that are deployed."""
-        return [one for one in self.resources if one.type == kind and one.deployed]
+        return [
+            resource for resource in self.resources if resource.type == kind and resource.deployed
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,7 @@ def evaluate(
     given: Mapping[str, Any] | None = None,
     states: Mapping[str, State] | None = None,
 ) -> Evaluation:
-    """Return what a deployment of *template* with the parameters *given* comes to.
+    """Return what a deployment of *template* with the parameters *given* results in.
 
     Args:
         template: As parsed from its file.
@@ -115,7 +117,7 @@ class _Template:
     def __init__(self, template: Mapping[str, Any], place: _Place) -> None:
         self._template = template
         self._place = place
-        self._found = Evaluation()
+        self._evaluated = Evaluation()
         self._conditions: dict[str, bool] = {}
         self._asked: set[str] = set()
         self._read: set[str] = set()
@@ -126,20 +128,20 @@ class _Template:
         self._elsewhere = frozenset(self._given_ids(values))
         functions = {"resourceid": self._resource_id}
         scope = Scope(values, self._template.get("variables", {}), functions)
-        heads = [self._head(number, one, scope) for number, one in self._numbered()]
+        heads = [self._head(number, resource, scope) for number, resource in self._numbered()]
         scope.functions = {**scope.functions, "reference": self._reference}
-        for (number, one), head in zip(self._numbered(), heads, strict=True):
+        for (number, resource), head in zip(self._numbered(), heads, strict=True):
             if head:
-                self._body(number, one, head, scope)
+                self._body(number, resource, head, scope)
         self._outputs(scope)
         self._whole(scope)
-        return self._found
+        return self._evaluated
 
     def _numbered(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield from enumerate(self._template["resources"])
 
     def _wrong(self, where: str, what: object) -> None:
-        self._found.problems.append(f"{self._place.where}{where}: {what}")
+        self._evaluated.problems.append(f"{self._place.where}{where}: {what}")
 
     # --- Parameters -------------------------------------------------------------------------
 
@@ -148,26 +150,26 @@ class _Template:
         for name in sorted(set(given) - set(declared)):
             self._wrong(f"parameter {name}", "given, but not declared")
         values = {}
-        for name, one in declared.items():
-            if name not in given and "defaultValue" not in one:
+        for name, declaration in declared.items():
+            if name not in given and "defaultValue" not in declaration:
                 self._wrong(f"parameter {name}", "not given, and has no default")
                 continue
-            values[name] = given.get(name, one.get("defaultValue"))
+            values[name] = given.get(name, declaration.get("defaultValue"))
             if name in given or not _expression(values[name]):
-                for problem in _out_of_bounds(one, values[name]):
+                for problem in _out_of_bounds(declaration, values[name]):
                     self._wrong(f"parameter {name}", problem)
         return values
 
     # --- Resources --------------------------------------------------------------------------
 
-    def _head(self, number: int, one: Mapping[str, Any], scope: Scope) -> Json | None:
-        """Return what must be known before anything is deployed: ``reference`` is none of it."""
+    def _head(self, number: int, resource: Mapping[str, Any], scope: Scope) -> Json | None:
+        """Resolve what must be known before the deployment, which ``reference`` cannot give yet."""
         where = f"resources[{number}]"
-        for key in sorted(set(one) - _KEYS):
+        for key in sorted(set(resource) - _KEYS):
             self._wrong(where, f"unknown key {key}")
         try:
             names = ("type", "name", "scope", "condition", "subscriptionId", "resourceGroup")
-            head: Json = {key: scope.resolve(one[key]) for key in names if key in one}
+            head: Json = {key: scope.resolve(resource[key]) for key in names if key in resource}
             group = self._group(head)
             head["id"] = self._id(head, group).lower()
         except (ExpressionError, ValueError, KeyError) as error:
@@ -189,17 +191,17 @@ class _Template:
         scope = head.get("scope")
         return f"{scope}{path.removeprefix(group)}" if scope else path
 
-    def _body(self, number: int, one: Mapping[str, Any], head: Json, scope: Scope) -> None:
+    def _body(self, number: int, resource: Mapping[str, Any], head: Json, scope: Scope) -> None:
         where = f"resources[{number}] {head['type']}"
         nested = head["type"] == DEPLOYMENT
         self._read = set()
         try:
-            body = scope.resolve(_without_template(one) if nested else dict(one))
+            body = scope.resolve(_without_template(resource) if nested else dict(resource))
         except (ExpressionError, KeyError, TypeError) as error:
             self._wrong(where, error)
             return
         after = tuple(str(name).lower() for name in body.get("dependsOn", ()))
-        self._found.resources.append(
+        self._evaluated.resources.append(
             ArmResource(
                 type=head["type"], name=head["name"], id=head["id"],
                 scope=str(head.get("scope", "")).lower(), deployed=head["deployed"],
@@ -211,21 +213,23 @@ class _Template:
             if body["properties"].get("expressionEvaluationOptions") != {"scope": "inner"}:
                 self._wrong(where, "its names are not its own (expressionEvaluationOptions)")
             given = body["properties"]["parameters"]
-            self._nested(where, one["properties"]["template"], given, head)
+            self._nested(where, resource["properties"]["template"], given, head)
 
     def _follow(self, where: str, head: Json, after: Sequence[str]) -> None:
-        for one in after:
-            if one not in self._conditions:
-                self._wrong(where, f"dependsOn {one}: no resource of this template")
-        for one in sorted({one for one in after if after.count(one) > 1}):
-            self._wrong(where, f"dependsOn {one}: twice")
+        for identifier in after:
+            if identifier not in self._conditions:
+                self._wrong(where, f"dependsOn {identifier}: no resource of this template")
+        for identifier in sorted(
+            {identifier for identifier in after if after.count(identifier) > 1}
+        ):
+            self._wrong(where, f"dependsOn {identifier}: twice")
         scope = str(head.get("scope", "")).lower()
         if scope and scope not in self._known():
             self._wrong(where, f"scope {scope}: no resource of this template")
         if head["deployed"]:
-            for one in sorted(self._read):
-                if not self._conditions.get(one):
-                    self._wrong(where, f"reads {one}, which is not deployed")
+            for identifier in sorted(self._read):
+                if not self._conditions.get(identifier):
+                    self._wrong(where, f"reads {identifier}, which is not deployed")
 
     def _nested(self, where: str, template: Json, given: Json, head: Json) -> None:
         place = _Place(
@@ -235,17 +239,17 @@ class _Template:
             known=self._known(),
             states=self._place.states,
         )
-        values = {name: one["value"] for name, one in given.items()}
-        found = _Template(template, place).evaluate(values)
-        self._found.resources += found.resources
-        self._found.problems += found.problems
+        values = {name: parameter["value"] for name, parameter in given.items()}
+        evaluated = _Template(template, place).evaluate(values)
+        self._evaluated.resources += evaluated.resources
+        self._evaluated.problems += evaluated.problems
 
-    # --- Functions that look at the whole deployment ------------------------------------------
+    # --- Functions that read the whole deployment ----------------------------------------------
 
     def _resource_id(self, *words: str) -> str:
-        found = resource_id(*words, group=self._place.group)
-        self._asked.add(found.lower())
-        return found
+        identifier = resource_id(*words, group=self._place.group)
+        self._asked.add(identifier.lower())
+        return identifier
 
     def _reference(self, identifier: str, version: str = "") -> Mapping[str, Any]:
         kind, name = _type_of(identifier)
@@ -254,17 +258,17 @@ class _Template:
         if identifier.lower() not in self._conditions:
             raise ValueError(f"{identifier} is not a resource of this template")
         if kind not in self._place.states:
-            raise ValueError(f"nobody knows what a deployed {kind} says")
+            raise ValueError(f"what a deployed {kind} says is not known")
         self._read.add(identifier.lower())
         return self._place.states[kind](name)
 
     def _known(self) -> frozenset[str]:
         """Return the ids of everything there is, subnets too, and those that were given."""
         subnets = {
-            f"{one.id}/subnets/{subnet['name']}".lower()
-            for one in self._found.resources
-            if one.type == NETWORK
-            for subnet in one.body["properties"]["subnets"]
+            f"{resource.id}/subnets/{subnet['name']}".lower()
+            for resource in self._evaluated.resources
+            if resource.type == NETWORK
+            for subnet in resource.body["properties"]["subnets"]
         }
         return self._place.known | frozenset(self._conditions) | subnets | self._elsewhere
 
@@ -272,24 +276,24 @@ class _Template:
 
     def _outputs(self, scope: Scope) -> None:
         self._read = set()
-        for name, one in self._template.get("outputs", {}).items():
+        for name, output in self._template.get("outputs", {}).items():
             try:
-                value = scope.resolve(one["value"])
+                value = scope.resolve(output["value"])
             except ExpressionError as error:
                 self._wrong(f"output {name}", error)
                 continue
-            if not isinstance(value, _TYPES[str(one["type"]).lower()]):
-                self._wrong(f"output {name}", f"not of type {one['type']}")
-            self._found.outputs[name] = value
+            if not isinstance(value, _TYPES[str(output["type"]).lower()]):
+                self._wrong(f"output {name}", f"not of type {output['type']}")
+            self._evaluated.outputs[name] = value
 
     def _whole(self, scope: Scope) -> None:
-        for one in sorted(self._asked - self._known()):
-            self._wrong("resourceId", f"{one}: no resource of this template")
+        for identifier in sorted(self._asked - self._known()):
+            self._wrong("resourceId", f"{identifier}: no resource of this template")
         for kind in ("parameters", "variables"):
             for name in self._template.get(kind, {}):
                 if (kind, name.lower()) not in scope.used:
                     self._wrong(f"{kind}('{name}')", "never used")
-        for circle in _circles(self._found.resources):
+        for circle in _circles(self._evaluated.resources):
             self._wrong("dependsOn", f"{circle} waits for itself")
 
     def _given_ids(self, values: Mapping[str, Any]) -> Iterator[str]:
@@ -303,10 +307,12 @@ def _expression(value: object) -> bool:
     return isinstance(value, str) and value.startswith("[")
 
 
-def _without_template(one: Mapping[str, Any]) -> Json:
+def _without_template(deployment: Mapping[str, Any]) -> Json:
     """Return a nested deployment without its template, which has names of its own."""
-    properties = {key: value for key, value in one["properties"].items() if key != "template"}
-    return {**one, "properties": properties}
+    properties = {
+        key: value for key, value in deployment["properties"].items() if key != "template"
+    }
+    return {**deployment, "properties": properties}
 
 
 def _type_of(identifier: str) -> tuple[str, str]:
@@ -332,14 +338,14 @@ def _out_of_bounds(declared: Mapping[str, Any], value: object) -> Iterator[str]:
 
 def _circles(resources: Sequence[ArmResource]) -> Iterator[str]:
     """Yield each resource that waits for itself, by dependsOn or by what it reads."""
-    waits = {one.id: {*one.after, *one.reads} for one in resources}
+    waits = {waiting.id: {*waiting.after, *waiting.reads} for waiting in resources}
     for start, first in waits.items():
         seen: set[str] = set()
         todo = list(first)
         while todo:
-            one = todo.pop()
-            if one not in seen:
-                seen.add(one)
-                todo.extend(waits.get(one, ()))
+            waiting = todo.pop()
+            if waiting not in seen:
+                seen.add(waiting)
+                todo.extend(waits.get(waiting, ()))
         if start in seen:
             yield start

@@ -109,7 +109,7 @@ def form() -> Json:
 
 def _step(name: str) -> Json:
     title, questions = STEPS[name]
-    elements = [_asked(one, label, name) for one, label in questions.items()]
+    elements = [_asked(parameter_name, label, name) for parameter_name, label in questions.items()]
     return {
         "name": name,
         "label": title,
@@ -127,14 +127,14 @@ def _choosers(step: str) -> list[Json]:
             "Microsoft.Common.CheckBox",
             "Make a new workspace",
             defaultValue=True,
-            toolTip=_told("existingWorkspaceId"),
+            toolTip=_description("existingWorkspaceId"),
         ),
         _element(
             "existingWorkspaceId",
             "Microsoft.Solutions.ResourceSelector",
             "Workspace",
             resourceType=WORKSPACE,
-            toolTip=_told("location"),
+            toolTip=_description("location"),
             options={"filter": {"subscription": "all", "location": "onBasics"}},
             visible="[not(steps('workspace').newWorkspace)]",
         ),
@@ -145,14 +145,14 @@ def _element(name: str, kind: str, label: str, /, **rest: object) -> Json:
     return {"name": name, "type": kind, "label": label, **rest}
 
 
-def _told(name: str) -> str:
+def _description(name: str) -> str:
     return str(PARAMETERS[name]["metadata"]["description"])
 
 
 def _asked(name: str, label: str, step: str) -> Json:
     declared = PARAMETERS[name]
     shown = _SHOWN_WITH.get(name)
-    rest: Json = {"toolTip": _told(name)}
+    rest: Json = {"toolTip": _description(name)}
     if shown:
         rest["visible"] = f"[steps('{step}').{shown}]"
     if name in _LISTS or "allowedValues" in declared:
@@ -217,7 +217,7 @@ def _text_box(name: str, label: str, rest: Json) -> Json:
 def _default_text(default: object) -> str:
     """Return a default as the form knows it: arrays are typed with commas."""
     if isinstance(default, list):
-        return ",".join(str(one) for one in default)
+        return ",".join(str(item) for item in default)
     return str(default)
 
 

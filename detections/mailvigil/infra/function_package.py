@@ -29,24 +29,24 @@ def app_sources() -> Mapping[str, bytes]:
     shipped = PACKAGE / "function"
     folder = shipped if shipped.is_dir() else PACKAGE.parents[1] / "connector"
     try:
-        found = {name: (folder / name).read_bytes() for name in APP_FILES}
+        sources = {name: (folder / name).read_bytes() for name in APP_FILES}
     except OSError as error:
         raise InputError(
             str(folder), f"not whole: {type(error).__name__}", "install again"
         ) from None
-    found.update(_below(files("audit_feed"), "audit_feed"))
-    return {name: data for name, data in found.items() if name not in LEFT_OUT}
+    sources.update(_below(files("audit_feed"), "audit_feed"))
+    return {name: data for name, data in sources.items() if name not in LEFT_OUT}
 
 
 def _below(folder: Traversable, name: str) -> dict[str, bytes]:
-    found = {}
+    sources = {}
     for entry in folder.iterdir():
         path = f"{name}/{entry.name}"
         if entry.is_dir() and entry.name != "__pycache__":
-            found.update(_below(entry, path))
+            sources.update(_below(entry, path))
         elif entry.is_file() and entry.name.endswith((".py", ".json", ".typed")):
-            found[path] = entry.read_bytes()
-    return found
+            sources[path] = entry.read_bytes()
+    return sources
 
 
 def zipped(sources: Mapping[str, bytes]) -> bytes:

@@ -40,8 +40,11 @@ def nested(
 
     """
     outer = {"workspace": {**WORKSPACE_PARAMETER, "from": variable("workspaceName")}, **given}
-    declared = {name: {k: v for k, v in one.items() if k != "from"} for name, one in outer.items()}
-    passed = {name: {"value": formula(one["from"])} for name, one in outer.items()}
+    declared = {
+        name: {k: v for k, v in declaration.items() if k != "from"}
+        for name, declaration in outer.items()
+    }
+    passed = {name: {"value": formula(declaration["from"])} for name, declaration in outer.items()}
     conditional: Json = {"condition": formula(condition)} if condition else {}
     return resource(
         DEPLOYMENT,
@@ -49,7 +52,7 @@ def nested(
         **conditional,
         subscriptionId=formula(variable("workspaceSubscription")),
         resourceGroup=formula(variable("workspaceGroup")),
-        dependsOn=[formula(one) for one in after],
+        dependsOn=[formula(declaration) for declaration in after],
         properties={
             "mode": "Incremental",
             "expressionEvaluationOptions": {"scope": "inner"},

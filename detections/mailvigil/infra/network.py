@@ -91,7 +91,7 @@ def network() -> Iterator[Json]:
 
 
 def _security_group() -> Json:
-    """Return who may talk to the endpoints: the app, by HTTPS, and nobody else."""
+    """Return who may talk to the endpoints: the app alone, by HTTPS."""
     app = f"cidrSubnet({parameter('addressSpace')}, 26, 0)"
     return resource(
         SECURITY_GROUP,

@@ -1,4 +1,4 @@
-"""What an owner can choose: every parameter of the template, with its meaning and its bounds."""
+"""Define every parameter of the template, with its meaning and its bounds."""
 
 from __future__ import annotations
 

@@ -48,30 +48,33 @@ CASES: Mapping[str, Mapping[str, Any]] = {
         "startSubscriptions": False,
     },
 }
-"""What owners choose, such that each switch is on in one case and off in another."""
+"""Parameters of owners, such that each switch is on in one case and off in another."""
 
 
 def template_problems(template: Mapping[str, Any]) -> Iterator[str]:
     """Return what is wrong, each ``place: what``, over all ``CASES`` and each once."""
-    found: dict[str, None] = {}
+    problems: dict[str, None] = {}
     try:
-        found.update(dict.fromkeys(frame_problems(template)))
+        problems.update(dict.fromkeys(frame_problems(template)))
         size = len(json.dumps(template, ensure_ascii=False).encode())
         if size > MAX_TEMPLATE_BYTES:
-            found[f"template: {size} bytes (a template may have 4 MB)"] = None
+            problems[f"template: {size} bytes (a template may have 4 MB)"] = None
         for given in CASES.values():
-            found.update(dict.fromkeys(_problems(template, given)))
+            problems.update(dict.fromkeys(_problems(template, given)))
     except (KeyError, TypeError, AttributeError) as error:
-        found[f"template: not of its form: {error!r}"] = None
-    yield from found
+        problems[f"template: not of its form: {error!r}"] = None
+    yield from problems
 
 
 def _problems(template: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
     evaluated = evaluate(template, given)
     yield from evaluated.problems
-    for one in evaluated.resources:
-        yield from name_problems(one)
-        if one.type in CHECKS:
-            yield from (f"{one.type} {one.name}: {what}" for what in resource_problems(one.body))
-        elif one.type not in NAMES:
-            yield f"{one.type} {one.name}: nobody knows what names it takes"
+    for deployed in evaluated.resources:
+        yield from name_problems(deployed)
+        if deployed.type in CHECKS:
+            yield from (
+                f"{deployed.type} {deployed.name}: {what}"
+                for what in resource_problems(deployed.body)
+            )
+        elif deployed.type not in NAMES:
+            yield f"{deployed.type} {deployed.name}: which names it takes is not known"

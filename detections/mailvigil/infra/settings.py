@@ -1,4 +1,4 @@
-"""The app's settings as deployed. There is no secret among them."""
+"""The app's settings as deployed. None of them is a secret."""
 
 from __future__ import annotations
 

@@ -76,27 +76,27 @@ def tables() -> Json:
     return nested(TABLES, made, given=given, after=[NEW_WORKSPACE_ID])
 
 
-def table(found: Table) -> Json:
-    """Return a table. Only the records' own table has a plan to choose: the others are small."""
-    chosen = found.name == ACTIVITY
+def table(described: Table) -> Json:
+    """Return a table. The plan of the records' table is a parameter; the others are small."""
+    chosen = described.name == ACTIVITY
     days = f"if(equals({parameter('plan')}, 'Analytics'), {parameter('days')}, null())"
     return resource(
         TABLE,
-        formula(f"concat({parameter('workspace')}, '/{found.name}')"),
+        formula(f"concat({parameter('workspace')}, '/{described.name}')"),
         properties={
             "plan": formula(parameter("plan")) if chosen else "Analytics",
             "retentionInDays": formula(days if chosen else parameter("days")),
             "totalRetentionInDays": formula(f"max({parameter('days')}, {parameter('totalDays')})"),
             "schema": {
-                "name": found.name,
-                "description": found.description,
+                "name": described.name,
+                "description": described.description,
                 "columns": [
                     {
                         "name": column.name,
                         "type": COLUMN_TYPES.get(column.type, column.type),
                         "description": column.description,
                     }
-                    for column in found.columns
+                    for column in described.columns
                 ],
             },
         },

@@ -61,7 +61,7 @@ def _resources(pack: Pack) -> Iterator[Json]:
 
 
 def outputs() -> Json:
-    """Return what the deployment tells afterwards. ``environment`` is what the app runs with."""
+    """Return the outputs of the deployment. ``environment`` is what the app runs with."""
     texts = {
         "dataCollectionRuleImmutableId": f"{state(RULE_ID, RULE)}.immutableId",
         "logsIngestionEndpoint": f"{state(RULE_ID, RULE)}.endpoints.logsIngestion",
@@ -70,7 +70,7 @@ def outputs() -> Json:
         "appId": APP_ID,
         "workspaceId": variable("workspaceId"),
     }
-    found: Json = {
+    declared: Json = {
         name: {"type": "string", "value": formula(value)} for name, value in texts.items()
     }
-    return {**found, "environment": {"type": "object", "value": settings()}}
+    return {**declared, "environment": {"type": "object", "value": settings()}}

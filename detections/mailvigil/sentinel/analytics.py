@@ -200,10 +200,10 @@ def iso_duration(text: str) -> str:
 
 def minutes_of(iso: object) -> int | None:
     """Return an ISO 8601 duration of days, hours and minutes in minutes, or None."""
-    found = _ISO.fullmatch(str(iso))
-    if not found or not any(found.groups()):
+    parsed = _ISO.fullmatch(str(iso))
+    if not parsed or not any(parsed.groups()):
         return None
-    days, hours, minutes = (int(part or 0) for part in found.groups())
+    days, hours, minutes = (int(part or 0) for part in parsed.groups())
     return (days * 24 + hours) * 60 + minutes
 
 
@@ -234,8 +234,8 @@ def _alert_name(rule: Rule) -> str:
     return rule.alert_name or (f"{rule.title}: {{{{{column}}}}}" if column else rule.title)
 
 
-def _as_parameter(found: re.Match[str]) -> str:
-    name = found["named"] or found["braced"] or ""
+def _as_parameter(word: re.Match[str]) -> str:
+    name = word["named"] or word["braced"] or ""
     return f"{{{{{_COMPUTED.get(name, name)}}}}}"
 
 

@@ -159,39 +159,39 @@ def function_properties(parser: Parser) -> SentinelResource:
     }
 
 
-def watchlist(found: Watchlist) -> SentinelResource:
+def watchlist(listed: Watchlist) -> SentinelResource:
     """Return a watchlist with the rows of its template. Deployed again, rows are added to it."""
     return {
         "type": WATCHLISTS,
         "apiVersion": API_VERSIONS[WATCHLISTS],
-        "name": in_sentinel(found.alias),
+        "name": in_sentinel(listed.alias),
         "properties": {
-            "watchlistAlias": found.alias,
-            "displayName": found.alias,
-            "description": literal(found.description),
+            "watchlistAlias": listed.alias,
+            "displayName": listed.alias,
+            "description": literal(listed.description),
             "provider": "mailvigil",
-            "source": f"{found.alias}.csv",
-            "itemsSearchKey": found.search_key,
+            "source": f"{listed.alias}.csv",
+            "itemsSearchKey": listed.search_key,
             "contentType": "text/csv",
             "numberOfLinesToSkip": 0,
-            "rawContent": literal(found.text),
+            "rawContent": literal(listed.text),
         },
     }
 
 
-def workbook(found: Workbook) -> SentinelResource:
+def workbook(book: Workbook) -> SentinelResource:
     """Return a workbook of the workspace. Its name is a GUID of workspace and workbook."""
     return {
         "type": WORKBOOKS,
         "apiVersion": API_VERSIONS[WORKBOOKS],
-        "name": f"[guid(parameters('workspace'), '{found.id}')]",
+        "name": f"[guid(parameters('workspace'), '{book.id}')]",
         "location": "[parameters('location')]",
         "kind": "shared",
         "properties": {
-            "displayName": literal(found.title),
+            "displayName": literal(book.title),
             "category": "sentinel",
             "version": "1.0",
-            "serializedData": literal(found.serialized),
+            "serializedData": literal(book.serialized),
             "sourceId": "[resourceId('Microsoft.OperationalInsights/workspaces', "
             "parameters('workspace'))]",
         },

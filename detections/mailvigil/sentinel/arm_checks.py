@@ -69,36 +69,36 @@ TemplatePart = Mapping[str, Any]
 def template_problems(text: str) -> Iterator[str]:
     """Return what is wrong with a template, each ``place: what (what to do)``."""
     try:
-        found = json.loads(text)
+        parsed = json.loads(text)
         if len(text.encode()) > MAX_TEMPLATE_BYTES:
             yield f"{len(text.encode())} bytes (a template may have 4 MB)"
-        yield from frame_problems(found)
-        yield from _resources(found)
+        yield from frame_problems(parsed)
+        yield from _resources(parsed)
     except ValueError as error:
         yield f"no JSON: {error}"
     except (KeyError, TypeError, AttributeError) as error:
         yield f"not of the form of a template: {error!r}"
 
 
-def frame_problems(found: TemplatePart) -> Iterator[str]:
+def frame_problems(arm_template: TemplatePart) -> Iterator[str]:
     """Return what is wrong around the resources: the schema, unknown keys, how many there are.
 
     Raises:
         KeyError, TypeError, AttributeError: It has not the form of a template.
 
     """
-    if found["$schema"] != SCHEMA:
+    if arm_template["$schema"] != SCHEMA:
         yield f"$schema is not {SCHEMA}"
-    if not _CONTENT_VERSION.fullmatch(str(found["contentVersion"])):
-        yield f"contentVersion {found['contentVersion']!r} is not of the form 1.0.0.0"
-    for key in sorted(set(found) - _KNOWN_KEYS - {"outputs"}):
+    if not _CONTENT_VERSION.fullmatch(str(arm_template["contentVersion"])):
+        yield f"contentVersion {arm_template['contentVersion']!r} is not of the form 1.0.0.0"
+    for key in sorted(set(arm_template) - _KNOWN_KEYS - {"outputs"}):
         yield f"unknown key {key}"
     for key, most in (("parameters", MAX_PARAMETERS), ("variables", MAX_VARIABLES)):
-        if len(found.get(key, {})) > most:
-            yield f"{len(found[key])} {key} (there may be {most})"
-    if not 1 <= len(found["resources"]) <= MAX_RESOURCES:
-        yield f"{len(found['resources'])} resources (there may be 1 to {MAX_RESOURCES})"
-    for name, declared in found.get("parameters", {}).items():
+        if len(arm_template.get(key, {})) > most:
+            yield f"{len(arm_template[key])} {key} (there may be {most})"
+    if not 1 <= len(arm_template["resources"]) <= MAX_RESOURCES:
+        yield f"{len(arm_template['resources'])} resources (there may be 1 to {MAX_RESOURCES})"
+    for name, declared in arm_template.get("parameters", {}).items():
         kind = _TYPES.get(str(declared.get("type")).lower())
         if kind is None:
             yield f"parameter {name} has the type {declared.get('type')!r}"
@@ -106,11 +106,11 @@ def frame_problems(found: TemplatePart) -> Iterator[str]:
             yield f"parameter {name}: its default is not {declared['type']}"
 
 
-def _resources(found: TemplatePart) -> Iterator[str]:
-    scope = Scope(_values(found.get("parameters", {})), found.get("variables", {}))
-    yield from _broken(scope, {k: v for k, v in found.items() if k != "parameters"}, "")
+def _resources(arm_template: TemplatePart) -> Iterator[str]:
+    scope = Scope(_values(arm_template.get("parameters", {})), arm_template.get("variables", {}))
+    yield from _broken(scope, {k: v for k, v in arm_template.items() if k != "parameters"}, "")
     seen: set[tuple[str, str]] = set()
-    for number, resource in enumerate(found["resources"]):
+    for number, resource in enumerate(arm_template["resources"]):
         try:
             resolved = scope.resolve(resource)
         except ExpressionError:
@@ -121,7 +121,7 @@ def _resources(found: TemplatePart) -> Iterator[str]:
         if key in seen:
             yield f"{where}: a second {resolved['type']} named {resolved['name']}"
         seen.add(key)
-    yield from _unused(found, scope)
+    yield from _unused(arm_template, scope)
 
 
 def _values(parameters: TemplatePart) -> dict[str, Any]:
@@ -148,11 +148,11 @@ def _broken(scope: Scope, value: object, where: str) -> Iterator[str]:
             yield f"{where}: {error}"
 
 
-def _unused(found: TemplatePart, scope: Scope) -> Iterator[str]:
+def _unused(arm_template: TemplatePart, scope: Scope) -> Iterator[str]:
     # A parameter may also be named by the description of another one, as arm-ttk allows.
-    given = json.dumps(found.get("parameters", {})).lower()
+    given = json.dumps(arm_template.get("parameters", {})).lower()
     for kind in ("parameters", "variables"):
-        for name in found.get(kind, {}):
+        for name in arm_template.get(kind, {}):
             named = kind == "parameters" and f"parameters('{name.lower()}')" in given
             if (kind, name.lower()) not in scope.used and not named:
                 yield f"{kind}.{name} is never used (leave it out)"

@@ -88,8 +88,8 @@ class Scope:
         if isinstance(value, dict):
             loops = value.get("copy") if isinstance(value.get("copy"), list) else None
             plain = {key: item for key, item in value.items() if key != "copy" or loops is None}
-            found = {self.evaluate(key): self.resolve(item) for key, item in plain.items()}
-            return {**found, **{loop["name"]: self._repeated(loop) for loop in loops or ()}}
+            resolved = {self.evaluate(key): self.resolve(item) for key, item in plain.items()}
+            return {**resolved, **{loop["name"]: self._repeated(loop) for loop in loops or ()}}
         if isinstance(value, list):
             return [self.resolve(item) for item in value]
         return value
@@ -127,11 +127,11 @@ class _ExpressionReader:
     def _split(self) -> list[tuple[str, str]]:
         tokens, place = [], 0
         while self._text[place:].strip():
-            found = _TOKEN.match(self._text, place)
-            if not found or not found.lastgroup:
+            token = _TOKEN.match(self._text, place)
+            if not token or not token.lastgroup:
                 self._fail(f"unexpected {self._text[place:].strip()[:20]!r}")
-            tokens.append((found.lastgroup, found[found.lastgroup]))
-            place = found.end()
+            tokens.append((token.lastgroup, token[token.lastgroup]))
+            place = token.end()
         return tokens
 
     def value(self) -> Any:  # noqa: ANN401 - an expression's value is any JSON
@@ -230,7 +230,7 @@ class _ExpressionReader:
 def resource_id(*words: str, group: str = GROUP) -> str:
     """Return a resource's id: the type has as many parts after its namespace as there are names.
 
-    Before the type there may stand a resource group's name, or a subscription's id and a group's.
+    A resource group's name, or a subscription's id and a group's, may precede the type.
 
     Raises:
         ValueError: There are more or fewer names.
@@ -244,7 +244,7 @@ def resource_id(*words: str, group: str = GROUP) -> str:
     namespace, *types = kind.split("/")
     if len(types) != len(names) or not types:
         raise ValueError(f"{kind} needs {len(types)} names, and has {len(names)}")
-    path = "/".join(f"{one}/{name}" for one, name in zip(types, names, strict=True))
+    path = "/".join(f"{type_name}/{name}" for type_name, name in zip(types, names, strict=True))
     return f"{group}/providers/{namespace}/{path}"
 
 

@@ -192,9 +192,9 @@ def load_workbooks(root: Path, solution: Solution) -> tuple[Workbook, ...]:
 
 def _parameters(given: list[Mapping[str, str]]) -> str:
     texts = []
-    for one in given:
-        default = f"={one['Default']}" if "Default" in one else ""
-        texts.append(f"{one['Name']}:{one['Type']}{default}")
+    for declaration in given:
+        default = f"={declaration['Default']}" if "Default" in declaration else ""
+        texts.append(f"{declaration['Name']}:{declaration['Type']}{default}")
     return ",".join(texts)
 
 

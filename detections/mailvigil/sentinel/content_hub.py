@@ -72,7 +72,7 @@ def main_template(pack: Pack) -> SentinelResource:
         "resources": [
             *(_content_template(item, pack) for item in items),
             *(_at_once(arm.function_search(parser)) for parser in pack.parsers),
-            *(arm.watchlist(found) for found in pack.watchlists),
+            *(arm.watchlist(watchlist) for watchlist in pack.watchlists),
             _package(items, pack),
         ],
     }
@@ -290,8 +290,8 @@ def _origin(pack: Pack) -> SentinelResource:
 def _package(items: list[_Item], pack: Pack) -> SentinelResource:
     needs = [{"kind": i.kind, "contentId": i.id, "version": i.version} for i in items]
     lists = [
-        {"kind": "Watchlist", "contentId": found.alias, "version": pack.version}
-        for found in pack.watchlists
+        {"kind": "Watchlist", "contentId": watchlist.alias, "version": pack.version}
+        for watchlist in pack.watchlists
     ]
     product = (
         "[concat(take(variables('_solutionId'), 50), '-sl-', "
@@ -424,19 +424,19 @@ def _steps(pack: Pack) -> Iterator[SentinelResource]:
             "analytics",
             "Analytics",
             "Templates of analytics rules. Make rules from them in Content Hub, under Manage.",
-            [(one.title, one.description) for one in pack.analytics],
+            [(analytic.title, analytic.description) for analytic in pack.analytics],
         ),
         (
             "huntingqueries",
             "Hunting Queries",
             "Queries for hunting. They stand on the Hunting page.",
-            [(one.title, one.description) for one in pack.hunting],
+            [(query.title, query.description) for query in pack.hunting],
         ),
         (
             "watchlists",
             "Watchlists",
             "Watchlists that the rules read.",
-            [(one.alias, one.description) for one in pack.watchlists],
+            [(watchlist.alias, watchlist.description) for watchlist in pack.watchlists],
         ),
     )
     for name, label, text, entries in kinds:

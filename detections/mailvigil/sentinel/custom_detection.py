@@ -28,7 +28,7 @@ Source: https://learn.microsoft.com/defender-xdr/custom-detection-rules.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
-    """One custom detection. ``period`` is how far back its query looks, a KQL duration."""
+    """One custom detection. ``period`` is how far back its query reads, a KQL duration."""
 
     name: str
     title: str
@@ -72,7 +72,7 @@ class Detection:
         for frequency, lookback in LOOKBACK:
             if period <= duration(lookback):
                 return frequency
-        msg = f"its query looks {self.period} back, a run sees {LOOKBACK[-1][1]} at most"
+        msg = f"its query reads {self.period} back, a run sees {LOOKBACK[-1][1]} at most"
         raise ValueError(msg)
 
     def as_graph(self) -> dict[str, Any]:
@@ -119,7 +119,12 @@ def detection_problems(graph: Mapping[str, Any], columns: Collection[str]) -> It
         yield f"severity {alert['severity']!r}"
     if len(alert["customDetails"]) > MAX_DETAILS:
         yield f"{len(alert['customDetails'])} custom details (there may be {MAX_DETAILS})"
-    mapped = [name for one in alert["entityMappings"].values() for m in one for name in m.values()]
+    mapped = [
+        name
+        for entities in alert["entityMappings"].values()
+        for m in entities
+        for name in m.values()
+    ]
     if not mapped:
         yield "no entity that an alert can be about"
     for name in dict.fromkeys((*DEFENDER_DEMANDS, *mapped, *alert["customDetails"].values())):
@@ -136,13 +141,15 @@ def _tactics(tags: tuple[str, ...]) -> Iterator[dict[str, Any]]:
             if known and tactic in known.tactics:
                 subs = parents.setdefault(number.partition(".")[0], [])
                 subs.extend([number] if "." in number else [])
-        techniques = [{"technique": one, "subTechniques": subs} for one, subs in parents.items()]
+        techniques = [
+            {"technique": parent, "subTechniques": subs} for parent, subs in parents.items()
+        ]
         yield {"tactic": tactic, "techniques": techniques}
 
 
 def _entities(entities: tuple[EntityMapping, ...]) -> dict[str, list[dict[str, str]]]:
     """Return the entities that Graph has a place for, by collection."""
-    found: dict[str, list[dict[str, str]]] = {}
+    collections: dict[str, list[dict[str, str]]] = {}
     for mapping in entity_mappings(entities):
         known = service()["graph"].get(mapping["entityType"], {})
         fields: Any = mapping["fieldMappings"]
@@ -152,5 +159,5 @@ def _entities(entities: tuple[EntityMapping, ...]) -> dict[str, list[dict[str, s
             if field["identifier"] in known
         }
         if columns:
-            found.setdefault(known["in"], []).append(columns)
-    return found
+            collections.setdefault(known["in"], []).append(columns)
+    return collections

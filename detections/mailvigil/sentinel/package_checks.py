@@ -146,11 +146,11 @@ def pack_problems(
 ) -> Iterator[str]:
     """Return what is wrong between rules: ids and titles that come twice, and too many rules."""
     everything = (*analytics, *hunting)
-    for of in ("id", "title", "name"):
-        counts = Counter(getattr(item, of) for item in everything)
+    for attribute in ("id", "title", "name"):
+        counts = Counter(getattr(item, attribute) for item in everything)
         for value, number in counts.items():
             if number > 1:
-                yield f"{number} rules or hunting queries have the {of} {value!r}"
+                yield f"{number} rules or hunting queries have the {attribute} {value!r}"
     for kind, most in (("Scheduled", MAX_SCHEDULED), ("NRT", MAX_NRT)):
         number = sum(1 for analytic in analytics if analytic.kind == kind)
         if number > most:
@@ -181,17 +181,17 @@ def _read(
 
 def _files(place: Path) -> Iterator[str]:
     sums = read_marker(place)["files"]
-    there = present(place) - {MARKER}
-    yield from (f"{name}: is missing (package again)" for name in sorted(set(sums) - there))
-    yield from (f"{name}: no package wrote it" for name in sorted(there - set(sums)))
-    for name in sorted(there & set(sums)):
+    on_disk = present(place) - {MARKER}
+    yield from (f"{name}: is missing (package again)" for name in sorted(set(sums) - on_disk))
+    yield from (f"{name}: no package wrote it" for name in sorted(on_disk - set(sums)))
+    for name in sorted(on_disk & set(sums)):
         if hashlib.sha256((place / name).read_bytes()).hexdigest() != sums[name]:
             yield f"{name}: changed since it was packaged (change the source and package again)"
 
 
 def _is_template(name: str) -> bool:
     folders = (*TEMPLATES, "solution/Watchlists")
-    return name.startswith(tuple(f"{one}/" for one in folders)) or name.endswith(
+    return name.startswith(tuple(f"{folder}/" for folder in folders)) or name.endswith(
         "Package/mainTemplate.json"
     )
 
@@ -214,11 +214,11 @@ def _agree(place: Path, packaged: Packaged) -> Iterator[str]:
 
 
 def _same(path: Path, name: str, wanted: Mapping[str, Any]) -> Iterator[str]:
-    found = _json(path)
-    resources = found.get("resources") or [{}]
+    parsed = _json(path)
+    resources = parsed.get("resources") or [{}]
     if not path.is_file():
         yield f"{name}: is missing, its YAML is there"
-    elif found and resources[0] != wanted:
+    elif parsed and resources[0] != wanted:
         yield f"{name}: says something else than the YAML of that name (package again)"
 
 
@@ -252,7 +252,7 @@ def _solution(place: Path) -> Iterator[str]:
 def _solution_files(place: Path) -> Iterator[str]:
     for path in (place / "solution/Data").glob("Solution_*.json"):
         lists = [value for value in _json(path).values() if isinstance(value, list)]
-        for name in (name for one in lists for name in one):
+        for name in (name for listed in lists for name in listed):
             if not (place / "solution" / name).is_file():
                 yield f"solution/Data/{path.name}: names {name}, which is not there"
 
@@ -267,10 +267,10 @@ def _prioritized(place: Path) -> Iterator[str]:
 def _json(path: Path) -> Mapping[str, Any]:
     """Return a file's JSON object, or nothing: that it is broken is reported elsewhere."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        parsed = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return parsed if isinstance(parsed, dict) else {}
 
 
 def _named(folder: str, name: str, problems: Iterator[str]) -> Iterator[str]:

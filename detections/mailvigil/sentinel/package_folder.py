@@ -1,4 +1,4 @@
-"""Write a packaged folder, and read one again. Never over anything that is not its own."""
+"""Write a packaged folder, and read one; a file that no package wrote is never overwritten."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_folder(place: Path, files: Mapping[str, bytes]) -> None:
     """
     try:
         old = _own_files(place)
-        # Without the marker a half-written folder is nobody's, so it goes first and comes last.
+        # The marker goes first and comes last: with it a half-written folder would look whole.
         (place / MARKER).unlink(missing_ok=True)
         for name in sorted(old - set(files), reverse=True):
             (place / name).unlink(missing_ok=True)
@@ -44,17 +44,17 @@ def read_marker(place: Path) -> Mapping[str, Any]:
     """
     path = place / MARKER
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        known = found["format"] == FORMAT
-        paths = [PurePosixPath(name) for name in found["files"]]
+        marker = json.loads(path.read_text(encoding="utf-8"))
+        known = marker["format"] == FORMAT
+        paths = [PurePosixPath(name) for name in marker["files"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         todo = "make one with: mailvigil rules package --out FOLDER"
         raise InputError(str(place), f"no packaged folder: {error}", todo) from error
     if not known:
-        raise InputError(str(path), f"format {found['format']}, not {FORMAT}", "package it again")
-    if any(one.is_absolute() or ".." in one.parts for one in paths):
+        raise InputError(str(path), f"format {marker['format']}, not {FORMAT}", "package it again")
+    if any(file.is_absolute() or ".." in file.parts for file in paths):
         raise InputError(str(path), "names a file outside of the folder", "package it again")
-    return dict(found)
+    return dict(marker)
 
 
 def present(place: Path) -> set[str]:
@@ -67,16 +67,16 @@ def _own_files(place: Path) -> set[str]:
     if not place.exists():
         return set()
     if not place.is_dir():
-        raise InputError(str(place), "is no folder", _WHAT_TO_DO)
-    there = present(place)
-    if not there:
+        raise InputError(str(place), "is not a folder", _WHAT_TO_DO)
+    on_disk = present(place)
+    if not on_disk:
         return set()
-    if MARKER not in there:
+    if MARKER not in on_disk:
         raise InputError(str(place), "is not empty, and no packaged folder", _WHAT_TO_DO)
-    strange = sorted(there - {*read_marker(place)["files"], MARKER})
+    strange = sorted(on_disk - {*read_marker(place)["files"], MARKER})
     if strange:
         raise InputError(str(place), f"holds {strange[0]}, which no package wrote", _WHAT_TO_DO)
-    return there - {MARKER}
+    return on_disk - {MARKER}
 
 
 def _remove_empty(folder: Path, place: Path) -> None:

@@ -20,7 +20,7 @@ from mailvigil.sentinel.content_hub import (
 )
 
 FORMAT = 1
-"""Version of the packaged folder. Another one is refused, never guessed at."""
+"""Version of the packaged folder. Any other version is refused."""
 
 MARKER = "mailvigil-package.json"
 """File that says that a folder is a packaged one, and what is in it."""
@@ -54,14 +54,14 @@ def files(pack: Pack) -> Mapping[str, bytes]:
 
     The same content gives the same bytes, on every machine.
     """
-    found = {
+    contents = {
         **_repository(pack),
         **_watchlists(pack),
         **_solution(pack),
         **_defender(pack),
         "README.md": _readme(pack).encode(),
     }
-    return {**found, MARKER: _marker(pack, found)}
+    return {**contents, MARKER: _marker(pack, contents)}
 
 
 def _readme(pack: Pack) -> str:
@@ -71,19 +71,22 @@ def _readme(pack: Pack) -> str:
 
 def _repository(pack: Pack) -> dict[str, bytes]:
     parsers = {
-        f"repository/Parsers/{one.alias}.json": arm.template(arm.function_search(one))
-        for one in pack.parsers
+        f"repository/Parsers/{parser.alias}.json": arm.template(arm.function_search(parser))
+        for parser in pack.parsers
     }
     rules = {
-        f"{RULE_ARM}/{one.name}.json": arm.template(arm.alert_rule(one)) for one in pack.analytics
+        f"{RULE_ARM}/{analytic.name}.json": arm.template(arm.alert_rule(analytic))
+        for analytic in pack.analytics
     }
     hunting = {
-        f"repository/HuntingQueries/{one.name}.json": arm.template(arm.hunting_search(one))
-        for one in pack.hunting
+        f"repository/HuntingQueries/{query.name}.json": arm.template(arm.hunting_search(query))
+        for query in pack.hunting
     }
     workbooks = {
-        f"repository/Workbooks/{one.name}.json": arm.template(arm.workbook(one), location=True)
-        for one in pack.workbooks
+        f"repository/Workbooks/{workbook.name}.json": arm.template(
+            arm.workbook(workbook), location=True
+        )
+        for workbook in pack.workbooks
     }
     first = [path.removeprefix("repository/") for path in parsers]
     config = {"repository/sentinel-deployment.config": {"prioritizedcontentfiles": first}}
@@ -93,28 +96,42 @@ def _repository(pack: Pack) -> dict[str, bytes]:
 def _watchlists(pack: Pack) -> dict[str, bytes]:
     templates = _all_json(
         {
-            f"watchlists/{one.alias}.json": arm.template(arm.watchlist(one))
-            for one in pack.watchlists
+            f"watchlists/{watchlist.alias}.json": arm.template(arm.watchlist(watchlist))
+            for watchlist in pack.watchlists
         }
     )
-    return templates | {f"watchlists/{one.alias}.csv": one.text.encode() for one in pack.watchlists}
+    return templates | {
+        f"watchlists/{watchlist.alias}.csv": watchlist.text.encode()
+        for watchlist in pack.watchlists
+    }
 
 
 def _defender(pack: Pack) -> dict[str, bytes]:
-    return _all_json({f"{DEFENDER}/{one.name}.json": one.as_graph() for one in pack.detections})
+    return _all_json(
+        {f"{DEFENDER}/{detection.name}.json": detection.as_graph() for detection in pack.detections}
+    )
 
 
 def _solution(pack: Pack) -> dict[str, bytes]:
     yamls = {
-        **{f"{RULE_YAML}/{one.name}.yaml": as_yaml(one.as_yaml()) for one in pack.analytics},
-        **{f"{HUNTING_YAML}/{one.name}.yaml": as_yaml(one.as_yaml()) for one in pack.hunting},
-        **{f"{PARSER_YAML}/{one.alias}.yaml": one.path.read_bytes() for one in pack.parsers},
+        **{
+            f"{RULE_YAML}/{analytic.name}.yaml": as_yaml(analytic.as_yaml())
+            for analytic in pack.analytics
+        },
+        **{f"{HUNTING_YAML}/{query.name}.yaml": as_yaml(query.as_yaml()) for query in pack.hunting},
+        **{
+            f"{PARSER_YAML}/{parser.alias}.yaml": parser.path.read_bytes()
+            for parser in pack.parsers
+        },
     }
     jsons = {
-        **{f"solution/Workbooks/{one.name}.json": dict(one.data) for one in pack.workbooks},
         **{
-            f"solution/Watchlists/{one.alias}.json": arm.template(arm.watchlist(one))
-            for one in pack.watchlists
+            f"solution/Workbooks/{workbook.name}.json": dict(workbook.data)
+            for workbook in pack.workbooks
+        },
+        **{
+            f"solution/Watchlists/{watchlist.alias}.json": arm.template(arm.watchlist(watchlist))
+            for watchlist in pack.watchlists
         },
     }
     names = _by_folder([*yamls, *jsons])
@@ -143,20 +160,20 @@ def as_json(data: object) -> bytes:
     return (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _all_json(found: Mapping[str, Any]) -> dict[str, bytes]:
-    return {path: as_json(data) for path, data in found.items()}
+def _all_json(documents: Mapping[str, Any]) -> dict[str, bytes]:
+    return {path: as_json(data) for path, data in documents.items()}
 
 
 def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
     """Return the files below ``solution/``, by folder, as the packaging tool lists them."""
-    found: dict[str, list[str]] = {}
+    by_folder: dict[str, list[str]] = {}
     for path in paths:
         name = path.removeprefix("solution/")
-        found.setdefault(name.partition("/")[0], []).append(name)
-    return found
+        by_folder.setdefault(name.partition("/")[0], []).append(name)
+    return by_folder
 
 
-def _marker(pack: Pack, found: Mapping[str, bytes]) -> bytes:
+def _marker(pack: Pack, files_by_path: Mapping[str, bytes]) -> bytes:
     contents = [
         *(
             {"kind": "rule", "id": r.id, "name": r.name, "version": r.version}
@@ -171,5 +188,5 @@ def _marker(pack: Pack, found: Mapping[str, bytes]) -> bytes:
             for p in pack.parsers
         ),
     ]
-    sums = {path: hashlib.sha256(data).hexdigest() for path, data in sorted(found.items())}
+    sums = {path: hashlib.sha256(data).hexdigest() for path, data in sorted(files_by_path.items())}
     return as_json({"format": FORMAT, "version": pack.version, "contents": contents, "files": sums})

@@ -56,16 +56,16 @@ def fields_of_yaml(name: str, data: Mapping[str, Any]) -> dict[str, Any]:
 
 def connectors(sources: Iterable[str]) -> list[dict[str, object]]:
     """Return the data connectors of the tables *sources*, those that Microsoft has one for."""
-    found: dict[str, list[str]] = {}
+    by_connector: dict[str, list[str]] = {}
     for source in sources:
         row = service()["connectors"].get(source)
         if row:
-            found.setdefault(row["connectorId"], []).append(row["dataType"])
-    return [{"connectorId": name, "dataTypes": types} for name, types in found.items()]
+            by_connector.setdefault(row["connectorId"], []).append(row["dataType"])
+    return [{"connectorId": name, "dataTypes": types} for name, types in by_connector.items()]
 
 
 def entity_mappings(entities: Iterable[EntityMapping]) -> list[dict[str, object]]:
-    """Return *entities* as Sentinel maps them: identifiers of one entity stand together.
+    """Return *entities* as Sentinel maps them: the identifiers of one entity together.
 
     Entries of one type that follow each other are one entity, until an identifier comes twice.
     """

@@ -99,8 +99,8 @@ def query_problems(query: object) -> Iterator[str]:
     text = str(query or "")
     if not 1 <= len(text) <= MAX_QUERY_CHARACTERS:
         yield f"the query has {len(text)} characters (it may have 1 to {MAX_QUERY_CHARACTERS:,})"
-    for found in _REFUSED.finditer(text):
-        yield f"the query uses {found[0]!r}, which rules may not (name the tables)"
+    for refused in _REFUSED.finditer(text):
+        yield f"the query uses {refused[0]!r}, which rules may not (name the tables)"
 
 
 def tactic_problems(tactics: Sequence[str], techniques: Sequence[str]) -> Iterator[str]:
@@ -272,8 +272,8 @@ def _groups_alerts(body: AlertRuleBody) -> Iterator[str]:
 def _is_silent_for_a_day_at_most(body: AlertRuleBody) -> Iterator[str]:
     minutes = minutes_of(body.properties.get("suppressionDuration"))
     if minutes is None or not MIN_MINUTES <= minutes <= MAX_SUPPRESSION_MINUTES:
-        found = body.properties.get("suppressionDuration")
-        yield f"suppressionDuration {found!r} is not between PT5M and P1D"
+        duration_text = body.properties.get("suppressionDuration")
+        yield f"suppressionDuration {duration_text!r} is not between PT5M and P1D"
 
 
 def _has_a_version(body: AlertRuleBody) -> Iterator[str]:

@@ -60,7 +60,7 @@ def test_a_good_detection_has_no_problem() -> None:
 
 
 def test_a_period_that_no_run_sees_is_refused() -> None:
-    with pytest.raises(ValueError, match="its query looks 31d back, a run sees 30d at most"):
+    with pytest.raises(ValueError, match="its query reads 31d back, a run sees 30d at most"):
         replace(DETECTION, period="31d").as_graph()
 
 

@@ -121,5 +121,5 @@ def test_a_file_in_place_of_the_folder_is_refused(
 ) -> None:
     (tmp_path / "out").write_text("mine", encoding="utf-8")
 
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         write_folder(tmp_path / "out", packaged)
