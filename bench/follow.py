@@ -106,7 +106,7 @@ def _first_listing(lab: Lab) -> None:
 
 
 def _spread(lab: Lab, pace: Pace) -> list[float]:
-    """Publish one blob after the other and return how long each took."""
+    """Publish one blob after the other and return the delay of each."""
     records = bulk_records(pace.blobs * RECORDS_A_BLOB)
     begun, published, waited = time.monotonic(), dict[str, float](), list[float]()
     end = begun + LONGEST_SECONDS
@@ -117,14 +117,14 @@ def _spread(lab: Lab, pace: Pace) -> list[float]:
             blob = [next(records) for _ in range(RECORDS_A_BLOB)]
             lab.publish(CONTENT_TYPE, datetime.now(UTC), blob)
             published[str(blob[-1]["Id"])] = now
-        for found in _arrived(lab) & published.keys():
-            waited.append(time.monotonic() - published.pop(found))
+        for record_id in _arrived(lab) & published.keys():
+            waited.append(time.monotonic() - published.pop(record_id))
         _look_again(end)
     return waited
 
 
 def _arrived(lab: Lab) -> set[str]:
-    return {str(found) for (found,) in lab.rows("SELECT RecordId FROM M365Activity_CL")}
+    return {str(record_id) for (record_id,) in lab.rows("SELECT RecordId FROM M365Activity_CL")}
 
 
 def _look_again(end: float) -> None:

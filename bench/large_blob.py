@@ -48,19 +48,21 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print lines for the results file")
     parser.add_argument("--megabytes", type=int, default=500, help="its size (default: 500)")
     options = parser.parse_args(argv)
-    found = brought(options.megabytes * MEGABYTE, LIMIT_MEGABYTES * MEGABYTE)
-    whole = found.rows == found.records > 0
+    measured = brought(options.megabytes * MEGABYTE, LIMIT_MEGABYTES * MEGABYTE)
+    whole = measured.rows == measured.records > 0
     lines: list[dict[str, object]] = [
         {
             "what": f"one blob of {options.megabytes} MB: peak memory of the collector",
             "target": f"at most {LIMIT_MEGABYTES} MB",
-            "measured": f"{found.peak / MEGABYTE:.0f} MB" if whole else "not all records arrived",
-            "met": whole and found.peak <= LIMIT_MEGABYTES * MEGABYTE,
+            "measured": f"{measured.peak / MEGABYTE:.0f} MB"
+            if whole
+            else "not all records arrived",
+            "met": whole and measured.peak <= LIMIT_MEGABYTES * MEGABYTE,
         },
         {
             "what": "the same: speed, by processor time",
             "target": "",
-            "measured": f"{options.megabytes / found.processor:.0f} MB/s",
+            "measured": f"{options.megabytes / measured.processor:.0f} MB/s",
             "met": None,
         },
     ]

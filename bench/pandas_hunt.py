@@ -39,7 +39,7 @@ TOKEN_KEY = ["OrganizationId", "TokenTenantId", "Caller", "Protocol"]
 
 Frame = Any  # pandas brings no types
 Rule = Callable[[Frame, Frame, Any], Frame]
-"""From the events up to a tick, those of the day before it, and the tick, to alerts."""
+"""Makes alerts from the events up to a run, those of the day before it, and the time of the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +91,10 @@ def with_mailbox(events: Frame) -> Frame:
 
 def filled(first: Frame, *others: Frame) -> Frame:
     """Return the first value of each row that is neither missing nor empty, else ``""``."""
-    found = first.fillna("")
+    series = first.fillna("")
     for other in others:
-        found = found.where(found != "", other.fillna(""))
-    return found
+        series = series.where(series != "", other.fillna(""))
+    return series
 
 
 def is_throttled(properties: object) -> bool:
@@ -121,10 +121,10 @@ def summed_up(events: Frame, key: Sequence[str]) -> Frame:
     )
 
 
-def first_seen(events: Frame, recent: Frame, tick: Any, key: list[str]) -> Frame:  # noqa: ANN401 - pandas brings no types
+def first_seen(events: Frame, recent: Frame, run_at: Any, key: list[str]) -> Frame:  # noqa: ANN401 - pandas brings no types
     """Return the alerts on keys that *recent* has and no event before it, with enough history."""
     seen = events.groupby(key)["EventTime"].min().reset_index()
-    known = seen[seen["EventTime"] <= tick - DAY]
+    known = seen[seen["EventTime"] <= run_at - DAY]
     marked = recent.merge(known[key], on=key, how="left", indicator=True)
     alerts = summed_up(marked[marked["_merge"] == "left_only"], key)
     start = seen.groupby("OrganizationId")["EventTime"].min().rename("HistoryStart")
@@ -157,15 +157,15 @@ RULES: dict[str, tuple[Rule, list[str], str]] = {
 def hunt(events: Frame) -> Iterator[Finding]:
     """Yield what the rules find at the end of each day, alerts of one key as one finding."""
     first_alert: dict[tuple[str, tuple[str, ...]], Any] = {}
-    tick = events["EventTime"].min().ceil("D")
-    while tick < events["EventTime"].max() + DAY:
-        visible = events[events["EventTime"] <= tick]
-        recent = visible[visible["EventTime"] > tick - DAY]
+    run_at = events["EventTime"].min().ceil("D")
+    while run_at < events["EventTime"].max() + DAY:
+        visible = events[events["EventTime"] <= run_at]
+        recent = visible[visible["EventTime"] > run_at - DAY]
         for name, (rule, key, _) in RULES.items():
-            for row in rule(visible, recent, tick).to_dict("records"):
-                found = name, tuple(str(row[column]) for column in key)
-                first_alert.setdefault(found, row["FirstSeen"])
-        tick += DAY
+            for row in rule(visible, recent, run_at).to_dict("records"):
+                cause = name, tuple(str(row[column]) for column in key)
+                first_alert.setdefault(cause, row["FirstSeen"])
+        run_at += DAY
     for (name, values), since in first_alert.items():
         yield whole(events, name, values, since)
 
@@ -189,7 +189,7 @@ def whole(events: Frame, name: str, values: Sequence[str], since: object) -> Fin
 
 def main(path: str) -> None:
     """Hunt in the export at *path* and print the findings as JSON."""
-    found = [
+    findings = [
         {
             "rule": f.rule,
             "key": f.key,
@@ -200,7 +200,7 @@ def main(path: str) -> None:
         }
         for f in hunt(read_events(path))
     ]
-    json.dump({"findings": found}, sys.stdout)
+    json.dump({"findings": findings}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -48,8 +48,8 @@ def main(argv: Sequence[str]) -> int:
         line(f"{FINDINGS:,} findings: writing the page ({size:.1f} MB)", writing, None),
         line(f"{FINDINGS:,} findings: showing it in Chromium", showing, MOST_SECONDS),
     ]
-    for found in lines:
-        sys.stdout.write("" if options.json else f"{found['what']}: {found['measured']}\n")
+    for figure in lines:
+        sys.stdout.write("" if options.json else f"{figure['what']}: {figure['measured']}\n")
     if options.json:
         json.dump(lines, sys.stdout)
     return 0
@@ -66,7 +66,7 @@ def line(what: str, seconds: Sequence[float], most: float | None) -> dict[str, o
 
 
 def write(path: Path) -> float:
-    """Write the page to *path* and return the seconds that it took, without making findings."""
+    """Write the page to *path* and return its duration in seconds, without making findings."""
     hunted = many(FINDINGS)
     if hunted.evidence is None:
         raise ValueError("the tests' findings have no evidence")
@@ -77,13 +77,13 @@ def write(path: Path) -> float:
 
 def show(path: Path, rounds: int) -> list[float]:
     """Return the seconds that a browser takes to show *path*, in each of the *rounds*."""
-    found = subprocess.run(  # noqa: S603 - the project's own script
+    chromium = subprocess.run(  # noqa: S603 - the project's own script
         [CHECKOUT / ".ci" / "chromium"], capture_output=True, text=True, check=True
     )
     root = hasattr(os, "geteuid") and os.geteuid() == 0
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=found.stdout.strip(), args=["--no-sandbox"] if root else []
+            executable_path=chromium.stdout.strip(), args=["--no-sandbox"] if root else []
         )
         seconds = [_shown(browser, path) for _ in range(rounds)]
         browser.close()

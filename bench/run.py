@@ -60,7 +60,7 @@ Json = Any  # output of another program, checked by its use
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one process took: seconds of wall clock and of processor, peak memory in bytes."""
+    """The cost of one process: seconds of wall clock and of processor, peak memory in bytes."""
 
     wall: float
     user: float
@@ -86,19 +86,19 @@ def main(argv: Sequence[str]) -> int:
     """Measure what is asked for, write the results; return 0, or 1 when a comparison is void."""
     options = _options(argv)
     CACHE.mkdir(parents=True, exist_ok=True)
-    found = parts(RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else "")
+    sections = parts(RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else "")
     try:
         for name, measure in PARTS.items():
             if name in chosen(options.part):
-                found[name] = measure(options)
-                sys.stdout.write(found[name])
+                sections[name] = measure(options)
+                sys.stdout.write(sections[name])
     except VoidError as error:
         say(f"void: {error}")
         return 1
     if options.quick:
         say(f"a trial: {RESULTS.name} is left as it is")
     else:
-        RESULTS.write_text("\n".join(part for part in found.values() if part), encoding="utf-8")
+        RESULTS.write_text("\n".join(part for part in sections.values() if part), encoding="utf-8")
     return 0
 
 
@@ -109,13 +109,13 @@ def chosen(part: str) -> Sequence[str]:
 
 def parts(text: str) -> dict[str, str]:
     """Return what the results say of each part, in order, ``""`` where nothing."""
-    found, rest = {}, text
+    sections, rest = {}, text
     for name, heading in reversed(HEADINGS.items()):
-        rest, there, part = rest.partition(heading)
-        found[name] = there + part
-    found["hunt"] = rest
+        rest, separator, part = rest.partition(heading)
+        sections[name] = separator + part
+    sections["hunt"] = rest
     return {
-        name: found[name].rstrip() + "\n" if found[name].strip() else ""
+        name: sections[name].rstrip() + "\n" if sections[name].strip() else ""
         for name in ("hunt", *HEADINGS)
     }
 
@@ -137,8 +137,8 @@ def report_part(options: argparse.Namespace) -> str:
     """Measure how fast a long report is written and shown."""
     rounds = ["--rounds", "1"] if options.quick else []
     say("the report")
-    _, found = run([*_PYTHON, str(HERE / "report.py"), "--json", *rounds])
-    text = table([Line(**line) for line in found])
+    _, measured_lines = run([*_PYTHON, str(HERE / "report.py"), "--json", *rounds])
+    text = table([Line(**line) for line in measured_lines])
     return f"""{REPORT_HEADING}
 
 Written by `make bench`: a page of 10,000 made-up findings, written, and shown by Chromium from
@@ -151,13 +151,13 @@ def simulation_part(options: argparse.Namespace) -> str:
     """Simulate the Function app with many tenants and a huge one."""
     share = ["--share", "0.02"] if options.quick else []
     say("the simulation of the Function app")
-    cost, found = run([*_PYTHON, str(HERE / "simulate.py"), "--json", *share])
-    took = [
+    cost, simulated = run([*_PYTHON, str(HERE / "simulate.py"), "--json", *share])
+    cost_lines = [
         Line("the simulation itself: time", f"at most {MOST_SIMULATED_SECONDS} s",
              f"{cost.wall:.0f} s", cost.wall <= MOST_SIMULATED_SECONDS),
         Line("the simulation itself: processor time", "", f"{cost.user + cost.system:.0f} s"),
     ]  # fmt: skip
-    return simulation_page(table([*(Line(**line) for line in found), *took], "measured"))
+    return simulation_page(table([*(Line(**line) for line in simulated), *cost_lines], "measured"))
 
 
 PARTS: Mapping[str, Callable[[argparse.Namespace], str]] = {
@@ -214,13 +214,13 @@ def hunt_lines(export: Path, runs: int) -> Iterator[Line]:
         say(f"run {number} of {runs}: hunt, all rules")
         whole.append(measured(hunting, export)[0])
         say(f"  {whole[-1].wall:.1f} s; with the rules of the pandas version")
-        cost, found = measured([*hunting, "--rules", ",".join(PANDAS_RULES)], export)
+        cost, output = measured([*hunting, "--rules", ",".join(PANDAS_RULES)], export)
         ours.append(cost)
         say(f"  {cost.wall:.1f} s; pandas")
         cost, expected = measured([*_PYTHON, str(HERE / "pandas_hunt.py"), str(export)], export)
         theirs.append(cost)
         say(f"  {cost.wall:.1f} s")
-        same_findings(found, expected)
+        same_findings(output, expected)
     size = f"{export.stat().st_size / 1e9:.2f} GB of CSV"
     yield wall_line(f"hunt, all rules, {size}: time", whole, MOST_SECONDS)
     yield peak_line("hunt: peak memory", whole, MOST_GIB)
@@ -270,14 +270,14 @@ def cpu_line(what: str, costs: Sequence[Cost]) -> Line:
     return Line(what, "", spread([cost.user + cost.system for cost in costs], " s", 1))
 
 
-def same_findings(found: Json, expected: Json) -> None:
+def same_findings(output: Json, expected: Json) -> None:
     """Make sure that both found the same.
 
     Raises:
         VoidError: They did not, or found nothing.
 
     """
-    ours, theirs = _findings(found), _findings(expected)
+    ours, theirs = _findings(output), _findings(expected)
     if not ours:
         raise VoidError("nothing was found, so nothing is shown")
     if ours != theirs:
@@ -287,10 +287,10 @@ def same_findings(found: Json, expected: Json) -> None:
 
 def _findings(output: Json) -> Mapping[str, tuple[object, ...]]:
     return {
-        json.dumps([found["rule"], found["key"]], sort_keys=True): tuple(
-            found[name] for name in COMPARED
+        json.dumps([finding["rule"], finding["key"]], sort_keys=True): tuple(
+            finding[name] for name in COMPARED
         )
-        for found in output["findings"]
+        for finding in output["findings"]
     }
 
 
@@ -305,21 +305,21 @@ def rule_lines(export: Path, *, keep: bool) -> Iterator[Line]:
         script = str(HERE / "ten_million.py")
         run([*_PYTHON, script, "build", str(loaded), str(large)], output=False)
         say("evaluating the rules")
-        _, found = run([*_PYTHON, script, "measure", str(large), str(RULE_RUNS)])
-        yield workspace_line(found, large.stat().st_size)
+        _, output = run([*_PYTHON, script, "measure", str(large), str(RULE_RUNS)])
+        yield workspace_line(output, large.stat().st_size)
     finally:
         remove(loaded, *([] if keep else [large]))
-    for rule in found["rules"]:
+    for rule in output["rules"]:
         yield from one_rule(rule)
 
 
-def workspace_line(found: Json, size: int) -> Line:
+def workspace_line(output: Json, size: int) -> Line:
     """Return the line about the large workspace itself."""
     return Line(
-        f"workspace of {found['rows']:,} records ({size / 1e9:.1f} GB), "
-        f"{found['judged']:,} of them judged: joining the sources, once",
+        f"workspace of {output['rows']:,} records ({size / 1e9:.1f} GB), "
+        f"{output['judged']:,} of them judged: joining the sources, once",
         "",
-        f"{found['joining']:.1f} s",
+        f"{output['joining']:.1f} s",
     )
 
 
@@ -336,7 +336,7 @@ def one_rule(rule: Json) -> Iterator[Line]:
     ours, theirs = rule["rule_seconds"], rule["sql_seconds"]
     ratios = [our / their for our, their in zip(ours, theirs, strict=True)]
     yield Line(
-        f"{name}, one tick, {rule['rows']:,} rows out",
+        f"{name}, one run, {rule['rows']:,} rows out",
         f"at most {MOST_RULE_SECONDS:.0f} s",
         spread(ours, " s", 2),
         median(ours) <= MOST_RULE_SECONDS,
@@ -358,12 +358,12 @@ def collect_lines(*, quick: bool) -> Iterator[Line]:
     scripts = [("worker.py", worker), ("large_blob.py", large)]
     for script, options in scripts if quick else [*scripts, ("follow.py", [])]:
         say(f"the collector: {script}")
-        _, found = run([*_PYTHON, str(HERE / script), "--json", *options])
-        yield from (Line(**line) for line in found)
+        _, measured_lines = run([*_PYTHON, str(HERE / script), "--json", *options])
+        yield from (Line(**line) for line in measured_lines)
 
 
 def run(command: Sequence[str], *, output: bool = True) -> tuple[Cost, Json]:
-    """Run *command* to its end and return what it took and the JSON that it printed.
+    """Run *command* to its end and return its cost and the JSON that it printed.
 
     Raises:
         VoidError: It failed.
@@ -378,9 +378,9 @@ def run(command: Sequence[str], *, output: bool = True) -> tuple[Cost, Json]:
         if process.returncode:
             raise VoidError(f"{' '.join(command)} ended with {process.returncode}")
         out.seek(0)
-        found = json.load(out) if output else None
+        parsed = json.load(out) if output else None
     unit = 1 if sys.platform == "darwin" else 1024
-    return Cost(wall, used.ru_utime, used.ru_stime, used.ru_maxrss * unit), found
+    return Cost(wall, used.ru_utime, used.ru_stime, used.ru_maxrss * unit), parsed
 
 
 _PYTHON = (sys.executable, "-P")
@@ -456,7 +456,10 @@ Python {platform.python_version()}, {versions}.
 def simulation_page(text: str) -> str:
     """Return the simulation's part of the results file."""
     prices = json.loads((HERE / "prices.json").read_text(encoding="utf-8"))
-    each = "".join(f"* {one['what']}: {one['value']}\n" for one in prices["assumed"].values())
+    each = "".join(
+        f"* {assumption['what']}: {assumption['value']}\n"
+        for assumption in prices["assumed"].values()
+    )
     return f"""{SIMULATION_HEADING}
 
 Written by `make simulate` (`bench/simulate.py`): the app's own steps, with queues, tables, feed

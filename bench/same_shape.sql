@@ -1,5 +1,5 @@
--- The rules as somebody would write them for DuckDB by hand: the same filters, the same
--- aggregates, the same columns. $now is the tick, $memory how far back a caller counts as known.
+-- The rules as written for DuckDB by hand: the same filters, the same
+-- aggregates, the same columns. $now is the time of the run, $memory how far back a caller counts as known.
 
 -- rule: caller_new_to_tenant
 WITH seen AS (

@@ -202,7 +202,7 @@ class World:
         self.counted[name] += number
 
     def set_gauge(self, name: str, number: float, tenant: str) -> None:
-        """Set a metric that nobody looks at here."""
+        """Ignore a metric: the simulation does not read it."""
 
     def asked(self) -> float:
         """Return operations on queue and tables so far."""
@@ -256,7 +256,7 @@ def context_of(world: World) -> AppContext:
         callers=TableCallers(tables),
         order_queues=cast("Mapping[str, StorageQueue]", world.lanes),
         paced_orders=paced_orders,
-        hints=cast("StorageQueue", world.lanes[BLOBS]),  # nobody hints here
+        hints=cast("StorageQueue", world.lanes[BLOBS]),  # the simulation sends no hints
         tenants={
             tenant.id: TenantFeed(
                 tuple(Stream(tenant.id, kind) for kind in tenant.content_types),
@@ -333,7 +333,7 @@ def lines(name: str, played: Played) -> list[Line]:
     early = median(played.passes[1 : passes + 1])
     late = median(played.passes[-passes:])
     each = world.asked() / blobs
-    found: list[Line] = [
+    simulated: list[Line] = [
         _line("blobs published", f"{plan.published:,}"),
         _line("blobs delivered", f"{blobs:,}", "all but the last minute's",
               met=blobs >= plan.published - _last_minute(plan)),
@@ -349,9 +349,9 @@ def lines(name: str, played: Played) -> list[Line]:
         *(_line(f"a month: {what}", f"{value:,.2f} $") for what, value in month(world).items()),
     ]  # fmt: skip
     if plan.giant:
-        found.insert(5, _line("worst lag of the huge one, its backlog from the start on",
+        simulated.insert(5, _line("worst lag of the huge one, its backlog from the start on",
                               _minutes(world.worst[GIANT])))  # fmt: skip
-    return [{**line, "what": f"{name}: {line['what']}"} for line in found]
+    return [{**line, "what": f"{name}: {line['what']}"} for line in simulated]
 
 
 def _shown(name: str, plan: Plan) -> list[Line]:
@@ -378,7 +378,7 @@ def month(world: World) -> Mapping[str, float]:
     """
     plan, asked = world.plan, world.operations
     span = (plan.hours * HOUR + (plan.backlog if plan.giant else timedelta())) / A_MONTH
-    assumed = {name: one["value"] for name, one in PRICES["assumed"].items()}
+    assumed = {name: assumption["value"] for name, assumption in PRICES["assumed"].items()}
     storage = asked["table"] + asked["queue"] + asked["taken"] / HANDED_OUT
     waits = (
         asked["feed"] * assumed["feed_seconds"]
@@ -402,8 +402,8 @@ def month(world: World) -> Mapping[str, float]:
 
 
 def _price(name: str, number: float) -> float:
-    one = PRICES["prices"][name]
-    return float(max(number - one.get("free", 0), 0) * one["price"])
+    price = PRICES["prices"][name]
+    return float(max(number - price.get("free", 0), 0) * price["price"])
 
 
 def main(argv: Sequence[str]) -> int:
@@ -415,11 +415,15 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     chosen = {n: p for n, p in plans(options.share).items() if options.plan in {"", n}}
     with ProcessPoolExecutor() as pool:
-        found = [line for of in pool.map(_shown, chosen, chosen.values()) for line in of]
-    for line in found:
+        shown = [
+            line
+            for scenario_lines in pool.map(_shown, chosen, chosen.values())
+            for line in scenario_lines
+        ]
+    for line in shown:
         sys.stdout.write("" if options.json else f"{line['what']}: {line['measured']}\n")
     if options.json:
-        json.dump(found, sys.stdout)
+        json.dump(shown, sys.stdout)
     return 0
 
 

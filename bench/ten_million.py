@@ -1,4 +1,4 @@
-"""Every rule's evaluation at one tick in a large workspace, beside SQL written by hand.
+"""Measure one evaluation of every rule in a large workspace, beside SQL written by hand.
 
     python bench/ten_million.py build LOADED WORKSPACE
     python bench/ten_million.py measure WORKSPACE RUNS
@@ -47,8 +47,10 @@ def build(loaded: Path, workspace: Path) -> None:
         con = open_workspace(workspace, Path(scratch))
         con.execute('DROP TABLE IF EXISTS "_MailItemsAccessed"')
         con.execute('DELETE FROM "_kept"')
-        found = con.execute('SELECT max(rowid), max("EventTime") FROM "M365Activity_CL"').fetchone()
-        last, latest = found or (0, None)
+        newest = con.execute(
+            'SELECT max(rowid), max("EventTime") FROM "M365Activity_CL"'
+        ).fetchone()
+        last, latest = newest or (0, None)
         day = latest.replace(hour=0, minute=0, second=0, microsecond=0)
         for copy in range(1, COPIES + 1):
             con.execute(statement, {"copy": copy, "last": last, "day": day})
@@ -65,13 +67,13 @@ def measure(workspace: Path, runs: int) -> Mapping[str, object]:
         covered = span(engine)
         if covered is None:
             raise SystemExit(f"{workspace}: no mail was read in it")
-        tick = covered[1].replace(hour=0, minute=0, second=0, microsecond=0) + DAY
+        run_at = covered[1].replace(hour=0, minute=0, second=0, microsecond=0) + DAY
         by_hand = con.cursor()
         by_hand.execute("USE visible")
-        look_at(by_hand, tick)
+        look_at(by_hand, run_at)
         length = covered[1] - covered[0]
         rules = [
-            compared(rule, root, engine, by_hand, tick, length, runs)
+            compared(rule, root, engine, by_hand, run_at, length, runs)
             for rule in load_rules(root)
             if rule.name in statements()
         ]
@@ -83,7 +85,7 @@ def compared(  # noqa: PLR0913, PLR0917 - the two ways and what both get, named 
     root: Path,
     engine: Engine,
     by_hand: duckdb.DuckDBPyConnection,
-    tick: datetime,
+    run_at: datetime,
     length: timedelta,
     runs: int,
 ) -> Mapping[str, object]:
@@ -92,13 +94,13 @@ def compared(  # noqa: PLR0913, PLR0917 - the two ways and what both get, named 
     text = with_windows(to_kql(rule, root), chosen)
     translation, query = timed(lambda: engine.prepare(text))
     sql = statements()[rule.name]
-    values = {"now": tick.replace(tzinfo=None)}
+    values = {"now": run_at.replace(tzinfo=None)}
     if "$memory" in sql:
         values["memory"] = duration(chosen["memory"])  # type: ignore[assignment]  # mixed on purpose
-    rows, expected = engine.run(query, tick), run_sql(by_hand, sql, values)
+    rows, expected = engine.run(query, run_at), run_sql(by_hand, sql, values)
     turns = [
         (
-            timed(lambda: engine.run(query, tick))[0],
+            timed(lambda: engine.run(query, run_at))[0],
             timed(lambda: run_sql(by_hand, sql, values))[0],
         )
         for _ in range(runs)

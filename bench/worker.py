@@ -61,10 +61,10 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
 
 def measured(rounds: int, blobs: int, workers: int) -> Json:
     """Return seconds and sizes of every turn of every side."""
-    here, there = _processors()
-    os.sched_setaffinity(0, {here})
+    own_processor, other_processor = _processors()
+    os.sched_setaffinity(0, {own_processor})
     bodies = list(blob_bodies(blobs))
-    found: Json = {"bytes": sum(map(len, bodies)), "ours": [], "plain": [], "steps": []}
+    figures: Json = {"bytes": sum(map(len, bodies)), "ours": [], "plain": [], "steps": []}
     with (
         tempfile.TemporaryDirectory(prefix="bench") as folder,
         Lab(_lab_options(Path(folder))) as lab,
@@ -73,14 +73,14 @@ def measured(rounds: int, blobs: int, workers: int) -> Json:
         config = _config(lab, Path(folder), workers)
         for _ in range(rounds):
             for side in ("ours", "plain", "steps"):
-                found[side].append(_turn(lab, side, config, there, blobs))
-    return found
+                figures[side].append(_turn(lab, side, config, other_processor, blobs))
+    return figures
 
 
-def lines_of(found: Json) -> Iterator[dict[str, object]]:
+def lines_of(figures: Json) -> Iterator[dict[str, object]]:
     """Return the lines of the results file: what, target, measured, met."""
-    size = found["bytes"] / 1e6
-    ours, plain, steps = found["ours"], found["plain"], found["steps"]
+    size = figures["bytes"] / 1e6
+    ours, plain, steps = figures["ours"], figures["plain"], figures["steps"]
     speeds = [size / turn["wall"] for turn in ours]
     yield _line("whole worker on one processor", speeds, " MB/s", LEAST_SPEED)
     yield _line("the same, by processor time", [size / t["processor"] for t in ours], " MB/s")
@@ -178,12 +178,12 @@ def _turn(lab: Lab, side: str, config: Path, processor: int, blobs: int) -> Json
     before, spent = lab.counts.ingested["rows"], time.process_time()
     command = [sys.executable, "-P", str(SIDE), side, str(config), str(processor)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # noqa: S603 - our own
-    found = json.loads(done.stdout)
-    found["lab"] = time.process_time() - spent
+    figures = json.loads(done.stdout)
+    figures["lab"] = time.process_time() - spent
     rows = lab.counts.ingested["rows"] - before
     if rows != blobs * RECORDS_A_BLOB:
         raise SystemExit(f"void: {side} brought {rows} rows of {blobs * RECORDS_A_BLOB}")
-    return found
+    return figures
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ class Spent:
 
 
 class OpenGate(RateLimiter):
-    """Holds nobody back: a tenant's quota is far below what is measured here."""
+    """Does not limit requests: a tenant's quota is far below what is measured here."""
 
     def acquire(self) -> None:
         """Go on at once."""
@@ -74,13 +74,13 @@ def timed(spent: Spent) -> Iterator[None]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure one side and print what it took."""
+    """Measure one side and print its cost."""
     side, config, processor = argv
     os.sched_setaffinity(0, {int(processor)})
     data = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
     settings = Settings.load(data, Path(config).parent)
-    found = {"ours": ours, "plain": plain, "steps": steps}[side](settings)
-    sys.stdout.write(json.dumps(found))
+    figures = {"ours": ours, "plain": plain, "steps": steps}[side](settings)
+    sys.stdout.write(json.dumps(figures))
     return 0
 
 
@@ -176,7 +176,7 @@ def steps(settings: Settings) -> dict[str, float]:
 
 
 def _written(body: bytes, parse: Spent, serialise: Spent) -> bytes:
-    """Parse and write one body and let go of it, as the collector does: what is kept costs more."""
+    """Parse and write one body and release it, as the collector does: holding bodies costs more."""
     with timed(parse):
         parsed = orjson.loads(body)
     with timed(serialise):
@@ -184,7 +184,7 @@ def _written(body: bytes, parse: Spent, serialise: Spent) -> bytes:
 
 
 def _downloaded(settings: Settings) -> tuple[list[bytes], Spent]:
-    """Return bodies and what it took to get them, with a bare pool of connections."""
+    """Return bodies and the cost of fetching them, with a bare pool of connections."""
     tenant, spent, bodies = settings.tenants[0], Spent(), list[bytes]()
     token = FeedTokens(credential(tenant, settings.cloud), settings.cloud.feed_audience)()
     parts = urlsplit(settings.cloud.feed)

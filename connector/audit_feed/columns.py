@@ -71,7 +71,7 @@ def load_table(name: str) -> Table:
     """Return the table that ``tables/<name>.json`` describes.
 
     Raises:
-        FileNotFoundError: There is no such table.
+        FileNotFoundError: The table is not known.
         ValueError: The file names a type or a read that does not exist.
 
     """

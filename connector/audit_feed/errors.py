@@ -1,6 +1,6 @@
 """Everything the connector raises on purpose, by what to do: retry, skip the blob, or stop.
 
-Messages carry no query string, no body and no token: all of them can hold tenant data.
+Messages hold no query string, no body and no token: all of them can hold tenant data.
 """
 
 from __future__ import annotations

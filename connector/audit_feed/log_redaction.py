@@ -1,4 +1,4 @@
-"""Keep what is private out of the libraries' logs, whatever level somebody has set them to.
+"""Keep what is private out of the libraries' logs, whatever level they are set to.
 
 They are silent unless asked for by name. What they then say goes through here first: their lines
 hold query strings, and an exception's text can hold anything that was sent or read.
@@ -39,7 +39,7 @@ def shown(text: str) -> str:
 
 
 def guard() -> None:
-    """Silence the libraries that nobody asked for by name, and hide what is private in the others.
+    """Silence the libraries whose level is not set by name, and hide what is private in the others.
 
     It holds for the whole process, and for loggers that are made later; a second call changes
     nothing.

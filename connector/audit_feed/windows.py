@@ -25,7 +25,7 @@ RETENTION = timedelta(days=7)
 SECOND = timedelta(seconds=1)
 
 EDGE = timedelta(minutes=5)
-"""Distance kept from the 7-day edge: a request that waits in between must not slip over it."""
+"""Distance from the 7-day edge: a request that waits in between must not slip over it."""
 
 FIRST_RELISTING = timedelta(minutes=5)
 """Shortest time between two listings of a closed hour."""

@@ -1,4 +1,4 @@
-"""Show on standard error how far a long command is, when somebody is looking."""
+"""Show on standard error how far a long command is, when it is a terminal."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Shown:
         self._bars.update(self._task, completed=done)
 
     def phase(self, name: str, parts: int, unit: str = "") -> None:
-        """Begin a step of so many *parts*, each a *unit*; 0 stands for unknown."""
+        """Begin a step of so many *parts*, each a *unit*; 0 means unknown."""
         self._start(name, parts, unit)
 
     def so_far(self, done: int, known: int) -> None:
@@ -121,7 +121,7 @@ class Shown:
         self._task = self._bars.add_task(visible(name), total=total or None, unit=unit)
 
     def _end(self) -> None:
-        """Say what the step took, if that was asked for."""
+        """Print the duration of the step, if that was asked for."""
         task = self._bars.tasks[0]
         records, self._records = self._records, 0
         if self._verbosity is Verbosity.VERBOSE and task.description != "starting":

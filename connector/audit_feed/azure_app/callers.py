@@ -1,4 +1,4 @@
-"""Who reads mail in a tenant, remembered for longer than a rule can look back. Pure.
+"""Who reads mail in a tenant, remembered for longer than a rule can read back. Pure.
 
 After a crash the memory may miss an access, so a rule may fire once too often; it never invents
 one. What the feed itself repeats is counted twice.

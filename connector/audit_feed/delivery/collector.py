@@ -91,7 +91,7 @@ class Collector:
         return [replace(self, tenants=(tenant,)) for tenant in self.tenants]
 
     def renew(self) -> None:
-        """Take or renew the lease. Without an owner there is no lease: several may list at once."""
+        """Take or renew the lease. Without an owner it does nothing: several may list at once."""
         now = self.clock()
         if self.owner:
             self.store.acquire_lease(self.owner, now, now + LEASE)

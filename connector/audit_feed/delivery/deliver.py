@@ -50,7 +50,7 @@ Completed = tuple[BlobRow, Outcome]
 
 
 def _nothing(*_: object) -> None:
-    """Do nothing: nobody listens."""
+    """Do nothing: no caller wants the outcome."""
 
 
 class Sink(Protocol):

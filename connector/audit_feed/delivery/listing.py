@@ -132,7 +132,7 @@ class StreamListing:
 
         The order matters: add the blobs, hand on the new ones, and only then mark the hours as
         listed. After a crash or an error in between, the hours are listed again and are not
-        called complete. The blobs are on record by then, so nobody calls them new a second
+        called complete. The blobs are on record by then, so they are not new a second
         time: the app's sweep orders them again.
         """
         address, flaw, seen = "", "", set[str]()

@@ -14,10 +14,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class PassReport(OutcomeCounts):
-    """What one pass did. A message that comes again stands in ``problems`` once.
+    """What one pass did. A repeated message is in ``problems`` once.
 
     ``new`` counts blobs that were listed for the first time, ``unlisted`` windows whose listing
-    did not get to its end. ``refused`` says that nothing will work before somebody changes
+    did not get to its end. ``refused`` says that nothing will work before an operator changes
     something, ``left`` that the pass ran out of time with blobs still due.
     """
 

@@ -95,7 +95,7 @@ class TenantPass:
 
 
 def _moved_on(outcome: Outcome, now: datetime) -> bool:
-    """Tell whether the blob is no longer among those due at *now*."""
+    """Return whether the blob is no longer among those due at *now*."""
     return isinstance(outcome, BlobRow) and (
         outcome.state is not BlobState.LISTED or outcome.due > now
     )

@@ -164,7 +164,7 @@ class Feed:
         read = [_blob(stream, item) for item in items]
         blobs = tuple(blob for blob in read if blob)
         flaws = (
-            (len(read) - len(blobs), "elements are no blobs"),
+            (len(read) - len(blobs), "elements are not blobs"),
             (sum(b.created not in window for b in blobs), "blobs lie outside of the window"),
         )
         flaw = "; ".join(f"{where}: {count} {what}" for count, what in flaws if count)

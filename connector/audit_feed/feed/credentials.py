@@ -128,7 +128,7 @@ def sign_in_error(error: ClientAuthenticationError) -> AccessError | RetryError:
     """Return what a failed sign-in means.
 
     The library gives a lost connection the same type as a refusal. A refusal carries Entra's
-    code; its text is not kept, because it can hold ids.
+    code; its text is dropped, because it can hold ids.
     """
     if busy := _BUSY.search(str(error.message)):
         return RetryError("sign-in", f"no token: HTTP {busy[1] or busy[2]}")

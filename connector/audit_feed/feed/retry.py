@@ -1,4 +1,4 @@
-"""Repeat a request after a passing fault, where somebody waits for its answer. Pure."""
+"""Repeat a request after a passing fault, where a caller waits for its answer. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Start the subscriptions that are missing, where the settings ask for it. Pure.
 
-The service may keep subscriptions for each application apart, and nobody but the app itself can
+The service may keep subscriptions for each application apart, and only the app itself can
 sign in as its managed identity: so the app starts its own.
 """
 
@@ -43,7 +43,7 @@ class SubscriptionResult:
 class SubscriptionStarter:
     """Starts each tenant's missing subscriptions once; what failed is tried again.
 
-    A subscription that somebody stopped stays stopped: it was stopped on purpose.
+    A subscription that was stopped stays stopped: that was done on purpose.
     """
 
     feeds: Mapping[str, Subscribing]

@@ -72,10 +72,10 @@ class SqliteLedger:
     """A ``LedgerStore`` in one file. Safe for the threads of one process."""
 
     def __init__(self, path: Path) -> None:
-        """Open the ledger in *path*, or make an empty one where there is no file.
+        """Open the ledger in *path*, or make an empty one if the file is missing.
 
         Raises:
-            LedgerError: The file is no ledger, or one of another version. It is left as it is.
+            LedgerError: The file is not a ledger, or one of another version. It is left as it is.
 
         """
         self._path = path
@@ -99,7 +99,7 @@ class SqliteLedger:
             ) from error
 
     def _check_format(self) -> None:
-        """Read the version, before anything is written: the file may be somebody else's."""
+        """Read the version, before anything is written: another program may own the file."""
         rows = self._con.execute("SELECT version FROM format").fetchall()
         if rows != [(FORMAT,)]:
             raise LedgerError("it has another version")

@@ -56,17 +56,17 @@ def hour_statements(
 def _hour_statement(
     stream: Stream, hour: datetime, rows: Sequence[BlobRow], listed_at: datetime | None
 ) -> HourStatement:
-    of = {state: [row for row in rows if row.state is state] for state in BlobState}
-    lags = [r.finished - r.blob.created for r in of[BlobState.DELIVERED] if r.finished]
+    by_state = {state: [row for row in rows if row.state is state] for state in BlobState}
+    lags = [r.finished - r.blob.created for r in by_state[BlobState.DELIVERED] if r.finished]
     return HourStatement(
         stream=stream,
         hour=hour,
         listed_at=listed_at,
         listed=len(rows),
-        delivered=len(of[BlobState.DELIVERED]),
-        pending=len(of[BlobState.LISTED]),
-        expired=len(of[BlobState.EXPIRED]),
-        rejected=len(of[BlobState.REJECTED]),
+        delivered=len(by_state[BlobState.DELIVERED]),
+        pending=len(by_state[BlobState.LISTED]),
+        expired=len(by_state[BlobState.EXPIRED]),
+        rejected=len(by_state[BlobState.REJECTED]),
         records=sum(row.records for row in rows),
         sent=sum(row.sent for row in rows),
         parked=sum(row.parked for row in rows),

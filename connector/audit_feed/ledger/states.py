@@ -79,7 +79,7 @@ def expired(row: BlobRow, now: datetime) -> BlobRow:
 
 
 def rejected(row: BlobRow, now: datetime, why: str) -> BlobRow:
-    """Return the row of a blob that the feed does not know, or whose content is no list."""
+    """Return the row of a blob that the feed does not know, or whose content is not a list."""
     return replace(_moved(row, BlobState.REJECTED, now), attempts=row.attempts + 1, last_error=why)
 
 
@@ -190,6 +190,6 @@ class LedgerStore(Protocol):
 
         An hour stays whole while a blob in it is listed, or rejected and not expired by *before*.
         From then on nothing is said of what was dropped: :meth:`first_hour` moves up to
-        *before*, or to the earliest hour that stays. Remainders are kept. A store may leave some
+        *before*, or to the earliest hour that stays. Remainders stay. A store may leave some
         of it to the next call.
         """

@@ -53,9 +53,9 @@ class TableBlobs:
 
     def not_stored(self, partition: str, rows: Sequence[BlobRow]) -> list[BlobRow]:
         """Return those of *rows* that are not on record; the others are known from now on."""
-        there = self._names(partition)
-        self._cache.add(((partition, name), None) for name in there)
-        return [row for row in rows if blob_key(row.blob)[1] not in there]
+        stored = self._names(partition)
+        self._cache.add(((partition, name), None) for name in stored)
+        return [row for row in rows if blob_key(row.blob)[1] not in stored]
 
     def create(self, partition: str, rows: Sequence[BlobRow]) -> list[BlobRow]:
         """Create those of *rows* that are not there, and return them.
@@ -75,8 +75,8 @@ class TableBlobs:
                     left = left[MAX_TRANSACTION:]
                 if not left:
                     return new
-                there = self._names(partition)
-                left = [row for row in left if blob_key(row.blob)[1] not in there]
+                stored = self._names(partition)
+                left = [row for row in left if blob_key(row.blob)[1] not in stored]
         raise LedgerError(f"ledger: {partition}: others write there all the time (try again)")
 
     def remember(self, rows: Sequence[BlobRow]) -> None:

@@ -1,8 +1,8 @@
 """Calls to Azure Table Storage: its errors made ours, and conditional writes that report who won.
 
-The one trap in all of them is the ETag. A write that carries the ETag of the entity that was read
-is refused when somebody has changed the entity since; a write without one replaces whatever is
-there.
+The one trap in all of them is the ETag. A write with the ETag of the entity that was read
+is refused when another writer has changed the entity since; a write without one replaces
+whatever is there.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ BlobKey = tuple[str, str]
 """Partition key and row key."""
 
 LONGEST_ERROR = 2_000
-"""Characters of an error that are kept: a batch of 100 rows may have 4 MiB."""
+"""Characters of an error that are stored: a batch of 100 rows may have 4 MiB."""
 
 _TEXTS = ("tenant", "content_type", "id", "uri", "last_error")
 _COUNTS = ("attempts", "records", "sent", "parked", "version")
@@ -45,7 +45,7 @@ def time(value: object) -> datetime:
 
 
 def stream_key(stream: Stream) -> str:
-    """Return the partition of what is kept of a stream as a whole."""
+    """Return the partition of the entities about a stream as a whole."""
     return f"{stream.tenant}|{stream.content_type}"
 
 
@@ -154,7 +154,7 @@ def _unreadable(entity: TableEntity, error: Exception) -> LedgerError:
 
 @dataclass(frozen=True, slots=True)
 class HourRow:
-    """What is kept of an hour. ``etag`` is of the entity as it was read.
+    """The stored row of an hour. ``etag`` is of the entity as it was read.
 
     ``summary`` is the hour's statement from the moment when it was closed; None while it is
     open, because it may be listed again or a blob of it may not be in a final state.

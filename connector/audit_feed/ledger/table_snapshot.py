@@ -72,9 +72,9 @@ class TableSnapshots:
     def close_hours(self, snapshot: StreamSnapshot, now: datetime) -> int:
         """Close the hours that are over and of which no blob can change; return how many.
 
-        An hour that somebody opened or listed after the snapshot stays open until the next time:
-        its ETag is another one. Without that a late blob would lie in a closed hour, which nobody
-        reads again.
+        An hour that another pass opened or listed after the snapshot stays open until the next
+        time: its ETag is another one. Otherwise a late blob would be in a closed hour, which is
+        not read again.
         """
         return sum(
             self._close(snapshot.stream, hour)

@@ -64,6 +64,7 @@ class TableStreams:
 
     def put_summaries(self, summaries: Mapping[Stream, str]) -> None:
         """Keep a short text about each stream, at most 32,000 characters each."""
+        # The property is called "told" in tables that are deployed: a new name would lose them.
         entities = [{**_key(stream), "told": summary} for stream, summary in summaries.items()]
         with translated_errors("summaries"):
             table_client.merge_all(self._table, entities)

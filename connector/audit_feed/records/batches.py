@@ -21,7 +21,7 @@ bytes a call; whether it counts before or after decompression is not settled, so
 
 MAX_FIELD_BYTES = 64_000
 """Largest value of a column. Log Analytics cuts one over 64 KB in the middle, which leaves JSON
-that nobody can read (Azure Monitor service limits)."""
+that cannot be read (Azure Monitor service limits)."""
 
 PARKED = "MailvigilParked"
 """Key that marks, in ``Record``, which fields of a row were too large and are parked."""
@@ -30,7 +30,7 @@ _MARK_BYTES = 6_000
 """Room for the mark: 20 names of 40 characters, each at most 6 bytes as JSON, and its frame."""
 
 _LONGEST_ID = 1_000
-"""Characters of a RecordId that are kept when a row is split; a GUID has 36."""
+"""Characters of a RecordId that remain when a row is split; a GUID has 36."""
 
 _BRACKETS = 2
 _OPTIONS = orjson.OPT_UTC_Z
@@ -56,7 +56,7 @@ class Parked:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of ``data``: it tells remainders of one blob apart, whatever their ids."""
+        """SHA-256 of ``data``: it identifies a remainder of a blob, whatever its ids."""
         return sha256(self.data).hexdigest()
 
 

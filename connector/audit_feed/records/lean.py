@@ -44,14 +44,14 @@ class Saving:
 
 def lean(record: Record, saving: Saving) -> Record:
     """Return *record* without what the profile leaves out, and count that in *saving*."""
-    kept = {name: value for name, value in record.items() if name not in LEFT_OUT}
+    thinned = {name: value for name, value in record.items() if name not in LEFT_OUT}
     folders = record.get("Folders")
     if isinstance(folders, list):
-        kept["Folders"] = [_folder(folder) for folder in folders]
+        thinned["Folders"] = [_folder(folder) for folder in folders]
     dropped = {name: value for name, value in record.items() if name in LEFT_OUT}
-    thinner = len(orjson.dumps(folders)) - len(orjson.dumps(kept.get("Folders")))
+    thinner = len(orjson.dumps(folders)) - len(orjson.dumps(thinned.get("Folders")))
     saving.add(max(thinner, 0) + (len(orjson.dumps(dropped)) if dropped else 0))
-    return kept
+    return thinned
 
 
 def _folder(folder: object) -> object:

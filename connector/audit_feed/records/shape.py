@@ -104,7 +104,7 @@ def shaper(table: Table) -> Callable[[Record], Row]:
 
 
 def _filled(row: Row, reads: list[tuple[Verbatim, list[str]]], value: object) -> bool:
-    """Set the columns that a field's value goes to; tell whether they hold it unchanged."""
+    """Set the columns that a field's value goes to; return whether they hold it unchanged."""
     held = False
     for convert, columns in reads:
         converted, held = convert(value)

@@ -48,7 +48,7 @@ _RECORDS = re.compile(r".*?^let records = .*?;$\n?", re.DOTALL | re.MULTILINE)
 
 
 def generated_path(root: Path, rule: Rule, target: Target = SENTINEL) -> Path:
-    """Return where the compiled form of *rule* is kept below *root*."""
+    """Return the path of the compiled form of *rule* below *root*."""
     return root / "kql" / "generated" / target.folder / f"{rule.name}.kql"
 
 

@@ -38,12 +38,12 @@ def correlate(
     """
     ordered = correlation.type == "temporal_ordered"
     shared, selections = _shared(selections)
-    found = matches(correlation, selections, [_LOOKED_BACK])
+    matched = matches(correlation, selections, [_LOOKED_BACK])
     return [
         f"let recent = {rule.within};",
         f"let window = {correlation.window};",
         *shared,
-        *let("matches", [f"materialize({found[0]}", *found[1:-1], f"{found[-1]})"]),
+        *let("matches", [f"materialize({matched[0]}", *matched[1:-1], f"{matched[-1]})"]),
         *(_chains(correlation) if ordered else _windows(correlation)),
         *_alerts(rule, correlation, selections),
     ]
@@ -169,9 +169,9 @@ def _measured(correlation: Correlation, by: str, result: str) -> list[str]:
         return [f"| summarize by {by}, Step", f"| summarize {result} = count() by {by}"]
     if correlation.type == "value_count":
         names = _value_names(correlation)
-        there = " and ".join(f"isnotempty({name})" for name in names)
+        all_there = " and ".join(f"isnotempty({name})" for name in names)
         return [
-            f"| where {there}",
+            f"| where {all_there}",
             f"| summarize by {by}, {', '.join(names)}",
             f"| summarize {result} = count() by {by}",
         ]
@@ -186,7 +186,7 @@ def _measured(correlation: Correlation, by: str, result: str) -> list[str]:
 def _chains(correlation: Correlation) -> list[str]:
     """Return what follows the steps in turn.
 
-    Of all chains that reach a record, the one that started last is kept: if any chain from there
+    Of all chains that reach a record, the one that started last counts: if any chain from there
     on fits into the window, that one does.
     """
     keys = ", ".join(_keys(correlation))

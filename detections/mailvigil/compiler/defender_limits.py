@@ -25,7 +25,7 @@ LEFT_OUT = (
 """First lines of a query that would read them if they were there."""
 
 LONGEST = timedelta(days=30)
-"""How far back a run can look that comes once in 24 hours; one that comes oftener sees less."""
+"""How far back a run sees that comes once in 24 hours; one that comes more often sees less."""
 
 _SENTINELS = {"TimeGenerated", "_BilledSize", "_IsBillable", "SourceSystem", "TenantId", "Type"}
 """Columns that the table has in a Log Analytics workspace alone."""

@@ -22,7 +22,7 @@ def first_seen(
     """Return the query's lines, its windows first.
 
     Raises:
-        RuleError: ``rare`` counts a column that is not a key, or there is no other key.
+        RuleError: ``rare`` counts a column that is not a key, or it has no other key.
 
     """
     keys = ", ".join(rule.by)
@@ -65,7 +65,7 @@ def _without_baseline(keys: str) -> list[str]:
 
 
 def _remembered(rule: SigmaRule) -> list[str]:
-    """Return the baseline's rows that carry all of the rule's keys."""
+    """Return the baseline's rows that have all of the rule's keys."""
     about = "isnotempty(MailboxId)" if "MailboxId" in rule.by else "isempty(MailboxId)"
     columns = ", ".join(f"{name}:string" for name in _BASELINE)
     return [

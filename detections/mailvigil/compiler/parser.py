@@ -38,15 +38,15 @@ class Diagnostic:
     column: int
 
     @classmethod
-    def load(cls, found: Mapping[str, object]) -> Self:
+    def load(cls, diagnostic: Mapping[str, object]) -> Self:
         """Read one element of the bridge's answer; the text it points at joins the message."""
-        text = str(found["text"]).strip()
+        text = str(diagnostic["text"]).strip()
         return cls(
-            code=str(found["code"]),
-            severity=str(found["severity"]),
-            message=f"{found['message']}{f' (at {text!r})' if text else ''}",
-            line=int(str(found["line"])),
-            column=int(str(found["column"])),
+            code=str(diagnostic["code"]),
+            severity=str(diagnostic["severity"]),
+            message=f"{diagnostic['message']}{f' (at {text!r})' if text else ''}",
+            line=int(str(diagnostic["line"])),
+            column=int(str(diagnostic["column"])),
         )
 
 
@@ -88,7 +88,7 @@ class Validator:
         self._v8.call("declareWorkspace", self._workspace)
 
     def analyse(self, kql: str) -> Analysis:
-        """Return what the parser says of *kql*; warnings are kept like errors.
+        """Return what the parser says of *kql*; warnings are returned like errors.
 
         The same text is parsed once for each workspace: a rule is looked at from several sides.
         """
@@ -96,7 +96,9 @@ class Validator:
         if key not in self._answers:
             answer = self._call("analyse", kql)
             self._answers[key] = Analysis(
-                diagnostics=tuple(Diagnostic.load(found) for found in answer["diagnostics"]),
+                diagnostics=tuple(
+                    Diagnostic.load(diagnostic) for diagnostic in answer["diagnostics"]
+                ),
                 columns={c["name"]: c["type"] for c in answer["columns"]},
             )
         return self._answers[key]
@@ -114,8 +116,8 @@ class Validator:
             return json.loads(str(self._v8.call(function, *given)))
         except JSEvalException as error:
             # The message of an error of V8 goes on with the source and the whole stack.
-            found = _JS_ERROR.search(str(error))
-            what = found[0] if found else "an error without a message"
+            js_error = _JS_ERROR.search(str(error))
+            what = js_error[0] if js_error else "an error without a message"
             raise InputError("query", f"Microsoft's parser failed: {what}") from error
 
 

@@ -100,16 +100,16 @@ def bases(rule: SigmaRule) -> Mapping[str, pysigma.SigmaRule]:
     """
     correlation = rule.correlation
     named = correlation.rules if correlation else ("",)
-    found: dict[str, pysigma.SigmaRule] = {}
+    by_name: dict[str, pysigma.SigmaRule] = {}
     try:
         for name in named:
             document = _document(rule, name)
-            found[name] = apply_filters(
+            by_name[name] = apply_filters(
                 rule.filters, rule.names, pysigma.SigmaRule.from_dict(document)
             )
     except (SigmaError, TypeError, AttributeError) as error:
         raise RuleError([f"{rule.path}: pySigma cannot convert it: {error}"]) from error
-    return found
+    return by_name
 
 
 def record_level(rule: SigmaRule, root: Path, pipeline_file: str) -> str:
@@ -141,12 +141,12 @@ def record_levels(rule: SigmaRule, root: Path, pipeline_file: str) -> Mapping[st
 
 
 def _document(rule: SigmaRule, name: str) -> dict[str, object]:
-    found = [
+    documents = [
         d
         for d in from_yaml_documents(rule.text)
         if (name in {d.get("name"), str(d.get("id"))} if name else "correlation" not in d)
     ]
-    return deepcopy(found[0])
+    return deepcopy(documents[0])
 
 
 def _selection(
@@ -202,9 +202,9 @@ def _converted(
 
 
 def _check_logsource(rule: SigmaRule, base: pysigma.SigmaRule) -> None:
-    found = (base.logsource.product, base.logsource.service)
-    if found != _LOGSOURCE:
-        what = f"log source {found[0]}/{found[1]} is not the unified audit log"
+    logsource = (base.logsource.product, base.logsource.service)
+    if logsource != _LOGSOURCE:
+        what = f"log source {logsource[0]}/{logsource[1]} is not the unified audit log"
         todo = "only product: m365, service: audit has the fields of its records"
         raise RuleError([f"{rule.path}: {what} ({todo})"])
 
@@ -220,7 +220,7 @@ def _correlated(rule: SigmaRule, name: str) -> set[str]:
 
 def _fields(rule: SigmaRule, base: pysigma.SigmaRule) -> set[str]:
     """Return the fields that the detection asks for; a value without a field is refused."""
-    found: set[str] = set()
+    fields: set[str] = set()
     for item in (i for d in base.detection.detections.values() for i in _items(d)):
         if item.field is None:
             raise RuleError(
@@ -228,8 +228,8 @@ def _fields(rule: SigmaRule, base: pysigma.SigmaRule) -> set[str]:
             )
         if not _FIELD.fullmatch(item.field):
             raise RuleError([f"{rule.path}: {item.field!r} is not a field of an audit record"])
-        found.add(item.field)
-    return found
+        fields.add(item.field)
+    return fields
 
 
 def _items(detection: SigmaDetection) -> Iterator[SigmaDetectionItem]:

@@ -29,13 +29,13 @@ _NO_PROXY = ("NO_PROXY", "no_proxy")
 class Collected:
     """What came of it: the workspace file, and whether the ledger says that it is complete.
 
-    ``told`` is the ledger's statement, or what the collector said when there is none.
+    ``statement`` is the ledger's, or what the collector said when there is none.
     """
 
     workspace: Path
     blobs: int
     complete: bool
-    told: str
+    statement: str
 
 
 def collect_from_a_lab(profile: Profile, folder: Path) -> Collected:
@@ -46,7 +46,7 @@ def collect_from_a_lab(profile: Profile, folder: Path) -> Collected:
     hunt sees the month as it went by.
 
     Raises:
-        KeyboardInterrupt: We were told to stop; the collector has ended as it would.
+        KeyboardInterrupt: A signal stopped the demo; the collector has ended as usual.
 
     """
     options = LabOptions(
@@ -60,8 +60,8 @@ def collect_from_a_lab(profile: Profile, folder: Path) -> Collected:
         lab.publish_all(made)
         types = tuple(sorted({blob.content_type for blob in made}))
         config = write_collect_config(lab, folder / "collect.yaml", content_types=types)
-        complete, told = _collected(config)
-        return Collected(lab.checkpoint(), len(made), complete, told)
+        complete, statement = _collected(config)
+        return Collected(lab.checkpoint(), len(made), complete, statement)
 
 
 def _collected(config: Path) -> tuple[bool, str]:

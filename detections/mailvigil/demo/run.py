@@ -35,7 +35,7 @@ def run_demo(
     profile: Profile = DEMO,
     report: Path | None = None,
 ) -> bool:
-    """Collect the tenant's log, hunt in it, print what was found; tell if the intruder was.
+    """Collect the tenant's log, hunt in it, print what was found; return whether the intruder was.
 
     Args:
         out: Where the results go.
@@ -50,20 +50,20 @@ def run_demo(
         progress.phase("collecting from the lab", 0)
         collected = collect_from_a_lab(profile, folder)
         out.print(Text(_tenant(profile, collected)), soft_wrap=True)
-        out.print(Text(collected.told), soft_wrap=True)
-        kept = writing.SAMPLE if report else 0
+        out.print(Text(collected.statement), soft_wrap=True)
+        sampled = writing.SAMPLE if report else 0
         request = HuntRequest(
             paths=(), workspace=collected.workspace, approved=_approved(profile, folder),
-            evidence=kept,
+            evidence=sampled,
         )  # fmt: skip
         hunted = hunt(request, stdin=stdin, name_of=name_of, progress=progress)
     print_table(hunted, out)
     progress.phase("comparing with other rules", 0)
-    found = _verdict(out, profile, hunted)
+    intruder_found = _verdict(out, profile, hunted)
     if report:
         out.print()
         out.print(Text(_reported(hunted, request, report)), soft_wrap=True)
-    return found and collected.complete
+    return intruder_found and collected.complete
 
 
 def _reported(hunted: HuntResult, request: HuntRequest, report: Path) -> str:

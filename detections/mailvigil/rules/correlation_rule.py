@@ -85,8 +85,8 @@ def read_correlation(
 ) -> tuple[Correlation | None, tuple[str, ...]]:
     """Return what the attribute ``correlation`` of *document* says, or None and what is wrong."""
     read = _CorrelationReader(document.get("correlation"))
-    found = read.correlation()
-    return (None if read.problems else found), tuple(read.problems)
+    correlation = read.correlation()
+    return (None if read.problems else correlation), tuple(read.problems)
 
 
 class _CorrelationReader:
@@ -135,11 +135,11 @@ class _CorrelationReader:
         return keys
 
     def _window(self) -> str:
-        found = _TIMESPAN.fullmatch(str(self._given.get("timespan")))
-        if not found:
+        timespan = _TIMESPAN.fullmatch(str(self._given.get("timespan")))
+        if not timespan:
             self._wrong("correlation.timespan is none such as 30s, 10m, 6h, 2d or 1w")
             return ""
-        return f"{int(found[1]) * 7}d" if found[2] == "w" else found[0]
+        return f"{int(timespan[1]) * 7}d" if timespan[2] == "w" else timespan[0]
 
     def _condition(self) -> Mapping[str, object]:
         condition = self._given.get("condition")
@@ -160,18 +160,18 @@ class _CorrelationReader:
         return {"field", *percentile} if self._type.startswith("value_") else set()
 
     def _limits(self, condition: Mapping[str, object], rules: int) -> tuple[tuple[str, str], ...]:
-        found = {name: condition[name] for name in OPERATORS if name in condition}
-        for name, value in found.items():
+        limits = {name: condition[name] for name in OPERATORS if name in condition}
+        for name, value in limits.items():
             if isinstance(value, bool) or not isinstance(value, int | float):
                 self._wrong(f"correlation.condition.{name} is not a number")
             elif not math.isfinite(value):
                 self._wrong(f"correlation.condition.{name} is not finite")
-        if not found and self._type not in _TEMPORAL:
+        if not limits and self._type not in _TEMPORAL:
             self._wrong(f"correlation.condition has none of {', '.join(OPERATORS)}")
-        found = found or {"gte": rules}
-        if self._type == "temporal_ordered" and found != {"gte": rules}:
+        limits = limits or {"gte": rules}
+        if self._type == "temporal_ordered" and limits != {"gte": rules}:
             self._wrong("correlation.condition of temporal_ordered is not all rules (leave it out)")
-        return tuple((OPERATORS[name], str(value)) for name, value in found.items())
+        return tuple((OPERATORS[name], str(value)) for name, value in limits.items())
 
     def _fields(self, condition: Mapping[str, object]) -> tuple[str, ...]:
         fields = _texts(condition.get("field"))
@@ -179,8 +179,8 @@ class _CorrelationReader:
             self._wrong("correlation.condition.field is missing or no field")
         if self._type in _NUMERIC and len(fields) > 1:
             self._wrong(f"correlation.condition.field of {self._type} is not one field")
-        for one in fields:
-            self._named(one, "condition.field", reserved=frozenset())
+        for field_name in fields:
+            self._named(field_name, "condition.field", reserved=frozenset())
         return fields
 
     def _percentile(self, condition: Mapping[str, object]) -> str:
@@ -227,8 +227,8 @@ def referenced(
 ) -> Iterator[Mapping[str, object] | None]:
     """Yield the document of each rule that *correlation* names, None where there is not one."""
     for name in correlation.rules:
-        found = [d for d in documents if name in {d.get("name"), str(d.get("id"))}]
-        yield found[0] if len(found) == 1 else None
+        matching = [d for d in documents if name in {d.get("name"), str(d.get("id"))}]
+        yield matching[0] if len(matching) == 1 else None
 
 
 def column(field: str) -> str:

@@ -1,4 +1,4 @@
-"""A tenant's own exceptions: Sigma filters, kept apart from the rules of the pack.
+"""A tenant's own exceptions: Sigma filters, in files apart from the rules of the pack.
 
 pySigma does not apply a filter to a correlation. Here a filter that names a correlation, or any
 rule, holds for all the rules that the correlation is made of.

@@ -21,7 +21,7 @@ class KqlRule(RuleMetadata):
     """One rule whose query is written in KQL.
 
     Of the tables ``needs`` one must be there beside one of ``sources``.
-    ``always``: it must be judged at every run, because it looks for records that did not come.
+    ``always``: it must be judged at every run, because it alerts on records that did not come.
     ``bounded``: of a cause's records only those between its alerts' times belong to it, because
     what is unusual on one day need not be so on another.
     ``new``: the columns of its records whose values together must not have been there before,

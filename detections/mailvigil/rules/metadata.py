@@ -52,7 +52,7 @@ class RuleMetadata:
 
     ``name`` is the file's name without its ending, ``text`` the file's whole text. ``sources`` are
     tables of which each alone can feed the rule. ``within`` is the KQL duration in which a record
-    must lie to be judged by a run. ``by`` are the columns that tell one alert from another.
+    must lie to be judged by a run. ``by`` are the columns that distinguish one alert from another.
     ``details`` are Sentinel's custom details, key and column; ``alert_name`` and
     ``alert_description`` have columns of the result in ``{{}}``.
     """

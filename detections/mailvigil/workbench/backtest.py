@@ -1,7 +1,7 @@
 """Replay rules on their own schedule over attacks and over an ordinary month; count what fires.
 
 An alert belongs to an attack when the same rule, at the same moment, does not give it on the same
-tenant without the attack. Nothing has to be known about what the attack looks like.
+tenant without the attack. Nothing has to be known about the traces of the attack.
 """
 
 from __future__ import annotations
@@ -149,12 +149,12 @@ class Backtest:
     @property
     def missed(self) -> Mapping[str, tuple[str, ...]]:
         """Attacks that the pack is meant to catch, and those rules that did not fire on them."""
-        found = {}
-        for one in self.fought:
-            fired = {f.rule for f in one.fired}
-            silent = tuple(r for r in expected().get(one.attack.name, ()) if r not in fired)
-            found.update({one.attack.name: silent} if silent else {})
-        return found
+        missed_rules = {}
+        for fight in self.fought:
+            fired = {f.rule for f in fight.fired}
+            silent = tuple(r for r in expected().get(fight.attack.name, ()) if r not in fired)
+            missed_rules.update({fight.attack.name: silent} if silent else {})
+        return missed_rules
 
     @property
     def broken(self) -> bool:
@@ -233,16 +233,16 @@ class BacktestSetup:
             RuleError: The local engine cannot run one.
 
         """
-        found, problems = {}, []
-        for one in self.candidates:
+        prepared, problems = {}, []
+        for candidate in self.candidates:
             try:
-                found[one.name] = engine.prepare(one.text)
-                engine.run(found[one.name], _EPOCH)
+                prepared[candidate.name] = engine.prepare(candidate.text)
+                engine.run(prepared[candidate.name], _EPOCH)
             except (NotRunError, QueryError) as error:
-                problems.append(f"{one.name}: cannot be run: {error} (write it otherwise)")
+                problems.append(f"{candidate.name}: cannot be run: {error} (write it otherwise)")
         if problems:
             raise RuleError(problems)
-        return found
+        return prepared
 
 
 def fight(
@@ -271,13 +271,13 @@ class _Without:
         self._found: dict[tuple[str, datetime], frozenset[AlertKey]] = {}
         self._lock = Lock()
 
-    def keys(self, one: Candidate, run_at: datetime) -> frozenset[AlertKey]:
+    def keys(self, candidate: Candidate, run_at: datetime) -> frozenset[AlertKey]:
         """Return the keys of *one*'s alerts at *run_at*."""
         with self._lock:
-            if (one.name, run_at) not in self._found:
-                rows = self._engine.run(self._queries[one.name], run_at)
-                self._found[one.name, run_at] = _keys(one, rows)
-            return self._found[one.name, run_at]
+            if (candidate.name, run_at) not in self._found:
+                rows = self._engine.run(self._queries[candidate.name], run_at)
+                self._found[candidate.name, run_at] = _keys(candidate, rows)
+            return self._found[candidate.name, run_at]
 
 
 def _copy(setup: BacktestSetup, file: Path, name: str) -> Path:
@@ -294,21 +294,21 @@ def _fight(
         queries = setup.queries(engine)
         first = min(happened(record) for record in attack.records)
         fired = []
-        for one in setup.candidates:
+        for candidate in setup.candidates:
 
-            def sees(run_at: datetime, one: Candidate = one) -> bool:
-                keys = _keys(one, engine.run(queries[one.name], run_at))
-                return bool(keys and keys - without.keys(one, run_at))
+            def sees(run_at: datetime, candidate: Candidate = candidate) -> bool:
+                keys = _keys(candidate, engine.run(queries[candidate.name], run_at))
+                return bool(keys and keys - without.keys(candidate, run_at))
 
-            run_at = first_alert(one, arrivals, month.judged[1], sees)
+            run_at = first_alert(candidate, arrivals, month.judged[1], sees)
             if run_at is not None:
-                fired.append(Fired(one.name, run_at, run_at - first))
+                fired.append(Fired(candidate.name, run_at, run_at - first))
     file.unlink()
     return Fought(attack, tuple(sorted(fired, key=lambda f: (f.at, f.rule))))
 
 
 def first_alert(
-    one: Candidate,
+    candidate: Candidate,
     arrivals: Sequence[datetime],
     until: datetime,
     sees: Callable[[datetime], bool],
@@ -320,13 +320,13 @@ def first_alert(
     not come. An NRT rule is run hourly first, and then in that hour two minutes after the minute
     of each record: what it sees it also sees at the hour's end.
     """
-    if one.step > HOURLY:
-        return next(filter(sees, schedule(one.step, min(arrivals), until)), None)
-    hours = sorted({_after(time, one.step) for time in arrivals})
+    if candidate.step > HOURLY:
+        return next(filter(sees, schedule(candidate.step, min(arrivals), until)), None)
+    hours = sorted({_after(time, candidate.step) for time in arrivals})
     hour = next(filter(sees, hours), None)
-    if hour is None or not one.near_real_time:
+    if hour is None or not candidate.near_real_time:
         return hour
-    came = [time for time in arrivals if hour - one.step < time <= hour]
+    came = [time for time in arrivals if hour - candidate.step < time <= hour]
     minutes = sorted({_after(time, MINUTE) + NRT_DELAY for time in came})
     return next(filter(sees, minutes), hour)
 
@@ -348,8 +348,8 @@ def listen(setup: BacktestSetup, file: Path, month: Profile) -> tuple[Noise, ...
     NRT rules run hourly here: which causes they find in a day is the same.
     """
     moments = {
-        one.name: schedule(max(one.step, HOURLY), month.judged[0], month.judged[1])
-        for one in setup.candidates
+        candidate.name: schedule(max(candidate.step, HOURLY), month.judged[0], month.judged[1])
+        for candidate in setup.candidates
     }
     setup.progress.phase("an ordinary month", sum(map(len, moments.values())))
     with setup.opened(file) as con:
@@ -357,7 +357,8 @@ def listen(setup: BacktestSetup, file: Path, month: Profile) -> tuple[Noise, ...
         for _ in range(setup.workers):
             engines.put(setup.engine(con))
 
-        def one(judged: Candidate) -> Noise:
+        def noise_of(judged: Candidate) -> Noise:
+            # Borrowed: an engine's moment is per connection, so two threads must not share one.
             engine = engines.get()
             try:
                 on_run = setup.progress.advance
@@ -366,28 +367,28 @@ def listen(setup: BacktestSetup, file: Path, month: Profile) -> tuple[Noise, ...
                 engines.put(engine)
 
         with ThreadPoolExecutor(setup.workers) as pool:
-            return tuple(pool.map(one, setup.candidates))
+            return tuple(pool.map(noise_of, setup.candidates))
 
 
 def _listen(
     engine: Engine,
-    one: Candidate,
+    candidate: Candidate,
     moments: Sequence[datetime],
     month: Profile,
     on_tick: Callable[[], None],
 ) -> Noise:
-    query = engine.prepare(one.text)
+    query = engine.prepare(candidate.text)
     days = [0] * (month.days - month.learning)
     last: dict[AlertKey, datetime] = {}
     alerts = 0
     for run_at in moments:
-        for key in _keys(one, engine.run(query, run_at)):
+        for key in _keys(candidate, engine.run(query, run_at)):
             alerts += 1
             if key not in last or run_at - last[key] > SAME_CAUSE:
                 days[_day_of(run_at, month)] += 1
             last[key] = run_at
         on_tick()
-    return Noise(one, tuple(days), alerts)
+    return Noise(candidate, tuple(days), alerts)
 
 
 def _day_of(run_at: datetime, month: Profile) -> int:
@@ -395,7 +396,9 @@ def _day_of(run_at: datetime, month: Profile) -> int:
     return (run_at - month.judged[0] - timedelta(microseconds=1)) // timedelta(days=1)
 
 
-def _keys(one: Candidate, rows: Sequence[ResultRow]) -> frozenset[AlertKey]:
+def _keys(candidate: Candidate, rows: Sequence[ResultRow]) -> frozenset[AlertKey]:
     return frozenset(
-        tuple(row[name] for name in one.by) for row in rows if row.get("Verdict") != INSUFFICIENT
+        tuple(row[name] for name in candidate.by)
+        for row in rows
+        if row.get("Verdict") != INSUFFICIENT
     )

@@ -148,10 +148,10 @@ def _for_each_table(rule: SigmaRule, root: Path, validator: Validator) -> Iterat
             yield from (_line(f"{rule.path} (for {source})", d) for d in plain.diagnostics)
 
 
-def _line(where: Path | str, found: Diagnostic, lines: int = 0, columns: int = 0) -> str:
+def _line(where: Path | str, diagnostic: Diagnostic, lines: int = 0, columns: int = 0) -> str:
     """Return one message; the query begins *lines* and *columns* into the file."""
-    place = f"{where}:{found.line + lines}:{found.column + columns}"
-    return f"{place}: {found.severity.lower()} {found.code}: {found.message}"
+    place = f"{where}:{diagnostic.line + lines}:{diagnostic.column + columns}"
+    return f"{place}: {diagnostic.severity.lower()} {diagnostic.code}: {diagnostic.message}"
 
 
 def _indent(function: Function) -> int:
@@ -162,12 +162,13 @@ def _indent(function: Function) -> int:
 
 
 def _unique(rules: Sequence[Rule | HuntingQuery]) -> Iterator[str]:
-    for of in ("id", "name", "title"):
+    for attribute in ("id", "name", "title"):
         seen: dict[str, Path] = {}
         for rule in rules:
-            value = getattr(rule, of)
+            value = getattr(rule, attribute)
             if value in seen:
-                yield f"{rule.path}: its {of} is also that of {seen[value]} (give it its own)"
+                other = seen[value]
+                yield f"{rule.path}: its {attribute} is also that of {other} (give it its own)"
             seen[value] = rule.path
 
 

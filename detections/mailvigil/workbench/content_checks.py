@@ -61,7 +61,7 @@ def check_content(root: Path) -> Content:
     rules, functions, hunting = _load(root, refused)
     pack = None
     with Validator(functions) as validator:
-        problems = [found.problem for found in refused]
+        problems = [refusal.problem for refusal in refused]
         problems += check_all(rules, hunting, functions, root, validator)
         problems += _around(root, functions, validator)
         problems += _rules(rules, root, validator)
@@ -81,9 +81,9 @@ def _load(
     try:
         return load_rules(root), load_functions(root), load_hunting(root)
     except RuleError as error:
-        paths = [f"{found.path}: " for found in refused]
+        paths = [f"{refusal.path}: " for refusal in refused]
         added = [text for text in error.problems if not any(text.startswith(p) for p in paths)]
-        raise RuleError([*(found.problem for found in refused), *added]) from error
+        raise RuleError([*(refusal.problem for refusal in refused), *added]) from error
 
 
 def _rules(rules: Sequence[Rule], root: Path, validator: Validator) -> Iterator[str]:
@@ -93,11 +93,11 @@ def _rules(rules: Sequence[Rule], root: Path, validator: Validator) -> Iterator[
         try:
             if validator.analyse(to_kql(rule, root)).diagnostics:
                 continue
-            found = analytic(rule, root, validator)
+            analytic_rule = analytic(rule, root, validator)
         except RuleError:
             continue  # reported by the checks of the rule
-        analytics.append(found)
-        yield from (f"{rule.path}: {problem}" for problem in rule_faults(found, validator))
+        analytics.append(analytic_rule)
+        yield from (f"{rule.path}: {problem}" for problem in rule_faults(analytic_rule, validator))
         if fits(rule):
             yield from (f"{rule.path}: {problem}" for problem in _defender(rule, root, validator))
     yield from (f"{root}: {problem}" for problem in pack_problems(tuple(analytics), ()))
@@ -120,9 +120,9 @@ def _hunting(query: HuntingQuery, validator: Validator) -> Iterator[str]:
 
 def _workbook(workbook: Workbook, validator: Validator) -> Iterator[str]:
     for name, query in workbook.queries():
-        for found in validator.analyse(query).diagnostics:
-            place = f"{workbook.path}: query {name!r}, {found.line}:{found.column}"
-            yield f"{place}: {found.code}: {found.message}"
+        for diagnostic in validator.analyse(query).diagnostics:
+            place = f"{workbook.path}: query {name!r}, {diagnostic.line}:{diagnostic.column}"
+            yield f"{place}: {diagnostic.code}: {diagnostic.message}"
 
 
 def _around(root: Path, functions: Sequence[Function], validator: Validator) -> Iterator[str]:

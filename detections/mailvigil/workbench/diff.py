@@ -101,12 +101,12 @@ def _items(
     analytics: Iterable[Analytic], hunting: Iterable[SentinelHuntingQuery]
 ) -> dict[str, Item]:
     rules = {
-        one.id: Item("rule", one.name, one.version, _short(one.as_yaml()), one.query)
-        for one in analytics
+        query.id: Item("rule", query.name, query.version, _short(query.as_yaml()), query.query)
+        for query in analytics
     }
     queries = {
-        one.id: Item("hunting", one.name, one.version, _short(one.as_yaml()), one.query)
-        for one in hunting
+        query.id: Item("hunting", query.name, query.version, _short(query.as_yaml()), query.query)
+        for query in hunting
     }
     return {**rules, **queries}
 

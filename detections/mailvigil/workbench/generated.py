@@ -117,8 +117,8 @@ def lock(root: Path, pack: Pack) -> Generated:
     return Generated({} if problems else {path: lock_text(renewed(old, now)).encode()}, problems)
 
 
-def _generated(wanted: Mapping[Path, str], there: Iterator[Path]) -> Generated:
-    leftover = dict.fromkeys(there)
+def _generated(wanted: Mapping[Path, str], on_disk: Iterator[Path]) -> Generated:
+    leftover = dict.fromkeys(on_disk)
     return Generated({**leftover, **{path: text.encode() for path, text in wanted.items()}})
 
 

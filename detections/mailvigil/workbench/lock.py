@@ -48,32 +48,35 @@ class Lock:
 
 
 def lock_path(root: Path) -> Path:
-    """Return where the lock is kept below *root*."""
+    """Return the path of the lock below *root*."""
     return root / "kql" / "rules.lock"
 
 
 def locked(pack: Pack) -> Mapping[str, Locked]:
     """Return the entries that the content as it is now would have, by id."""
-    defender = {one.name: one.query for one in pack.detections}
+    defender = {item.name: item.query for item in pack.detections}
     return {
         **{
-            one.id: Locked(
+            item.id: Locked(
                 "rule",
-                one.name,
-                one.version,
-                _hash(one.as_yaml(), one.query + defender.get(one.name, "")),
+                item.name,
+                item.version,
+                _hash(item.as_yaml(), item.query + defender.get(item.name, "")),
             )
-            for one in pack.analytics
+            for item in pack.analytics
         },
         **{
-            one.id: Locked("hunting", one.name, one.version, _hash(one.as_yaml(), one.query))
-            for one in pack.hunting
+            item.id: Locked("hunting", item.name, item.version, _hash(item.as_yaml(), item.query))
+            for item in pack.hunting
         },
         **{
-            one.id: Locked(
-                "function", one.alias, one.version, _hash(arm.function_properties(one), one.query)
+            item.id: Locked(
+                "function",
+                item.alias,
+                item.version,
+                _hash(arm.function_properties(item), item.query),
             )
-            for one in pack.parsers
+            for item in pack.parsers
         },
     }
 
@@ -93,8 +96,8 @@ def read_lock(path: Path) -> Lock:
             raise InputError(str(path), f"format {data['format']}, not {FORMAT}")
         return Lock(
             *(
-                {number: Locked(**entry) for number, entry in data[of].items()}
-                for of in ("entries", "retired")
+                {number: Locked(**entry) for number, entry in data[section].items()}
+                for section in ("entries", "retired")
             )
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -106,8 +109,8 @@ def lock_text(lock: Lock) -> str:
     """Return *lock* as its file holds it: by kind and name, one entry a line."""
     data = {"format": FORMAT}
     text = as_json(data).decode().rstrip("\n}")
-    for of in ("entries", "retired"):
-        text += f',\n  "{of}": {{{_lines(getattr(lock, of))}}}'
+    for section in ("entries", "retired"):
+        text += f',\n  "{section}": {{{_lines(getattr(lock, section))}}}'
     return f"{text}\n}}\n"
 
 
@@ -161,9 +164,9 @@ def lock_problems(old: Lock, now: Mapping[str, Locked]) -> Iterator[str]:
 
 def _hash(data: Mapping[str, object], query: str) -> str:
     """Return a hash of *data*, in which the query's comments and the version do not count."""
-    kept = {key: value for key, value in data.items() if key not in {"version", "query"}}
+    hashed = {key: value for key, value in data.items() if key not in {"version", "query"}}
     lines = [line for line in query.split("\n") if not line.startswith("//")]
-    text = json.dumps([kept, lines], sort_keys=True)
+    text = json.dumps([hashed, lines], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

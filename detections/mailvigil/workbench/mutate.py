@@ -103,8 +103,8 @@ def _recompiled(rule: Rule, text: str, root: Path) -> str | None:
 def _changes(line: str) -> Iterator[tuple[list[str], str]]:
     yield [], f"without: {line.strip()}"
     for pattern, replacement in SWAPS:
-        for found in re.finditer(pattern, line):
-            changed = line[: found.start()] + found.expand(replacement) + line[found.end() :]
+        for match in re.finditer(pattern, line):
+            changed = line[: match.start()] + match.expand(replacement) + line[match.end() :]
             yield [changed], f"now: {changed.strip()}"
 
 

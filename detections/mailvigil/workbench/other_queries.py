@@ -21,10 +21,10 @@ def load_others(folder: Path) -> tuple[Candidate, ...]:
         InputError: The folder has none, or a file is not such a query.
 
     """
-    found = tuple(_candidate(path) for path in sorted(folder.glob("*.yaml")))
-    if not found:
+    candidates = tuple(_candidate(path) for path in sorted(folder.glob("*.yaml")))
+    if not candidates:
         raise InputError(str(folder), "no *.yaml file in it", "name a folder of queries")
-    return found
+    return candidates
 
 
 def _candidate(path: Path) -> Candidate:

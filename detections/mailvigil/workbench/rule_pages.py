@@ -32,7 +32,7 @@ _PRIORITY = {
     "Low": "Look at it in the weekly hunt, or when another alert points there.",
     "Informational": "Not for a person to look at alone: context for other alerts.",
 }
-"""What a severity asks of whoever reads the alert."""
+"""What a severity asks of the reader of the alert."""
 
 _NAVIGATOR, _LAYER, _ATTACK = "4.9.1", "4.5", "16"
 """Versions that the layer is written for; newer Navigators upgrade it."""
@@ -260,10 +260,10 @@ def _validation(rule: Rule, cases: Sequence[Case]) -> str:
 def _techniques(
     rules: Sequence[Rule], hunting: Sequence[HuntingQuery]
 ) -> list[tuple[str, str, str, str]]:
-    found = {n for rule in rules for n in techniques_of(rule.tags)}
-    found |= {n for query in hunting for n in techniques_of(query.tags)}
+    numbers = {n for rule in rules for n in techniques_of(rule.tags)}
+    numbers |= {n for query in hunting for n in techniques_of(query.tags)}
     rows = []
-    for number in sorted(found):
+    for number in sorted(numbers):
         known = technique(number)
         rows.append(
             (

@@ -107,8 +107,10 @@ def misformed(root: Path) -> tuple[Misformed, ...]:
 
 def schema_files(root: Path) -> Mapping[Path, Path]:
     """Return the files below *root* that have a schema, each with the schema's place below it."""
-    found = {path: schema for pattern, schema in _PATTERNS.items() for path in root.glob(pattern)}
-    return dict(sorted(found.items()))
+    schema_by_path = {
+        path: schema for pattern, schema in _PATTERNS.items() for path in root.glob(pattern)
+    }
+    return dict(sorted(schema_by_path.items()))
 
 
 def first_line(path: Path, schema: Path) -> str:
@@ -128,13 +130,13 @@ def _problems(
     """Return the problems of one file with their places, from its top to its end."""
     try:
         text = path.read_text(encoding="utf-8")
-        found = [problem for document in documents(text) for problem in _of(document, validator)]
+        problems = [problem for document in documents(text) for problem in _of(document, validator)]
     except (yaml.YAMLError, UnicodeDecodeError):
         return []
     line = first_line(path, schema)
     if text.splitlines()[:1] != [line]:
-        found.append(((1, 1), f"the first line does not name the schema (write {line})"))
-    return sorted(dict.fromkeys(found))
+        problems.append(((1, 1), f"the first line does not name the schema (write {line})"))
+    return sorted(dict.fromkeys(problems))
 
 
 def _of(document: Document, validator: Draft202012Validator) -> Iterator[tuple[Position, str]]:
@@ -205,10 +207,10 @@ def _such_as(schema: Mapping[str, Any]) -> str:
 
 def _meaning(refused: _Refused, key: str) -> str:
     """Return the first sentence on the missing *key*, else why the schema asks for it."""
-    found = refused.schema.get("properties", {}).get(key, refused.schema)
-    if "description" not in found:
-        found = refused.root["$defs"][found["$ref"].rpartition("/")[2]]
-    sentence = found["description"].partition(". ")[0].rstrip(".")
+    described = refused.schema.get("properties", {}).get(key, refused.schema)
+    if "description" not in described:
+        described = refused.root["$defs"][described["$ref"].rpartition("/")[2]]
+    sentence = described["description"].partition(". ")[0].rstrip(".")
     return f"{sentence[:1].lower()}{sentence[1:]}"
 
 

@@ -126,7 +126,9 @@ def _case(
         name=str(item["name"]),
         now=now,
         given=tuple(
-            _record({**defaults, **one}, now) for row in _rows(item, "given") for one in _each(row)
+            _record({**defaults, **given_record}, now)
+            for row in _rows(item, "given")
+            for given_record in _each(row)
         ),
         baseline=tuple(_times(row, now) for row in _rows(item, "baseline")),
         approved=tuple(
@@ -200,11 +202,11 @@ def _times(row: Mapping[str, object], now: datetime) -> dict[str, object]:
 
 
 def _ago(text: str, now: datetime) -> datetime:
-    found = _AGO.fullmatch(text)
-    if not found or text == "-":
+    parsed = _AGO.fullmatch(text)
+    if not parsed or text == "-":
         msg = f"{text!r} is not a time before now such as -3d or -1d12h30m"
         raise ValueError(msg)
-    days, hours, minutes = (int(part or 0) for part in found.groups())
+    days, hours, minutes = (int(part or 0) for part in parsed.groups())
     return now - timedelta(days=days, hours=hours, minutes=minutes)
 
 
@@ -271,11 +273,11 @@ def differences(
     left = list(rows)
     problems = []
     for want in sorted(expected, key=len, reverse=True):  # the most exact one chooses first
-        found = next((row for row in left if _fits(want, row, lacks)), None)
-        if found is None:
+        fitting = next((row for row in left if _fits(want, row, lacks)), None)
+        if fitting is None:
             problems.append(f"missing: {dict(want)}")
         else:
-            left.remove(found)
+            left.remove(fitting)
     return problems + [f"not expected: {_brief(row)}" for row in left]
 
 

@@ -29,18 +29,18 @@ class Document:
 
     def position(self, steps: Sequence[Step]) -> Position:
         """Return where the key or list item is that *steps* lead to, as far as they lead."""
-        node, found = self._node, _position(self._node)
+        node, place = self._node, _position(self._node)
         for step in steps:
             match node:
                 case yaml.MappingNode():
                     pairs = [pair for pair in node.value if pair[0].value == step]
                     if not pairs:
                         break
-                    found, node = _position(pairs[-1][0]), pairs[-1][1]
+                    place, node = _position(pairs[-1][0]), pairs[-1][1]
                 case yaml.SequenceNode() if isinstance(step, int):
                     node = node.value[step]
-                    found = _position(node)
-        return found
+                    place = _position(node)
+        return place
 
 
 def documents(text: str) -> tuple[Document, ...]:
@@ -51,7 +51,7 @@ def documents(text: str) -> tuple[Document, ...]:
 
     """
     loader = _loader(text)
-    found = []
+    read = []
     try:
         while loader.check_node():
             node = loader.get_node()
@@ -59,10 +59,10 @@ def documents(text: str) -> tuple[Document, ...]:
                 break
             # Before the data: to construct it merges `<<` into the node, as if keys came twice.
             repeated = tuple(_repeated(node))
-            found.append(Document(loader.construct_document(node), repeated, node))
+            read.append(Document(loader.construct_document(node), repeated, node))
     finally:
         loader.dispose()
-    return tuple(found)
+    return tuple(read)
 
 
 def _loader(text: str) -> yaml.SafeLoader:

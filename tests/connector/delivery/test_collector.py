@@ -231,7 +231,7 @@ def page(*blobs: str, following: str = "", flaw: str = "") -> Page:
         BlobRejectedError("list: an address elsewhere"),
         BlobExpiredError("list: expired (AF20051)"),
         AccessError("list", "there is no subscription", "start one"),
-        page("c", flaw="1 elements are no blobs"),
+        page("c", flaw="1 elements are not blobs"),
         page("c", following="two"),
     ],
     ids=["throttle", "elsewhere", "expired", "refused", "flaw", "circle"],

@@ -326,7 +326,7 @@ def test_one_bad_element_does_not_hide_the_others_of_its_page(
     page = server.feed().page(STREAM, WINDOW)
 
     assert [b.id for b in page.blobs] == ["good"]
-    assert "3 elements are no blobs" in page.flaw
+    assert "3 elements are not blobs" in page.flaw
 
 
 @pytest.mark.parametrize("body", [b"{}", b"null", b"<html>", b"", b'[{"contentId"', b"7"])

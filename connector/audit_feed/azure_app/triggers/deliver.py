@@ -1,6 +1,6 @@
 """Deliver the blobs of one order, or put them on record as failed where workers end. Pure.
 
-The host acknowledges the message once ``deliver`` returns, and hands it out again if it raises.
+The host acknowledges the message once ``deliver`` returns, and delivers it again if it raises.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def deliver(context: AppContext, text: str, queue: str, log: InvocationLog) -> N
     acknowledges the message.
 
     Raises:
-        LedgerError, RetryError: Ledger or queue do not work; the host hands the order out again.
+        LedgerError, RetryError: Ledger or queue do not work; the host delivers the order again.
 
     """
     order = _read_order(text, log)

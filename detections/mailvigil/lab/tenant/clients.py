@@ -46,7 +46,7 @@ class Client:
     the record has no AppId at all, which is so for desktop Outlook.
 
     ActiveSync, IMAP and app-only rows follow the documented schema: no public record
-    of them was there to look at.
+    of them was available.
     """
 
     name: str

@@ -13,7 +13,7 @@ from mailvigil.lab.tenant.people import MadeUpTenant, Mailbox
 AuditRecord = dict[str, object]
 
 ODD_ADDRESS, WITH_PORT = 0.09, 0.06
-"""The parts of all addresses that are not written bare, and that carry a port."""
+"""The parts of all addresses that are not written bare, and that have a port."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

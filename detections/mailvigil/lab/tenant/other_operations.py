@@ -154,9 +154,9 @@ def _opened(tenant: MadeUpTenant, event: AuditEvent, dice: Dice) -> AuditRecord:
 
 
 def licence_removed(tenant: MadeUpTenant, event: AuditEvent, dice: Dice) -> AuditRecord:
-    """Return the record of a licence that an administrator took from the mailbox's owner.
+    """Return the record of a licence that an administrator removed from the mailbox's owner.
 
-    Its values follow Microsoft's documentation: no public record of it was there to look at.
+    Its values follow Microsoft's documentation: no public record of it was available.
     """
     return {
         **_opening(tenant, event, "Update user.", 8, dice),

@@ -1,7 +1,7 @@
 """What two common rules would report on the same records, for comparison.
 
 Both learn for a while and then report each caller they meet for the first time. They
-differ from ours in what they call a caller, and in whom they never look at.
+differ from ours in what they call a caller, and in whom they always leave out.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def with_allow_list(
     *,
     approved: Collection[str] = (),
 ) -> tuple[Reported, ...]:
-    """Return what a rule reports that never looks at the ids of *allowed*, in lower case.
+    """Return what a rule reports that leaves out the ids of *allowed*, in lower case.
 
     The caller is ClientAppId, or AppId where that is empty, so that an OAuth app which
     comes through Graph is judged by its own id. Otherwise as ``keyed_on_client_app``.

@@ -130,7 +130,7 @@ class Mailbox:
     """One mailbox and the person behind it (a shared mailbox has a person's fields too).
 
     Addresses are from the documentation ranges. ``server`` is the machine the mailbox
-    lives on, as it stands in message ids and in ``OriginatingServer``.
+    lives on, as it is written in message ids and in ``OriginatingServer``.
     """
 
     number: int

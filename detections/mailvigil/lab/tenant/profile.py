@@ -34,7 +34,7 @@ class Profile:
         rollout_day: When an application comes that the tenant approves.
         changes: Whether more changes, as in real tenants: people travel, get new networks and
             computers and stand in for each other; mailboxes are moved, licences taken, jobs run
-            at the end of a month, and the list of approved applications is kept late.
+            at the end of a month, and the list of approved applications is updated late.
         intrusion_days: When Storm-0558 reads, if these are working days. ``records`` only.
         foreign_tokens: The part of its records that name the consumer tenant.
         throttled_day: When the archiving service reads a whole mailbox again, until Exchange

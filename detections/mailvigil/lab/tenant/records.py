@@ -150,7 +150,7 @@ def _happens(profile: Profile, use: Use, day: int, dice: Dice) -> bool:
 
 
 def _is_away(profile: Profile, use: Use, day: int) -> bool:
-    """Return whether the person is on leave that week; nobody is in the first."""
+    """Return whether the person is on leave that week; no one is in the first."""
     week = Dice(profile.seed, "leave", use.person, day // 7)
     return use.person >= 0 and day >= LEARNING_DAYS and week.chance(ON_LEAVE)
 

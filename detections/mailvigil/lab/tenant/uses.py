@@ -130,7 +130,7 @@ LONG_AGO = -timedelta(days=151)
 def approvals(profile: Profile) -> tuple[Approval, ...]:
     """Return the list of approved callers as its owner keeps it.
 
-    What reads from the start stands there from the start. Where more ``changes``, the pilot of
+    What reads from the start is listed from the start. Where more ``changes``, the pilot of
     the customer database is approved two days after it began, the new id of Outlook on the web a
     day after the alert about it.
     """

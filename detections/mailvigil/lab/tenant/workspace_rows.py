@@ -1,6 +1,6 @@
 """A tenant's life made in the workspace itself: fast, and without JSON.
 
-Every use that somebody makes of a mailbox is one real record, shaped once by the connector's own
+Every use of a mailbox is one real record, shaped once by the connector's own
 columns. DuckDB repeats it over the days of the use, with its own time, id, address and count.
 """
 
@@ -214,11 +214,11 @@ def _folder() -> str:
     """Return SQL for the folder of a record: Inbox more often than the other busy ones."""
     inbox, *others = FOLDERS
     busy = [inbox] * len(others) + others
-    few, most = ([name for name, _, _ in of] for of in (SELDOM, busy))
-    one = "[1 + ((up >> 8) % {})::BIGINT]"
+    few, most = ([name for name, _, _ in folders] for folders in (SELDOM, busy))
+    pick = "[1 + ((up >> 8) % {})::BIGINT]"
     return (
         "CASE WHEN NOT sync THEN '' WHEN (up >> 20) % 1000 < 1000 * filing "
-        f"THEN {few}{one.format(len(few))} ELSE {most}{one.format(len(most))} END"
+        f"THEN {few}{pick.format(len(few))} ELSE {most}{pick.format(len(most))} END"
     )
 
 

@@ -1,4 +1,4 @@
-"""Attacks by applications: consented by somebody, or an approved one in other hands."""
+"""Attacks by applications: by a new consent, or by an approved one whose credential was stolen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attacks by, or with the rights of, somebody of the organisation."""
+"""Attacks by, or with the rights of, a member of the organisation."""
 
 from __future__ import annotations
 

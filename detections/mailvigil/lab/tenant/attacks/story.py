@@ -14,7 +14,7 @@ from mailvigil.lab.tenant.people import MadeUpTenant, Mailbox
 from mailvigil.times import parse_utc
 
 ELSEWHERE = "2001:db8:bad:7::19"
-"""An address of the intruder; nobody else in the tenant comes from its network."""
+"""An address of the intruder; no one else in the tenant uses its network."""
 
 
 NEVER = datetime.max.replace(tzinfo=UTC)
@@ -40,7 +40,7 @@ class World:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignIn:
-    """One sign-in. ``table`` is where it stands; ``user`` is "" for an application's."""
+    """One sign-in. ``table`` is the one that it is in; ``user`` is "" for an application's."""
 
     at: datetime
     table: str

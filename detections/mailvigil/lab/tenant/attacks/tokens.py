@@ -128,12 +128,12 @@ def throttled_bulk(world: World) -> Attack:
     owner = world.staff[17]
     visit = _stolen(world, "bulk", owner, hours=1)
     title = "throttled bulk read of one mailbox"
-    found = _throttled(world, visit, "throttled-bulk-read", title)
-    return replace(found, sign_ins=(user_sign_in(visit),))
+    attack = _throttled(world, visit, "throttled-bulk-read", title)
+    return replace(attack, sign_ins=(user_sign_in(visit),))
 
 
 def archive_throttled(world: World) -> Attack:
-    """Return the same as the approved archiving service does it, which is no attack."""
+    """Return the same as the approved archiving service does it, which is not an attack."""
     visit = Visit(
         at=world.at(0),
         mailbox=world.tenant.shared[0],
