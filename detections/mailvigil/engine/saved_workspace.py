@@ -61,8 +61,8 @@ def _tables(con: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
     tables = con.execute(
         "SELECT table_name FROM duckdb_tables() WHERE database_name = ?", [_SAVED]
     ).fetchall()
-    there = {str(row[0]) for row in tables}
-    version = con.execute(f"FROM {_SAVED}.main._format").fetchone() if "_format" in there else None
+    saved = {str(row[0]) for row in tables}
+    version = con.execute(f"FROM {_SAVED}.main._format").fetchone() if "_format" in saved else None
     if version != (FORMAT,):
         raise InputError(str(file), "no workspace of this version", "load the exports again")
     return [table for table in schemas() if table in saved]
