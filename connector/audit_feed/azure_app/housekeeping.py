@@ -32,7 +32,7 @@ def statement_window(now: datetime) -> Window:
 
 
 def grace(queue: OrderQueue) -> timedelta:
-    """Return for how long a blob must have been due to have lost its order."""
+    """Return how long a blob must have been due before its order counts as lost."""
     return LONG_GRACE if queue.approximate_count() > LONG_QUEUE else GRACE
 
 

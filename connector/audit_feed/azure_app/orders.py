@@ -87,7 +87,7 @@ class PacedOrders:
         return self._queue.approximate_count() + self._backlog.approximate_count()
 
     def _delay(self, order: Order) -> timedelta:
-        """Return whole seconds until it is this order's turn, at most ``MAX_DELAY``."""
+        """Return whole seconds until the order may be delivered, at most ``MAX_DELAY``."""
         with self._lock:
             now, tenant = self._clock(), order.stream.tenant
             turn = max(self._next.get(tenant, now), now)

@@ -63,7 +63,7 @@ def webhook_answer(
 
 
 def _is_feed(given: str, auth_id: str) -> bool:
-    """Compare in a time that does not depend on where the two differ."""
+    """Compare the secrets in constant time."""
     return bool(auth_id) and hmac.compare_digest(given.encode(), auth_id.encode())
 
 

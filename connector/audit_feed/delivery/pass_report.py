@@ -57,7 +57,7 @@ class PassReport(OutcomeCounts):
         self.add_problem(problem)
 
     def add_problem(self, text: str) -> None:
-        """Log a message for people, and keep it once."""
+        """Log a message for operators, and list it once."""
         log.warning("%s", text)
         if text not in self.problems:
             self.problems.append(text)

@@ -30,7 +30,7 @@ class TenantFeed:
     limiter: RateLimiter
 
     def adjust_rate(self, outcome: Outcome) -> None:
-        """Tell the limiter what a delivery's outcome says about the tenant's rate."""
+        """Adjust the limiter's rate by the outcome of a delivery."""
         match outcome:
             case ThrottledError():
                 self.limiter.throttled(outcome.wait)

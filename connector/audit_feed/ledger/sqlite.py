@@ -120,7 +120,7 @@ class SqliteLedger:
                 raise LedgerError(f"{self._path}: {error}") from error
 
     def close(self) -> None:
-        """Close the file and give the lease back."""
+        """Release the lease and close the file."""
         self._lease.release()
         self._con.close()
 

@@ -44,7 +44,7 @@ def as_json(answer: Answer) -> str:
 
 
 def as_csv(answer: Answer) -> str:
-    """Return a line of names and one line a row; formulas are defused, nothing stands for null."""
+    """Return a line of names and one line a row; formulas are defused, null is an empty cell."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow([defused(name) for name in answer.columns])

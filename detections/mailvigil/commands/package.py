@@ -24,7 +24,7 @@ def check_folder(place: Path, out: TextIO) -> int:
     """Check the packaged folder *place* and return the exit code.
 
     Raises:
-        InputError: It is no packaged folder.
+        InputError: It is not a packaged folder.
 
     """
     problems = list(folder_problems(place))

@@ -134,7 +134,7 @@ def present(con: duckdb.DuckDBPyConnection) -> datetime:
 
 
 def prepared(engine: Engine, kql: str, most: int | None) -> Query:
-    """Translate *kql* to a query for one row more than *most*, which tells that there are more.
+    """Translate *kql* to a query for one row more than *most*, which shows that there are more.
 
     Raises:
         NotRunError: The local engine refuses a construct.

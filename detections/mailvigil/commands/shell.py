@@ -1,4 +1,4 @@
-"""``mailvigil shell``: query after query over a kept workspace, which it leaves as it is."""
+"""``mailvigil shell``: query after query over a saved workspace, which is not changed."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ STREAM_TYPES: Mapping[str, str] = {"bool": "boolean"}
 DESTINATION = "workspace"
 
 TRANSFORM = "source | extend TimeGenerated = iif(isnull(TimeGenerated), now(), TimeGenerated)"
-"""A row without TimeGenerated, of a record without a time, would be dropped unseen."""
+"""A row without TimeGenerated, of a record without a time, would be dropped without a report."""
 
 
 def rule() -> Json:

@@ -58,7 +58,7 @@ def deliver(context: AppContext, text: str, queue: str, log: InvocationLog) -> N
 
 
 def poison(context: AppContext, text: str, queue: str, log: InvocationLog) -> None:
-    """Put on record what workers failed at again and again; it is tried until it expires."""
+    """Record blobs as failed whose workers ended repeatedly; they are tried until they expire."""
     order = _read_order(text, log)
     tenant = context.tenants.get(order.stream.tenant) if order else None
     if order is None or tenant is None:
@@ -84,7 +84,7 @@ def _store_caller_stats(
     blobs: Sequence[ContentBlob],
     log: InvocationLog,
 ) -> None:
-    """Store who read mail; without it a rule fires once more, so no delivery fails for it."""
+    """Store who read mail; an error is only logged: it costs one alert too many, no blob."""
     callers = stats.of_blobs(blobs)
     if not callers:
         return
