@@ -1,4 +1,4 @@
-"""Print the rows that a query returned: as a table for people, as JSON or CSV for programs."""
+"""Print what comes of a query: its rows as a table, as JSON or CSV, or why there are none."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mailvigil.engine.row_values import ResultRow
+from mailvigil.compiler.parser import Analysis
+from mailvigil.exit_codes import EXIT_NOT_RUN
 from mailvigil.printable import counted, defused, visible
+from mailvigil.query.answer import Answer
 
 _LEAST_WIDTH = 12
 """Characters that a column needs to be read; with fewer, rows are printed one below another."""
@@ -25,12 +26,35 @@ _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 """What Kusto writes for a number that JSON does not have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The rows of one query, and its columns in order, which are there without rows too."""
+def print_refusal(analysis: Analysis, err: TextIO) -> bool:
+    """Print what Microsoft's parser has against the query; return whether that stops it.
 
-    columns: tuple[str, ...]
-    rows: Sequence[ResultRow]
+    Warnings do not.
+    """
+    for item in analysis.diagnostics:
+        kind = "" if item.severity == "Error" else f"{item.severity.lower()}: "
+        where = f"query:{item.line}:{item.column}"
+        print(f"mailvigil: {where}: {kind}{visible(item.message)} [{item.code}]", file=err)
+    return any(item.severity == "Error" for item in analysis.diagnostics)
+
+
+def print_not_run(error: Exception, err: TextIO) -> int:
+    """Print why the local engine does not run a query, and return the exit code of that."""
+    print(f"mailvigil: the local engine cannot run it: {visible(str(error))}", file=err)
+    return EXIT_NOT_RUN
+
+
+def print_as(answer: Answer, style: str, out: TextIO, err: TextIO) -> None:
+    """Print *answer* as ``table``, ``json`` or ``csv``, and to *err* if there are more rows."""
+    if style == "json":
+        print(as_json(answer), file=out)
+    elif style == "csv":
+        out.write(as_csv(answer))
+    else:
+        print_answer(answer, Console(file=out))
+    if answer.is_cut:
+        printed = counted(len(answer.rows), "row")
+        print(f"mailvigil: there are more than these {printed} (--limit N prints more)", file=err)
 
 
 def as_json(answer: Answer) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,25 +20,15 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import Output
 from rich.console import Console
 
-from mailvigil.commands.answers import Answer
+from mailvigil.commands.answers import print_as, print_not_run, print_refusal
 from mailvigil.commands.arguments.query import TABLE_ROWS
-from mailvigil.commands.query import (
-    not_run,
-    prepared,
-    present,
-    print_as,
-    refused,
-    warn_of_more,
-    workspace,
-)
-from mailvigil.commands.statements import is_complete, queries
 from mailvigil.compiler.parser import Validator
-from mailvigil.engine.embedded import Engine, NotRunError, QueryError
+from mailvigil.engine.embedded import NotRunError, QueryError
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_INPUT, EXIT_OK
 from mailvigil.printable import visible
-from mailvigil.rules.content import content_root, load_functions
-from mailvigil.tables.schemas import schemas
+from mailvigil.query.session import QuerySession, open_session
+from mailvigil.query.statements import is_complete, queries
 
 PROMPT, MORE = "kql> ", "...> "
 _ENDS = (".exit", ".quit")
@@ -52,59 +42,48 @@ bracket is open, and after Alt-Enter. Tab completes; Ctrl-C stops a query or cle
 
 
 @dataclass(frozen=True, slots=True)
-class _Session:
-    engine: Engine
-    validator: Validator
-    functions: tuple[str, ...]
-    now: Callable[[], datetime]
+class _Shell:
+    session: QuerySession
+    as_of: datetime | None
     style: str
-    most: int | None
+    limit: int | None
     out: TextIO
     err: TextIO
 
 
 def run(args: argparse.Namespace, stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     """Run queries from a terminal or a pipe and return the exit code."""
-    with _opened(args, out, err) as session:
+    with _opened(args, out, err) as shell:
         if stdin.isatty() and out.isatty():
-            return talk(session, history(os.environ, Path.home(), err))
+            return talk(shell, history(os.environ, Path.home(), err))
         text = stdin.read().decode("utf-8-sig", "replace")
-        return _run_all(session, queries(text))
+        return _run_all(shell, queries(text))
 
 
 @contextmanager
-def _opened(args: argparse.Namespace, out: TextIO, err: TextIO) -> Iterator[_Session]:
-    functions = load_functions(content_root())
-    with workspace(args.file) as (con, _), Validator(functions) as validator:
-        yield _Session(
-            Engine(con, functions),
-            validator,
-            tuple(function.name for function in functions),
-            lambda: args.as_of or present(con),
-            args.format,
-            args.limit or (TABLE_ROWS if args.format == "table" else None),
-            out,
-            err,
-        )
+def _opened(args: argparse.Namespace, out: TextIO, err: TextIO) -> Iterator[_Shell]:
+    limit = args.limit or (TABLE_ROWS if args.format == "table" else None)
+    with open_session(args.file) as session:
+        yield _Shell(session, args.as_of, args.format, limit, out, err)
 
 
-def _run_all(session: _Session, texts: Iterable[str]) -> int:
+def _run_all(shell: _Shell, texts: Iterable[str]) -> int:
     """Run *texts* in order until ``.exit``; return the first exit code that is not 0."""
     codes = []
     for text in texts:
         if text in _ENDS:
             break
-        codes.append(answer(session, text))
+        codes.append(answer(shell, text))
     return next((code for code in codes if code), EXIT_OK)
 
 
 def talk(
-    session: _Session, kept: History, keys: Input | None = None, screen: Output | None = None
+    shell: _Shell, kept: History, keys: Input | None = None, screen: Output | None = None
 ) -> int:
     """Ask for queries until the end; *keys* and *screen* stand for the terminal."""
     prompt: PromptSession[str] = PromptSession(
         history=kept,
-        completer=Words(session.validator),
+        completer=Words(shell.session.validator),
         complete_while_typing=False,
         multiline=True,
         key_bindings=_bindings(),
@@ -112,70 +91,56 @@ def talk(
         input=keys,
         output=screen,
     )
-    print(".help tells what can be typed here, .exit ends it.", file=session.out)
+    print(".help tells what can be typed here, .exit ends it.", file=shell.out)
     text = ""
     while text.strip() not in _ENDS:
         running = False
         try:
             text = prompt.prompt(PROMPT)
             running = True
-            _run_all(session, queries(text))
+            _run_all(shell, queries(text))
         except KeyboardInterrupt:
             if running:
-                print("mailvigil: the query was stopped", file=session.err)
+                print("mailvigil: the query was stopped", file=shell.err)
         except EOFError:
             break
     return EXIT_OK
 
 
-def answer(session: _Session, text: str) -> int:
+def answer(shell: _Shell, text: str) -> int:
     """Run one query or command, print what comes of it and return its exit code."""
     try:
-        return _command(session, text) if text.startswith(".") else _query(session, text)
+        return _command(shell, text) if text.startswith(".") else _query(shell, text)
     except InputError as error:
-        print(f"mailvigil: {visible(str(error))}", file=session.err)
+        print(f"mailvigil: {visible(str(error))}", file=shell.err)
         return EXIT_INPUT
 
 
-def _query(session: _Session, kql: str) -> int:
-    analysis = session.validator.analyse(kql)
-    if refused(analysis, session.err):
+def _query(shell: _Shell, kql: str) -> int:
+    analysis = shell.session.validator.analyse(kql)
+    if print_refusal(analysis, shell.err):
         return EXIT_INPUT
     try:
-        query = prepared(session.engine, kql, session.most)
-        rows = session.engine.run(query, session.now())
+        result = shell.session.answer(kql, analysis.columns, shell.limit, shell.as_of)
     except (NotRunError, QueryError) as error:
-        return not_run(error, session.err)
-    found = Answer(tuple(rows[0] if rows else analysis.columns), rows[: session.most])
-    print_as(found, session.style, session.out)
-    warn_of_more(found, rows, session.err)
+        return print_not_run(error, shell.err)
+    print_as(result, shell.style, shell.out, shell.err)
     return EXIT_OK
 
 
-def _command(session: _Session, text: str) -> int:
+def _command(shell: _Shell, text: str) -> int:
     word, _, name = text.partition(" ")
     match word:
         case ".help":
-            print(_HELP, file=session.out)
+            print(_HELP, file=shell.out)
         case ".tables":
-            names = [name for name in schemas() if not name.startswith("_")]
-            calls = [f"{name}()" for name in session.functions]
-            print("\n".join([*names, *calls]), file=session.out)
+            print("\n".join(shell.session.names()), file=shell.out)
         case ".schema":
-            for column, kind in _columns(session, name.strip()).items():
-                Console(file=session.out).print(f"{column}: {kind}", markup=False, highlight=False)
+            for column, kind in shell.session.columns(name.strip()).items():
+                Console(file=shell.out).print(f"{column}: {kind}", markup=False, highlight=False)
         case _:
             raise InputError(word, "no such command", "there are .help, .tables, .schema and .exit")
     return EXIT_OK
-
-
-def _columns(session: _Session, name: str) -> Mapping[str, str]:
-    if name.removesuffix("()") in session.functions:
-        return session.validator.analyse(f"{name.removesuffix('()')}()").columns
-    found = schemas().get(name)
-    if found is None or name.startswith("_"):
-        raise InputError(name or ".schema", "no such table or function", ".tables lists them")
-    return found
 
 
 def history(env: Mapping[str, str], home: Path, err: TextIO) -> History:

@@ -1,0 +1,1 @@
+"""KQL over a saved workspace or over exports: what ``query`` and ``shell`` run."""
