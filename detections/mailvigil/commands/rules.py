@@ -8,32 +8,23 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, TextIO, TypeVar
+from typing import BinaryIO, TextIO
 
 from mailvigil.commands import package as package_commands
 from mailvigil.commands.renewing import print_renewed
-from mailvigil.compiler.compile import to_kql
 from mailvigil.compiler.sigma_filters import load_filters
 from mailvigil.compiler.targets import TARGETS
-from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
 from mailvigil.progress import shown
-from mailvigil.rules.content import content_root, load_functions
-from mailvigil.rules.hunting_query import HuntingQuery, load_hunting
+from mailvigil.rules.content import content_root
 from mailvigil.rules.load import load_rules, with_filters
-from mailvigil.rules.rule import Rule
 from mailvigil.workbench import generated
 from mailvigil.workbench.content_checks import check_content
-from mailvigil.workbench.mutate import Score, mutants, score
-from mailvigil.workbench.ruletest import CaseOutcome, CaseRunner, Tested, load_cases, test_path
-
-T = TypeVar("T", bound=Tested)
-
-LEAST_SCORE = 0.9
-"""Share of each rule's mutants that its tests must notice."""
+from mailvigil.workbench.mutate import LEAST_SCORE, Score
+from mailvigil.workbench.pack_tests import rule_scores, test_outcomes
+from mailvigil.workbench.ruletest import CaseOutcome
 
 
 def run_check(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
@@ -72,24 +63,14 @@ def run_compile(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: Te
 
 def run_test(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     """Run ``mailvigil rules test`` and return the exit code."""
-    root = content_root()
     verdicts: Counter[str] = Counter()
     with (
         tempfile.TemporaryDirectory(prefix="mailvigil") as scratch,
         shown(args, err) as bar,
     ):
-        con = open_workspace(None, Path(scratch))
-        bench = CaseRunner(con, load_functions(root))
-        pack: list[Rule | HuntingQuery] = [*load_rules(root), *load_hunting(root)]
-        for tested in _named(pack, args.names):
-            cases = load_cases(test_path(tested))
-            bar.phase(tested.name, len(cases) * len(tested.sources))
-            kql = to_kql(tested, root) if isinstance(tested, Rule) else tested.query
-            for outcome in bench.outcomes(tested, kql, cases):
-                verdicts[outcome.verdict] += 1
-                _print_outcome(outcome, out)
-                bar.advance()
-        con.close()
+        for outcome in test_outcomes(content_root(), args.names, Path(scratch), bar):
+            verdicts[outcome.verdict] += 1
+            _print_outcome(outcome, out)
     print(", ".join(f"{verdicts[v]} {v}" for v in ("pass", "fail", "not run")), file=out)
     return EXIT_OK if set(verdicts) == {"pass"} else EXIT_FAILED
 
@@ -103,22 +84,18 @@ def _print_outcome(outcome: CaseOutcome, out: TextIO) -> None:
 
 def run_mutate(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     """Run ``mailvigil rules mutate`` and return the exit code."""
-    root = content_root()
-    functions = load_functions(root)
     scores = []
     with (
         tempfile.TemporaryDirectory(prefix="mailvigil") as scratch,
         shown(args, err) as bar,
     ):
-        for rule in _named(load_rules(root), args.names):
-            bar.phase(rule.name, sum(1 for _ in mutants(rule, root)))
-            cases = load_cases(test_path(rule))
-            scores.append(score(rule, cases, functions, root, Path(scratch), bar.advance))
-            _print_score(scores[-1], out)
+        for score in rule_scores(content_root(), args.names, Path(scratch), bar):
+            scores.append(score)
+            _print_score(score, out)
     total, alive = sum(s.mutants for s in scores), sum(len(s.survivors) for s in scores)
     share = 1 - alive / total if total else 0.0
     print(f"{total - alive} of {total} one-line changes noticed: {share:.1%}", file=out)
-    weak = [s.rule for s in scores if s.share < LEAST_SCORE]
+    weak = [s.rule for s in scores if s.is_weak]
     if weak:
         print(f"below {LEAST_SCORE:.0%}: {', '.join(weak)}", file=err)
     return EXIT_FAILED if weak else EXIT_OK
@@ -128,11 +105,3 @@ def _print_score(found: Score, out: TextIO) -> None:
     print(f"{found.rule}: {found.mutants - len(found.survivors)} of {found.mutants}", file=out)
     for mutant in found.survivors:
         print(f"  not noticed: {mutant.change}", file=out)
-
-
-def _named(rules: Sequence[T], names: Iterable[str]) -> list[T]:
-    known = {rule.name: rule for rule in rules}
-    for name in names:
-        if name not in known:
-            raise InputError(name, "no such rule", f"there are {', '.join(known)}")
-    return [known[name] for name in names] or list(rules)

@@ -18,7 +18,6 @@ from importlib.resources import files
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
-from typing import Protocol
 
 import duckdb
 
@@ -36,6 +35,7 @@ from mailvigil.lab.tenant.workspace_rows import commit, fill
 from mailvigil.rules.content import Function
 from mailvigil.rules.metadata import INSUFFICIENT
 from mailvigil.rules.rule import Rule
+from mailvigil.workbench.work_progress import WorkProgress
 
 HOURLY = timedelta(hours=1)
 
@@ -57,16 +57,6 @@ ATTACK_MAILBOXES = 500
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 AlertKey = tuple[object, ...]
-
-
-class BacktestProgress(Protocol):
-    """What a backtest reports while it works."""
-
-    def phase(self, name: str, parts: int) -> None:
-        """Report that a step of so many *parts* begins, 0 for unknown."""
-
-    def advance(self) -> None:
-        """Report that one part is done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +187,7 @@ class BacktestSetup:
     candidates: tuple[Candidate, ...]
     functions: tuple[Function, ...]
     scratch: Path
-    progress: BacktestProgress
+    progress: WorkProgress
     workers: int = 2
 
     def make(self, month: Profile, name: str) -> tuple[Path, int]:

@@ -42,6 +42,9 @@ SWAPS = (
 )
 """Pattern and replacement of each change within a line."""
 
+LEAST_SCORE = 0.9
+"""Share of each rule's mutants that its tests must notice."""
+
 _BLOCKS = ("correlation:", "detection:", "first_seen:")
 
 
@@ -66,6 +69,11 @@ class Score:
     def share(self) -> float:
         """The part of the mutants that a test noticed."""
         return 1 - len(self.survivors) / self.mutants if self.mutants else 0.0
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether the tests noticed fewer mutants than they must."""
+        return self.share < LEAST_SCORE
 
 
 def mutants(rule: Rule, root: Path) -> Iterator[Mutant]:
