@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from typing import BinaryIO, TextIO
 
-from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_OK
-from mailvigil.lab.server.collect_config import write_collect_config
-from mailvigil.lab.server.faults import load_script
+from mailvigil.lab.server.faults import read_script
 from mailvigil.lab.server.lab import Lab
-from mailvigil.lab.server.options import CONTENT_TYPES, FeedOptions, IngestionOptions, LabOptions
-from mailvigil.lab.server.tenant_blobs import blobs, lab_tenant, until_today
-from mailvigil.lab.tenant.profile import DEMO, Profile
+from mailvigil.lab.server.options import FeedOptions, IngestionOptions, LabOptions
+from mailvigil.lab.server.scenarios import FilledLab, fill_lab, scenario
+from mailvigil.lab.server.tenant_blobs import lab_tenant
+from mailvigil.lab.tenant.profile import Profile
 from mailvigil.signals import stop_on_signal
-
-SCENARIOS: Mapping[str, Profile | None] = {
-    "storm-0558": DEMO,
-    "quiet": replace(DEMO, intrusion_days=()),
-    "none": None,
-}
 
 
 def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
@@ -33,23 +24,17 @@ def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) ->
     stop = Event()
     with tempfile.TemporaryDirectory(prefix="mailvigil-lab") as temporary, stop_on_signal(stop):
         folder = (args.folder or Path(temporary)).resolve()
-        profile = SCENARIOS[args.scenario]
-        profile = until_today(profile, datetime.now(UTC)) if profile else None
+        profile = scenario(args.scenario, datetime.now(UTC))
         with Lab(_options(args, folder, profile)) as lab:
             print("making the tenant's audit log", file=err)
-            made = blobs(profile, lab.clock.now(), args.chaos) if profile else []
-            lab.publish_all(made)
-            types = tuple(sorted({blob.content_type for blob in made})) or CONTENT_TYPES
-            config = write_collect_config(lab, folder / "collect.yaml", content_types=types)
-            lab.checkpoint()
-            _print_ready(lab, config, len(made), out)
+            _print_ready(lab, fill_lab(lab, profile, folder), out)
             stop.wait()
         print(f"{lab.counts.tally('blob').not_answered} blobs were never fetched", file=err)
     return EXIT_OK
 
 
 def _options(args: argparse.Namespace, folder: Path, profile: Profile | None) -> LabOptions:
-    script = load_script(_text(args.faults), str(args.faults)) if args.faults else ()
+    script = read_script(args.faults) if args.faults else ()
     return LabOptions(
         tenants=(lab_tenant(profile),),
         feed=FeedOptions(page_size=args.page_size, quota=args.quota),
@@ -61,22 +46,15 @@ def _options(args: argparse.Namespace, folder: Path, profile: Profile | None) ->
     )
 
 
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(str(file), "cannot be read", str(error)) from error
-
-
-def _print_ready(lab: Lab, config: Path, blobs: int, out: TextIO) -> None:
+def _print_ready(lab: Lab, filled: FilledLab, out: TextIO) -> None:
     for name, value in (
         ("lab", lab.url),
         ("certificate authority", lab.ca),
-        ("collector's configuration", config),
+        ("collector's configuration", filled.config),
         ("workspace", lab.workspace),
         ("counts", f"{lab.url}/lab/counts"),
         ("managed identity", f"{lab.identity_endpoint} with header {lab.identity_header}"),
-        ("content blobs", f"{blobs:,}"),
+        ("content blobs", f"{filled.blobs:,}"),
     ):
         print(f"{name + ':':27}{value}", file=out)
     print("ready; stop with Ctrl-C", file=out, flush=True)

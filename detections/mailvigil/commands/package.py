@@ -7,17 +7,12 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from mailvigil.commands.renewing import print_renewed
-from mailvigil.errors import RuleError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
 from mailvigil.rules.content import content_root
-from mailvigil.sentinel.compiled_content import load_pack
 from mailvigil.sentinel.package_checks import folder_problems
-from mailvigil.sentinel.package_folder import write_folder
-from mailvigil.sentinel.package_layout import files
 from mailvigil.workbench import generated
-from mailvigil.workbench.content_checks import check_content
 from mailvigil.workbench.diff import changes, load_items
-from mailvigil.workbench.lock import lock_path, locked, read_lock
+from mailvigil.workbench.ship import package, renew_lock
 
 
 def check_folder(place: Path, out: TextIO) -> int:
@@ -36,12 +31,8 @@ def check_folder(place: Path, out: TextIO) -> int:
 
 def run_package(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
     """Run ``mailvigil rules package`` and return the exit code."""
-    found = check_content(content_root())
-    if found.problems or found.pack is None:
-        raise RuleError(found.problems)
-    pack = found.pack
-    written = files(pack)
-    write_folder(args.out, written)
+    packaged = package(content_root(), args.out)
+    pack = packaged.pack
     counts = (
         (len(pack.analytics), "rules"),
         (len(pack.detections), "of them for Defender"),
@@ -50,21 +41,16 @@ def run_package(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: T
         (len(pack.watchlists), "watchlists"),
         (len(pack.workbooks), "workbooks"),
     )
-    told = ", ".join(f"{number} {what}" for number, what in counts)
-    print(f"{args.out}: {told} in {len(written)} files", file=out)
+    parts = ", ".join(f"{number} {what}" for number, what in counts)
+    print(f"{args.out}: {parts} in {packaged.files} files", file=out)
     return EXIT_OK
 
 
 def run_lock(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
     """Run ``mailvigil rules lock`` and return the exit code."""
-    root = content_root()
-    pack = load_pack(root)
-    old, now = read_lock(lock_path(root)).entries, locked(pack)
-    list(generated.lock(root, pack).sound().renewed(check=False))
-    changed = sum(1 for number, entry in now.items() if old.get(number) != entry)
-    gone = len(set(old) - set(now))
-    where = lock_path(root)
-    print(f"{where}: {len(now)} locked, {changed} new or changed, {gone} retired", file=out)
+    change = renew_lock(content_root())
+    counts = f"{change.locked} locked, {change.changed} new or changed, {change.retired} retired"
+    print(f"{change.path}: {counts}", file=out)
     return EXIT_OK
 
 

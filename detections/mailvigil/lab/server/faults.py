@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
+from pathlib import Path
 from threading import Lock
 from typing import Final, Literal, TypeGuard, cast, get_args
 
@@ -155,6 +156,20 @@ def _drawn(dice: Dice, resource: Kind) -> Fault:
         retry_after=1 if has_retry_after and kind == "throttle" else None,
         seconds=RANDOM_SLOW_SECONDS,
     )
+
+
+def read_script(file: Path) -> tuple[Scripted, ...]:
+    """Read the rules in *file*; see :func:`load_script`.
+
+    Raises:
+        InputError: It cannot be read, or is not such a list.
+
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(str(file), "cannot be read", str(error)) from error
+    return load_script(text, str(file))
 
 
 def load_script(text: str, where: str) -> tuple[Scripted, ...]:
