@@ -46,8 +46,14 @@ def evidence(folder: Path, records: list[Record], most: int = 50) -> tuple[HuntR
     return found, found.evidence
 
 
-def test_a_finding_shows_its_own_records(tmp_path: Path) -> None:
-    found, there = evidence(tmp_path, intruded())
+@pytest.fixture(scope="module")
+def intrusion(tmp_path_factory: pytest.TempPathFactory) -> tuple[HuntResult, Evidence]:
+    """Return the hunt in a small intrusion, and its evidence."""
+    return evidence(tmp_path_factory.mktemp("intrusion"), intruded())
+
+
+def test_a_finding_shows_its_own_records(intrusion: tuple[HuntResult, Evidence]) -> None:
+    found, there = intrusion
 
     [finding] = found.findings
     sample = there.samples[finding_id(finding)]
@@ -69,8 +75,8 @@ def test_a_sample_is_the_first_records_and_no_more_than_asked_for(tmp_path: Path
     assert finding.records == 3
 
 
-def test_what_callers_read_is_counted(tmp_path: Path) -> None:
-    _, there = evidence(tmp_path, intruded())
+def test_what_callers_read_is_counted(intrusion: tuple[HuntResult, Evidence]) -> None:
+    _, there = intrusion
 
     callers = {access.caller: access for access in there.callers}
     assert list(callers) == [NEWCOMER, KNOWN]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from detections.commands.command import NEWCOMER, intruded, run
-from detections.exports.written import purview
+from detections.exports.written import Record, purview
 from detections.reports.made import CONTEXT, HOSTILE, hostile_records, many
 from mailvigil.exit_codes import EXIT_INPUT, EXIT_OK
 from mailvigil.reports.html import as_html
@@ -34,32 +34,43 @@ FORMULAS = ("=", "+", "-", "@")
 NAMES = ("r.html", "r.md", "r.json", "r.stix.json")
 
 
-def reported(folder: Path, hostile: bool = False) -> Path:  # noqa: FBT001, FBT002 - one of two
+def reported(folder: Path, records: list[Record]) -> Path:
+    """Hunt in *records*; leave every form of report in *folder*, and what was printed."""
     export = folder / "export.csv"
-    export.write_bytes(purview(hostile_records() if hostile else intruded()))
+    export.write_bytes(purview(records))
     wanted = [word for name in NAMES for word in ("--report", folder / name)]
     ran = run("hunt", export, *wanted, "--timeline", folder / "t.csv", "--format", "json")
     assert ran.code == EXIT_OK, ran.err
+    (folder / "printed.json").write_text(ran.out, encoding="utf-8")
     return folder
 
 
-def test_the_json_report_fits_its_schema_and_is_the_printed_one(tmp_path: Path) -> None:
-    folder = reported(tmp_path)
-    whole = json.loads((folder / "r.json").read_text(encoding="utf-8"))
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with an export and its reports; tests only read it."""
+    return reported(tmp_path_factory.mktemp("plain"), intruded())
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a hostile export and its reports; tests only read it."""
+    return reported(tmp_path_factory.mktemp("hostile"), hostile_records())
+
+
+def test_the_json_report_fits_its_schema_and_is_the_printed_one(plain: Path) -> None:
+    whole = json.loads((plain / "r.json").read_text(encoding="utf-8"))
     schema = json.loads((files("mailvigil.reports") / "findings.schema.json").read_text("utf-8"))
     checker = Draft202012Validator.FORMAT_CHECKER
 
     assert list(Draft202012Validator(schema, format_checker=checker).iter_errors(whole)) == []
-    printed = run("hunt", folder / "export.csv", "--format", "json").json
-    assert whole["findings"] == printed["findings"]
-    assert [source["name"] for source in whole["summary"]["sources"]] == [
-        str(folder / "export.csv")
-    ]
+    assert whole == json.loads((plain / "printed.json").read_text(encoding="utf-8"))
+    assert [source["name"] for source in whole["summary"]["sources"]] == [str(plain / "export.csv")]
 
 
-@pytest.mark.parametrize("hostile", [False, True])
-def test_the_bundle_is_strict_stix(hostile: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a parameter
-    text = (reported(tmp_path, hostile) / "r.stix.json").read_text(encoding="utf-8")
+@pytest.mark.parametrize("which", ["plain", "hostile"])
+def test_the_bundle_is_strict_stix(which: str, request: pytest.FixtureRequest) -> None:
+    folder: Path = request.getfixturevalue(which)
+    text = (folder / "r.stix.json").read_text(encoding="utf-8")
 
     bundle = stix2.parse(text, allow_custom=False)
 
@@ -74,12 +85,9 @@ def test_the_bundle_is_strict_stix(hostile: bool, tmp_path: Path) -> None:  # no
     assert (sighting["count"], observed["number_observed"]) == (3, 3)
 
 
-def test_the_same_finding_gets_the_same_id(tmp_path: Path) -> None:
-    first, second = tmp_path / "a", tmp_path / "b"
-    for folder in (first, second):
-        folder.mkdir()
-        reported(folder)
-    texts = [(folder / "r.stix.json").read_bytes() for folder in (first, second)]
+def test_the_same_finding_gets_the_same_id(plain: Path, tmp_path: Path) -> None:
+    again = reported(tmp_path, intruded())
+    texts = [(folder / "r.stix.json").read_bytes() for folder in (plain, again)]
 
     assert texts[0] == texts[1]
     assert as_stix(many(4)) == as_stix(many(4))
@@ -88,8 +96,8 @@ def test_the_same_finding_gets_the_same_id(tmp_path: Path) -> None:
     assert sum(id_.startswith("sighting--") for id_ in ids) == 50
 
 
-def test_the_timeline_has_what_timesketch_asks_for(tmp_path: Path) -> None:
-    text = (reported(tmp_path) / "t.csv").read_bytes().decode("utf-8")
+def test_the_timeline_has_what_timesketch_asks_for(plain: Path) -> None:
+    text = (plain / "t.csv").read_bytes().decode("utf-8")
 
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
 
@@ -105,27 +113,29 @@ def test_the_timeline_has_what_timesketch_asks_for(tmp_path: Path) -> None:
     assert len({row["record_id"] for row in rows}) == 4
 
 
-@pytest.mark.parametrize("formula", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", " =1", "\t=1"])
-def test_no_cell_of_the_timeline_is_a_formula(formula: str, tmp_path: Path) -> None:
-    records = [
-        {**r, "UserId": formula, "SessionId": formula, "ClientInfoString": formula}
-        if r["AppId"] == NEWCOMER
-        else r
-        for r in intruded()
+def test_no_cell_of_the_timeline_is_a_formula(tmp_path: Path) -> None:
+    formulas = ("=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", " =1", "\t=1")
+    written = [
+        {**read, "AppId": f"{NEWCOMER}{n}", "Id": f"{read['Id']}-{n}"}
+        | dict.fromkeys(("UserId", "SessionId", "ClientInfoString"), formula)
+        for n, formula in enumerate(formulas)
+        for read in intruded()
+        if read["AppId"] == NEWCOMER
     ]
-    (tmp_path / "export.csv").write_bytes(purview(records))
+    (tmp_path / "export.csv").write_bytes(purview([*intruded(), *written]))
 
     ran = run("hunt", tmp_path / "export.csv", "--timeline", tmp_path / "t.csv")
 
     assert ran.code == EXIT_OK
     text = (tmp_path / "t.csv").read_bytes().decode("utf-8")
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    assert any(formula.strip() in row["user"] for row in rows)
+    for formula in formulas:
+        assert any(formula.strip() in row["user"] for row in rows), formula
     assert not any(cell.lstrip().startswith(FORMULAS) for row in rows for cell in row.values())
 
 
-def test_markdown_makes_no_link_image_or_html_of_a_log(tmp_path: Path) -> None:
-    text = (reported(tmp_path, hostile=True) / "r.md").read_text(encoding="utf-8")
+def test_markdown_makes_no_link_image_or_html_of_a_log(hostile: Path) -> None:
+    text = (hostile / "r.md").read_text(encoding="utf-8")
 
     outside = "".join(text.split("`")[::2])
     assert "<" not in outside.replace("\\<", "")
@@ -134,8 +144,8 @@ def test_markdown_makes_no_link_image_or_html_of_a_log(tmp_path: Path) -> None:
     assert "\u2028" not in text
 
 
-def test_markdown_says_what_the_page_says(tmp_path: Path) -> None:
-    text = (reported(tmp_path) / "r.md").read_text(encoding="utf-8")
+def test_markdown_says_what_the_page_says(plain: Path) -> None:
+    text = (plain / "r.md").read_text(encoding="utf-8")
 
     for part in (
         "# 1 finding (1 high): 1 caller read 2 mailboxes between 2026-01-15 and 2026-01-16.",
@@ -207,16 +217,15 @@ def test_a_full_disk_is_an_input_error(tmp_path: Path) -> None:
     assert "cannot be written: No space left on device" in ran.err
 
 
-def test_a_saved_workspace_gives_the_same_report(tmp_path: Path) -> None:
-    reported(tmp_path)
-    kept = tmp_path / "kept.duckdb"
-    assert run("hunt", tmp_path / "export.csv", "--save", kept).code == EXIT_OK
+def test_a_saved_workspace_gives_the_same_report(plain: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "saved.duckdb"
+    assert run("hunt", plain / "export.csv", "--save", saved).code == EXIT_OK
 
-    ran = run("hunt", "--workspace", kept, "--timeline", tmp_path / "again.csv",
+    ran = run("hunt", "--workspace", saved, "--timeline", tmp_path / "again.csv",
               "--report", tmp_path / "again.html")  # fmt: skip
 
     assert ran.code == EXIT_OK, ran.err
-    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "t.csv").read_bytes()
+    assert (tmp_path / "again.csv").read_bytes() == (plain / "t.csv").read_bytes()
     page = (tmp_path / "again.html").read_text(encoding="utf-8")
     assert "None: the hunt was in a saved workspace." in page
 
@@ -232,11 +241,10 @@ def test_a_rule_that_was_not_run_is_named() -> None:
     assert sentence in as_markdown(hunted, hunted.evidence, CONTEXT).replace("\\", "")
 
 
-def test_the_page_says_how_to_repeat_the_hunt(tmp_path: Path) -> None:
-    folder = reported(tmp_path)
-    approved = folder / "approved.csv"
+def test_the_page_says_how_to_repeat_the_hunt(plain: Path, tmp_path: Path) -> None:
+    approved = tmp_path / "approved.csv"
     approved.write_text("Caller,Owner,Reason,ValidFrom,ValidTo\r\n", encoding="utf-8")
-    export, page = folder / "export.csv", folder / "again.html"
+    export, page = plain / "export.csv", tmp_path / "again.html"
 
     ran = run("hunt", export, "--approved", approved, "--report", page, "--step", "6h")
 
@@ -268,8 +276,8 @@ def test_a_caller_without_a_finding_has_its_name() -> None:
     assert caller_name(teams) == f"Microsoft Teams ({teams})"
 
 
-def test_nothing_in_the_page_ends_a_script(tmp_path: Path) -> None:
-    page = (reported(tmp_path, hostile=True) / "r.html").read_text(encoding="utf-8")
+def test_nothing_in_the_page_ends_a_script(hostile: Path) -> None:
+    page = (hostile / "r.html").read_text(encoding="utf-8")
 
     assert page.count("<script") == page.count("</script>") == 5
     assert "<img src=x" not in page
