@@ -121,25 +121,25 @@ def alerts(on: Engine, rule: Rule, plan: Plan, moments: Sequence[datetime]) -> t
 
 
 def chosen(on: Engine, rule: Rule, plan: Plan) -> tuple[Alert, ...]:
-    """Evaluate *rule* at the ticks that the replay chooses."""
+    """Evaluate *rule* at the times that the replay chooses."""
     return alerts(on, rule, plan, evaluation_times(on, rule, ROOT, plan))
 
 
 def everywhen(on: Engine, rule: Rule, plan: Plan) -> tuple[Alert, ...]:
-    """Evaluate *rule* at every tick from the first record until its windows are empty."""
+    """Evaluate *rule* at every step from the first record until its windows are empty."""
     covered = span(on)
     assert covered
     since = datetime(1970, 1, 1, tzinfo=UTC)
-    tick = since + (covered[0] - since) // plan.step * plan.step
+    moment = since + (covered[0] - since) // plan.step * plan.step
     moments = []
-    while tick <= covered[1] + plan.step + timedelta(days=1):
-        moments.append(tick)
-        tick += plan.step
+    while moment <= covered[1] + plan.step + timedelta(days=1):
+        moments.append(moment)
+        moment += plan.step
     return alerts(on, rule, plan, moments)
 
 
 def fired(rule: Rule, found: Sequence[Alert]) -> dict[Key, datetime]:
-    """Return the causes and the tick of each one's first alert, of those with a verdict."""
+    """Return the causes and the time of each one's first alert, of those with a verdict."""
     first: dict[Key, datetime] = {}
     for alert in found:
         if alert.row["Verdict"] != "insufficient baseline":

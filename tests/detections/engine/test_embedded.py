@@ -1,4 +1,4 @@
-"""KQL on the workspace: the clock is the tick, and what cannot be run is said."""
+"""KQL on the workspace: the clock is the moment of the run, and what cannot be run is said."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def run(engine: Engine, kql: str, now: datetime) -> list[ResultRow]:
 def test_now_is_the_moment_of_the_run(engine: Engine) -> None:
     query = engine.prepare("print Now = now(), Day = ago(1d)")
 
-    for tick in (at(0), at(1.5), datetime(2030, 1, 1, tzinfo=UTC)):
-        assert engine.run(query, tick) == [{"Now": tick, "Day": tick - timedelta(days=1)}]
+    for moment in (at(0), at(1.5), datetime(2030, 1, 1, tzinfo=UTC)):
+        assert engine.run(query, moment) == [{"Now": moment, "Day": moment - timedelta(days=1)}]
 
 
 def test_now_is_in_utc_whatever_zone_it_is_given_in(engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""Rows that are kept are the rows that the function itself would give, at every tick."""
+"""Rows that are stored are the rows that the function itself would give, at every moment."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mailvigil.tables.record_tables import DROP_REPEATS
 
 CALL = "MailItemsAccessed()"
 COLUMNS = "| project-away _arrived"
-TICKS = [*(at(half / 2) for half in range(1, 8)), END_OF_TIME]
+MOMENTS = [*(at(half / 2) for half in range(1, 8)), END_OF_TIME]
 
 ARRIVALS = st.lists(
     st.tuples(st.integers(1, 6), st.sampled_from(TABLES), st.sampled_from([0, 0, 6, 12, 36])),
@@ -42,8 +42,8 @@ def compare(con: duckdb.DuckDBPyConnection) -> None:
     keeping, plain = engine(con), engine(con, materialise=False)
     ours, own = keeping.prepare(CALL + COLUMNS), plain.prepare(CALL)
 
-    for tick in TICKS:
-        assert sorted_rows(keeping.run(ours, tick)) == sorted_rows(plain.run(own, tick)), tick
+    for moment in MOMENTS:
+        assert sorted_rows(keeping.run(ours, moment)) == sorted_rows(plain.run(own, moment)), moment
 
 
 def record(number: int) -> Record:

@@ -18,8 +18,8 @@ from mailvigil.tables.schemas import ARRIVED, schemas
 SHOWN = "SELECT RecordId FROM visible.M365Activity_CL ORDER BY RecordId"
 
 
-def shown(con: duckdb.DuckDBPyConnection, tick: datetime) -> list[str]:
-    look_at(con, tick)
+def shown(con: duckdb.DuckDBPyConnection, moment: datetime) -> list[str]:
+    look_at(con, moment)
     return [str(row[0]) for row in con.execute(SHOWN).fetchall()]
 
 

@@ -1,4 +1,4 @@
-"""A replay gives what evaluating at every tick gives, and sees nothing too early."""
+"""A replay gives what evaluating at every step gives, and sees nothing too early."""
 
 from __future__ import annotations
 
@@ -204,14 +204,14 @@ def test_a_record_is_judged_from_its_arrival_on(month: Engine) -> None:
 
 def test_evaluations_lie_on_multiples_of_the_step(month: Engine) -> None:
     for plan in (DAILY, HALF, Plan(step=timedelta(days=3))):
-        for tick in evaluation_times(month, NEW, ROOT, plan):
-            assert tick.timestamp() % plan.step.total_seconds() == 0
+        for moment in evaluation_times(month, NEW, ROOT, plan):
+            assert moment.timestamp() % plan.step.total_seconds() == 0
 
 
 def test_a_record_at_the_time_of_an_evaluation_is_seen_by_it(month: Engine) -> None:
     found = fired(NEW, chosen(month, NEW, DAILY))
 
-    assert {key[1]: tick for key, tick in found.items()}["midnight"] == at(14)
+    assert {key[1]: moment for key, moment in found.items()}["midnight"] == at(14)
 
 
 def test_the_span_is_from_the_first_to_the_last_access(month: Engine) -> None:
