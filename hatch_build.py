@@ -28,12 +28,12 @@ def parser(root: Path) -> dict[str, str]:
     """Map the KQL parser's files to their places.
 
     Raises:
-        FileNotFoundError: npm did not install them; the message says what to do.
+        SystemExit: npm did not install them; the message alone is printed.
 
     """
     files = {root / PARSER / name: f"mailvigil/kusto/{name}" for name in PARSER_FILES}
     if not all(path.is_file() for path in files):
-        raise FileNotFoundError(
+        raise SystemExit(
             "Microsoft's KQL parser is not in node_modules: run `npm ci --omit=dev` or "
             f"`make wheel` in a checkout, or set {WITHOUT_PARSER}=1 for a wheel that cannot check "
             "queries."

@@ -1,4 +1,4 @@
-"""State every hour of a stream from Table Storage with few queries; close and drop hours. Pure."""
+"""State every hour of a stream from Table Storage with few queries; close and drop hours."""
 
 from __future__ import annotations
 

@@ -43,6 +43,9 @@ def settings(args: argparse.Namespace, err: TextIO) -> Settings:
 def _file(path: Path, err: TextIO) -> Data:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        todo = "write one, as docs/collect.md says, or name another with --config"
+        raise InputError(str(path), "no such file", todo) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(str(path), f"cannot be read: {type(error).__name__}", "mend it") from None
     if not isinstance(data, Mapping):

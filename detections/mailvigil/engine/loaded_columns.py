@@ -80,7 +80,7 @@ def read_but_not_loaded(
     con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, object]
 ) -> frozenset[str]:
     """Return the columns that *sql* reads and that a load left empty."""
-    if TABLE not in sql:  # to plan a query takes longer than to run many of them
+    if TABLE.lower() not in sql.lower():  # to plan a query takes longer than to run many of them
         return frozenset()
     noted = con.execute(
         "SELECT database_name FROM duckdb_tables() WHERE table_name = ?", [_NOT_LOADED]
@@ -90,7 +90,11 @@ def read_but_not_loaded(
         for (database,) in noted
         for row in con.execute(f'SELECT name FROM "{database}".main.{_NOT_LOADED}').fetchall()
     }
-    return columns_read(con, sql, parameters, TABLE) & empty if empty else frozenset()
+    if not empty:
+        return frozenset()
+    # DuckDB finds tables and columns in any case of their letters.
+    read = {name.lower() for name in columns_read(con, sql, parameters, TABLE)}
+    return frozenset(name for name in empty if name.lower() in read)
 
 
 def columns_read(
@@ -123,7 +127,7 @@ def columns_read(
 def _is_of(scan: _Node, table: str | None) -> bool:
     """Return whether a node of a plan is a scan of *table*, None for any table."""
     name = str(scan.get("Table", "")).rpartition(".")[2].strip('"')
-    return bool(name) and table in {name, None}
+    return bool(name) and (table is None or table.lower() == name.lower())
 
 
 def _texts(scan: _Node, key: str) -> str:

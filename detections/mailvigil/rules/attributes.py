@@ -35,6 +35,13 @@ class Attributes:
             return str(value)
         return self._wrong(name, "a text") if value is not None or default is None else default
 
+    def choice(self, name: str, allowed: Sequence[str]) -> str:
+        """Return a text that is one of *allowed*, or ``""`` and a problem."""
+        value = self._find(name)
+        if isinstance(value, str) and value in allowed:
+            return value
+        return self._wrong(name, f"one of {', '.join(allowed)}")
+
     def flag(self, name: str) -> bool:
         """Return a truth value; what is absent is false."""
         value = self._find(name)

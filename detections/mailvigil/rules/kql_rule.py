@@ -12,8 +12,11 @@ from typing import ClassVar
 
 from mailvigil.errors import RuleError
 from mailvigil.rules.attributes import Attributes
-from mailvigil.rules.metadata import RuleMetadata, Schedule
+from mailvigil.rules.metadata import SEVERITIES, RuleMetadata, Schedule
 from mailvigil.rules.sentinel_yaml import attack_tags, sentinel_form
+
+KINDS = ("Scheduled", "NRT")
+"""How Sentinel runs a rule: on a schedule, or near real time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +67,7 @@ def parse_kql_rule(path: Path, text: str) -> KqlRule:
         id=read.text("id"),
         title=read.text("name"),
         description=read.text("description").strip(),
-        severity=read.text("severity"),
+        severity=read.choice("severity", SEVERITIES),
         version=read.text("version"),
         tags=attack_tags(read.texts("tactics"), read.texts("relevantTechniques")),
         falsepositives=read.texts("mailvigil.falsepositives"),
@@ -91,7 +94,7 @@ def parse_kql_rule(path: Path, text: str) -> KqlRule:
 
 
 def _schedule(read: Attributes) -> Schedule:
-    kind = read.text("kind")
+    kind = read.choice("kind", KINDS)
     if kind == "NRT":
         return Schedule(kind, "", "")
     return Schedule(kind, read.duration("queryFrequency"), read.duration("queryPeriod"))

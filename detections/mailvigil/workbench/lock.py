@@ -20,7 +20,7 @@ from mailvigil.sentinel.package_layout import as_json
 FORMAT = 1
 """Version of the lock's file. Another one is refused, never guessed at."""
 
-_LOCK = "then run: mailvigil rules lock"
+_LOCK = "then run: make content"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +146,11 @@ def lock_problems(old: Lock, now: Mapping[str, Locked]) -> Iterator[str]:
     for number, entry in now.items():
         before = old.entries.get(number)
         if before is None:
-            yield f"{entry.kind} {entry.name} is not in rules.lock (run: mailvigil rules lock)"
+            yield f"{entry.kind} {entry.name} is not in rules.lock (run: make content)"
         elif before != entry and entry.numbers > before.numbers:
             yield (
                 f"{entry.kind} {entry.name} is {before.version} in rules.lock, and now "
-                f"{entry.version} (run: mailvigil rules lock)"
+                f"{entry.version} (run: make content)"
             )
         elif before.name != entry.name and before.hash == entry.hash:
             yield f"{entry.kind} {before.name} is now {entry.name} (raise its version, {_LOCK})"
@@ -158,7 +158,7 @@ def lock_problems(old: Lock, now: Mapping[str, Locked]) -> Iterator[str]:
         if number not in now:
             yield (
                 f"{entry.kind} {entry.name} is in rules.lock and no longer there "
-                "(if it was retired, run: mailvigil rules lock)"
+                "(if it was retired, run: make content)"
             )
 
 

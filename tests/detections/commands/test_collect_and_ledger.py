@@ -83,7 +83,7 @@ def test_settings_that_are_missing_are_refused(tmp_path: Path, command: str) -> 
     ran = run(command, "--config", tmp_path / "none.yaml")
 
     assert ran.code == EXIT_INPUT
-    assert "none.yaml: cannot be read" in ran.err
+    assert "none.yaml: no such file (write one, as docs/collect.md says" in ran.err
 
 
 def test_all_that_is_wrong_is_named_without_the_secret(tmp_path: Path) -> None:

@@ -100,6 +100,7 @@ def test_a_named_query_gives_its_rows(narrow: Engine) -> None:
         ("MailItemsAccessed() | where Folder == '' | count", ["Folder"]),
         ("M365Activity_CL | where EventTime < now() and UserKey == ''", ["UserKey"]),
         ("M365Activity_CL", ["ClientIP", "Record", "UserKey"]),
+        ("m365activity_cl | summarize dcount(userkey)", ["UserKey"]),
     ],
 )
 def test_a_query_that_was_not_named_is_refused_by_the_column_that_it_reads(

@@ -90,6 +90,8 @@ def test_a_near_real_time_rule_has_neither_frequency_nor_period() -> None:
     [
         ({"name": None}, "name is missing or wrong (give a text)"),
         ({"queryFrequency": "PT1H"}, "queryFrequency is missing or wrong (give a duration such"),
+        ({"severity": "Hgih"}, "severity is missing or wrong (give one of Informational, Low,"),
+        ({"kind": "Hourly"}, "kind is missing or wrong (give one of Scheduled, NRT)"),
         ({"tactics": []}, "tactics is missing or wrong (give a list of texts)"),
         ({"query": "T"}, "query is missing or wrong (give let recent = 1d; or the like in it)"),
         ({"entityMappings": None}, "entityMappings is missing or wrong"),

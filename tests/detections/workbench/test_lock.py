@@ -36,7 +36,7 @@ def test_a_changed_rule_needs_a_higher_version(version: str) -> None:
 
     assert problem == (
         f"rule throttled changed since 1.2.0 was locked, and its version is {version} "
-        "(raise it, then run: mailvigil rules lock)"
+        "(raise it, then run: make content)"
     )
 
 
@@ -48,7 +48,7 @@ def test_a_tenth_version_is_higher_than_the_ninth() -> None:
 
 def test_a_stale_lock_is_named() -> None:
     assert problems(hash="bb", version="1.3.0") == [
-        "rule throttled is 1.2.0 in rules.lock, and now 1.3.0 (run: mailvigil rules lock)"
+        "rule throttled is 1.2.0 in rules.lock, and now 1.3.0 (run: make content)"
     ]
 
 
@@ -66,7 +66,7 @@ def test_a_new_or_a_missing_rule_is_named() -> None:
     [gone, new] = sorted(lock_problems(OLD, {"id-2": replace(RULE, name="new")}), reverse=True)
 
     assert gone.startswith("rule throttled is in rules.lock and no longer there")
-    assert new == "rule new is not in rules.lock (run: mailvigil rules lock)"
+    assert new == "rule new is not in rules.lock (run: make content)"
 
 
 def test_the_id_of_a_retired_rule_needs_a_higher_version() -> None:
