@@ -160,7 +160,7 @@ def test_every_symptom_is_in_the_words_that_are_printed(tmp_path: Path) -> None:
     sources = "\n".join(
         path.read_text(encoding="utf-8")
         for folder in ("connector/audit_feed", "detections/mailvigil")
-        for path in (CHECKOUT / folder).glob("*.py")
+        for path in (CHECKOUT / folder).rglob("*.py")
     )
 
     first = [row[0] for row in table("When it does not work")]

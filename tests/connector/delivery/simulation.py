@@ -84,6 +84,7 @@ class Weather:
     reject: float = 0
     lost_ack: float = 0
     refuse: float = 0
+    refuse_ingestion: float = 0
     crash: float = 0
     conflict: float = 0
     flaw: float = 0
@@ -250,7 +251,7 @@ class FakeSink:
     def send(self, body: Body) -> None:
         world = self.world
         world.step(f"send {body.rows}")
-        if world.happens(world.weather.refuse):
+        if world.happens(max(world.weather.refuse, world.weather.refuse_ingestion)):
             raise AccessError("ingestion", "sign-in is refused", "mend it")
         if world.happens(world.weather.fault):
             raise RetryError("ingestion", "HTTP 503")

@@ -34,7 +34,7 @@ def every_three_hours(days: int) -> list[Published]:
 
 
 def test_after_eight_days_exactly_the_expired_blobs_are_lost_and_named() -> None:
-    there = world(*every_three_hours(8), weather=Weather(refuse=1.0))
+    there = world(*every_three_hours(8), weather=Weather(refuse_ingestion=1.0))
     started(there).run_pass()
     pending = names(there, BlobState.LISTED)
     there.weather, there.now = CALM, START + 8 * DAY

@@ -265,7 +265,7 @@ def test_an_option_without_sense_is_refused(
         run("query", "print 1", option, value)
 
     assert ended.value.code == 2
-    assert f"argument {option}: '{value}' is no " in capsys.readouterr().err
+    assert f"argument {option}: '{value}' is not a" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("folder")

@@ -33,7 +33,8 @@ def _chromium(checkout: Path) -> str:
     pytest.fail(found.stderr)
 
 
-@pytest.fixture(scope="session")
+# Not for the session: Playwright's event loop runs as long, and no other can start beside it.
+@pytest.fixture(scope="module")
 def browser(checkout: Path) -> Iterator[Browser]:
     """Return a Chromium. Its sandbox is off where it cannot work: for root."""
     path = _chromium(checkout)

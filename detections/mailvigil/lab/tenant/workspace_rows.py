@@ -14,7 +14,7 @@ import duckdb
 import orjson
 
 from audit_feed.columns import load_table
-from mailvigil.engine.loaded_columns import ColumnChoice
+from mailvigil.engine.loaded_columns import ColumnChoice, note_not_loaded
 from mailvigil.engine.record_tables import SHAPERS, insert
 from mailvigil.engine.shape_sql import TYPES, select_rows
 from mailvigil.hunt.approved import ALIAS
@@ -42,13 +42,15 @@ def fill(
 ) -> int:
     """Fill the empty workspace *con* with *life* and return how many audit records there are.
 
-    Records arrive 30 to 90 minutes after their event, sign-ins 5 minutes after.
+    Records arrive 30 to 90 minutes after their event, sign-ins 5 minutes after. The column
+    ``Record`` is not made, and a query that reads it is refused.
     """
     tenant, file = tenant_of(profile), scratch / "uses.jsonl"
     _write(tenant, life, file)
     con.execute(f"CREATE TEMP TABLE uses AS SELECT * FROM read_json('{file}', {_READING})")
     columns = ColumnChoice(frozenset(schemas()[TABLE]) - {"Record"})
     shaped = select_rows("SELECT record AS text FROM uses", load_table(TABLE), columns)
+    note_not_loaded(con, columns)
     con.execute(f"CREATE TEMP TABLE templates AS {shaped}")
     con.execute(_DAYS, [profile.days, f"{profile.start:%Y-%m-%d}", profile.seed])
     con.execute(_filled(TABLE, _RECORD, _RECORDS))
