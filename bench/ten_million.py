@@ -46,7 +46,7 @@ def build(loaded: Path, workspace: Path) -> None:
     with tempfile.TemporaryDirectory(dir=workspace.parent) as scratch:
         con = open_workspace(workspace, Path(scratch))
         con.execute('DROP TABLE IF EXISTS "_MailItemsAccessed"')
-        con.execute('DELETE FROM "_kept"')
+        con.execute('DELETE FROM "_materialised"')
         newest = con.execute(
             'SELECT max(rowid), max("EventTime") FROM "M365Activity_CL"'
         ).fetchone()
