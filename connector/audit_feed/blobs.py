@@ -32,7 +32,8 @@ class ContentBlob:
     """One blob of audit records that the feed says can be fetched.
 
     ``created`` is when the blob became available, *not* when its events happened: events
-    reach a blob in any order and hours late. Both times are aware, UTC.
+    reach a blob in any order and hours late. Both times are aware, UTC. ``size`` is in bytes,
+    None where the listing gives none.
 
     Source: Office 365 Management Activity API reference, "List available content".
     """
@@ -42,6 +43,7 @@ class ContentBlob:
     uri: str
     created: datetime
     expires: datetime
+    size: int | None = None
 
     @classmethod
     def from_api(cls, stream: Stream, item: Mapping[str, object]) -> ContentBlob:
@@ -58,7 +60,14 @@ class ContentBlob:
             uri=_filled(item["contentUri"]),
             created=parse_utc(_filled(item["contentCreated"])),
             expires=parse_utc(_filled(item["contentExpiration"])),
+            size=_size(item.get("contentSize")),
         )
+
+
+def has_grown(blob: ContentBlob, before: ContentBlob) -> bool:
+    """Return whether *blob* is listed with more than it was *before*, under the same id."""
+    larger = blob.size is not None and before.size is not None and blob.size > before.size
+    return larger or blob.created > before.created or blob.expires > before.expires
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,10 @@ class Page:
     blobs: tuple[ContentBlob, ...]
     next: str
     flaw: str = ""
+
+
+def _size(value: object) -> int | None:
+    return value if type(value) is int and value >= 0 else None
 
 
 def _filled(value: object) -> str:

@@ -33,6 +33,29 @@ FIRST_RELISTING = timedelta(minutes=5)
 RELISTING_SHARE = 4
 """A closed hour is listed again after this part (1/4) of its age."""
 
+MARGIN = timedelta(hours=3)
+"""How long after its end an hour must be listed to be stated: blobs appear that late as a rule,
+under the time of their creation. The lab's late blobs do."""
+
+
+@dataclass(frozen=True, slots=True)
+class HourListing:
+    """What is known of an hour's listings.
+
+    ``at`` is when the last one began that got to its end (aware UTC), None if none did.
+    ``problem`` says why a later one did not, and is empty once one did.
+    """
+
+    at: datetime | None
+    problem: str = ""
+
+    def proves(self, hour: datetime) -> bool:
+        """Return whether *hour* was listed to its end late enough, and nothing took that back."""
+        return self.at is not None and not self.problem and self.at >= hour + HOUR + MARGIN
+
+
+NEVER_LISTED = HourListing(None)
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -56,12 +79,12 @@ def whole_second(time: datetime) -> datetime:
 
 
 def due_windows(
-    listed: Mapping[datetime, datetime], first: datetime, now: datetime
+    listed: Mapping[datetime, HourListing], first: datetime, now: datetime
 ) -> list[Window]:
     """Return the windows to list now, the newest first.
 
     Args:
-        listed: Hour to the time at which its last complete listing began (all aware UTC).
+        listed: Hour (aware UTC) to what is known of its listings.
         first: The earliest time of interest; what the feed no longer keeps is left out.
         now: The time of asking, aware.
 
@@ -69,7 +92,7 @@ def due_windows(
     oldest = _oldest(now)
     start = hour_of(max(first, oldest))
     hours = [start + HOUR * n for n in range((hour_of(now) - start) // HOUR + 1)]
-    due = [hour for hour in hours if is_due(hour, listed.get(hour), now)]
+    due = [hour for hour in hours if is_due(hour, listed.get(hour, NEVER_LISTED), now)]
     earliest = max(whole_second(first), oldest)
     windows = [Window(max(a, earliest), min(b, whole_second(now))) for a, b in _runs(due)]
     return [w for w in reversed(windows) if w.start < w.end]
@@ -106,15 +129,18 @@ def _oldest(now: datetime) -> datetime:
     return whole_second(now - RETENTION + EDGE) + SECOND
 
 
-def is_due(hour: datetime, last: datetime | None, now: datetime) -> bool:
-    """Tell whether *hour* must be listed, whose last complete listing began at *last*.
+def is_due(hour: datetime, last: HourListing, now: datetime) -> bool:
+    """Tell whether *hour* must be listed now.
 
-    A *last* after *now* is of a clock that was wrong, and says nothing.
+    It is listed while it is open, as soon as it can be stated, and then ever more seldom. A
+    listing after *now* is of a clock that was wrong, and says nothing.
     """
     end = hour + HOUR
-    if last is None or last < end or last > now:
+    if last.at is None or last.problem or last.at < end or last.at > now:
         return True
-    return now - last >= max(FIRST_RELISTING, (now - end) / RELISTING_SHARE)
+    if last.at < end + MARGIN <= now:
+        return True
+    return now - last.at >= max(FIRST_RELISTING, (now - end) / RELISTING_SHARE)
 
 
 def hours_listed(window: Window, now: datetime) -> list[datetime]:

@@ -11,18 +11,25 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from audit_feed.blobs import ContentBlob, Stream
+from audit_feed.blobs import ContentBlob, Stream, has_grown
 from audit_feed.errors import LedgerConflictError, LedgerError
+from audit_feed.ledger.coverage import Coverage
 from audit_feed.records.batches import Parked
-from audit_feed.windows import Window
+from audit_feed.windows import HourListing, Window
 
 FIRST_RETRY = timedelta(seconds=2)
 LAST_RETRY = timedelta(hours=1)
 """Time to the first repetition of a failed blob; it doubles up to the last."""
 
+SECOND_ANSWER = timedelta(hours=1)
+"""One answer that a blob is gone is not final: so long after the first one, another must say it."""
+
+MOST_ADDRESSES = 4
+"""Addresses of one blob that are kept; the feed can list a blob under several."""
+
 
 class BlobState(StrEnum):
-    """What became of a blob. Only *delivered* and *expired* are final."""
+    """What became of a blob. *delivered* and *expired* are final, but for one that has grown."""
 
     LISTED = "listed"
     DELIVERED = "delivered"
@@ -33,18 +40,23 @@ class BlobState(StrEnum):
 _FORWARD: Mapping[BlobState, frozenset[BlobState]] = {
     BlobState.LISTED: frozenset({BlobState.DELIVERED, BlobState.EXPIRED, BlobState.REJECTED}),
     BlobState.REJECTED: frozenset({BlobState.DELIVERED, BlobState.EXPIRED, BlobState.LISTED}),
-    BlobState.DELIVERED: frozenset(),
-    BlobState.EXPIRED: frozenset(),
+    BlobState.DELIVERED: frozenset({BlobState.LISTED}),
+    BlobState.EXPIRED: frozenset({BlobState.LISTED}),
 }
+"""A blob that was delivered or has expired is listed again only where it has grown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlobRow:
-    """One blob's row in the ledger. All times aware UTC.
+    """One blob's row in the ledger. All times aware UTC, by the service's clock.
 
     ``due`` is when it may be tried next; ``attempts`` counts those that failed. ``records``
     and ``sent`` (bytes before compression) are known once it is delivered. ``parked`` counts
-    records whose remainder did not fit into a request. ``version`` guards against two writers.
+    records of which something is kept in the ledger. ``version`` guards against two writers.
+
+    ``other_uris`` are addresses under which the blob was listed beside ``blob.uri``. ``refused``
+    is when the feed said first that the blob is gone, None if it never did, and ``refusals`` how
+    often it has said so since.
     """
 
     blob: ContentBlob
@@ -57,6 +69,9 @@ class BlobRow:
     parked: int = 0
     finished: datetime | None = None
     last_error: str = ""
+    other_uris: tuple[str, ...] = ()
+    refused: datetime | None = None
+    refusals: int = 0
     version: int = 0
 
 
@@ -68,19 +83,81 @@ def listed(blob: ContentBlob, now: datetime) -> BlobRow:
 def delivered(row: BlobRow, now: datetime, *, records: int, sent: int, parked: int) -> BlobRow:
     """Return the row once the workspace has acknowledged the blob's last body."""
     moved = _moved(row, BlobState.DELIVERED, now)
-    return replace(moved, records=records, sent=sent, parked=parked, last_error="")
-
-
-def expired(row: BlobRow, now: datetime) -> BlobRow:
-    """Return the row of a blob that the feed no longer has: its records are lost."""
     return replace(
-        _moved(row, BlobState.EXPIRED, now), last_error="expired before it was delivered"
+        moved,
+        records=records,
+        sent=sent,
+        parked=parked,
+        last_error="",
+        refused=None,
+        refusals=0,
     )
 
 
+def expired(row: BlobRow, now: datetime) -> BlobRow:
+    """Return the row after the feed said that the blob has expired; see :func:`_refused`."""
+    return _refused(row, BlobState.EXPIRED, now, "expired before it was delivered")
+
+
 def rejected(row: BlobRow, now: datetime, why: str) -> BlobRow:
-    """Return the row of a blob that the feed does not know, or whose content is not a list."""
-    return replace(_moved(row, BlobState.REJECTED, now), attempts=row.attempts + 1, last_error=why)
+    """Return the row after the feed said that it does not know the blob; see :func:`_refused`."""
+    return _refused(row, BlobState.REJECTED, now, why)
+
+
+def _refused(row: BlobRow, to: BlobState, now: datetime, why: str) -> BlobRow:
+    """Return the row after an answer that says that the blob is gone.
+
+    It moves to the state *to* only once each of its addresses has been refused twice, the last
+    time ``SECOND_ANSWER`` or more after the first. Until then it stays listed, and is due at once
+    at an address that was not tried yet, else when that time is over.
+    """
+    first = row.refused or now
+    addresses = (*row.other_uris, row.blob.uri)  # the one that was asked comes last
+    count = row.refusals + 1
+    again = replace(
+        _open(row),
+        blob=replace(row.blob, uri=addresses[0]),
+        other_uris=addresses[1:],
+        attempts=row.attempts + 1,
+        refused=first,
+        refusals=count,
+        last_error=why,
+    )
+    if count < len(addresses):
+        return replace(again, due=now)
+    if now < first + SECOND_ANSWER:
+        return replace(again, due=first + SECOND_ANSWER)
+    if count < 2 * len(addresses):
+        return replace(again, due=now)
+    return _moved(again, to, now)
+
+
+def relisted(row: BlobRow, blob: ContentBlob, now: datetime) -> BlobRow:
+    """Return the row of a blob that is listed again as *blob*; the same row if nothing is new.
+
+    A blob that has grown is delivered again. Another address is tried next, where the blob is not
+    delivered; a rejected blob gets another chance by it.
+    """
+    if has_grown(blob, row.blob):
+        known = [uri for uri in (row.blob.uri, *row.other_uris) if uri != blob.uri]
+        back = row if row.state is BlobState.LISTED else _moved(row, BlobState.LISTED, now)
+        return replace(
+            back,
+            blob=blob,
+            other_uris=tuple(known[: MOST_ADDRESSES - 1]),
+            due=now,
+            finished=None,
+            refused=None,
+            refusals=0,
+        )
+    open_ = row.state in {BlobState.LISTED, BlobState.REJECTED}
+    if not open_ or blob.uri in {row.blob.uri, *row.other_uris}:
+        return row
+    if len(row.other_uris) >= MOST_ADDRESSES - 1:
+        return row
+    back = retried(row, now) if row.state is BlobState.REJECTED else replace(row, due=now)
+    others = (*row.other_uris, row.blob.uri)
+    return replace(back, blob=replace(row.blob, uri=blob.uri), other_uris=others)
 
 
 def failed(row: BlobRow, now: datetime, why: str) -> BlobRow:
@@ -96,11 +173,20 @@ def postponed(row: BlobRow, until: datetime) -> BlobRow:
 
 def retried(row: BlobRow, now: datetime) -> BlobRow:
     """Return a rejected blob's row as listed again, on request."""
-    return replace(_moved(row, BlobState.LISTED, now), finished=None, due=now)
+    if row.state is not BlobState.REJECTED:
+        raise LedgerError(f"blob {row.blob.id}: is {row.state} and was not rejected")
+    moved = _moved(row, BlobState.LISTED, now)
+    return replace(moved, finished=None, due=now, refused=None, refusals=0)
+
+
+def redelivered(row: BlobRow, now: datetime) -> BlobRow:
+    """Return a delivered blob's row as listed again: it is to be sent once more, elsewhere."""
+    moved = _moved(row, BlobState.LISTED, now)
+    return replace(moved, finished=None, due=now, refused=None, refusals=0)
 
 
 def is_final(row: BlobRow, now: datetime) -> bool:
-    """Return whether a blob cannot change any more; a rejected one can until it expires."""
+    """Return whether a blob can change only by growing; a rejected one can until it expires."""
     if row.state is BlobState.REJECTED:
         return row.blob.expires <= now
     return row.state is not BlobState.LISTED
@@ -137,17 +223,42 @@ class LedgerStore(Protocol):
         """Give the lease back, if *owner* has it."""
 
     def add_blobs(self, blobs: Sequence[ContentBlob], now: datetime) -> Sequence[ContentBlob]:
-        """Add the blobs that are not on record yet, as listed at *now*; return those."""
+        """Record that *blobs* are listed; return those that are to be delivered now.
+
+        Those are the blobs that are not on record yet, and those that :func:`relisted` makes due.
+        """
 
     def mark_listed(self, stream: Stream, hours: Sequence[datetime], now: datetime) -> None:
         """Record that the listing of *hours* that began at *now* came to its end.
 
         Called after the blobs of every page were added, and whatever is to be done with the new
-        ones was done: a crash before leaves the hours to be listed once more.
+        ones was done: a crash before leaves the hours to be listed once more. It withdraws
+        :meth:`mark_unlisted`.
         """
 
-    def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, datetime]:
-        """Return hour to the time of its last complete listing, from *since* on."""
+    def mark_unlisted(self, stream: Stream, hours: Sequence[datetime], problem: str) -> None:
+        """Record that the last listing of *hours* did not come to its end, for *problem*."""
+
+    def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, HourListing]:
+        """Return hour to what is known of its listings, from *since* on."""
+
+    def note_enabled(self, stream: Stream, times: Sequence[datetime]) -> None:
+        """Record that the subscription existed at *times*; see ``coverage.enabled``."""
+
+    def note_absent(self, stream: Stream, now: datetime) -> None:
+        """Record that the feed said at *now* that there is no subscription.
+
+        When it was known to exist last is the latest of the stream's listings before *now*.
+        """
+
+    def coverage(self, stream: Stream) -> Coverage:
+        """Return when the subscription is known to have existed."""
+
+    def note(self, name: str, text: str) -> None:
+        """Keep *text*, at most 30,000 characters, under *name*, in place of what was there."""
+
+    def noted(self, name: str) -> str:
+        """Return the text under *name*, or ``""``."""
 
     def register_stream(self, stream: Stream, first: datetime) -> datetime:
         """Record that *stream* is of interest from the hour *first* on, before it is listed.
@@ -174,7 +285,10 @@ class LedgerStore(Protocol):
         """
 
     def park(self, blob: ContentBlob, parked: Parked) -> None:
-        """Keep what did not fit into a body, for good; the same content again replaces itself."""
+        """Keep what could not be sent; the same content again replaces itself.
+
+        It is kept for as long as its blob is on record.
+        """
 
     def parked(self, stream: Stream) -> Sequence[Parked]:
         """Return every remainder of *stream*."""
@@ -190,6 +304,6 @@ class LedgerStore(Protocol):
 
         An hour stays whole while a blob in it is listed, or rejected and not expired by *before*.
         From then on nothing is said of what was dropped: :meth:`first_hour` moves up to
-        *before*, or to the earliest hour that stays. Remainders stay. A store may leave some
-        of it to the next call.
+        *before*, or to the earliest hour that stays. What was parked of the blobs goes too. A
+        store may leave some of it to the next call.
         """

@@ -46,13 +46,16 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """What did not fit of one row: its id and what was taken out, as JSON.
+    """What could not be sent of one record, and ``why``, for people.
 
-    Columns are under their names, fields of ``Record`` under ``Record``.
+    ``data`` is what did not fit of its row, as JSON: columns are under their names, fields of
+    ``Record`` under ``Record``. Of an element that is not understood it is the element's own bytes,
+    which need not be JSON; ``record_id`` is empty where it has none.
     """
 
     record_id: str
     data: bytes
+    why: str = "too large"
 
     @property
     def digest(self) -> str:
