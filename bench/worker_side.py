@@ -99,7 +99,7 @@ def ours(settings: Settings) -> dict[str, float]:
 def _collector(settings: Settings, store: SqliteLedger) -> Collector:
     stop, saving, tenant = Event(), Saving(), settings.tenants[0]
     limiter = OpenGate(app.now, app.sleeper(stop))
-    feed = app.feed_of(tenant, settings, limiter)
+    feed = app.feed_of(tenant, settings, limiter, app.service_clock())
     pipeline = DeliveryPipeline(
         fetch=feed.fetch,
         shape=app.shape_of(settings, saving),
@@ -204,7 +204,9 @@ def _downloaded(settings: Settings) -> tuple[list[bytes], Spent]:
 def _blobs(settings: Settings) -> list[ContentBlob]:
     """Return every blob that the feed lists of the last day."""
     tenant = settings.tenants[0]
-    feed = app.feed_of(tenant, settings, OpenGate(app.now, app.sleeper(Event())))
+    feed = app.feed_of(
+        tenant, settings, OpenGate(app.now, app.sleeper(Event())), app.service_clock()
+    )
     end = hour_of(app.now()) + HOUR
     stream, window = Stream(tenant.id, tenant.content_types[0]), Window(end - DAY, end)
     page = feed.page(stream, window)

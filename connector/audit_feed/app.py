@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from threading import Event
+from time import monotonic
 
 import requests
 from azure.monitor.ingestion import LogsIngestionClient
@@ -24,6 +25,7 @@ from audit_feed.errors import StoppedError
 from audit_feed.feed.client import TIMEOUT_SECONDS, Feed
 from audit_feed.feed.credentials import FeedTokens, credential
 from audit_feed.feed.rate_limit import RateLimiter
+from audit_feed.feed.service_clock import ServiceClock
 from audit_feed.ledger.states import LedgerStore
 from audit_feed.log_redaction import guard
 from audit_feed.records.batches import MAX_FIELD_BYTES
@@ -46,8 +48,18 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def service_clock() -> ServiceClock:
+    """Return the clock of a process: every feed of it must be given the same one."""
+    return ServiceClock(now, monotonic)
+
+
 def collector(
-    settings: Settings, store: LedgerStore, sink: Sink, stop: Event, saving: Saving
+    settings: Settings,
+    store: LedgerStore,
+    sink: Sink,
+    stop: Event,
+    saving: Saving,
+    clock: ServiceClock,
 ) -> Collector:
     """Return a collector that works as *settings* say; *saving* counts for the lean profile.
 
@@ -57,7 +69,8 @@ def collector(
     """
     return Collector(
         tenants=tuple(
-            _tenant_feed(tenant, settings, store, sink, stop, saving) for tenant in settings.tenants
+            _tenant_feed(tenant, settings, store, sink, stop, saving, clock)
+            for tenant in settings.tenants
         ),
         store=store,
         owner=f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}",
@@ -65,7 +78,7 @@ def collector(
         retention=settings.keep,
         run_blobs=blob_threads(settings.workers),
         run_tenants=tenant_threads(MOST_TENANTS),
-        clock=now,
+        clock=clock.now,
         stop=stop,
     )
 
@@ -100,23 +113,24 @@ def sleeper(stop: Event) -> Callable[[timedelta], None]:
     return sleep
 
 
-def _tenant_feed(
+def _tenant_feed(  # noqa: PLR0913, PLR0917 - as `collector`, for one tenant
     tenant: Tenant,
     settings: Settings,
     store: LedgerStore,
     sink: Sink,
     stop: Event,
     saving: Saving,
+    clock: ServiceClock,
 ) -> TenantFeed:
     limiter = RateLimiter(now, sleeper(stop))
-    feed = feed_of(tenant, settings, limiter)
+    feed = feed_of(tenant, settings, limiter, clock)
     pipeline = DeliveryPipeline(
         fetch=feed.fetch,
         shape=shape_of(settings, saving),
         record_filter=record_filter(settings.include, settings.exclude),
         sink=sink,
         store=store,
-        clock=now,
+        clock=clock.now,
         stopped=stop.is_set,
         field_limit=MAX_FIELD_BYTES if settings.sink.kind == "loganalytics" else None,
     )
@@ -132,7 +146,7 @@ def shape_of(settings: Settings, saving: Saving) -> Callable[[Record], Row]:
     return lambda record: shape(lean(record, saving))
 
 
-def feed_of(tenant: Tenant, settings: Settings, limiter: RateLimiter) -> Feed:
+def feed_of(tenant: Tenant, settings: Settings, limiter: RateLimiter, clock: ServiceClock) -> Feed:
     """Return the feed of one tenant, with its own pool of connections."""
     guard()
     cloud = settings.cloud
@@ -142,4 +156,4 @@ def feed_of(tenant: Tenant, settings: Settings, limiter: RateLimiter) -> Feed:
     if cloud.ca:
         session.trust_env = False  # REQUESTS_CA_BUNDLE would win over the given authorities
         session.verify = cloud.ca
-    return Feed(tenant.id, cloud.feed, tokens, session, limiter.acquire)
+    return Feed(tenant.id, cloud.feed, tokens, session, limiter.acquire, clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 
 def as_utc(time: datetime) -> datetime:
@@ -31,3 +32,11 @@ def parse_utc(text: str) -> datetime:
 def utc_text(time: datetime) -> str:
     """Return *time* (aware) as text with six digits of the second; texts sort as the times do."""
     return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+
+
+def http_date(text: str) -> datetime | None:
+    """Return the time (aware, UTC) that an HTTP header gives; None if it cannot be read."""
+    try:
+        return as_utc(parsedate_to_datetime(text))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

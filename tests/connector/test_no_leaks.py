@@ -79,7 +79,7 @@ def settings(folder: Path) -> Settings:
 
 def collecting(server: Loopback, folder: Path, store: SqliteLedger) -> Collector:
     """Return the collector that the settings make, with its feed on *server*."""
-    made = app.collector(settings(folder), store, Kept(), Event(), Saving())
+    made = app.collector(settings(folder), store, Kept(), Event(), Saving(), app.service_clock())
     [tenant] = made.tenants
     feed = Feed(TENANT, server.address, lambda: TOKEN, requests.Session(), lambda: None)
     clock = Clock(app.now())
@@ -268,7 +268,10 @@ def test_a_logger_that_somebody_set_keeps_its_level(tmp_path: Path) -> None:
     logging.getLogger("urllib3").setLevel(logging.INFO)
 
     app.feed_of(
-        settings(tmp_path).tenants[0], settings(tmp_path), RateLimiter(app.now, lambda _: None)
+        settings(tmp_path).tenants[0],
+        settings(tmp_path),
+        RateLimiter(app.now, lambda _: None),
+        app.service_clock(),
     )
 
     assert logging.getLogger("urllib3").level == logging.INFO

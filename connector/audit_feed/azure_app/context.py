@@ -25,6 +25,7 @@ from audit_feed.delivery.tenant_feed import TenantFeed
 from audit_feed.errors import ThrottledError
 from audit_feed.feed.credentials import identity
 from audit_feed.feed.rate_limit import RateLimiter
+from audit_feed.feed.service_clock import ServiceClock
 from audit_feed.feed.subscriptions import SubscriptionStarter
 from audit_feed.ledger.table import TableLedger
 from audit_feed.records.batches import MAX_FIELD_BYTES
@@ -88,18 +89,19 @@ def app_context() -> AppContext:
     tables, queues = _clients(settings.storage)
     order_queues = {name: StorageQueue(queues, name) for name in (BLOBS, BACKLOG)}
     store = TableLedger(tables)
+    clock = app.service_clock()
     return AppContext(
         settings=settings,
-        clock=app.now,
+        clock=clock.now,
         store=store,
         callers=TableCallers(tables),
         order_queues=order_queues,
         paced_orders=PacedOrders(order_queues[BLOBS], order_queues[BACKLOG], app.now),
         hints=StorageQueue(queues, HINTS),
-        tenants=_tenants(settings, store, _sink(settings, "")),
+        tenants=_tenants(settings, store, _sink(settings, ""), clock),
         health_sink=_sink(settings, app.HEALTH_STREAM),
         baseline_sink=_sink(settings, f"Custom-{BASELINE_TABLE}"),
-        starter=_starter(settings),
+        starter=_starter(settings, clock),
         metrics=metrics(settings.telemetry),
         max_tenants=app.MOST_TENANTS,
     )
@@ -127,20 +129,20 @@ def _sink(settings: FunctionSettings, stream: str) -> Sink:
 
 
 def _tenants(
-    settings: FunctionSettings, store: TableLedger, sink: Sink
+    settings: FunctionSettings, store: TableLedger, sink: Sink, clock: ServiceClock
 ) -> Mapping[str, TenantFeed]:
     collector = settings.collector
     tenants = {}
     for tenant in collector.tenants:
         limiter = RateLimiter(app.now, _short_sleep)
-        feed = app.feed_of(tenant, collector, limiter)
+        feed = app.feed_of(tenant, collector, limiter, clock)
         pipeline = DeliveryPipeline(
             fetch=feed.fetch,
             shape=app.shape_of(collector, Saving()),
             record_filter=record_filter(collector.include, collector.exclude),
             sink=sink,
             store=store,
-            clock=app.now,
+            clock=clock.now,
             stopped=lambda: False,  # each order sets its own deadline
             field_limit=MAX_FIELD_BYTES,
         )
@@ -149,12 +151,15 @@ def _tenants(
     return tenants
 
 
-def _starter(settings: FunctionSettings) -> SubscriptionStarter:
+def _starter(settings: FunctionSettings, clock: ServiceClock) -> SubscriptionStarter:
     """Return what starts subscriptions; without the setting it has no feeds to ask."""
     collector = settings.collector
     tenants = collector.tenants if settings.start else ()
     return SubscriptionStarter(
-        {t.id: app.feed_of(t, collector, RateLimiter(app.now, _short_sleep)) for t in tenants},
+        {
+            t.id: app.feed_of(t, collector, RateLimiter(app.now, _short_sleep), clock)
+            for t in tenants
+        },
         {t.id: t.content_types for t in tenants},
         app.now,
     )

@@ -27,6 +27,7 @@ from audit_feed.errors import (
     WindowError,
 )
 from audit_feed.feed.rate_limit import retry_after
+from audit_feed.feed.service_clock import ServiceClock
 from audit_feed.windows import Window
 
 TIMEOUT_SECONDS = (10, 60)
@@ -85,13 +86,15 @@ class Tokens(Protocol):
 class Feed:
     """One tenant's feed. Safe for several threads, as the session's pool is."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a feed works with, named at the call
         self,
         tenant: str,
         host: str,
         tokens: Tokens,
         session: requests.Session,
         before_request: Callable[[], None],
+        clock: ServiceClock | None = None,
+        *,
         seconds: Callable[[], float] = monotonic,
     ) -> None:
         """Ask *host* for *tenant*.
@@ -102,6 +105,7 @@ class Feed:
             tokens: Where tokens come from.
             session: Pool of connections, with the authorities to trust.
             before_request: Waits until the tenant's pace allows one more request.
+            clock: Learns the service's time from each answer; without one the feed has its own.
             seconds: A clock that never goes back.
 
         """
@@ -110,6 +114,7 @@ class Feed:
         self._tokens = _CachedToken(tokens, seconds)
         self._session = session
         self._before_request = before_request
+        self._clock = clock or ServiceClock(lambda: datetime.now(UTC), seconds)
 
     @cached_property
     def _pool(self) -> HTTPConnectionPool:
@@ -221,8 +226,9 @@ class Feed:
         given = "publisheridentifier=" in url.lower()
         own = {} if given else {"PublisherIdentifier": self._tenant}
         headers = {**_HEADERS, "Authorization": f"Bearer {self._tokens()}"}
+        sent = self._clock.local()
         try:
-            return self._pool.urlopen(
+            answer = self._pool.urlopen(
                 method,
                 _target(url, {**query, **own}),
                 headers=headers,
@@ -233,6 +239,9 @@ class Feed:
             )
         except (HTTPError, requests.RequestException) as error:
             raise RetryError(where, f"no answer: {type(error).__name__}") from None
+        if "Age" not in answer.headers:  # a cache keeps the Date of the answer that it has stored
+            self._clock.observe(answer.headers.get("Date", ""), sent, self._clock.local())
+        return answer
 
 
 class _CachedToken:

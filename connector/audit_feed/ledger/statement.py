@@ -98,7 +98,7 @@ def hour_statements(
     ]
 
 
-def _hour_statement(  # noqa: PLR0913 - one hour's evidence, named at the one call
+def _hour_statement(
     stream: Stream,
     hour: datetime,
     rows: Sequence[BlobRow],
@@ -128,7 +128,7 @@ def _hour_statement(  # noqa: PLR0913 - one hour's evidence, named at the one ca
     )
 
 
-def _state(
+def _state(  # noqa: PLR0911 - the states, the first that holds
     hour: datetime,
     blobs: Mapping[BlobState, int],
     listing: HourListing,

@@ -25,6 +25,7 @@ from audit_feed.feed.client import Feed
 from audit_feed.feed.credentials import FeedTokens, credential
 from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.feed.retry import retry
+from audit_feed.feed.service_clock import ServiceClock
 from audit_feed.records.batches import Body
 from audit_feed.settings import Settings, Tenant
 from audit_feed.windows import Window
@@ -95,7 +96,7 @@ def _tenant(
     yield _role(name, ROLE, claims)
     if DLP in tenant.content_types:
         yield _role(name, DLP_ROLE, claims)
-    feed = app.feed_of(tenant, settings, RateLimiter(clock, sleep))
+    feed = app.feed_of(tenant, settings, RateLimiter(clock, sleep), ServiceClock(clock))
     yield from _subscriptions(name, tenant, _Asking(feed, clock, sleep))
 
 

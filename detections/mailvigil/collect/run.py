@@ -21,6 +21,7 @@ from audit_feed.delivery.polling import poll
 from audit_feed.errors import AuditFeedError, LedgerError
 from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.feed.retry import retry
+from audit_feed.feed.service_clock import ServiceClock
 from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.records.lean import Saving
 from audit_feed.settings import Settings
@@ -90,9 +91,10 @@ def collect(job: Job, output: CollectOutput) -> bool:
         stack.callback(store.close)
         sinks = stack.enter_context(_sinks(settings, job.folder, stop))
         saving = Saving()
-        collector = app.collector(settings, store, sinks.records, stop, saving)
+        clock = app.service_clock()
+        collector = app.collector(settings, store, sinks.records, stop, saving, clock)
         if job.start:
-            _start(settings, output)
+            _start(settings, output, clock)
         stack.enter_context(stop_on_signal(stop, GRACE_SECONDS))
         stack.enter_context(_renewing(collector, output))
         passes = partial(_passes, health=sinks.health, output=output, progress=job.progress)
@@ -255,11 +257,11 @@ def _once(passes: _Passes) -> bool:
     return not (refused or left)
 
 
-def _start(settings: Settings, output: CollectOutput) -> None:
+def _start(settings: Settings, output: CollectOutput, clock: ServiceClock) -> None:
     """Start the subscriptions that the settings name; only ever on request."""
     sleep = app.sleeper(Event())
     for tenant in settings.tenants:
-        feed = app.feed_of(tenant, settings, RateLimiter(app.now, sleep))
+        feed = app.feed_of(tenant, settings, RateLimiter(app.now, sleep), clock)
         retry(feed.sign_in, sleep)
         for kind in tenant.content_types:
             retry(partial(feed.start, kind), sleep)

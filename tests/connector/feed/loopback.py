@@ -13,6 +13,7 @@ import requests
 
 from audit_feed.blobs import ContentBlob
 from audit_feed.feed.client import Feed
+from audit_feed.feed.service_clock import ServiceClock
 from connector.made import START, STREAM, TENANT, blob
 
 TOKEN = "token-that-nobody-may-see"  # noqa: S105 - made up
@@ -51,9 +52,10 @@ class Loopback:
     asked: list[Asked] = field(default_factory=list)
     closed: Event = field(default_factory=Event)
 
-    def feed(self) -> Feed:
+    def feed(self, clock: ServiceClock | None = None) -> Feed:
         """Return a feed that asks this server, with a session of its own."""
-        return Feed(TENANT, self.address, lambda: TOKEN, requests.Session(), lambda: None)
+        session = requests.Session()
+        return Feed(TENANT, self.address, lambda: TOKEN, session, lambda: None, clock)
 
     def blob(self, name: str = "a") -> ContentBlob:
         """Return a blob whose address is on this server."""
@@ -94,8 +96,8 @@ def _handler(state: Loopback) -> type[BaseHTTPRequestHandler]:
                 Asked(self.command, parts.path, parse_qs(parts.query), dict(self.headers))
             )
             given = state.answers[0] if len(state.answers) == 1 else state.answers.pop(0)
-            self.send_response(given.status)
-            for name, value in given.headers.items():
+            self.send_response_only(given.status)
+            for name, value in {"Date": self.date_time_string(), **given.headers}.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(given.body)))
             self.send_header("Connection", "close")

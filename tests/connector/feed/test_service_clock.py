@@ -1,0 +1,152 @@
+"""The service's time: from its answers, and never further ahead than is known."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from audit_feed.errors import AuditFeedError
+from audit_feed.feed.service_clock import ServiceClock
+from audit_feed.windows import HOUR, SECOND
+from connector.feed.loopback import Answer, loopback
+from connector.made import START
+
+
+@dataclass(slots=True)
+class Machine:
+    """A machine's two clocks: the local time, which can be set, and one that runs evenly."""
+
+    local: datetime = START
+    seconds: float = 1_000.0
+
+    def wait(self, length: timedelta) -> None:
+        self.local += length
+        self.seconds += length.total_seconds()
+
+    def clock(self) -> ServiceClock:
+        return ServiceClock(lambda: self.local, lambda: self.seconds)
+
+
+def observe(clock: ServiceClock, service: datetime, local: datetime) -> None:
+    """Let *clock* see an answer of the time *service*, got at once at *local*."""
+    clock.observe(format_datetime(service, usegmt=True), local, local)
+
+
+def test_the_offset_is_unknown_until_the_first_answer() -> None:
+    clock = ServiceClock(lambda: START)
+
+    assert clock.offset is None
+    assert clock.now() == START
+
+
+@pytest.mark.parametrize("off", [-9 * 24 * HOUR, -HOUR / 6, HOUR, 48 * HOUR])
+def test_the_clock_follows_the_service(off: timedelta) -> None:
+    clock = ServiceClock(lambda: START)
+
+    observe(clock, START + off, START)
+
+    assert abs(clock.now() - (START + off)) <= SECOND
+    assert clock.offset is not None
+    assert abs(clock.offset - off) <= SECOND
+
+
+def test_a_difference_of_two_seconds_changes_nothing() -> None:
+    clock = ServiceClock(lambda: START)
+
+    observe(clock, START - 2 * SECOND, START)
+    observe(clock, START + 2 * SECOND, START)
+
+    assert clock.offset == timedelta()
+    assert clock.now() == START
+
+
+def test_a_slow_answer_does_not_move_a_clock_that_is_right() -> None:
+    clock = ServiceClock(lambda: START)
+
+    clock.observe(format_datetime(START + 50 * SECOND, usegmt=True), START, START + 55 * SECOND)
+
+    assert clock.offset == timedelta()
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "soon", "Wed, 21 Oct 99999999999 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT",
+     "Thu, 01 Jan 1970 00:00:00 GMT"],
+)  # fmt: skip
+def test_a_header_that_cannot_be_a_time_of_the_service_says_nothing(header: str) -> None:
+    clock = ServiceClock(lambda: START)
+
+    clock.observe(header, START, START)
+
+    assert clock.offset is None
+
+
+def test_an_answer_that_came_before_its_request_says_nothing() -> None:
+    clock = ServiceClock(lambda: START)
+
+    clock.observe(format_datetime(START, usegmt=True), START + HOUR, START)
+
+    assert clock.offset is None
+
+
+def test_after_a_jump_of_the_local_clock_the_offset_is_unknown_until_the_next_answer() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    observe(clock, START, START)
+
+    machine.local += 48 * HOUR
+
+    assert clock.offset is None
+    observe(clock, START, machine.local)
+    assert clock.offset is not None
+    assert abs(clock.now() - START) <= SECOND
+
+
+@pytest.mark.parametrize("jump", [48 * HOUR, -48 * HOUR])
+def test_after_a_jump_the_clock_is_never_ahead_of_what_is_known(jump: timedelta) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    observe(clock, START, START)
+
+    machine.local += jump
+    machine.wait(HOUR)
+
+    assert clock.now() <= START + HOUR
+
+
+def test_time_that_passes_is_no_jump() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    observe(clock, START + HOUR, START)
+
+    machine.wait(24 * HOUR)
+
+    assert clock.offset is not None
+    assert abs(clock.now() - (START + 25 * HOUR)) <= SECOND
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 429, 500, 503])
+def test_every_answer_of_the_feed_gives_the_time(status: int) -> None:
+    clock = ServiceClock(lambda: START)
+    date = format_datetime(START + HOUR, usegmt=True)
+    with loopback() as server:
+        server.answers = [Answer(status, b"[]", {"Date": date})]
+        with suppress(AuditFeedError):
+            server.feed(clock).subscriptions()
+
+    assert clock.offset is not None
+    assert abs(clock.now() - (START + HOUR)) <= SECOND
+
+
+def test_an_answer_out_of_a_cache_gives_no_time() -> None:
+    clock = ServiceClock(lambda: START)
+    date = format_datetime(START - HOUR, usegmt=True)
+    with loopback() as server:
+        server.answers = [Answer(200, b"[]", {"Date": date, "Age": "3600"})]
+        server.feed(clock).subscriptions()
+
+    assert clock.offset is None
