@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from hashlib import sha256
 
 from audit_feed.times import parse_utc
 
@@ -68,6 +70,24 @@ def has_grown(blob: ContentBlob, before: ContentBlob) -> bool:
     """Return whether *blob* is listed with more than it was *before*, under the same id."""
     larger = blob.size is not None and before.size is not None and blob.size > before.size
     return larger or blob.created > before.created or blob.expires > before.expires
+
+
+def content_key(blob: ContentBlob) -> str:
+    """Return the ``ContentKey`` of *blob*'s rows: 8 digits for its stream and 12 for its id.
+
+    Rows can so be counted by blob, as the ledger counts them. The id itself has 140 characters.
+    """
+    return stream_key(blob.stream) + _digest(blob.id)[:12]
+
+
+@lru_cache(maxsize=1_000)
+def stream_key(stream: Stream) -> str:
+    """Return what the ``ContentKey`` of every row of *stream* begins with."""
+    return _digest(f"{stream.tenant}|{stream.content_type}")[:8]
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from audit_feed.blobs import ContentBlob
+from audit_feed.blobs import ContentBlob, content_key
 from audit_feed.errors import (
     AuditFeedError,
     BlobExpiredError,
@@ -111,13 +111,14 @@ class _BlobDelivery:
     """The delivery of one blob. ``after`` is the row to store, once it is known.
 
     ``records`` counts what was read, ``sent`` the bytes that were acknowledged, ``waiting`` the
-    bodies that were not.
+    bodies that were not. ``record_ids`` are hashes of the different RecordIds of its rows.
     """
 
     row: BlobRow
     records: int = 0
     sent: int = 0
     parked: int = 0
+    record_ids: set[int] = field(default_factory=set)
     waiting: int = 0
     read: bool = False
     after: BlobRow | None = None
@@ -192,6 +193,7 @@ class _Batch:
             self.pipeline.clock(),
             records=delivery.records,
             sent=delivery.sent,
+            sent_rows=len(delivery.record_ids),
             parked=delivery.parked,
         )
 
@@ -212,11 +214,14 @@ class _Batch:
 
     def _rows(self, delivery: _BlobDelivery) -> Iterator[Row]:
         pipeline, blob = self.pipeline, delivery.row.blob
+        of_blob = {"ContentCreated": blob.created, "ContentKey": content_key(blob)}
         pipeline.on_blob(blob)
         for record in json_records(f"blob {blob.id}", pipeline.fetch(blob)):
             delivery.records += 1
             if pipeline.record_filter(record):
                 row = pipeline.shape(record)
+                row.update(of_blob)
+                delivery.record_ids.add(hash(row.get("RecordId")))
                 pipeline.on_row(blob, row)
                 yield row
 

@@ -47,7 +47,7 @@ def _content(statement: HourStatement | None) -> tuple[object, ...] | None:
     if statement is None:
         return None
     counts = (statement.listed, statement.delivered, statement.expired, statement.rejected)
-    return (statement.complete, *counts)
+    return (statement.complete, statement.sent_rows, *counts)
 
 
 def _by_stream(statements: Sequence[HourStatement]) -> dict[Stream, list[HourStatement]]:
@@ -71,6 +71,7 @@ def _heartbeat(stream: Stream, hours: Sequence[HourStatement], now: datetime) ->
         "Expired": sum(s.expired for s in hours),
         "Rejected": sum(s.rejected for s in hours),
         "Records": sum(s.records for s in hours),
+        "Sent": sum(s.sent_rows for s in hours),
         "Bytes": sum(s.sent for s in hours),
         "Parked": sum(s.parked for s in hours),
         "LagSeconds": max((int(s.lag.total_seconds()) for s in hours), default=0),
@@ -91,6 +92,7 @@ def _hour(statement: HourStatement) -> Row:
         "Expired": statement.expired,
         "Rejected": statement.rejected,
         "Records": statement.records,
+        "Sent": statement.sent_rows,
         "Bytes": statement.sent,
         "Parked": statement.parked,
         "LagSeconds": int(statement.lag.total_seconds()),

@@ -43,7 +43,7 @@ class HourStatement:
 
     ``listed_at`` is when its last complete listing began; None means never. ``why`` says, for
     people, why the hour is not complete. ``lag`` is the longest time between a blob's
-    availability and its delivery.
+    availability and its delivery. ``sent_rows`` is what the table holds of the hour's blobs.
     """
 
     stream: Stream
@@ -60,6 +60,7 @@ class HourStatement:
     sent: int
     parked: int
     lag: timedelta
+    sent_rows: int = 0
 
     @property
     def complete(self) -> bool:
@@ -125,6 +126,7 @@ def _hour_statement(
         sent=sum(row.sent for row in rows),
         parked=sum(row.parked for row in rows),
         lag=max(lags, default=timedelta()),
+        sent_rows=sum(row.sent_rows for row in rows),
     )
 
 

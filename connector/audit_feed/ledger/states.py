@@ -51,8 +51,10 @@ class BlobRow:
     """One blob's row in the ledger. All times aware UTC, by the service's clock.
 
     ``due`` is when it may be tried next; ``attempts`` counts those that failed. ``records``
-    and ``sent`` (bytes before compression) are known once it is delivered. ``parked`` counts
-    records of which something is kept in the ledger. ``version`` guards against two writers.
+    and ``sent`` (bytes before compression) are known once it is delivered, and so is ``sent_rows``:
+    rows with different RecordIds, which is what a table holds of the blob once its repeats are
+    dropped. ``parked`` counts records of which something is kept in the ledger. ``version``
+    guards against two writers.
 
     ``other_uris`` are addresses under which the blob was listed beside ``blob.uri``. ``refused``
     is when the feed said first that the blob is gone, None if it never did, and ``refusals`` how
@@ -66,6 +68,7 @@ class BlobRow:
     attempts: int = 0
     records: int = 0
     sent: int = 0
+    sent_rows: int = 0
     parked: int = 0
     finished: datetime | None = None
     last_error: str = ""
@@ -80,13 +83,16 @@ def listed(blob: ContentBlob, now: datetime) -> BlobRow:
     return BlobRow(blob=blob, state=BlobState.LISTED, first_listed=now, due=now)
 
 
-def delivered(row: BlobRow, now: datetime, *, records: int, sent: int, parked: int) -> BlobRow:
+def delivered(
+    row: BlobRow, now: datetime, *, records: int, sent: int, parked: int, sent_rows: int = 0
+) -> BlobRow:
     """Return the row once the workspace has acknowledged the blob's last body."""
     moved = _moved(row, BlobState.DELIVERED, now)
     return replace(
         moved,
         records=records,
         sent=sent,
+        sent_rows=sent_rows,
         parked=parked,
         last_error="",
         refused=None,

@@ -179,6 +179,11 @@ def _property(column: Column, _table: Table) -> str:
     return _truth(value) if column.type == "bool" else value
 
 
+def _nothing(column: Column, _table: Table) -> str:
+    """Return the value of a column that the collector fills: a record says nothing of it."""
+    return "''" if column.type == "string" else f"NULL::{TYPES[column.type]}"
+
+
 def _rest(_column: Column, table: Table) -> str:
     """Return the record without the fields that a column keeps unchanged (RFC 7396 nulls)."""
     held = ", ".join(
@@ -194,6 +199,7 @@ def _holders(table: Table) -> list[Column]:
 
 
 _READ: Mapping[str, Callable[[Column, Table], str]] = {
+    "": _nothing,
     "text": _first_text,
     "int": _whole(INT_PATTERN),
     "long": _whole(LONG_PATTERN),
