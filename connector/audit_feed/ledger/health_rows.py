@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from audit_feed.blobs import Stream
-from audit_feed.ledger.statement import HourStatement
+from audit_feed.ledger.statement import HourState, HourStatement
 from audit_feed.records.shape import Row
 from audit_feed.windows import HOUR
 
@@ -76,6 +76,8 @@ def _heartbeat(stream: Stream, hours: Sequence[HourStatement], now: datetime) ->
         "Parked": sum(s.parked for s in hours),
         "LagSeconds": max((int(s.lag.total_seconds()) for s in hours), default=0),
         "HoursMissing": missing,
+        "HoursLost": sum(s.state is HourState.LOST for s in hours),
+        "HoursNotCovered": sum(s.state is HourState.NOT_COVERED for s in hours),
     }
 
 
@@ -97,4 +99,6 @@ def _hour(statement: HourStatement) -> Row:
         "Parked": statement.parked,
         "LagSeconds": int(statement.lag.total_seconds()),
         "HoursMissing": int(not statement.complete),
+        "HoursLost": int(statement.state is HourState.LOST),
+        "HoursNotCovered": int(statement.state is HourState.NOT_COVERED),
     }
