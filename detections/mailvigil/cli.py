@@ -11,7 +11,7 @@ from io import TextIOWrapper
 from typing import BinaryIO, TextIO
 
 from audit_feed.errors import AuditFeedError
-from mailvigil.errors import InputError, MailvigilError
+from mailvigil.errors import InputError, MailvigilError, SettingsError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_NO_ROOM
 from mailvigil.extras import missing_extra
 from mailvigil.printable import visible
@@ -64,7 +64,8 @@ def main(argv: Sequence[str], stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     try:
         code = function_of(args.run)(args, stdin, out, err)
     except (InputError, AuditFeedError) as error:
-        print(f"mailvigil: {visible(str(error))}", file=err)
+        lines = error.lines if isinstance(error, SettingsError) else (str(error),)
+        print("mailvigil: " + "\n".join(visible(line) for line in lines), file=err)
         return EXIT_INPUT
     except MailvigilError as error:
         for line in str(error).splitlines():

@@ -22,6 +22,14 @@ class InputError(MailvigilError):
         super().__init__(f"{where}: {what}{f' ({todo})' if todo else ''}")
 
 
+class SettingsError(InputError):
+    """Settings are wrong: all problems at once, a line each below the one that says where."""
+
+    def __init__(self, where: str, problems: Sequence[str], todo: str) -> None:
+        self.lines = (f"{where}: wrong settings ({todo}):", *(f"  {text}" for text in problems))
+        super().__init__(where, f"wrong settings: {'; '.join(problems)}", todo)
+
+
 class RuleError(MailvigilError):
     """A rule, its tests or a function of the content is wrong: all problems at once.
 

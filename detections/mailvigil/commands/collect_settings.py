@@ -14,7 +14,10 @@ import yaml
 from audit_feed.environment import Data, from_environment, over
 from audit_feed.errors import ConfigError
 from audit_feed.settings import Settings
-from mailvigil.errors import InputError
+from mailvigil.errors import InputError, SettingsError
+
+NO_FILE = "correct it, or name a file with --config"
+NOT_SETTINGS = "correct it, or name another file with --config"
 
 
 def folder(args: argparse.Namespace) -> Path:
@@ -36,8 +39,9 @@ def settings(args: argparse.Namespace, err: TextIO) -> Settings:
         data = over(over(file, from_environment(os.environ)), options)
         return Settings.load(data, folder(args))
     except ConfigError as error:
-        listed = "".join(f"\n  {problem}" for problem in error.problems)
-        raise InputError(where, f"wrong settings:{listed}") from None
+        raise SettingsError(
+            where, error.problems, NOT_SETTINGS if args.config else NO_FILE
+        ) from None
 
 
 def _file(path: Path, err: TextIO) -> Data:
@@ -46,10 +50,15 @@ def _file(path: Path, err: TextIO) -> Data:
     except FileNotFoundError:
         todo = "write one, as docs/collect.md says, or name another with --config"
         raise InputError(str(path), "no such file", todo) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(str(path), f"cannot be read: {type(error).__name__}", "mend it") from None
+    except OSError as error:
+        what = f"cannot be read: {error.strerror or 'the system refuses it'}"
+        raise InputError(str(path), what, "name a file with --config") from None
+    except UnicodeDecodeError:
+        raise InputError(str(path), "is not text in UTF-8", NOT_SETTINGS) from None
+    except yaml.YAMLError as error:
+        raise InputError(str(path), f"is not YAML{_place(error)}", NOT_SETTINGS) from None
     if not isinstance(data, Mapping):
-        raise InputError(str(path), "holds no settings", "it must be a YAML mapping")
+        raise InputError(str(path), "holds no settings: it is not a YAML mapping", NOT_SETTINGS)
     if (
         os.name == "posix"
         and _holds_secret(data)
@@ -57,6 +66,12 @@ def _file(path: Path, err: TextIO) -> Data:
     ):
         print(f"mailvigil: {path} holds a secret and others can read it (chmod 600)", file=err)
     return data
+
+
+def _place(error: yaml.YAMLError) -> str:
+    """Return where it is wrong; the text of the error repeats what stands there."""
+    mark = getattr(error, "problem_mark", None)
+    return f" at line {mark.line + 1}" if mark else ""
 
 
 def _holds_secret(data: Data) -> bool:

@@ -96,6 +96,51 @@ def test_all_that_is_wrong_is_named_without_the_secret(tmp_path: Path) -> None:
     assert SECRET not in ran.err + ran.out
 
 
+@pytest.mark.parametrize("command", ["collect", "ledger", "doctor"])
+def test_each_wrong_setting_has_a_line_of_its_own(tmp_path: Path, command: str) -> None:
+    """And what stands in the file ends no line: an escape shows it."""
+    path = config(tmp_path, workers=0, **{"odd\nmailvigil: all is well": 1})
+
+    ran = run(command, "--config", path)
+
+    assert ran.code == EXIT_INPUT
+    first, *problems = ran.err.splitlines()
+    assert first == (
+        f"mailvigil: {path}: wrong settings (correct it, or name another file with --config):"
+    )
+    assert len(problems) == 2
+    assert all(line.startswith("  ") for line in problems)
+    assert "workers: not a whole number from 1 to 64" in problems[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("none.yaml", "no such file (write one, as docs/collect.md says, or name another with"),
+        ("folder", "cannot be read: Is a directory (name a file with"),
+        ("broken.yaml", "is not YAML at line 2 (correct it, or name another file with"),
+        ("binary.yaml", "is not text in UTF-8 (correct it, or name another file with"),
+        ("list.yaml", "holds no settings: it is not a YAML mapping (correct it, or name another"),
+    ],
+)
+@pytest.mark.posix
+def test_a_settings_file_that_cannot_be_used_is_a_sentence_that_names_config(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "broken.yaml").write_text(f"a: 1\nb: }} {SECRET}\n")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe")
+    (tmp_path / "list.yaml").write_text("- a\n")
+
+    ran = run("collect", "--once", "--config", tmp_path / name)
+
+    assert ran.code == EXIT_INPUT
+    assert ran.err.startswith(f"mailvigil: {tmp_path / name}: {said}")
+    assert "--config" in ran.err
+    assert "Error" not in ran.err
+    assert SECRET not in ran.err
+
+
 @pytest.mark.posix
 def test_a_secret_that_others_can_read_is_warned_of(tmp_path: Path) -> None:
     path = config(tmp_path)
