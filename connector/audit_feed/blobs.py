@@ -20,6 +20,13 @@ CONTENT_TYPES = (
 """Every content type of the Management Activity API, spelled as it must be: another spelling
 can be answered with 200 and an empty list."""
 
+ASKS_FOR_A_ROLE = "DLP.All"
+"""The content type that needs a role of its own, ActivityFeed.ReadDlp. Without it, a listing can
+be answered with 200 and an empty list."""
+
+_TOO_LARGE = 2**63
+"""No size is that large, and no store holds such a number."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stream:
@@ -104,7 +111,7 @@ class Page:
 
 
 def _size(value: object) -> int | None:
-    return value if type(value) is int and value >= 0 else None
+    return value if type(value) is int and 0 <= value < _TOO_LARGE else None
 
 
 def _filled(value: object) -> str:

@@ -10,6 +10,7 @@ import orjson
 
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.columns import load_table
+from audit_feed.ledger.states import SECOND_ANSWER, BlobRow
 from audit_feed.records.batches import Parked
 from audit_feed.records.shape import Record, Row, shaper
 
@@ -53,6 +54,11 @@ def blob(
         created=created,
         expires=created + timedelta(days=7),
     )
+
+
+def refused(step: Callable[[BlobRow, datetime], BlobRow], row: BlobRow, now: datetime) -> BlobRow:
+    """Return *row* once the feed has said twice what *step* records: at *now*, and later."""
+    return step(step(row, now), now + SECOND_ANSWER)
 
 
 def record(name: str, **fields: object) -> dict[str, object]:

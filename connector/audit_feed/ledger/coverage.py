@@ -11,28 +11,33 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
 
+import orjson
+
+from audit_feed.times import parse_utc, utc_text
 from audit_feed.windows import HOUR
+
+MOST_SPANS = 200
+"""Spans of a stream that are kept. The oldest go first: nothing is known of their time then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A time for which a subscription is known to have existed, aware UTC.
+    """A time, aware UTC, both ends included, in which a subscription is known to have existed.
 
-    ``until`` is None while nothing says that it ended; else it is when the subscription was last
-    known to exist, and ``gone`` when the feed first said that there was none.
+    ``until`` is None while nothing says that it ended. Where ``exists`` is False it is a time in
+    which the feed said that there was no subscription: at both ends, and nothing else in between.
     """
 
     since: datetime
     until: datetime | None = None
-    gone: datetime | None = None
+    exists: bool = True
 
     def __contains__(self, at: datetime) -> bool:
         return self.since <= at and (self.until is None or at <= self.until)
 
 
 Coverage = Sequence[Span]
-"""The spans of one stream, in order. Between two of them the subscription did not exist, or
-nobody knows."""
+"""What is known of one stream, in order. Between two spans nobody knows."""
 
 NOT_KNOWN: Coverage = ()
 
@@ -41,9 +46,10 @@ def enabled(coverage: Coverage, times: Iterable[datetime]) -> Coverage:
     """Return *coverage* with the knowledge that the subscription existed at each of *times*.
 
     A listing that is answered shows that for the time of its answer; a blob that is listed shows
-    it for the time of its creation.
+    it for the time of its creation. It is thought to have existed between two such times, unless
+    the feed said in between that it did not.
     """
-    return reduce(_enabled, sorted(times), coverage)
+    return reduce(_enabled, sorted(times), coverage)[-MOST_SPANS:]
 
 
 def absent(coverage: Coverage, last: datetime | None, now: datetime) -> Coverage:
@@ -55,27 +61,58 @@ def absent(coverage: Coverage, last: datetime | None, now: datetime) -> Coverage
         now: The time of the answer.
 
     """
-    if not coverage or coverage[-1].until is not None:
-        return coverage
-    open_ = coverage[-1]
-    until = min(max(open_.since, last or open_.since), now)
-    return (*coverage[:-1], replace(open_, until=until, gone=now))
+    ended = [_ended(span, last, now) if span.exists and now in span else span for span in coverage]
+    before = [span for span in ended if span.since <= now]
+    after = [span for span in ended if span.since > now]
+    if before and not before[-1].exists:
+        before[-1] = replace(before[-1], until=max(before[-1].until or now, now))
+    elif after and not after[0].exists:
+        after[0] = replace(after[0], since=now)
+    else:
+        before.append(Span(now, now, exists=False))
+    return (*before, *after)[-MOST_SPANS:]
 
 
 def is_covered(coverage: Coverage, hour: datetime) -> bool:
     """Return whether the subscription is known to have existed throughout *hour*."""
-    return any(hour in span and hour + HOUR in span for span in coverage)
+    return any(span.exists and hour in span and hour + HOUR in span for span in coverage)
+
+
+def since(coverage: Coverage, start: datetime) -> Coverage:
+    """Return *coverage* without what ended before *start*."""
+    return tuple(span for span in coverage if span.until is None or span.until >= start)
+
+
+def coverage_text(coverage: Coverage) -> str:
+    """Return *coverage* as :func:`coverage_from` reads it."""
+    spans = [
+        [utc_text(span.since), utc_text(span.until) if span.until else None, span.exists]
+        for span in coverage
+    ]
+    return orjson.dumps(spans).decode()
+
+
+def coverage_from(text: str) -> Coverage:
+    """Return the coverage that *text* spells; one that cannot be read says nothing."""
+    try:
+        return tuple(
+            Span(parse_utc(start), parse_utc(until) if until else None, exists is True)
+            for start, until, exists in orjson.loads(text or "[]")
+        )
+    except (ValueError, TypeError):
+        return NOT_KNOWN
+
+
+def _ended(span: Span, last: datetime | None, now: datetime) -> Span:
+    return replace(span, until=min(max(span.since, last or span.since), now))
 
 
 def _enabled(coverage: Coverage, at: datetime) -> Coverage:
     if any(at in span for span in coverage):
-        return coverage
+        return coverage  # where the feed said that there was none, it stays not covered
     before = [span for span in coverage if span.since <= at]
     after = [span for span in coverage if span.since > at]
-    if before and before[-1].gone and at <= before[-1].gone:
-        before[-1] = replace(before[-1], until=at)
-    elif after:
-        after[0] = replace(after[0], since=at)
-    else:
-        before.append(Span(at))
-    return (*before, *after)
+    start = before.pop().since if before and before[-1].exists else at
+    joined = after.pop(0).until if after and after[0].exists else None
+    until = joined if joined or not after else at
+    return (*before, Span(start, until), *after)

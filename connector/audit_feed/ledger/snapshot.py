@@ -22,9 +22,13 @@ class OpenHour:
 
 @dataclass(frozen=True, slots=True)
 class StreamSnapshot:
-    """What was read of a stream. ``open`` are hours whose blobs were read, older ones too."""
+    """What was read of a stream. ``open`` are hours whose blobs were read, older ones too.
+
+    ``with_rows`` are the hours that are on record, closed or not.
+    """
 
     stream: Stream
     statements: Sequence[HourStatement]
     closed: frozenset[datetime]
     open: Sequence[OpenHour]
+    with_rows: frozenset[datetime] = frozenset()

@@ -12,17 +12,27 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
 
+import orjson
 from filelock import FileLock, Timeout
 
-from audit_feed.blobs import ContentBlob, Stream
+from audit_feed.blobs import ASKS_FOR_A_ROLE, ContentBlob, Stream
 from audit_feed.errors import LeaseHeldError, LedgerConflictError, LedgerError
-from audit_feed.ledger.states import BlobRow, BlobState, listed
+from audit_feed.ledger.coverage import (
+    NOT_KNOWN,
+    Coverage,
+    absent,
+    coverage_from,
+    coverage_text,
+    enabled,
+    since,
+)
+from audit_feed.ledger.states import UNLISTED, BlobRow, BlobState, listed, relisted
 from audit_feed.records.batches import Parked
 from audit_feed.times import parse_utc, utc_text
-from audit_feed.windows import Window, hour_of
+from audit_feed.windows import HourListing, Window, hour_of
 
-FORMAT = 1
-"""Version of the file. Another one is refused."""
+FORMAT = 2
+"""Version of the file. A file of version 1 is brought up to it; another one is refused."""
 
 _SCHEMA = """
 CREATE TABLE format (version INTEGER NOT NULL);
@@ -47,17 +57,35 @@ CREATE TABLE parked (
     data BLOB NOT NULL, PRIMARY KEY (tenant, content_type, id, digest)
 );
 """
+"""A file of version 1. A new one is made so and then brought up, as an old one is."""
+
+_UPGRADE = (
+    "ALTER TABLE hours ADD COLUMN problem TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE blobs ADD COLUMN size INTEGER",
+    "ALTER TABLE blobs ADD COLUMN other_uris TEXT NOT NULL DEFAULT '[]'",
+    "ALTER TABLE blobs ADD COLUMN refused TEXT",
+    "ALTER TABLE blobs ADD COLUMN refusals INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE blobs ADD COLUMN sent_rows INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE parked ADD COLUMN why TEXT NOT NULL DEFAULT 'too large'",
+    """
+    CREATE TABLE coverage (
+        tenant TEXT, content_type TEXT, spans TEXT NOT NULL, PRIMARY KEY (tenant, content_type)
+    ) WITHOUT ROWID
+    """,
+    "CREATE TABLE notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID",
+)
+"""From version 1 to 2. In ``hours``, an empty ``listed_at`` means never."""
+
 _COLUMNS = (
-    "tenant, content_type, id, uri, created, expires, state, seen, due, attempts, records, "
-    "sent, parked, finished, last_error, version"
+    "tenant, content_type, id, uri, created, expires, size, state, seen, due, attempts, records, "
+    "sent, sent_rows, parked, finished, last_error, other_uris, refused, refusals, version"
 )
 _MARKS = ", ".join("?" for _ in _COLUMNS.split(","))
-_UPDATE = (
-    "UPDATE blobs SET state = ?, due = ?, attempts = ?, records = ?, sent = ?, parked = ?, "
-    "finished = ?, last_error = ?, version = ? "
-    "WHERE tenant = ? AND content_type = ? AND id = ? AND version = ?"
-)
-"""What a blob is stays as it was listed; only what became of it changes."""
+_KEY = "tenant = ? AND content_type = ? AND id = ?"
+_UPDATE = f"UPDATE blobs SET ({_COLUMNS}) = ({_MARKS}) WHERE {_KEY} AND version = ?"
+
+_UNREADABLE = (ValueError, TypeError, AttributeError)
+_DROPPED = "a row of it could not be read and was dropped"
 
 _AN_HOUR = len("2026-01-10T09")
 _OLD = "tenant = :tenant AND content_type = :kind"
@@ -80,15 +108,18 @@ class SqliteLedger:
         """
         self._path = path
         self._lock = Lock()
-        self._lease = FileLock(f"{path}.lock", blocking=False, thread_local=False)
+        file = path.resolve()  # the lease and SQLite's own files go by the file, not by a link
+        self._lease = FileLock(f"{file}.lock", blocking=False, thread_local=False)
         try:
-            if not path.exists():
-                _make(path)
-            self._con = _connect(path)
+            if not file.exists():
+                _make(file)
+            _check_names(file)
+            self._con = _connect(file)
         except (sqlite3.Error, OSError) as error:
             raise LedgerError(f"{path}: cannot be opened as a ledger: {error}") from error
         try:
-            self._check_format()
+            if self._version() == 1:
+                self._upgrade()
             self._con.execute("PRAGMA journal_mode = WAL")
             self._con.execute("PRAGMA synchronous = FULL")
             self._con.execute("PRAGMA busy_timeout = 10000")
@@ -98,11 +129,22 @@ class SqliteLedger:
                 f"{path}: no ledger of version {FORMAT} (it is left as it is): {error}"
             ) from error
 
-    def _check_format(self) -> None:
+    def _version(self) -> int:
         """Read the version, before anything is written: another program may own the file."""
         rows = self._con.execute("SELECT version FROM format").fetchall()
-        if rows != [(FORMAT,)]:
+        if rows not in ([(1,)], [(FORMAT,)]):
             raise LedgerError("it has another version")
+        return int(rows[0][0])
+
+    def _upgrade(self) -> None:
+        """Bring a file of version 1 up, whole or not at all."""
+        try:
+            held = self._lease.acquire()
+        except (Timeout, OSError):
+            raise LedgerError("an older mailvigil works with it (stop it first)") from None
+        with held, self._step() as con:
+            if self._version() == 1:
+                upgrade(con)
 
     @contextmanager
     def _step(self) -> Iterator[sqlite3.Connection]:
@@ -146,20 +188,84 @@ class SqliteLedger:
 
     def add_blobs(self, blobs: Sequence[ContentBlob], now: datetime) -> Sequence[ContentBlob]:
         """Add the blobs that are new; see ``LedgerStore.add_blobs``."""
-        rows = [_values(listed(blob, now)) for blob in blobs]
+        new: dict[tuple[Stream, str], ContentBlob] = {}
         with self._step() as con:
-            return [blob for blob, values in zip(blobs, rows, strict=True) if _added(con, values)]
+            for blob in blobs:
+                if due := self._listed(con, blob, now):
+                    new[blob.stream, blob.id] = due
+        return list(new.values())
+
+    def _listed(
+        self, con: sqlite3.Connection, blob: ContentBlob, now: datetime
+    ) -> ContentBlob | None:
+        """Put a listed blob on record; return it if it is to be delivered now."""
+        if _added(con, _values(listed(blob, now))):
+            return blob
+        [values] = con.execute(f"SELECT {_COLUMNS} FROM blobs WHERE {_KEY}", _key(blob)).fetchall()
+        try:
+            row = _row(values)
+        except _UNREADABLE:
+            con.execute(f"DELETE FROM blobs WHERE {_KEY}", _key(blob))
+            return blob if _added(con, _values(listed(blob, now))) else None
+        again = relisted(row, blob, now)
+        if again is row:
+            return None
+        _replaced(con, again)
+        return again.blob
 
     def mark_listed(self, stream: Stream, hours: Sequence[datetime], now: datetime) -> None:
         """Record that hours were listed; see ``LedgerStore.mark_listed``."""
-        if not hours:
-            return
         with self._step() as con:
             con.executemany(
-                "INSERT INTO hours VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
-                "SET listed_at = excluded.listed_at",
+                "INSERT INTO hours (tenant, content_type, hour, listed_at) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET listed_at = excluded.listed_at, problem = ''",
                 [(stream.tenant, stream.content_type, utc_text(h), utc_text(now)) for h in hours],
             )
+
+    def mark_unlisted(self, stream: Stream, hours: Sequence[datetime], problem: str) -> None:
+        """Record that a listing did not end; see ``LedgerStore.mark_unlisted``."""
+        with self._step() as con:
+            con.executemany(
+                "INSERT INTO hours (tenant, content_type, hour, listed_at, problem) "
+                "VALUES (?, ?, ?, '', ?) ON CONFLICT DO UPDATE SET problem = excluded.problem",
+                [
+                    (stream.tenant, stream.content_type, utc_text(h), problem or UNLISTED)
+                    for h in hours
+                ],
+            )
+
+    def note_enabled(self, stream: Stream, times: Sequence[datetime]) -> None:
+        """Record when a subscription existed; see ``LedgerStore.note_enabled``."""
+        with self._step() as con:
+            before = _coverage(con, stream)
+            _put_coverage(con, stream, before, enabled(before, times))
+
+    def note_absent(self, stream: Stream, now: datetime) -> None:
+        """Record that there is no subscription; see ``LedgerStore.note_absent``."""
+        with self._step() as con:
+            [(last,)] = con.execute(
+                "SELECT max(listed_at) FROM hours "
+                "WHERE tenant = ? AND content_type = ? AND listed_at > '' AND listed_at <= ?",
+                (stream.tenant, stream.content_type, utc_text(now)),
+            ).fetchall()
+            before = _coverage(con, stream)
+            after = absent(before, parse_utc(last) if last else None, now)
+            _put_coverage(con, stream, before, after)
+
+    def coverage(self, stream: Stream) -> Coverage:
+        """Return when a subscription existed; see ``LedgerStore.coverage``."""
+        with self._step() as con:
+            return _coverage(con, stream)
+
+    def note(self, name: str, text: str) -> None:
+        """Keep a text under a name; see ``LedgerStore.note``."""
+        with self._step() as con:
+            con.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, text))
+
+    def noted(self, name: str) -> str:
+        """Return the text under a name; see ``LedgerStore.noted``."""
+        rows = self._all("SELECT text FROM notes WHERE name = ?", (name,))
+        return str(rows[0][0]) if rows else ""
 
     def register_stream(self, stream: Stream, first: datetime) -> datetime:
         """Note from when on *stream* is of interest; see ``LedgerStore.register_stream``."""
@@ -171,13 +277,14 @@ class SqliteLedger:
             ).fetchall()
         return parse_utc(earliest)
 
-    def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, datetime]:
-        """Return hours and when they were listed; see ``LedgerStore.listings``."""
+    def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, HourListing]:
+        """Return what is known of hours' listings; see ``LedgerStore.listings``."""
         rows = self._all(
-            "SELECT hour, listed_at FROM hours WHERE tenant = ? AND content_type = ? AND hour >= ?",
+            "SELECT hour, listed_at, problem FROM hours "
+            "WHERE tenant = ? AND content_type = ? AND hour >= ?",
             (stream.tenant, stream.content_type, utc_text(since)),
         )
-        return {parse_utc(str(hour)): parse_utc(str(at)) for hour, at in rows}
+        return {parse_utc(str(hour)): _listing(at, problem) for hour, at, problem in rows}
 
     def first_hour(self, stream: Stream) -> datetime | None:
         """Return the earliest hour of interest; see ``LedgerStore.first_hour``."""
@@ -221,21 +328,20 @@ class SqliteLedger:
 
     def park(self, blob: ContentBlob, parked: Parked) -> None:
         """Keep a remainder; see ``LedgerStore.park``."""
-        stream = blob.stream
         with self._step() as con:
             con.execute(
-                "INSERT OR REPLACE INTO parked VALUES (?, ?, ?, ?, ?, ?)",
-                (stream.tenant, stream.content_type, blob.id, parked.digest, parked.record_id,
-                 parked.data),
-            )  # fmt: skip
+                "INSERT OR REPLACE INTO parked VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*_key(blob), parked.digest, parked.record_id, parked.data, parked.why),
+            )
 
     def parked(self, stream: Stream) -> Sequence[Parked]:
         """Return every remainder; see ``LedgerStore.parked``."""
         rows = self._all(
-            "SELECT record_id, data FROM parked WHERE tenant = ? AND content_type = ? ORDER BY id",
+            "SELECT record_id, data, why FROM parked "
+            "WHERE tenant = ? AND content_type = ? ORDER BY id",
             (stream.tenant, stream.content_type),
         )
-        return [Parked(str(record_id), bytes(data)) for record_id, data in rows]
+        return [Parked(str(record_id), bytes(data), str(why)) for record_id, data, why in rows]
 
     def rows(self, stream: Stream, window: Window) -> Sequence[BlobRow]:
         """Return the blobs created in *window*; see ``LedgerStore.rows``."""
@@ -269,17 +375,32 @@ class SqliteLedger:
                 f"(SELECT substr(created, 1, {_AN_HOUR}) {_LEFT})",
                 known,
             )
+            left = hour_of(parse_utc(first) if first else before)
             con.execute(
                 f"UPDATE streams SET first = max(first, :first) WHERE {_OLD}",
-                {**known, "first": utc_text(hour_of(parse_utc(first))) if first else end},
+                {**known, "first": utc_text(left)},
             )
+            con.execute(
+                f"DELETE FROM parked WHERE {_OLD} "
+                f"AND id NOT IN (SELECT id FROM blobs WHERE {_OLD})",
+                known,
+            )
+            covered = _coverage(con, stream)
+            _put_coverage(con, stream, covered, since(covered, left))
         return blobs
+
+    def repair(self) -> Sequence[str]:
+        """Drop rows that cannot be read, and have their hours listed again."""
+        with self._step() as con:
+            return list(_repaired(con))
 
     def _rows(self, rows: Sequence[Sequence[Any]]) -> list[BlobRow]:
         try:
             return [_row(values) for values in rows]
-        except (ValueError, TypeError, AttributeError) as error:
-            raise LedgerError(f"{self._path}: a row cannot be read: {error}") from error
+        except _UNREADABLE as error:
+            raise LedgerError(
+                f"{self._path}: a row cannot be read: {error} (mend it: mailvigil ledger repair)"
+            ) from error
 
     def _all(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         with self._step() as con:
@@ -296,19 +417,52 @@ def _added(con: sqlite3.Connection, values: Sequence[object]) -> bool:
 
 def _replaced(con: sqlite3.Connection, row: BlobRow) -> BlobRow | LedgerConflictError:
     stored = replace(row, version=row.version + 1)
-    blob = row.blob
-    changed = con.execute(
-        _UPDATE,
-        (
-            stored.state.value, utc_text(stored.due), stored.attempts, stored.records, stored.sent,
-            stored.parked, utc_text(stored.finished) if stored.finished else None,
-            stored.last_error, stored.version,
-            blob.stream.tenant, blob.stream.content_type, blob.id, row.version,
-        ),
-    )  # fmt: skip
+    changed = con.execute(_UPDATE, (*_values(stored), *_key(row.blob), row.version))
     if changed.rowcount != 1:
-        return LedgerConflictError(f"blob {blob.id}: changed by another run")
+        return LedgerConflictError(f"blob {row.blob.id}: changed by another run")
     return stored
+
+
+def _coverage(con: sqlite3.Connection, stream: Stream) -> Coverage:
+    rows = con.execute(
+        "SELECT spans FROM coverage WHERE tenant = ? AND content_type = ?",
+        (stream.tenant, stream.content_type),
+    ).fetchall()
+    return coverage_from(str(rows[0][0])) if rows else NOT_KNOWN
+
+
+def _put_coverage(
+    con: sqlite3.Connection, stream: Stream, before: Coverage, after: Coverage
+) -> None:
+    if tuple(after) != tuple(before):
+        values = (stream.tenant, stream.content_type, coverage_text(after))
+        con.execute("INSERT OR REPLACE INTO coverage VALUES (?, ?, ?)", values)
+
+
+def _repaired(con: sqlite3.Connection) -> Iterator[str]:
+    """Drop each blob's row that cannot be read; its hour is listed again, or stays incomplete."""
+    for values in con.execute(f"SELECT {_COLUMNS} FROM blobs").fetchall():
+        try:
+            _row(values)
+        except _UNREADABLE:
+            tenant, kind, id_, _, created, *_ = values
+            time = _time(created)
+            hour = utc_text(hour_of(time)) if time else None
+            con.execute(f"DELETE FROM blobs WHERE {_KEY}", (tenant, kind, id_))
+            con.execute(
+                "UPDATE hours SET problem = ? WHERE tenant = ? AND content_type = ? "
+                "AND (hour = ? OR ? IS NULL)",
+                (_DROPPED, tenant, kind, hour, hour),
+            )
+            yield f"{kind}: blob {id_}: its row could not be read and was dropped"
+
+
+def _time(text: object) -> datetime | None:
+    """Return a stored time, or None where it cannot be read."""
+    try:
+        return parse_utc(str(text))
+    except ValueError:
+        return None
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -329,24 +483,67 @@ def _make(path: Path) -> None:
         draft.touch(mode=0o600)  # parked remainders are personal data; SQLite's own files follow
         with closing(sqlite3.connect(draft)) as con:
             con.executescript(_SCHEMA)
-            con.execute("INSERT INTO format VALUES (?)", (FORMAT,))
+            con.execute("INSERT INTO format VALUES (1)")
+            upgrade(con)
             con.commit()
         draft.replace(path)
+
+
+def upgrade(con: sqlite3.Connection) -> None:
+    """Bring the tables of version 1 up to ``FORMAT``; the caller commits.
+
+    What a subscription covered was not on record. It is taken to begin with the earliest listing
+    that got to its end, or with the earliest blob. A listing of ``ASKS_FOR_A_ROLE`` is answered
+    without the role for it too, and so shows nothing.
+    """
+    for statement in _UPGRADE:
+        con.execute(statement)
+    times = con.execute(
+        "SELECT tenant, content_type, listed_at FROM hours WHERE content_type != ? "
+        "UNION ALL SELECT tenant, content_type, created FROM blobs",
+        (ASKS_FOR_A_ROLE,),
+    ).fetchall()
+    first: dict[Stream, datetime] = {}
+    for tenant, kind, text in times:
+        if time := _time(text):
+            stream = Stream(tenant, kind)
+            first[stream] = min(time, first.get(stream, time))
+    for stream, time in first.items():
+        _put_coverage(con, stream, NOT_KNOWN, enabled(NOT_KNOWN, [time]))
+    con.execute("UPDATE format SET version = ?", (FORMAT,))
+
+
+def _check_names(file: Path) -> None:
+    """Refuse a file with two names: each would have a lease and SQLite's own files by itself."""
+    if file.stat().st_nlink > 1:
+        raise OSError("the file has another name, a hard link (remove one of them)")
+
+
+def _key(blob: ContentBlob) -> tuple[str, str, str]:
+    return blob.stream.tenant, blob.stream.content_type, blob.id
+
+
+def _listing(at: object, problem: object) -> HourListing:
+    """Return what is stored of an hour's listing; a time that cannot be read counts as never."""
+    return HourListing(_time(at), str(problem))
 
 
 def _values(row: BlobRow) -> tuple[object, ...]:
     blob = row.blob
     return (
-        blob.stream.tenant, blob.stream.content_type, blob.id, blob.uri, utc_text(blob.created),
-        utc_text(blob.expires), row.state.value, utc_text(row.first_listed), utc_text(row.due),
-        row.attempts, row.records, row.sent, row.parked,
-        utc_text(row.finished) if row.finished else None, row.last_error, row.version,
+        *_key(blob), blob.uri, utc_text(blob.created), utc_text(blob.expires), blob.size,
+        row.state.value, utc_text(row.first_listed), utc_text(row.due), row.attempts,
+        row.records, row.sent, row.sent_rows, row.parked,
+        utc_text(row.finished) if row.finished else None, row.last_error,
+        orjson.dumps(row.other_uris).decode(), utc_text(row.refused) if row.refused else None,
+        row.refusals, row.version,
     )  # fmt: skip
 
 
 def _row(values: Sequence[Any]) -> BlobRow:
-    tenant, kind, id_, uri, created, expires, state, seen, due, *rest = values
-    attempts, records, sent, parked, finished, last_error, version = rest
+    tenant, kind, id_, uri, created, expires, size, state, seen, due, *rest = values
+    attempts, records, sent, sent_rows, parked, finished, last_error, *rest = rest
+    others, refused, refusals, version = rest
     return BlobRow(
         blob=ContentBlob(
             stream=Stream(tenant, kind),
@@ -354,6 +551,7 @@ def _row(values: Sequence[Any]) -> BlobRow:
             uri=uri,
             created=parse_utc(created),
             expires=parse_utc(expires),
+            size=size,
         ),
         state=BlobState(state),
         first_listed=parse_utc(seen),
@@ -361,8 +559,12 @@ def _row(values: Sequence[Any]) -> BlobRow:
         attempts=attempts,
         records=records,
         sent=sent,
+        sent_rows=sent_rows,
         parked=parked,
         finished=parse_utc(finished) if finished else None,
         last_error=last_error,
+        other_uris=tuple(orjson.loads(others)),
+        refused=parse_utc(refused) if refused else None,
+        refusals=refusals,
         version=version,
     )

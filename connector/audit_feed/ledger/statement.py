@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from audit_feed.blobs import Stream
 from audit_feed.ledger.coverage import Coverage, is_covered
-from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore
+from audit_feed.ledger.states import UNLISTED, BlobRow, BlobState, LedgerStore
 from audit_feed.windows import (
     HOUR,
     MARGIN,
@@ -68,6 +69,25 @@ class HourStatement:
         return self.state is HourState.COMPLETE
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HourTally:
+    """What became of an hour's blobs, counted. The fields are those of :class:`HourStatement`."""
+
+    listed: int = 0
+    delivered: int = 0
+    pending: int = 0
+    expired: int = 0
+    rejected: int = 0
+    records: int = 0
+    sent: int = 0
+    parked: int = 0
+    lag: timedelta = timedelta()
+    sent_rows: int = 0
+
+
+EMPTY = HourTally()
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What a stream's statement is made of: its blobs, its listings and its subscription."""
@@ -77,51 +97,20 @@ class Evidence:
     coverage: Coverage
 
 
-def hour_statements(
-    stream: Stream, evidence: Evidence, window: Window, now: datetime
-) -> list[HourStatement]:
-    """Return the statement of every hour in *window* at *now*, in order, empty hours too."""
-    by_hour: dict[datetime, list[BlobRow]] = {}
-    for row in evidence.rows:
-        by_hour.setdefault(hour_of(row.blob.created), []).append(row)
-    first = hour_of(window.start)
-    hours = [first + HOUR * n for n in range(-(-(window.end - first) // HOUR))]
-    return [
-        _hour_statement(
-            stream,
-            hour,
-            by_hour.get(hour, []),
-            evidence.listings.get(hour, NEVER_LISTED),
-            covered=is_covered(evidence.coverage, hour),
-            now=now,
-        )
-        for hour in hours
+def tally_of(rows: Sequence[BlobRow]) -> HourTally:
+    """Count what became of the blobs of one hour."""
+    states = Counter(row.state for row in rows)
+    lags = [
+        row.finished - row.blob.created
+        for row in rows
+        if row.finished and row.state is BlobState.DELIVERED
     ]
-
-
-def _hour_statement(
-    stream: Stream,
-    hour: datetime,
-    rows: Sequence[BlobRow],
-    listing: HourListing,
-    *,
-    covered: bool,
-    now: datetime,
-) -> HourStatement:
-    by_state = {state: [row for row in rows if row.state is state] for state in BlobState}
-    lags = [r.finished - r.blob.created for r in by_state[BlobState.DELIVERED] if r.finished]
-    state, why = _state(hour, {s: len(r) for s, r in by_state.items()}, listing, covered, now)
-    return HourStatement(
-        stream=stream,
-        hour=hour,
-        state=state,
-        why=why,
-        listed_at=listing.at,
+    return HourTally(
         listed=len(rows),
-        delivered=len(by_state[BlobState.DELIVERED]),
-        pending=len(by_state[BlobState.LISTED]),
-        expired=len(by_state[BlobState.EXPIRED]),
-        rejected=len(by_state[BlobState.REJECTED]),
+        delivered=states[BlobState.DELIVERED],
+        pending=states[BlobState.LISTED],
+        expired=states[BlobState.EXPIRED],
+        rejected=states[BlobState.REJECTED],
         records=sum(row.records for row in rows),
         sent=sum(row.sent for row in rows),
         parked=sum(row.parked for row in rows),
@@ -130,28 +119,78 @@ def _hour_statement(
     )
 
 
-def _state(  # noqa: PLR0911 - the states, the first that holds
+def hour_statements(
+    stream: Stream, evidence: Evidence, window: Window, now: datetime
+) -> list[HourStatement]:
+    """Return the statement of every hour in *window* at *now*, in order, empty hours too."""
+    by_hour: dict[datetime, list[BlobRow]] = {}
+    for row in evidence.rows:
+        by_hour.setdefault(hour_of(row.blob.created), []).append(row)
+    return [
+        hour_statement(
+            stream,
+            hour,
+            tally_of(by_hour.get(hour, [])),
+            evidence.listings.get(hour, NEVER_LISTED),
+            covered=is_covered(evidence.coverage, hour),
+            now=now,
+        )
+        for hour in hours_of(window)
+    ]
+
+
+def hours_of(window: Window) -> list[datetime]:
+    """Return every hour that *window* touches, in order."""
+    first = hour_of(window.start)
+    return [first + HOUR * n for n in range(-(-(window.end - first) // HOUR))]
+
+
+def hour_statement(
+    stream: Stream,
     hour: datetime,
-    blobs: Mapping[BlobState, int],
+    tally: HourTally,
+    listing: HourListing,
+    *,
+    covered: bool,
+    now: datetime,
+) -> HourStatement:
+    """Return what can be said at *now* of one hour of *stream*."""
+    state, why = _state(hour, tally, listing, covered, now)
+    return HourStatement(
+        stream=stream,
+        hour=hour,
+        state=state,
+        why=why,
+        listed_at=listing.at,
+        **{field.name: getattr(tally, field.name) for field in fields(tally)},
+    )
+
+
+def _state(
+    hour: datetime,
+    tally: HourTally,
     listing: HourListing,
     covered: bool,  # noqa: FBT001 - one of the facts that decide
     now: datetime,
 ) -> tuple[HourState, str]:
     """Return what an hour is, by the first of these that holds, and why it is not complete."""
-    if given_up := blobs[BlobState.EXPIRED] + blobs[BlobState.REJECTED]:
+    if given_up := tally.expired + tally.rejected:
         return HourState.LOST, f"{given_up} blobs were given up"
     if now < hour + HOUR + MARGIN:
         return HourState.OPEN, f"stated {MARGIN // HOUR} hours after its end"
     if not covered:
         return HourState.NOT_COVERED, listing.problem or "no subscription is known to have existed"
-    proved = listing.proves(hour)
-    if not proved and hour < now - RETENTION:
-        return HourState.LOST, "not listed to its end while the feed kept it"
-    if not proved:
-        return HourState.PENDING, listing.problem or "not listed to its end yet"
-    if pending := blobs[BlobState.LISTED]:
-        return HourState.PENDING, f"{pending} blobs are not delivered yet"
+    if not (listing.proves(hour) and listing.at and listing.at <= now):
+        return _unlisted(hour, listing, now)
+    if tally.pending:
+        return HourState.PENDING, f"{tally.pending} blobs are not delivered yet"
     return HourState.COMPLETE, ""
+
+
+def _unlisted(hour: datetime, listing: HourListing, now: datetime) -> tuple[HourState, str]:
+    if hour < now - RETENTION:
+        return HourState.LOST, f"{UNLISTED} while the feed kept it"
+    return HourState.PENDING, listing.problem or f"{UNLISTED} yet"
 
 
 def statement(

@@ -27,6 +27,9 @@ SECOND_ANSWER = timedelta(hours=1)
 MOST_ADDRESSES = 4
 """Addresses of one blob that are kept; the feed can list a blob under several."""
 
+UNLISTED = "not listed to its end"
+"""The problem of an hour of which nothing else is said."""
+
 
 class BlobState(StrEnum):
     """What became of a blob. *delivered* and *expired* are final, but for one that has grown."""
@@ -259,6 +262,12 @@ class LedgerStore(Protocol):
 
     def coverage(self, stream: Stream) -> Coverage:
         """Return when the subscription is known to have existed."""
+
+    def repair(self) -> Sequence[str]:
+        """Mend what cannot be read, and return a sentence for each thing that was mended.
+
+        What cannot be mended is dropped, and its hour is not complete until it is listed again.
+        """
 
     def note(self, name: str, text: str) -> None:
         """Keep *text*, at most 30,000 characters, under *name*, in place of what was there."""

@@ -8,43 +8,42 @@ of each hour and the blobs of open hours only, so its cost does not grow with th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from azure.data.tables import TableClient, TableServiceClient
 
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.errors import LedgerConflictError, LedgerError
 from audit_feed.ledger import table_client
-from audit_feed.ledger.states import BlobRow, listed
+from audit_feed.ledger.coverage import Coverage
+from audit_feed.ledger.states import BlobRow
 from audit_feed.ledger.table_blobs import TableBlobs
 from audit_feed.ledger.table_client import translated_errors
+from audit_feed.ledger.table_coverage import TableCoverage
 from audit_feed.ledger.table_hours import TableHours
 from audit_feed.ledger.table_lease import TableLease
+from audit_feed.ledger.table_listing import TableListing
 from audit_feed.ledger.table_parked import TableParked
-from audit_feed.ledger.table_rows import blob_key, partition, text
+from audit_feed.ledger.table_repair import repaired
+from audit_feed.ledger.table_rows import partition, text
 from audit_feed.ledger.table_snapshot import TableSnapshots
-from audit_feed.ledger.table_streams import TableMarkers, TableStreams
+from audit_feed.ledger.table_streams import NOTES, TableMarkers, TableStreams
 from audit_feed.records.batches import Parked
-from audit_feed.windows import HOUR, Window, hour_of
+from audit_feed.windows import HourListing, Window
 
 FORMAT = 1
 """Version of what is in the tables. Another one is refused."""
 
 PREFIX = "mailvigil"
 _FORMAT_KEY = {"PartitionKey": "meta", "RowKey": "format"}
-_MAX_CLOCK_SKEW = timedelta(minutes=5)
-"""No process's clock is thought to be further off than this."""
-
-MAX_KEYS = 13
-"""Row keys of one query: it may compare 15 values, and names the partition too."""
 
 
 class TableLedger:
     """A ``LedgerStore`` in Table Storage. Safe for threads, processes and machines.
 
     Two that list the same page, or deliver the same blob, do not get in each other's way: what
-    a row was read as is compared by its ETag. A blob that is listed again under another
-    ``created`` is another blob here, and would be sent twice.
+    a row was read as is compared by its ETag. A blob that is listed again with a ``created`` of
+    another hour is another blob here: it is sent again, and both hours count it.
 
     ``streams_table``, ``snapshots`` and ``markers`` are what the Function app needs beside the
     contract of all stores.
@@ -75,7 +74,12 @@ class TableLedger:
         self._parked = TableParked(parked)
         self.streams_table = TableStreams(hours)
         self.markers = TableMarkers(hours)
-        self.snapshots = TableSnapshots(self.streams_table, self._hours, self._blobs)
+        self._notes = TableMarkers(hours, NOTES)
+        self._coverage = TableCoverage(self.streams_table, self._hours, self._blobs)
+        self._listing = TableListing(self._hours, self._blobs)
+        self.snapshots = TableSnapshots(
+            self.streams_table, self._hours, self._blobs, self._parked, self._coverage
+        )
 
     def close(self) -> None:
         """Give the lease back."""
@@ -91,44 +95,43 @@ class TableLedger:
 
     def add_blobs(self, blobs: Sequence[ContentBlob], now: datetime) -> Sequence[ContentBlob]:
         """Add the blobs that are new; see ``LedgerStore.add_blobs``."""
-        keyed = {blob_key(blob): blob for blob in blobs}
-        by_hour: dict[str, list[BlobRow]] = {}
-        for key in sorted(self._blobs.unknown(keyed)):
-            by_hour.setdefault(key[0], []).append(listed(keyed[key], now))
-        new: list[ContentBlob] = []
-        for where, rows in by_hour.items():
-            new += self._add_hour(where, rows, now)
-        return new
-
-    def _add_hour(self, where: str, rows: Sequence[BlobRow], now: datetime) -> list[ContentBlob]:
-        """Add rows of one hour; return the blobs that were new.
-
-        The hour is opened before, so that no blob is ever in a closed one, and after, because
-        another process that had not seen them may have closed it in between. An hour that is not
-        over is never closed, so it needs that once only. The blobs are remembered last: where
-        the hour could not be opened, the next listing does all of it again.
-        """
-        stream, hour = rows[0].blob.stream, hour_of(rows[0].blob.created)
-        running = now < hour + HOUR - _MAX_CLOCK_SKEW
-        if not running and len(rows) > 1:  # an old hour listed again: it is not opened for nothing
-            rows = self._blobs.not_stored(where, rows)
-        if not rows:
-            return []
-        if not (running and self._hours.has_row(stream, hour)):
-            self._hours.reopen(stream, hour)
-        new = self._blobs.create(where, rows)
-        if not running:
-            self._hours.reopen(stream, hour)
-        self._blobs.remember(rows)
-        return [row.blob for row in new]
+        return self._listing.add(blobs, now)
 
     def mark_listed(self, stream: Stream, hours: Sequence[datetime], now: datetime) -> None:
         """Record that hours were listed; see ``LedgerStore.mark_listed``."""
         self._hours.mark_listed(stream, hours, now)
 
-    def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, datetime]:
-        """Return hours and when they were listed; see ``TableHours.listings``."""
+    def mark_unlisted(self, stream: Stream, hours: Sequence[datetime], problem: str) -> None:
+        """Record that a listing did not end; see ``LedgerStore.mark_unlisted``."""
+        self._hours.mark_unlisted(stream, hours, problem)
+
+    def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, HourListing]:
+        """Return what is known of hours' listings; see ``TableHours.listings``."""
         return self._hours.listings(stream, since)
+
+    def note_enabled(self, stream: Stream, times: Sequence[datetime]) -> None:
+        """Record when a subscription existed; see ``LedgerStore.note_enabled``."""
+        self._coverage.note_enabled(stream, times)
+
+    def note_absent(self, stream: Stream, now: datetime) -> None:
+        """Record that there is no subscription; see ``LedgerStore.note_absent``."""
+        self._coverage.note_absent(stream, now)
+
+    def coverage(self, stream: Stream) -> Coverage:
+        """Return when a subscription existed; see ``LedgerStore.coverage``."""
+        return self._coverage.read(stream)
+
+    def note(self, name: str, text: str) -> None:
+        """Keep a text under a name; see ``LedgerStore.note``."""
+        self._notes.set(name, text)
+
+    def noted(self, name: str) -> str:
+        """Return the text under a name; see ``LedgerStore.noted``."""
+        return self._notes.get(name)
+
+    def repair(self) -> Sequence[str]:
+        """Mend what cannot be read; see ``LedgerStore.repair``."""
+        return repaired(self.streams(), self._hours, self._blobs)
 
     def register_stream(self, stream: Stream, first: datetime) -> datetime:
         """Record from when on *stream* is of interest; see ``LedgerStore.register_stream``."""
@@ -175,11 +178,14 @@ class TableLedger:
 
     def put(self, row: BlobRow) -> BlobRow:
         """Store *row* in place of its version; see ``LedgerStore.put``."""
-        return self._blobs.put(row)
+        [result] = self._listing.put_listed([row])
+        if isinstance(result, LedgerConflictError):
+            raise result
+        return result
 
     def put_all(self, rows: Sequence[BlobRow]) -> Sequence[BlobRow | LedgerConflictError]:
         """Store *rows*, those of an hour in one step; see ``LedgerStore.put_all``."""
-        return self._blobs.put_all(rows)
+        return self._listing.put_listed(rows)
 
     def park(self, blob: ContentBlob, parked: Parked) -> None:
         """Keep a remainder; see ``LedgerStore.park``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import NamedTuple
 
@@ -12,12 +12,22 @@ from azure.data.tables import TableClient, UpdateMode
 
 from audit_feed.errors import LedgerConflictError, LedgerError
 from audit_feed.ledger import table_client
-from audit_feed.ledger.states import BlobRow
+from audit_feed.ledger.states import BlobRow, BlobState
 from audit_feed.ledger.table_client import MAX_ROUNDS, MAX_TRANSACTION, translated_errors
-from audit_feed.ledger.table_rows import BlobKey, blob_key, entity_of, row_of, stored
+from audit_feed.ledger.table_rows import (
+    BlobKey,
+    TableEntity,
+    blob_key,
+    entity_of,
+    row_of,
+    stored,
+)
 
 MAX_CACHED = 200_000
 """Blobs of which a process remembers that they are on record, and as what version."""
+
+MAX_KEYS = 13
+"""Row keys of one query: it may compare 15 values, and names the partition too."""
 
 PutResult = BlobRow | LedgerConflictError
 
@@ -42,20 +52,27 @@ class TableBlobs:
             entities = table_client.query(self._table, asked, {"p": partition, **(values or {})})
         rows = [row_of(entity) for entity in entities]
         self._cache.add(
-            (table_client.key_of(entity), _StoredVersion(row.version, table_client.etag_of(entity)))
+            (table_client.key_of(entity), _StoredVersion.of(row, entity))
             for row, entity in zip(rows, entities, strict=True)
         )
         return rows
 
-    def unknown(self, keys: Iterable[BlobKey]) -> list[BlobKey]:
-        """Return the keys of blobs of which this process does not know that they are on record."""
-        return self._cache.missing(keys)
-
-    def not_stored(self, partition: str, rows: Sequence[BlobRow]) -> list[BlobRow]:
-        """Return those of *rows* that are not on record; the others are known from now on."""
-        stored = self._names(partition)
-        self._cache.add(((partition, name), None) for name in stored)
-        return [row for row in rows if blob_key(row.blob)[1] not in stored]
+    def stored(self, partition: str, names: Collection[str]) -> dict[str, BlobRow | None]:
+        """Return the rows with these row keys that are on record, None where one is unreadable."""
+        asked, values = "PartitionKey eq @p", {"p": partition}
+        if len(names) <= MAX_KEYS:
+            found = " or ".join(f"RowKey eq @n{n}" for n in range(len(names)))
+            asked += f" and ( {found} )"
+            values |= {f"n{n}": name for n, name in enumerate(names)}
+        with translated_errors(partition):
+            entities = table_client.query(self._table, asked, values) if names else []
+        rows = {table_client.key_of(e)[1]: (_readable(e), e) for e in entities}
+        self._cache.add(
+            ((partition, name), _StoredVersion.of(row, entity))
+            for name, (row, entity) in rows.items()
+            if row
+        )
+        return {name: row for name, (row, _) in rows.items() if name in names}
 
     def create(self, partition: str, rows: Sequence[BlobRow]) -> list[BlobRow]:
         """Create those of *rows* that are not there, and return them.
@@ -79,9 +96,19 @@ class TableBlobs:
                 left = [row for row in left if blob_key(row.blob)[1] not in stored]
         raise LedgerError(f"ledger: {partition}: others write there all the time (try again)")
 
-    def remember(self, rows: Sequence[BlobRow]) -> None:
-        """Remember that *rows* are on record: they are not looked for again when listed again."""
-        self._cache.add((blob_key(row.blob), None) for row in rows)
+    def overwrite(self, row: BlobRow) -> None:
+        """Write *row* in place of one that cannot be read."""
+        key = blob_key(row.blob)
+        with translated_errors(f"blob {row.blob.id}"):
+            self._table.upsert_entity(entity_of(row), mode=UpdateMode.REPLACE)
+        self._cache.forget(key)
+
+    def may_move_back(self, row: BlobRow) -> bool:
+        """Return whether *row* is listed, and may not have been as what version it was read."""
+        if row.state is not BlobState.LISTED:
+            return False
+        cached = self._cache.get(blob_key(row.blob))
+        return cached is None or cached.number != row.version or cached.final
 
     def put(self, row: BlobRow) -> BlobRow:
         """Store *row* in place of its version; see ``LedgerStore.put``."""
@@ -94,7 +121,7 @@ class TableBlobs:
             new = self._table.update_entity(
                 entity, UpdateMode.REPLACE, etag=etag, match_condition=MatchConditions.IfNotModified
             )
-        self._cache.add([(key, _StoredVersion(row.version + 1, str(new["etag"])))])
+        self._cache.add([(key, _StoredVersion(row.version + 1, str(new["etag"]), _is_final(row)))])
         return stored(row)
 
     def put_all(self, rows: Sequence[BlobRow]) -> Sequence[PutResult]:
@@ -111,11 +138,21 @@ class TableBlobs:
                 done |= {blob_key(r.blob): result for r, result in zip(batch, results, strict=True)}
         return [done[blob_key(row.blob)] for row in rows]
 
+    def drop_unreadable(self, partition: str) -> int:
+        """Delete the rows of an hour that cannot be read; return how many."""
+        with translated_errors("repair"):
+            entities = table_client.query(self._table, "PartitionKey eq @p", {"p": partition})
+            broken = [entity for entity in entities if _readable(entity) is None]
+            table_client.delete_all(self._table, broken)
+        for entity in broken:
+            self._cache.forget(table_client.key_of(entity))
+        return len(broken)
+
     def delete_hour(self, partition: str) -> int:
         """Delete all rows of an hour; return how many."""
         with translated_errors("prune"):
             entities = table_client.query(
-                self._table, "PartitionKey eq @p", {"p": partition}, keys_only=True
+                self._table, "PartitionKey eq @p", {"p": partition}, select=[]
             )
             table_client.delete_all(self._table, entities)
         return len(entities)
@@ -123,7 +160,7 @@ class TableBlobs:
     def _names(self, partition: str) -> set[str]:
         with translated_errors("add blobs"):
             entities = table_client.query(
-                self._table, "PartitionKey eq @p", {"p": partition}, keys_only=True
+                self._table, "PartitionKey eq @p", {"p": partition}, select=[]
             )
         return {table_client.key_of(entity)[1] for entity in entities}
 
@@ -144,7 +181,7 @@ class TableBlobs:
             ]
             done = table_client.transact(self._table, operations) if all(tags) else []
         self._cache.add(
-            (key, _StoredVersion(row.version + 1, result["etag"]))
+            (key, _StoredVersion(row.version + 1, result["etag"], _is_final(row)))
             for key, row, result in zip(keys, rows, done, strict=False)
         )
         return [stored(row) for row in rows] if done else []
@@ -166,39 +203,47 @@ class TableBlobs:
         return table_client.etag_of(entity) if entity and same else ""
 
 
+def _readable(entity: TableEntity) -> BlobRow | None:
+    try:
+        return row_of(entity)
+    except LedgerError:
+        return None
+
+
+def _is_final(row: BlobRow) -> bool:
+    return row.state is not BlobState.LISTED
+
+
 class _StoredVersion(NamedTuple):
-    """A row's own version number, and the ETag that the service gave it."""
+    """A row's own version number, the ETag that the service gave it, and whether it is listed."""
 
     number: int
     etag: str
+    final: bool
+
+    @classmethod
+    def of(cls, row: BlobRow, entity: TableEntity) -> _StoredVersion:
+        return cls(row.version, table_client.etag_of(entity), _is_final(row))
 
 
 class _VersionCache:
-    """What this process knows of rows, the oldest forgotten. Safe for threads.
-
-    The value is None where a row is known to exist, but not as what version.
-    """
+    """As what version this process knows rows, the oldest forgotten. Safe for threads."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._lock = Lock()
-        self._values: OrderedDict[BlobKey, _StoredVersion | None] = OrderedDict()
-
-    def missing(self, keys: Iterable[BlobKey]) -> list[BlobKey]:
-        """Return those of *keys* that are not known."""
-        with self._lock:
-            return [key for key in keys if key not in self._values]
+        self._values: OrderedDict[BlobKey, _StoredVersion] = OrderedDict()
 
     def get(self, key: BlobKey) -> _StoredVersion | None:
         """Return the version of a row, or None where it is not known."""
         with self._lock:
             return self._values.get(key)
 
-    def add(self, versions: Iterable[tuple[BlobKey, _StoredVersion | None]]) -> None:
-        """Remember rows; None leaves a version that is known as it is."""
+    def add(self, versions: Iterable[tuple[BlobKey, _StoredVersion]]) -> None:
+        """Remember rows."""
         with self._lock:
             for key, version in versions:
-                self._values[key] = version or self._values.get(key)
+                self._values[key] = version
                 self._values.move_to_end(key)
             while len(self._values) > self._size:
                 self._values.popitem(last=False)

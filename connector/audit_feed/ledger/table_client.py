@@ -77,16 +77,22 @@ def get(table: TableClient, key: Mapping[str, str]) -> TableEntity | None:
 
 
 def query(
-    table: TableClient, condition: str, values: Mapping[str, str], *, keys_only: bool = False
+    table: TableClient,
+    condition: str,
+    values: Mapping[str, str],
+    *,
+    select: Sequence[str] | None = None,
 ) -> list[TableEntity]:
     """Return every entity that meets *condition*, in the order of their keys.
+
+    With *select*, each has its keys and these properties only.
 
     The service answers at most 1,000 entities at a time and then gives a continuation token, or
     fewer and even none with a token where a query crosses servers. The library follows the tokens
     as long as the iterator is read to its end, so the whole list is made here.
     """
-    select = ["PartitionKey", "RowKey"] if keys_only else None
-    return list(table.query_entities(condition, parameters=dict(values), select=select))
+    properties = None if select is None else ["PartitionKey", "RowKey", *select]
+    return list(table.query_entities(condition, parameters=dict(values), select=properties))
 
 
 def create(table: TableClient, entity: TableEntity) -> bool:

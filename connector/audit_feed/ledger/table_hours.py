@@ -1,20 +1,22 @@
 """The hours' rows in Table Storage: when each was listed, and whether it is closed.
 
-A closed hour is one of which no blob can change. Its statement is stored with it, so that its
-blobs need not be read again.
+A closed hour is one of which no blob can change. What became of its blobs is stored with it, so
+that they need not be read again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from threading import Lock
 
 from azure.data.tables import TableClient, UpdateMode
 
 from audit_feed.blobs import Stream
 from audit_feed.ledger import table_client
-from audit_feed.ledger.statement import HourStatement
+from audit_feed.ledger.statement import EMPTY, HourTally
+from audit_feed.ledger.states import UNLISTED
 from audit_feed.ledger.table_client import translated_errors
 from audit_feed.ledger.table_rows import (
     BlobKey,
@@ -26,7 +28,10 @@ from audit_feed.ledger.table_rows import (
     stream_key,
     text,
 )
-from audit_feed.windows import hour_of
+from audit_feed.windows import NEVER_LISTED, RETENTION, HourListing, hour_of
+
+LONGEST_PROBLEM = 500
+"""Characters of a problem that are stored: it is stored with each hour of a window."""
 
 MAX_KNOWN = 200_000
 """Hours of which a process remembers that they have rows."""
@@ -36,6 +41,8 @@ MAX_CACHE_READS = 10
 meanwhile is listed once more."""
 
 OPEN = "closed eq false"
+"""A row that an older version left without ``closed`` does not meet this; it is written anew when
+its hour is listed the next time."""
 
 
 @dataclass(slots=True)
@@ -43,7 +50,7 @@ class _CachedListings:
     """A stream's listings since a time, and how often they may be read before they are stale."""
 
     since: datetime
-    at: dict[datetime, datetime]
+    hours: dict[datetime, HourListing]
     reads_left: int
 
 
@@ -54,48 +61,78 @@ class TableHours:
         self._table = table
         self._known: set[BlobKey] = set()
         self._listings: dict[Stream, _CachedListings] = {}
+        self._lock = Lock()  # of both: other threads list, deliver and state at the same time
 
     def since(self, stream: Stream, since: datetime) -> list[HourRow]:
         """Return the hours from *since* on."""
         values = {"p": stream_key(stream), "h": hour_key(hour_of(since))}
-        return self._query(stream, "PartitionKey eq @p and RowKey ge @h", values)
+        return self._query("PartitionKey eq @p and RowKey ge @h", values)
+
+    def all(self, stream: Stream) -> list[HourRow]:
+        """Return every hour, in order."""
+        return self._query("PartitionKey eq @p", {"p": stream_key(stream)})
 
     def before(self, stream: Stream, end: datetime) -> list[HourRow]:
         """Return the hours before *end*."""
         values = {"p": stream_key(stream), "h": hour_key(hour_of(end))}
-        return self._query(stream, "PartitionKey eq @p and RowKey lt @h", values)
+        return self._query("PartitionKey eq @p and RowKey lt @h", values)
 
     def open(self, stream: Stream) -> list[HourRow]:
         """Return the hours that may still change."""
-        return self._query(stream, f"PartitionKey eq @p and {OPEN}", {"p": stream_key(stream)})
+        return self._query(f"PartitionKey eq @p and {OPEN}", {"p": stream_key(stream)})
 
     def since_or_open(self, stream: Stream, since: datetime) -> list[HourRow]:
         """Return the hours from *since* on, and older ones that may still change."""
         values = {"p": stream_key(stream), "h": hour_key(hour_of(since))}
-        return self._query(stream, f"PartitionKey eq @p and ( RowKey ge @h or {OPEN} )", values)
+        return self._query(f"PartitionKey eq @p and ( RowKey ge @h or {OPEN} )", values)
 
-    def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, datetime]:
-        """Return hours and when they were listed; see ``LedgerStore.listings``.
+    def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, HourListing]:
+        """Return what is known of hours' listings; see ``LedgerStore.listings``.
 
         What other processes have marked is seen a few calls later.
         """
-        cached = self._listings.get(stream)
+        with self._lock:
+            cached = self._listings.get(stream)
         if cached is None or cached.reads_left <= 0 or since < cached.since:
-            at = {row.hour: row.listed_at for row in self.since(stream, since) if row.listed_at}
-            cached = self._listings[stream] = _CachedListings(since, at, MAX_CACHE_READS)
-        cached.reads_left -= 1
-        return {hour: at for hour, at in cached.at.items() if hour >= since}
+            rows = self.since(stream, since)
+            hours = {r.hour: r.listing for r in rows if r.listing != NEVER_LISTED}
+            cached = _CachedListings(since, hours, MAX_CACHE_READS)
+        with self._lock:
+            self._listings[stream] = cached
+            cached.reads_left -= 1
+            return {hour: said for hour, said in cached.hours.items() if hour >= since}
+
+    def last_listing(self, stream: Stream, now: datetime) -> datetime | None:
+        """Return when the latest listing up to *now* began that got to its end."""
+        said = self.listings(stream, now - RETENTION).values()
+        return max((s.at for s in said if s.at and s.at <= now), default=None)
 
     def mark_listed(self, stream: Stream, hours: Sequence[datetime], now: datetime) -> None:
         """Record that hours were listed; see ``LedgerStore.mark_listed``."""
-        with translated_errors("mark listed"):
-            table_client.merge_all(self._table, [self._listed(stream, h, now) for h in hours])
-        if stream in self._listings:
-            self._listings[stream].at.update(dict.fromkeys(hours, now))
+        values = {"listed_at": text(now), "problem": ""}
+        self._merge([self._entity(stream, hour, values) for hour in dict.fromkeys(hours)])
+        with self._lock:
+            if stream in self._listings:
+                self._listings[stream].hours.update(dict.fromkeys(hours, HourListing(now)))
+
+    def mark_unlisted(self, stream: Stream, hours: Sequence[datetime], problem: str) -> None:
+        """Record that a listing did not end; see ``LedgerStore.mark_unlisted``.
+
+        The hours are opened, so that what is stated of them is sent again.
+        """
+        problem = problem[:LONGEST_PROBLEM] or UNLISTED
+        values = {"problem": problem, "closed": False}
+        self._merge([self._entity(stream, hour, values) for hour in dict.fromkeys(hours)])
+        with self._lock:
+            if stream in self._listings:
+                known = self._listings[stream].hours
+                for hour in hours:
+                    known[hour] = replace(known.get(hour, NEVER_LISTED), problem=problem)
 
     def has_row(self, stream: Stream, hour: datetime) -> bool:
-        """Return whether this process knows that the hour has a row."""
-        return (stream_key(stream), hour_key(hour)) in self._known
+        """Return whether this process knows that the hour has a whole row."""
+        with self._lock:
+            return (stream_key(stream), hour_key(hour)) in self._known
 
     def reopen(self, stream: Stream, hour: datetime) -> None:
         """Make an hour one that may change, whether it was closed or has no row yet."""
@@ -105,37 +142,51 @@ class TableHours:
             self._table.upsert_entity(entity, mode=UpdateMode.MERGE)
         self._remember([key])
 
-    def close(self, statement: HourStatement, etag: str) -> bool:
-        """Close an hour with its statement, unless its row is not the one read with *etag*."""
+    def close(self, stream: Stream, row: HourRow, tally: HourTally) -> bool:
+        """Close an hour, unless its row is another one than was read."""
+        entity = closed(stream, row.hour, tally)
         with translated_errors("close"):
-            return table_client.replace(self._table, closed(statement), etag, UpdateMode.MERGE)
+            return table_client.replace(self._table, entity, row.etag, UpdateMode.MERGE)
+
+    def create_closed(self, stream: Stream, hour: datetime) -> bool:
+        """Close an hour that nothing is known of, unless it has a row by now."""
+        with translated_errors("close"):
+            return table_client.create(self._table, closed(stream, hour, EMPTY))
 
     def delete(self, stream: Stream, hour: datetime) -> None:
         """Delete an hour's row."""
-        with translated_errors("prune"):
-            self._table.delete_entity(stream_key(stream), hour_key(hour))
-
-    def _listed(self, stream: Stream, hour: datetime, now: datetime) -> TableEntity:
-        """Return what is stored of a listed hour.
-
-        ``closed`` is only written where there may be no row yet: a merge leaves it as it is
-        elsewhere, and an hour that is listed again does not become open by that.
-        """
         key = (stream_key(stream), hour_key(hour))
-        entity = {"PartitionKey": key[0], "RowKey": key[1], "listed_at": text(now)}
-        if key in self._known:
-            return entity
-        self._remember([key])
-        return {**entity, "closed": False}
+        with self._lock:
+            self._known.discard(key)
+        with translated_errors("prune"):
+            self._table.delete_entity(*key)
 
-    def _query(self, stream: Stream, condition: str, values: Mapping[str, str]) -> list[HourRow]:
+    def _entity(self, stream: Stream, hour: datetime, values: TableEntity) -> TableEntity:
+        """Return what is stored of an hour that was listed, or was not.
+
+        ``closed`` is written where there may be no row yet: a merge leaves it as it is elsewhere,
+        and an hour that is listed again does not become open by that.
+        """
+        first = {} if self.has_row(stream, hour) else {"closed": False}
+        key = {"PartitionKey": stream_key(stream), "RowKey": hour_key(hour)}
+        return {**key, **first, **values}
+
+    def _merge(self, entities: Sequence[TableEntity]) -> None:
+        """Write rows, and only then remember that they are there: a write can fail."""
+        with translated_errors("mark listed"):
+            table_client.merge_all(self._table, entities)
+        self._remember(table_client.key_of(entity) for entity in entities)
+
+    def _query(self, condition: str, values: Mapping[str, str]) -> list[HourRow]:
         with translated_errors("hours"):
             entities = table_client.query(self._table, condition, values)
-        self._remember(table_client.key_of(entity) for entity in entities)
-        return [hour_row(stream, entity, table_client.etag_of(entity)) for entity in entities]
+        read = [(e, hour_row(e, table_client.etag_of(e))) for e in entities]
+        self._remember(table_client.key_of(entity) for entity, row in read if row and row.whole)
+        return [row for _, row in read if row]
 
     def _remember(self, keys: Iterable[BlobKey]) -> None:
-        """Remember that these hours have rows."""
-        if len(self._known) > MAX_KNOWN:
-            self._known.clear()
-        self._known.update(keys)
+        """Remember that these hours have whole rows."""
+        with self._lock:
+            if len(self._known) > MAX_KNOWN:
+                self._known.clear()
+            self._known.update(keys)

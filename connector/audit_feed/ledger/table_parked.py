@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from datetime import datetime
 
 from azure.data.tables import TableClient, UpdateMode
 
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.errors import LedgerError
 from audit_feed.ledger import table_client
-from audit_feed.ledger.table_rows import TableEntity, blob_key, stream_key
+from audit_feed.ledger.table_rows import TableEntity, blob_key, hour_from, hour_key, stream_key
 from audit_feed.records.batches import Parked
+
+TOO_LARGE = "too large"
+"""Why remainders were parked by a version that did not store it."""
+
+LONGEST_WHY = 1_000
 
 PIECE_BYTES = 60_000
 """Part of a remainder that goes in one row; a value has at most 64 KiB (Table service)."""
@@ -41,6 +47,7 @@ class TableParked:
                         "hour": where.rpartition("|")[2],
                         "id": blob.id,
                         "record_id": parked.record_id,
+                        "why": parked.why[:LONGEST_WHY],
                         "pieces": len(pieces),
                         "data": pieces[number],
                     },
@@ -67,13 +74,23 @@ class TableParked:
             if pieces[0]["RowKey"] == f"{name}|{0:06}"
         ]
 
+    def prune(self, stream: Stream, before: datetime, left: Container[datetime]) -> None:
+        """Drop what was parked of blobs before the hour *before*, unless the hour is in *left*."""
+        values = {"p": stream_key(stream), "h": hour_key(before)}
+        with table_client.translated_errors("prune"):
+            condition = "PartitionKey eq @p and hour lt @h"
+            entities = table_client.query(self._table, condition, values, select=["hour"])
+            old = [entity for entity in entities if hour_from(entity["hour"]) not in left]
+            table_client.delete_all(self._table, old)
+
 
 def _joined(name: str, pieces: Sequence[TableEntity]) -> Parked:
     try:
         data = gzip.decompress(b"".join(_bytes(piece["data"]) for piece in pieces))
     except (OSError, EOFError, ValueError, TypeError) as error:
         raise LedgerError(f"ledger: parked {name}: cannot be read") from error
-    parked = Parked(str(pieces[0]["record_id"]), data)
+    first = pieces[0]
+    parked = Parked(str(first["record_id"]), data, str(first.get("why") or TOO_LARGE))
     if parked.digest != name.rpartition("|")[2]:
         raise LedgerError(f"ledger: parked {name}: is not what was parked")
     return parked

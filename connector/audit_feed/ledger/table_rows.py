@@ -12,12 +12,14 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
 
+import orjson
+
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.errors import LedgerError
-from audit_feed.ledger.statement import HourStatement
+from audit_feed.ledger.statement import HourTally
 from audit_feed.ledger.states import BlobRow, BlobState
 from audit_feed.times import parse_utc, utc_text
-from audit_feed.windows import hour_of
+from audit_feed.windows import HourListing, hour_of
 
 TableEntity = Mapping[str, object]
 """Property name to value, with ``PartitionKey`` and ``RowKey``."""
@@ -30,6 +32,7 @@ LONGEST_ERROR = 2_000
 
 _TEXTS = ("tenant", "content_type", "id", "uri", "last_error")
 _COUNTS = ("attempts", "records", "sent", "parked", "version")
+_LATER_COUNTS = ("refusals", "sent_rows")
 _SUMS = ("listed", "delivered", "expired", "rejected", "records", "sent", "parked")
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -95,12 +98,16 @@ def entity_of(row: BlobRow) -> dict[str, object]:
         "content_type": blob.stream.content_type,
         "id": blob.id,
         "uri": blob.uri,
+        "other_uris": orjson.dumps(row.other_uris).decode(),
+        "size": "" if blob.size is None else str(blob.size),
         "created": text(blob.created),
         "expires": text(blob.expires),
         "state": row.state.value,
         "seen": text(row.first_listed),
         "due": text(row.due),
         "finished": text(row.finished) if row.finished else "",
+        "refused": text(row.refused) if row.refused else "",
+        **{name: str(getattr(row, name)) for name in _LATER_COUNTS},
         "last_error": row.last_error[:LONGEST_ERROR],
         **{name: str(getattr(row, name)) for name in _COUNTS},
     }
@@ -123,6 +130,7 @@ def row_of(entity: TableEntity) -> BlobRow:
 
 
 def _row(entity: TableEntity) -> BlobRow:
+    """Read a row; what an older version did not store has its default."""
     texts = {name: _text(entity[name]) for name in _TEXTS}
     return BlobRow(
         blob=ContentBlob(
@@ -131,13 +139,17 @@ def _row(entity: TableEntity) -> BlobRow:
             uri=texts["uri"],
             created=time(entity["created"]),
             expires=time(entity["expires"]),
+            size=int(_text(entity["size"])) if entity.get("size") else None,
         ),
         state=BlobState(_text(entity["state"])),
         first_listed=time(entity["seen"]),
         due=time(entity["due"]),
         finished=time(entity["finished"]) if entity["finished"] else None,
         last_error=texts["last_error"],
+        other_uris=tuple(orjson.loads(_text(entity.get("other_uris", "[]")))),
+        refused=time(entity["refused"]) if entity.get("refused") else None,
         **{name: int(_text(entity[name])) for name in _COUNTS},
+        **{name: int(_text(entity.get(name, "0"))) for name in _LATER_COUNTS},
     )
 
 
@@ -149,56 +161,66 @@ def _text(value: object) -> str:
 
 def _unreadable(entity: TableEntity, error: Exception) -> LedgerError:
     where = f"{entity.get('PartitionKey')} {entity.get('RowKey')}"
-    return LedgerError(f"ledger: {where}: cannot be read: {type(error).__name__}")
+    what = f"cannot be read: {type(error).__name__} (mend it: mailvigil ledger repair)"
+    return LedgerError(f"ledger: {where}: {what}")
 
 
 @dataclass(frozen=True, slots=True)
 class HourRow:
     """The stored row of an hour. ``etag`` is of the entity as it was read.
 
-    ``summary`` is the hour's statement from the moment when it was closed; None while it is
-    open, because it may be listed again or a blob of it may not be in a final state.
+    ``tally`` is what became of the hour's blobs by the time when it was closed; None while it is
+    open, because a blob of it may not be in a final state, or it is not settled how it was listed.
+    ``whole`` is whether the row says which of both it is: an older version could leave that out.
     """
 
     hour: datetime
-    listed_at: datetime | None
-    summary: HourStatement | None
+    listing: HourListing
+    tally: HourTally | None
     etag: str = ""
+    whole: bool = True
 
 
-def hour_row(stream: Stream, entity: TableEntity, etag: str = "") -> HourRow:
-    """Return what *entity* says of an hour.
+def hour_row(entity: TableEntity, etag: str = "") -> HourRow | None:
+    """Return what *entity* says of an hour, or None where it is not of one.
 
-    Raises:
-        LedgerError: It cannot be read.
-
+    What is missing or cannot be read is taken for never listed, and open: so the hour is listed
+    again, which writes it anew.
     """
     try:
         hour = hour_from(entity["RowKey"])
-        listed_at = time(entity["listed_at"]) if entity.get("listed_at") else None
-        closed = entity["closed"]
-        summary = _summary(stream, hour, listed_at, entity) if closed else None
-    except (KeyError, ValueError, TypeError) as error:
-        raise _unreadable(entity, error) from None
-    return HourRow(hour, listed_at, summary, etag)
+    except ValueError:
+        return None
+    listing = HourListing(_time_or_none(entity.get("listed_at")), str(entity.get("problem") or ""))
+    tally = _tally(entity) if entity.get("closed") is True else None
+    return HourRow(hour, listing, tally, etag, whole="closed" in entity)
 
 
-def _summary(
-    stream: Stream, hour: datetime, listed_at: datetime | None, entity: TableEntity
-) -> HourStatement:
-    sums = {name: int(_text(entity[name])) for name in _SUMS}
-    lag = int(_text(entity["lag"])) * _MICROSECOND
-    return HourStatement(stream=stream, hour=hour, listed_at=listed_at, pending=0, lag=lag, **sums)
+def _time_or_none(value: object) -> datetime | None:
+    try:
+        return time(value) if value else None
+    except ValueError:
+        return None
 
 
-def closed(statement: HourStatement) -> dict[str, object]:
-    """Return what is stored when the hour of *statement* is closed."""
+def _tally(entity: TableEntity) -> HourTally | None:
+    try:
+        sums = {name: int(_text(entity[name])) for name in _SUMS}
+        lag = int(_text(entity["lag"])) * _MICROSECOND
+        return HourTally(lag=lag, sent_rows=int(_text(entity.get("sent_rows", "0"))), **sums)
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def closed(stream: Stream, hour: datetime, tally: HourTally) -> dict[str, object]:
+    """Return what is stored when an hour is closed."""
     return {
-        "PartitionKey": stream_key(statement.stream),
-        "RowKey": hour_key(statement.hour),
+        "PartitionKey": stream_key(stream),
+        "RowKey": hour_key(hour),
         "closed": True,
-        "lag": str(statement.lag // _MICROSECOND),
-        **{name: str(getattr(statement, name)) for name in _SUMS},
+        "lag": str(tally.lag // _MICROSECOND),
+        "sent_rows": str(tally.sent_rows),
+        **{name: str(getattr(tally, name)) for name in _SUMS},
     }
 
 

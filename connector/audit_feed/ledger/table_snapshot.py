@@ -9,47 +9,70 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from audit_feed.blobs import Stream
+from audit_feed.ledger.coverage import is_covered
 from audit_feed.ledger.snapshot import OpenHour, StreamSnapshot
-from audit_feed.ledger.statement import HourStatement, hour_statements
+from audit_feed.ledger.statement import (
+    EMPTY,
+    HourStatement,
+    HourTally,
+    hour_statement,
+    hours_of,
+    tally_of,
+)
 from audit_feed.ledger.states import is_final
 from audit_feed.ledger.table_rows import HourRow, partition
-from audit_feed.windows import HOUR, RETENTION, Window, hour_of
+from audit_feed.windows import HOUR, NEVER_LISTED, RETENTION, Window, hour_of
 
 if TYPE_CHECKING:
     from audit_feed.ledger.table_blobs import TableBlobs
+    from audit_feed.ledger.table_coverage import TableCoverage
     from audit_feed.ledger.table_hours import TableHours
+    from audit_feed.ledger.table_parked import TableParked
     from audit_feed.ledger.table_streams import TableStreams
 
 READ_AGAIN = 60_000
 """Blobs of a stream that one snapshot reads again though nothing was listed in their hours: of
 other hours the last statement is repeated. Only deliveries can be missing from that."""
 
+MAX_CREATED_HOURS = 200
+"""Hours without a row that one call closes: hours in which nothing ran."""
+
 MAX_PRUNED_HOURS = 48
 """Old hours of a stream that one call drops: there are 24 more each day."""
 
 
 @dataclass(frozen=True, slots=True)
-class _LastStatement:
-    """What was stated of an open hour, and the ETag of its row by then."""
+class _LastTally:
+    """What became of the blobs of an open hour, and the ETag of its row by then."""
 
     etag: str
-    statement: HourStatement
+    tally: HourTally
 
 
 class TableSnapshots:
     """Reads the statement of every hour; closes and prunes hours."""
 
-    def __init__(self, streams: TableStreams, hours: TableHours, blobs: TableBlobs) -> None:
+    def __init__(
+        self,
+        streams: TableStreams,
+        hours: TableHours,
+        blobs: TableBlobs,
+        parked: TableParked,
+        coverage: TableCoverage,
+    ) -> None:
         self._streams = streams
         self._hours = hours
         self._blobs = blobs
-        self._last: dict[Stream, dict[datetime, _LastStatement]] = {}
+        self._parked = parked
+        self._coverage = coverage
+        self._last: dict[Stream, dict[datetime, _LastTally]] = {}
 
-    def read(self, stream: Stream, window: Window) -> StreamSnapshot:
-        """Return what there is to say of *stream*: one query, and one for each hour it reads.
+    def read(self, stream: Stream, window: Window, now: datetime) -> StreamSnapshot:
+        """Return what there is to say of *stream* at *now*; *window* may go back to ``keep``.
 
-        Those are the open hours that changed, and others up to ``READ_AGAIN`` blobs: with a
-        backlog of more, each hour is read again every few snapshots.
+        It takes a query for each 1,000 hours, one for the coverage, and one for each hour whose
+        blobs it reads. Those are the open hours that changed, and others up to ``READ_AGAIN``
+        blobs: with a backlog of more, each hour is read again every few snapshots.
 
         Raises:
             LedgerError: The tables do not work, or hold what cannot be read.
@@ -63,24 +86,39 @@ class TableSnapshots:
         open_hours = [self._read_hour(stream, row) for row in self._to_read(stream, rows)]
         last = self._last.setdefault(stream, {})
         for hour in open_hours:
-            last[hour.row.hour] = _LastStatement(hour.row.etag, _statement_of(stream, hour))
-        hours = [statement.hour for statement in hour_statements(stream, (), {}, known)]
-        statements = [_statement(stream, h, rows.get(h), last.get(h)) for h in hours]
-        closed = frozenset(hour for hour, row in rows.items() if row.summary)
-        return StreamSnapshot(stream, statements, closed, open_hours)
+            last[hour.row.hour] = _LastTally(hour.row.etag, tally_of(hour.rows))
+        coverage = self._coverage.read(stream)
+        statements = [
+            hour_statement(
+                stream,
+                hour,
+                _tally(rows.get(hour), last.get(hour)),
+                rows[hour].listing if hour in rows else NEVER_LISTED,
+                covered=is_covered(coverage, hour),
+                now=now,
+            )
+            for hour in hours_of(known)
+        ]
+        closed = frozenset(hour for hour, row in rows.items() if row.tally)
+        return StreamSnapshot(stream, statements, closed, open_hours, frozenset(rows))
 
     def close_hours(self, snapshot: StreamSnapshot, now: datetime) -> int:
-        """Close the hours that are over and of which no blob can change; return how many.
+        """Close the hours that are settled and of which no blob can change; return how many.
 
         An hour that another pass opened or listed after the snapshot stays open until the next
         time: its ETag is another one. Otherwise a late blob would be in a closed hour, which is
         not read again.
         """
-        return sum(
-            self._close(snapshot.stream, hour)
+        stream = snapshot.stream
+        settled = {s.hour for s in snapshot.statements if _is_settled(s, now)}
+        closed = [
+            self._hours.close(stream, hour.row, tally_of(hour.rows))
             for hour in snapshot.open
-            if _is_over(hour.row, now) and all(is_final(row, now) for row in hour.rows)
-        )
+            if (hour.row.hour in settled or hour.row.hour < now - RETENTION - HOUR)
+            and all(is_final(row, now) for row in hour.rows)
+        ]
+        missing = sorted(settled - snapshot.with_rows)[:MAX_CREATED_HOURS]
+        return sum(closed) + sum(self._hours.create_closed(stream, hour) for hour in missing)
 
     def prune(self, stream: Stream, before: datetime) -> int:
         """Drop old hours that are closed, ``MAX_PRUNED_HOURS`` at most; see ``LedgerStore.prune``.
@@ -89,17 +127,20 @@ class TableSnapshots:
         """
         end = hour_of(before)
         rows = self._hours.before(stream, end)
-        done = [r.hour for r in rows if r.summary or self._close_if_final(stream, r, end)]
-        left = [row.hour for row in rows if row.hour not in done]
-        self._streams.move_first_hour(stream, min([end, *left]))
+        done = [r.hour for r in rows if r.tally or self._close_if_final(stream, r, end)]
+        left = {row.hour for row in rows}.difference(done)
+        first = min({end} | left)
+        self._streams.move_first_hour(stream, first)
+        self._coverage.prune(stream, first)
+        self._parked.prune(stream, end, left)
         return sum(self._drop(stream, hour) for hour in done[:MAX_PRUNED_HOURS])
 
     def _to_read(self, stream: Stream, rows: Mapping[datetime, HourRow]) -> list[HourRow]:
         """Return the open hours whose blobs to read; the last statement of the others holds."""
-        open_ = {hour: row for hour, row in rows.items() if row.summary is None}
+        open_ = {hour: row for hour, row in rows.items() if row.tally is None}
         last = self._last.get(stream, {})
         same = {h: said for h, said in last.items() if h in open_ and said.etag == open_[h].etag}
-        before = accumulate((said.statement.listed for said in same.values()), initial=0)
+        before = accumulate((said.tally.listed for said in same.values()), initial=0)
         later = {h: same[h] for h, blobs in zip(same, before, strict=False) if blobs >= READ_AGAIN}
         self._last[stream] = later  # those that were read first are read again first
         return [row for hour, row in open_.items() if hour not in later]
@@ -107,15 +148,11 @@ class TableSnapshots:
     def _read_hour(self, stream: Stream, row: HourRow) -> OpenHour:
         return OpenHour(row, tuple(self._blobs.read(partition(stream, row.hour))))
 
-    def _close(self, stream: Stream, hour: OpenHour) -> bool:
-        start = hour.row.hour
-        [statement] = hour_statements(stream, hour.rows, {}, Window(start, start + HOUR))
-        return self._hours.close(statement, hour.row.etag)
-
     def _close_if_final(self, stream: Stream, row: HourRow, end: datetime) -> bool:
         """Close an old hour if nothing can become of its blobs by *end*; return whether it is."""
-        hour = self._read_hour(stream, row)
-        return all(is_final(blob_row, end) for blob_row in hour.rows) and self._close(stream, hour)
+        rows = self._read_hour(stream, row).rows
+        final = all(is_final(blob_row, end) for blob_row in rows)
+        return final and self._hours.close(stream, row, tally_of(rows))
 
     def _drop(self, stream: Stream, hour: datetime) -> int:
         """Drop an hour's blobs, then the hour: a crash in between leaves it for the next time."""
@@ -124,24 +161,15 @@ class TableSnapshots:
         return count
 
 
-def _statement(
-    stream: Stream, hour: datetime, row: HourRow | None, last: _LastStatement | None
-) -> HourStatement:
-    if row and row.summary:
-        return row.summary
-    if last:
-        return last.statement
-    return hour_statements(stream, (), {}, Window(hour, hour + HOUR))[0]
+def _tally(row: HourRow | None, last: _LastTally | None) -> HourTally:
+    if row and row.tally:
+        return row.tally
+    return last.tally if last else EMPTY
 
 
-def _statement_of(stream: Stream, hour: OpenHour) -> HourStatement:
-    start, at = hour.row.hour, hour.row.listed_at
-    listings = {start: at} if at else {}
-    return hour_statements(stream, hour.rows, listings, Window(start, start + HOUR))[0]
+def _is_settled(statement: HourStatement, now: datetime) -> bool:
+    """Return whether nothing but a blob can change what is said of an hour.
 
-
-def _is_over(row: HourRow, now: datetime) -> bool:
-    """Return whether an hour was listed after it had ended, or never will be."""
-    end = row.hour + HOUR
-    listed = row.listed_at is not None and row.listed_at >= end
-    return end <= now and (listed or end <= now - RETENTION)
+    What is said of an hour that is not complete may change for as long as the feed keeps it.
+    """
+    return statement.complete or statement.hour + HOUR <= now - RETENTION

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -10,11 +11,17 @@ from azure.data.tables import TableClient, UpdateMode
 from audit_feed.blobs import Stream
 from audit_feed.errors import LedgerError
 from audit_feed.ledger import table_client
+from audit_feed.ledger.coverage import Coverage, coverage_from, coverage_text
 from audit_feed.ledger.table_client import MAX_ROUNDS, translated_errors
 from audit_feed.ledger.table_rows import TableEntity, stream_key, stream_of, text, time
 
 _PARTITION = "streams"
+_COVERAGE = "coverage"
 _META = "meta"
+NOTES = "notes"
+"""The partition of what ``LedgerStore.note`` keeps."""
+
+_NOT_IN_KEYS = re.compile(r"[/\\#?%\x00-\x1f\x7f-\x9f]")
 
 
 class TableStreams:
@@ -36,8 +43,7 @@ class TableStreams:
         if stream in self._first:
             return self._first[stream]
         with translated_errors("begin"):
-            row = table_client.get(self._table, _key(stream))
-            return time(row["first"]) if row else None
+            return _first(table_client.get(self._table, _key(stream)))
 
     def all(self) -> Sequence[Stream]:
         """Return every stream; see ``LedgerStore.streams``."""
@@ -55,7 +61,7 @@ class TableStreams:
             return
         with translated_errors("prune"):
             row = table_client.get(self._table, _key(stream))
-            if row is None or time(row["first"]) >= first:
+            if row is None or (_first(row) or first) >= first:
                 return
             entity = {**_key(stream), "first": text(first)}
             etag = table_client.etag_of(row)
@@ -80,8 +86,9 @@ class TableStreams:
         with translated_errors("begin"):
             for _ in range(MAX_ROUNDS):
                 row = table_client.get(self._table, _key(stream))
-                if row and time(row["first"]) <= first:
-                    return time(row["first"])
+                known = _first(row)
+                if known and known <= first:
+                    return known
                 # The row also holds the summary, so it is merged and not replaced.
                 written = (
                     table_client.replace(
@@ -94,6 +101,22 @@ class TableStreams:
                     return first
         raise LedgerError(f"ledger: {stream.content_type}: others write there all the time")
 
+    def coverage(self, stream: Stream) -> tuple[Coverage | None, str]:
+        """Return the coverage and the ETag of its row; None and ``""`` where it has none."""
+        with translated_errors("coverage"):
+            row = table_client.get(self._table, _coverage_key(stream))
+        if row is None:
+            return None, ""
+        return coverage_from(str(row.get("spans") or "")), table_client.etag_of(row)
+
+    def put_coverage(self, stream: Stream, coverage: Coverage, etag: str) -> bool:
+        """Write the coverage in place of what was read with *etag*; return whether it was that."""
+        entity = {**_coverage_key(stream), "spans": coverage_text(coverage)}
+        with translated_errors("coverage"):
+            if etag:
+                return table_client.replace(self._table, entity, etag)
+            return table_client.create(self._table, entity)
+
     def _rows(self) -> list[TableEntity]:
         return table_client.query(self._table, "PartitionKey eq @p", {"p": _PARTITION})
 
@@ -101,21 +124,45 @@ class TableStreams:
 class TableMarkers:
     """Short texts under a name: what the app has done last."""
 
-    def __init__(self, table: TableClient) -> None:
+    def __init__(self, table: TableClient, partition: str = _META) -> None:
         self._table = table
+        self._partition = partition
 
     def get(self, name: str) -> str:
         """Return the text under *name*, or ``""``."""
         with translated_errors("marker"):
-            row = table_client.get(self._table, {"PartitionKey": _META, "RowKey": name})
-        return str(row["mark"]) if row else ""
+            row = table_client.get(
+                self._table, {"PartitionKey": self._partition, "RowKey": _marker_key(name)}
+            )
+        return str(row.get("mark") or "") if row else ""
 
     def set(self, name: str, value: str) -> None:
         """Keep a text under *name*."""
-        entity = {"PartitionKey": _META, "RowKey": name, "mark": value}
+        entity = {
+            "PartitionKey": self._partition,
+            "RowKey": _marker_key(name),
+            "mark": value,
+        }
         with translated_errors("marker"):
             self._table.upsert_entity(entity, mode=UpdateMode.MERGE)
 
 
 def _key(stream: Stream) -> dict[str, str]:
     return {"PartitionKey": _PARTITION, "RowKey": stream_key(stream)}
+
+
+def _coverage_key(stream: Stream) -> dict[str, str]:
+    return {"PartitionKey": _COVERAGE, "RowKey": stream_key(stream)}
+
+
+def _first(row: TableEntity | None) -> datetime | None:
+    """Return the first hour of a stream's row, None where it holds none that can be read."""
+    try:
+        return time(row["first"]) if row else None
+    except (KeyError, ValueError):
+        return None
+
+
+def _marker_key(name: str) -> str:
+    """Return *name* without what a key may not hold."""
+    return _NOT_IN_KEYS.sub(lambda found: f"_{ord(found[0]):x}_", name)

@@ -8,9 +8,11 @@ from datetime import datetime
 
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.errors import LeaseHeldError, LedgerConflictError
-from audit_feed.ledger.states import BlobRow, BlobState, is_final, listed
+from audit_feed.ledger.coverage import NOT_KNOWN, Coverage, absent, enabled
+from audit_feed.ledger.coverage import since as covered_since
+from audit_feed.ledger.states import UNLISTED, BlobRow, BlobState, is_final, listed, relisted
 from audit_feed.records.batches import Parked
-from audit_feed.windows import Window, hour_of
+from audit_feed.windows import NEVER_LISTED, HourListing, Window, hour_of
 
 Key = tuple[Stream, str]
 
@@ -20,9 +22,11 @@ class Disk:
     """What is there after a crash."""
 
     begun: dict[Stream, datetime] = field(default_factory=dict)
-    hours: dict[Stream, dict[datetime, datetime]] = field(default_factory=dict)
+    hours: dict[Stream, dict[datetime, HourListing]] = field(default_factory=dict)
+    coverage: dict[Stream, Coverage] = field(default_factory=dict)
     blobs: dict[Key, BlobRow] = field(default_factory=dict)
     parked: dict[tuple[Key, str], Parked] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
     owner: str = ""
     until: datetime | None = None
 
@@ -47,19 +51,48 @@ class MemoryLedger:
             self.disk.owner = ""
 
     def add_blobs(self, blobs: Sequence[ContentBlob], now: datetime) -> Sequence[ContentBlob]:
-        new = {
-            (blob.stream, blob.id): blob
-            for blob in blobs
-            if (blob.stream, blob.id) not in self.disk.blobs
-        }
-        self.disk.blobs.update({key: listed(blob, now) for key, blob in new.items()})
+        new: dict[Key, ContentBlob] = {}
+        for blob in blobs:
+            key = (blob.stream, blob.id)
+            before = self.disk.blobs.get(key)
+            after = relisted(before, blob, now) if before else listed(blob, now)
+            if before and after is not before:
+                after = replace(after, version=before.version + 1)
+            if after is not before:
+                self.disk.blobs[key] = after
+                new[key] = after.blob
         return list(new.values())
 
     def mark_listed(self, stream: Stream, hours: Sequence[datetime], now: datetime) -> None:
-        self.disk.hours.setdefault(stream, {}).update(dict.fromkeys(hours, now))
+        self.disk.hours.setdefault(stream, {}).update(dict.fromkeys(hours, HourListing(now)))
 
-    def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, datetime]:
-        return {h: at for h, at in self.disk.hours.get(stream, {}).items() if h >= since}
+    def mark_unlisted(self, stream: Stream, hours: Sequence[datetime], problem: str) -> None:
+        known = self.disk.hours.setdefault(stream, {})
+        for hour in hours:
+            known[hour] = replace(known.get(hour, NEVER_LISTED), problem=problem or UNLISTED)
+
+    def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, HourListing]:
+        return {h: said for h, said in self.disk.hours.get(stream, {}).items() if h >= since}
+
+    def note_enabled(self, stream: Stream, times: Sequence[datetime]) -> None:
+        self.disk.coverage[stream] = enabled(self.coverage(stream), times)
+
+    def note_absent(self, stream: Stream, now: datetime) -> None:
+        times = [said.at for said in self.disk.hours.get(stream, {}).values() if said.at]
+        last = max((at for at in times if at <= now), default=None)
+        self.disk.coverage[stream] = absent(self.coverage(stream), last, now)
+
+    def coverage(self, stream: Stream) -> Coverage:
+        return self.disk.coverage.get(stream, NOT_KNOWN)
+
+    def note(self, name: str, text: str) -> None:
+        self.disk.notes[name] = text
+
+    def noted(self, name: str) -> str:
+        return self.disk.notes.get(name, "")
+
+    def repair(self) -> Sequence[str]:
+        return []
 
     def register_stream(self, stream: Stream, first: datetime) -> datetime:
         self.disk.begun[stream] = min(first, self.disk.begun.get(stream, first))
@@ -119,6 +152,10 @@ class MemoryLedger:
         hours = self.disk.hours.get(stream, {})
         for hour in [hour for hour in hours if hour < end and hour not in kept]:
             del hours[hour]
+        for key, digest in list(self.disk.parked):
+            if key[0] == stream and key not in self.disk.blobs:
+                del self.disk.parked[key, digest]
+        self.disk.coverage[stream] = covered_since(self.coverage(stream), min({end} | kept))
         if stream in self.disk.begun:
             self.disk.begun[stream] = max(self.disk.begun[stream], min({end} | kept))
         return len(gone)

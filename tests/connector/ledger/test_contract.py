@@ -17,6 +17,7 @@ from azure.data.tables import TableServiceClient
 
 from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.errors import LeaseHeldError, LedgerConflictError
+from audit_feed.ledger.coverage import Span
 from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.ledger.states import (
     BlobRow,
@@ -25,15 +26,16 @@ from audit_feed.ledger.states import (
     delivered,
     expired,
     failed,
+    redelivered,
     rejected,
 )
 from audit_feed.ledger.table import TableLedger
 from audit_feed.records.batches import Parked
-from audit_feed.windows import HOUR, Window, hour_of
+from audit_feed.windows import HOUR, HourListing, Window, hour_of
 from connector.azurite import Azurite
 from connector.ledger.memory_ledger import Disk, MemoryLedger
 from connector.ledger.memory_tables import MemoryTables
-from connector.made import OTHER_STREAM, SOON, START, STREAM, TENANT, blob
+from connector.made import OTHER_STREAM, SOON, START, STREAM, TENANT, blob, refused
 
 HOURS = [hour_of(START) - HOUR * n for n in range(3)]
 EVER = Window(START - timedelta(days=30), START + timedelta(days=30))
@@ -81,6 +83,10 @@ def store(opens: Opens) -> Store:
     return opens()
 
 
+def unknown(row: BlobRow, now: datetime) -> BlobRow:
+    return rejected(row, now, "unknown")
+
+
 def noted(store: Store, *blobs: ContentBlob) -> list[BlobRow]:
     """Note *blobs* and return their rows."""
     store.add_blobs(blobs, START)
@@ -108,8 +114,13 @@ def test_every_field_of_a_row_comes_back_as_it_was_put(opens: Opens) -> None:
             attempts=7,
             records=1,
             sent=2**40,
+            sent_rows=2**33,
             parked=3,
             finished=LATER,
+            blob=replace(row.blob, size=2**40),
+            other_uris=("https://feed.example/ü", "https://second.example/"),
+            refused=START,
+            refusals=3,
         )
     )
 
@@ -137,7 +148,10 @@ def test_hours_count_as_listed_only_when_they_are_marked(store: Store) -> None:
     store.mark_listed(STREAM, HOURS, START)
     store.mark_listed(STREAM, HOURS[:1], LATER)
 
-    assert store.listings(STREAM, HOURS[1]) == {HOURS[0]: LATER, HOURS[1]: START}
+    assert store.listings(STREAM, HOURS[1]) == {
+        HOURS[0]: HourListing(LATER),
+        HOURS[1]: HourListing(START),
+    }
     assert store.listings(OTHER_STREAM, EVER.start) == {}
 
 
@@ -146,7 +160,7 @@ def test_a_listing_of_a_clock_that_ran_ahead_is_overwritten(store: Store) -> Non
 
     store.mark_listed(STREAM, HOURS[:1], START)
 
-    assert store.listings(STREAM, EVER.start) == {HOURS[0]: START}
+    assert store.listings(STREAM, EVER.start) == {HOURS[0]: HourListing(START)}
 
 
 def test_the_first_hour_of_a_stream_only_moves_back(opens: Opens) -> None:
@@ -180,10 +194,145 @@ def test_blobs_are_due_by_time_and_not_by_the_order_they_came(store: Store) -> N
 def test_nothing_is_due_next_when_all_is_done_or_rejected(store: Store) -> None:
     a, b = noted(store, blob("a"), blob("b"))
     store.put(delivered(a, START, records=0, sent=0, parked=0))
-    store.put(rejected(b, START, "unknown"))
+    store.put(refused(unknown, b, START))
 
     assert store.next_due(STREAM) is None
     assert store.due(STREAM, LATER, 9) == []
+
+
+def test_a_blob_that_grows_is_fetched_again(store: Store) -> None:
+    [row] = noted(store, replace(blob("a"), size=100))
+    done = store.put(delivered(row, START, records=3, sent=300, parked=0))
+    larger = replace(blob("a"), size=200)
+    later = replace(larger, created=larger.created + SOON, expires=larger.expires + SOON)
+
+    assert list(store.add_blobs([replace(blob("a"), size=100)], LATER)) == []
+    assert list(store.add_blobs([larger], LATER)) == [larger]
+    [again] = store.rows(STREAM, EVER)
+    assert (again.state, again.due, again.blob) == (BlobState.LISTED, LATER, larger)
+    assert again.version > done.version
+    store.put(delivered(again, LATER, records=6, sent=600, parked=0))
+    assert list(store.add_blobs([larger], LATER)) == []
+    assert list(store.add_blobs([later], LATER)) == [later]
+
+
+def test_a_delivery_of_what_a_blob_was_before_it_grew_is_a_conflict(store: Store) -> None:
+    [row] = noted(store, replace(blob("a"), size=100))
+    store.add_blobs([replace(blob("a"), size=200)], LATER)
+
+    with pytest.raises(LedgerConflictError):
+        store.put(delivered(row, LATER, records=3, sent=300, parked=0))
+
+    assert [r.state for r in store.rows(STREAM, EVER)] == [BlobState.LISTED]
+
+
+def test_a_second_address_is_kept_and_comes_back(opens: Opens) -> None:
+    first, second = blob("a"), blob("a", host="second.example")
+    store = opens()
+
+    new = store.add_blobs([first, second], START)
+    assert list(opens().add_blobs([second, first], LATER)) == []
+
+    assert [found.id for found in new] == ["a"]
+    [row] = opens().rows(STREAM, EVER)
+    assert {row.blob.uri, *row.other_uris} == {first.uri, second.uri}
+
+
+def test_one_answer_that_a_blob_is_gone_is_not_final_and_is_kept(opens: Opens) -> None:
+    [row] = noted(opens(), blob("a"))
+
+    once = opens().put(expired(row, START))
+
+    assert list(opens().rows(STREAM, EVER)) == [once]
+    assert (once.state, once.refused, once.refusals) == (BlobState.LISTED, START, 1)
+    assert opens().due(STREAM, START + SOON, 9) == []
+    [due] = opens().due(STREAM, START + HOUR, 9)
+    assert opens().put(expired(due, START + HOUR)).state is BlobState.EXPIRED
+
+
+def test_a_delivered_blob_can_be_delivered_again_elsewhere(store: Store) -> None:
+    store.register_stream(STREAM, HOURS[0])
+    [row] = noted(store, blob("a"))
+    store.mark_listed(STREAM, HOURS[:1], LATER)
+    done = store.put(delivered(row, START, records=1, sent=1, parked=0))
+
+    store.put(redelivered(done, LATER))
+
+    assert [row.blob.id for row in store.due(STREAM, LATER, 9)] == ["a"]
+
+
+def test_a_listing_that_did_not_end_takes_back_the_one_that_did(opens: Opens) -> None:
+    opens().mark_listed(STREAM, HOURS, START)
+
+    opens().mark_unlisted(STREAM, HOURS[:2], "page 2: HTTP 500")
+    assert opens().listings(STREAM, EVER.start) == {
+        HOURS[0]: HourListing(START, "page 2: HTTP 500"),
+        HOURS[1]: HourListing(START, "page 2: HTTP 500"),
+        HOURS[2]: HourListing(START),
+    }
+
+    opens().mark_listed(STREAM, HOURS[:1], LATER)
+    said = opens().listings(STREAM, EVER.start)
+    assert said[HOURS[0]] == HourListing(LATER)
+    assert said[HOURS[1]].problem
+
+
+def test_an_hour_that_was_never_listed_can_have_a_problem(store: Store) -> None:
+    store.mark_unlisted(STREAM, HOURS[:1], "no answer")
+    store.mark_unlisted(STREAM, HOURS[1:2], "")
+    store.mark_unlisted(STREAM, [], "no answer")
+
+    said = store.listings(STREAM, EVER.start)
+
+    assert said[HOURS[0]] == HourListing(None, "no answer")
+    assert said[HOURS[1]].problem
+    assert set(said) == set(HOURS[:2])
+
+
+def test_a_subscription_covers_the_time_from_its_first_sign_on(opens: Opens) -> None:
+    assert list(opens().coverage(STREAM)) == []
+
+    opens().note_enabled(STREAM, [START, START - HOUR, LATER])
+    opens().note_enabled(STREAM, [])
+
+    assert list(opens().coverage(STREAM)) == [Span(START - HOUR)]
+    assert list(opens().coverage(OTHER_STREAM)) == []
+
+
+def test_a_subscription_that_is_gone_ends_with_the_last_listing_before(opens: Opens) -> None:
+    opens().note_enabled(STREAM, [START])
+    opens().mark_listed(STREAM, HOURS, START + HOUR)
+    opens().mark_listed(STREAM, HOURS[:1], LATER + HOUR)
+
+    opens().note_absent(STREAM, LATER)
+    opens().note_enabled(STREAM, [LATER + 3 * HOUR])
+
+    assert list(opens().coverage(STREAM)) == [
+        Span(START, START + HOUR),
+        Span(LATER, LATER, exists=False),
+        Span(LATER + 3 * HOUR),
+    ]
+
+
+def test_what_is_noted_is_there_after_reopening(opens: Opens) -> None:
+    name = f"listing/{STREAM.tenant}#Audit.Exchange?ü%"
+    assert opens().noted(name) == ""
+
+    opens().note(name, "first")
+    opens().note(name, "ü" * 30_000)
+    opens().note("other", "")
+
+    assert opens().noted(name) == "ü" * 30_000
+    assert opens().noted("other") == ""
+
+
+def test_there_is_nothing_to_repair_in_a_whole_ledger(store: Store) -> None:
+    store.register_stream(STREAM, HOURS[0])
+    [row] = noted(store, blob("a"))
+    store.mark_listed(STREAM, HOURS, START)
+
+    assert list(store.repair()) == []
+    assert list(store.rows(STREAM, EVER)) == [row]
 
 
 def test_a_row_that_another_run_changed_is_not_overwritten(store: Store) -> None:
@@ -226,7 +375,7 @@ def test_rows_are_those_created_inside_of_a_half_open_window(store: Store) -> No
 
 def test_remainders_without_an_id_do_not_replace_each_other(opens: Opens) -> None:
     for data in (b'{"a":1}', b'{"b":2}', b'{"a":1}'):
-        opens().park(blob("a"), Parked("", data))
+        opens().park(blob("a"), Parked("", data, "not understood"))
     opens().park(blob("b"), Parked("", b'{"a":1}'))
 
     assert sorted(p.data for p in opens().parked(STREAM)) == [b'{"a":1}', b'{"a":1}', b'{"b":2}']
@@ -236,7 +385,8 @@ def test_remainders_without_an_id_do_not_replace_each_other(opens: Opens) -> Non
 def test_a_remainder_of_any_size_comes_back_whole_and_from_its_own_stream(
     opens: Opens, size: int
 ) -> None:
-    parked = Parked("sha256:ü/\\#?%", Random(size).randbytes(size))  # noqa: S311 - no secret
+    data = Random(size).randbytes(size)  # noqa: S311 - no secret
+    parked = Parked("sha256:ü/\\#?%", data, "HTTP 413")
     opens().park(blob("a"), parked)
     opens().park(blob("a", stream=OTHER_STREAM), Parked("other", b"{}"))
 
@@ -298,7 +448,7 @@ def test_what_is_old_and_done_is_dropped_and_what_is_not_done_stays(store: Store
             blob("pending", old), blob("gone", later), blob("new"))}  # fmt: skip
     for name in ("done", "late", "new"):
         store.put(delivered(rows[name], START, records=1, sent=1, parked=0))
-    store.put(expired(rows["gone"], START))
+    store.put(refused(expired, rows["gone"], START))
 
     assert pruned(store) == (2, {"late", "pending", "new"})
     assert store.first_hour(STREAM) == hour_of(old)
@@ -320,7 +470,7 @@ def test_nothing_is_stated_of_what_was_dropped(store: Store) -> None:
 def test_a_rejected_blob_stays_until_it_expires(store: Store) -> None:
     [row] = noted(store, blob("a", START - 2 * HOUR))
     store.mark_listed(STREAM, [hour_of(START) - 2 * HOUR], START)
-    store.put(rejected(row, START, "unknown"))
+    store.put(refused(unknown, row, START))
 
     assert pruned(store) == (0, {"a"})
     assert pruned(store, row.blob.expires + HOUR) == (1, set())
@@ -329,13 +479,28 @@ def test_a_rejected_blob_stays_until_it_expires(store: Store) -> None:
 def test_pruning_a_stream_leaves_other_streams_and_remainders(store: Store) -> None:
     store.add_blobs([blob("a", stream=OTHER_STREAM)], START)
     store.mark_listed(OTHER_STREAM, HOURS, START)
-    store.park(blob("a"), Parked("", b"{}"))
+    store.park(blob("a", stream=OTHER_STREAM), Parked("", b"{}"))
+    store.note_enabled(OTHER_STREAM, [START])
 
     assert pruned(store, LATER + timedelta(days=30)) == (0, set())
 
     assert len(list(store.rows(OTHER_STREAM, EVER))) == 1
     assert len(store.listings(OTHER_STREAM, EVER.start)) == len(HOURS)
-    assert len(store.parked(STREAM)) == 1
+    assert len(store.parked(OTHER_STREAM)) == 1
+    assert list(store.coverage(OTHER_STREAM)) == [Span(START)]
+
+
+def test_what_was_parked_of_a_blob_stays_as_long_as_the_blob(store: Store) -> None:
+    old, older = blob("old", START - 2 * HOUR), blob("older", START - 30 * HOUR)
+    rows = noted(store, blob("new"), old, older)
+    for row in rows:
+        store.park(row.blob, Parked(row.blob.id, b"{}"))
+        if row.blob != old:
+            store.put(delivered(row, START, records=1, sent=1, parked=1))
+
+    store.prune(STREAM, START)
+
+    assert {parked.record_id for parked in store.parked(STREAM)} == {"new", "old"}
 
 
 def test_streams_of_two_tenants_do_not_mix(store: Store) -> None:
@@ -345,5 +510,5 @@ def test_streams_of_two_tenants_do_not_mix(store: Store) -> None:
 
     assert len(store.add_blobs([blob("a", stream=other)], START)) == 1
     store.mark_listed(other, HOURS[1:2], START)
-    assert store.listings(other, EVER.start) == {HOURS[1]: START}
+    assert store.listings(other, EVER.start) == {HOURS[1]: HourListing(START)}
     assert len(list(store.rows(STREAM, EVER))) == 1
