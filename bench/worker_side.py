@@ -186,7 +186,7 @@ def _written(body: bytes, parse: Spent, serialise: Spent) -> bytes:
 def _downloaded(settings: Settings) -> tuple[list[bytes], Spent]:
     """Return bodies and the cost of fetching them, with a bare pool of connections."""
     tenant, spent, bodies = settings.tenants[0], Spent(), list[bytes]()
-    token = FeedTokens(credential(tenant, settings.cloud), settings.cloud.feed_audience)()
+    token = FeedTokens(lambda: credential(tenant, settings.cloud), settings.cloud.feed_audience)()
     parts = urlsplit(settings.cloud.feed)
     pool = urllib3.HTTPSConnectionPool(
         str(parts.hostname), parts.port or 443, ca_certs=settings.cloud.ca

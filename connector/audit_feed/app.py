@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from threading import Event
 from time import monotonic
 
@@ -150,7 +151,7 @@ def feed_of(tenant: Tenant, settings: Settings, limiter: RateLimiter, clock: Ser
     """Return the feed of one tenant, with its own pool of connections."""
     guard()
     cloud = settings.cloud
-    tokens = FeedTokens(credential(tenant, cloud), cloud.feed_audience)
+    tokens = FeedTokens(partial(credential, tenant, cloud), cloud.feed_audience)
     session = requests.Session()
     session.mount("https://", HTTPAdapter(pool_maxsize=settings.workers + 1))
     if cloud.ca:

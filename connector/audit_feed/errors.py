@@ -29,16 +29,25 @@ class AccessError(AuditFeedError):
     def __init__(self, where: str, what: str, todo: str) -> None:
         self.where = where
         self.what = what
+        self.todo = todo
         super().__init__(f"{where}: {what} ({todo})")
+
+
+class NoSubscriptionError(AccessError):
+    """The feed says that there is no subscription, or that it is disabled."""
+
+
+class SignInError(AccessError):
+    """No token can be had at all. Nothing of this tenant can be asked for."""
 
 
 class RetryError(AuditFeedError):
     """A passing fault: the same request may work later. Spends an attempt."""
 
-    def __init__(self, where: str, what: str) -> None:
+    def __init__(self, where: str, what: str, todo: str = "") -> None:
         self.where = where
         self.what = what
-        super().__init__(f"{where}: {what}")
+        super().__init__(f"{where}: {what} ({todo})" if todo else f"{where}: {what}")
 
 
 class BodyRefusedError(AuditFeedError):

@@ -44,7 +44,7 @@ from connector.delivery.worlds import (
     stated,
     world,
 )
-from connector.feed.loopback import TOKEN, Answer, loopback
+from connector.feed.loopback import TOKEN, Answer, TokenGiver, loopback
 from connector.made import TENANT, body, record, shaped
 
 RECENT = START - HOUR
@@ -322,10 +322,10 @@ def test_times_have_no_zone_no_fraction_and_are_always_both_there() -> None:
 
 
 def test_a_new_token_is_asked_for_with_every_request() -> None:
-    tokens = iter(["first", "second"])
+    tokens = TokenGiver(("first", "second"))
     with loopback() as server:
         server.answers = [Answer(401, b""), Answer()]
-        feed = Feed(TENANT, server.address, lambda: next(tokens), requests.Session(), lambda: None)
+        feed = Feed(TENANT, server.address, tokens, requests.Session(), lambda: None)
 
         feed.page(STREAM, ASKED)
 

@@ -23,10 +23,10 @@ from audit_feed import app
 from audit_feed.delivery.collector import Collector
 from audit_feed.delivery.ingest import DEADLINE, LogAnalytics
 from audit_feed.errors import (
-    AccessError,
     AuditFeedError,
     BodyRefusedError,
     RetryError,
+    SignInError,
     StoppedError,
 )
 from audit_feed.feed.client import Feed
@@ -37,7 +37,7 @@ from audit_feed.log_redaction import LOUD, guard, shown
 from audit_feed.records.batches import Body
 from audit_feed.records.lean import Saving
 from audit_feed.settings import Settings
-from connector.feed.loopback import TOKEN, Answer, Loopback, loopback
+from connector.feed.loopback import TOKEN, Answer, Loopback, TokenGiver, loopback
 from connector.made import TENANT, Clock, body, record
 
 SECRET = "secret-that-nobody-may-see"  # noqa: S105 - made up
@@ -81,7 +81,7 @@ def collecting(server: Loopback, folder: Path, store: SqliteLedger) -> Collector
     """Return the collector that the settings make, with its feed on *server*."""
     made = app.collector(settings(folder), store, Kept(), Event(), Saving(), app.service_clock())
     [tenant] = made.tenants
-    feed = Feed(TENANT, server.address, lambda: TOKEN, requests.Session(), lambda: None)
+    feed = Feed(TENANT, server.address, TokenGiver(), requests.Session(), lambda: None)
     clock = Clock(app.now())
     pipeline = replace(tenant.pipeline, fetch=feed.fetch)
     limiter = RateLimiter(clock, clock.sleep)
@@ -201,7 +201,7 @@ def test_what_may_pass_is_sent_again_until_it_is_taken(
         (response(429, **{"Retry-After": "900"}), RetryError, 1, "not accepted in time"),
         (response(429, **{"Retry-After": "9" * 99}), RetryError, 1, "not accepted in time"),
         (ServiceRequestError("x"), RetryError, 9, "no answer: ServiceRequestError"),
-        (refused("AADSTS7000215: Invalid secret adele@contoso.example"), AccessError, 1,
+        (refused("AADSTS7000215: Invalid secret adele@contoso.example"), SignInError, 1,
          "refused: AADSTS7000215"),
     ],
 )  # fmt: skip
@@ -235,7 +235,7 @@ def test_a_stop_ends_the_waiting_at_once() -> None:
 @pytest.mark.parametrize(
     ("message", "kind", "said"),
     [
-        ("AADSTS700016: Application with identifier adele@contoso.example", AccessError,
+        ("AADSTS700016: Application with identifier adele@contoso.example", SignInError,
          "sign-in: refused: AADSTS700016 (the tenant does not know the client: check client_id"),
         ("AADSTS90033: A transient error has occurred", RetryError, "no token: AADSTS90033"),
         ("Authentication failed: HTTPSConnectionPool(private-subject)", RetryError, "no answer"),
@@ -258,7 +258,7 @@ def test_a_token_that_cannot_be_got_is_an_error_of_ours() -> None:
             raise ServiceRequestError("private-subject")
 
     with pytest.raises(RetryError) as caught:
-        FeedTokens(Credential(), "https://feed.example")()  # type: ignore[arg-type]  # a fake
+        FeedTokens(Credential, "https://feed.example")()  # type: ignore[arg-type]  # a fake
 
     assert "private" not in str(caught.value)
 

@@ -1,14 +1,14 @@
-"""The Management Activity API. Its status codes and error codes become ours here, once."""
+"""The Management Activity API: its requests, and what is read of its answers."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from time import monotonic
-from typing import Protocol, cast
-from urllib.parse import urlencode, urlsplit
+from typing import cast
 
 import orjson
 import requests
@@ -19,68 +19,53 @@ from urllib3.exceptions import HTTPError
 from audit_feed.blobs import ContentBlob, Page, Stream
 from audit_feed.errors import (
     AccessError,
-    AuditFeedError,
-    BlobExpiredError,
     BlobRejectedError,
     RetryError,
-    ThrottledError,
-    WindowError,
+    SignInError,
 )
+from audit_feed.feed.addresses import origin, target
+from audit_feed.feed.bounded_answer import answer_within, bounded_pool
 from audit_feed.feed.rate_limit import retry_after
+from audit_feed.feed.refusals import ALREADY_STARTED, Refusal
 from audit_feed.feed.service_clock import ServiceClock
+from audit_feed.feed.tokens import CachedToken, Tokens, roles_of
+from audit_feed.times import http_date
 from audit_feed.windows import Window
 
 TIMEOUT_SECONDS = (10, 60)
 """To connect, and between two pieces of an answer."""
 
-TOKEN_SECONDS = 10.0
-"""How long a token is used before its giver is asked again, which renews it minutes before its
-end; asking costs as much as parsing a blob."""
+ANSWER_SECONDS = 60.0
+BLOB_SECONDS = 300.0
+"""How long an answer may take to its end, headers included; the second is for a blob."""
 
 CHUNK_BYTES = 262_144
 ERROR_BYTES = 65_536
 """How much of an error's body is read."""
 
+PAGE_BYTES = 67_108_864
+"""Largest answer, but for a blob, that is read into memory."""
+
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
 _TIMEOUT = Timeout(*TIMEOUT_SECONDS)
 _DIGITS = 9
-_UNAUTHORIZED = 401
 _OK = 200
-_TOO_MANY = 429
-_PORTS = {"https": 443, "http": 80}
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9]{1,39}(?![^\s:,.])")
 """What is shown of an error's code, which can also be a sentence: its first word."""
 
-STOP = {
-    "AF20001": ("a parameter is missing", "check tenant and content types"),
-    "AF20002": ("a parameter is of the wrong type", "check tenant and content types"),
-    "AF20003": ("the webhook's expiration is in the past", "set a later one"),
-    "AF20021": ("the webhook could not be validated", "check its address"),
-    "AF10001": ("the token lacks ActivityFeed.Read", "grant that application permission"),
-    "AF20010": ("the tenant is not the token's", "check the tenant's id"),
-    "AF20011": ("the tenant is unknown", "check its id, and that auditing is on"),
-    "AF20012": ("the tenant is not set up", "turn unified auditing on"),
-    "AF20013": ("the tenant's id is no GUID", "check it"),
-    "AF20020": ("the content type is not valid", "check its spelling"),
-    "AF20022": ("there is no subscription", "start one; mailvigil doctor says how"),
-    "AF20023": ("the subscription was disabled by an administrator", "start it again if you may"),
-    "StartSubscription": ("the service cannot start it", "turn unified auditing on"),
-}
-"""Error code to what is wrong and how to fix it. Source: the API's reference, "Errors"; the last
-is the first word of the sentence that a tenant without auditing is answered with."""
-
-EXPIRED = frozenset({"AF20051"})
-REJECTED = frozenset({"AF20050", "AF20052"})
-REBUILD_WINDOW = frozenset({"AF20030", "AF20031", "AF20055"})
-THROTTLED = frozenset({"AF429"})
-ALREADY_STARTED = "AF20024"
+DLP_ROLE = "ActivityFeed.ReadDlp"
+"""Without it, ``DLP.All`` is answered with an empty list and no error."""
 
 
-class Tokens(Protocol):
-    """Gives access tokens: ``azure.identity`` credentials, seen from here."""
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A request: *where* names it in errors, its answer may take so many *seconds*."""
 
-    def __call__(self) -> str:
-        """Return a valid bearer token, or raise ``AccessError`` or ``RetryError``."""
+    where: str
+    url: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    method: str = "GET"
+    seconds: float = ANSWER_SECONDS
 
 
 class Feed:
@@ -111,7 +96,8 @@ class Feed:
         """
         self._tenant = tenant
         self._host = host.rstrip("/")
-        self._tokens = _CachedToken(tokens, seconds)
+        self._tokens = CachedToken(tokens, seconds)
+        self._seconds = seconds
         self._session = session
         self._before_request = before_request
         self._clock = clock or ServiceClock(lambda: datetime.now(UTC), seconds)
@@ -128,10 +114,26 @@ class Feed:
         """Get the token that the next requests are sent with; raises as they would."""
         self._tokens()
 
+    def roles(self) -> frozenset[str] | None:
+        """Return the roles in the token, None where it cannot be read.
+
+        A missing ``DLP_ROLE`` is never an error of a request, so another token is asked for here
+        from time to time: the role may have been granted.
+
+        Raises:
+            SignInError, RetryError: There is no token.
+
+        """
+        token = self._tokens()
+        roles = roles_of(token)
+        if roles is None or DLP_ROLE in roles or not self._tokens.replace(token):
+            return roles
+        return roles_of(self._tokens())
+
     def subscriptions(self) -> Mapping[str, str]:
         """Return content type to status (``enabled``, ``disabled``)."""
         where = "list subscriptions"
-        answer = self._ask("GET", self._url("subscriptions/list"), {}, where)
+        answer = self._ask(_Request(where, self._url("subscriptions/list")))
         items = _json(answer, where)
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise RetryError(where, "JSON, but no list of subscriptions")
@@ -141,11 +143,11 @@ class Feed:
         """Start the subscription; one that is started already is good."""
         where = f"start {content_type}"
         url = self._url("subscriptions/start")
-        with self._request("POST", url, {"contentType": content_type}, where) as answer:
-            if answer.status == _OK:
-                _json(answer, where)  # a proxy's page does not mean that it is started
-            elif (code := _code(answer)) != ALREADY_STARTED:
-                raise error_of(answer.status, code, _retry_after(answer), where)
+        answer = self._answer(_Request(where, url, {"contentType": content_type}, "POST"))
+        if not isinstance(answer, Refusal):
+            _json(answer, where)  # a proxy's page does not mean that it is started
+        elif answer.code != ALREADY_STARTED:
+            raise answer.error(where)
 
     def page(self, stream: Stream, window: Window, address: str = "") -> Page:
         """Return one page of the blobs created in *window*.
@@ -156,13 +158,13 @@ class Feed:
             address: ``Page.next`` of the page before, ``""`` for the first.
 
         Raises:
-            AuditFeedError: As :func:`error_of`.
+            AuditFeedError: As ``refusals.error_of``.
 
         """
         where = f"list {stream.content_type} {_stamp(window.start)}"
         asked = {} if address else _query(stream, window)
         url = self._checked(address, where) or self._url("subscriptions/content")
-        answer = self._ask("GET", url, asked, where)
+        answer = self._ask(_Request(where, url, asked))
         items = _json(answer, where)
         if not isinstance(items, list):
             raise RetryError(where, "JSON, but no list of blobs")
@@ -176,10 +178,17 @@ class Feed:
         return Page(blobs, answer.headers.get("NextPageUri", "").strip(), flaw)
 
     def fetch(self, blob: ContentBlob) -> Iterator[bytes]:
-        """Yield the blob's body in chunks, as JSON text."""
+        """Yield the blob's body in chunks, as JSON text.
+
+        Raises:
+            SignInError: There is no token.
+            AuditFeedError: As ``refusals.error_of``, but an answer that refuses access is a passing
+                fault of this blob: others of its content type may be answered.
+
+        """
         where = f"blob {blob.id}"
-        url = self._checked(blob.uri, where)
-        answer = self._ask("GET", url, {}, where)
+        request = _Request(where, self._checked(blob.uri, where), seconds=BLOB_SECONDS)
+        answer = self._blob_answer(request)
         try:
             with answer:
                 if _is_small(answer):
@@ -189,80 +198,70 @@ class Feed:
         except HTTPError as error:
             raise RetryError(where, f"broken off: {type(error).__name__}") from None
 
+    def _blob_answer(self, request: _Request) -> BaseHTTPResponse:
+        try:
+            return self._ask(request)
+        except SignInError:
+            raise
+        except AccessError as error:
+            raise RetryError(request.where, error.what, error.todo) from None
+
     def _url(self, path: str) -> str:
         return f"{self._host}/api/v1.0/{self._tenant}/activity/feed/{path}"
 
     def _checked(self, address: str, where: str) -> str:
         """Return *address* if it is on the configured host: elsewhere no token may go."""
-        if address and _origin(address) != _origin(self._host):
-            host = (_origin(address) or ("", "nowhere", 0))[1]
+        address = address.strip()
+        if address and origin(address) != origin(self._host):
+            host = (origin(address) or ("", "nowhere", 0))[1]
             raise BlobRejectedError(
                 f"{where}: the service names an address on {host!r}, which is not the "
                 "configured feed (another cloud? nothing was sent there)"
             )
         return address
 
-    def _ask(self, method: str, url: str, query: Mapping[str, str], where: str) -> BaseHTTPResponse:
+    def _ask(self, request: _Request) -> BaseHTTPResponse:
         """Return a good answer, or raise what a bad one means."""
-        answer = self._request(method, url, query, where)
-        if answer.status != _OK:
-            raise error_of(answer.status, _code(answer), _retry_after(answer), where)
+        answer = self._answer(request)
+        if isinstance(answer, Refusal):
+            raise answer.error(request.where)
         return answer
 
-    def _request(
-        self, method: str, url: str, query: Mapping[str, str], where: str
-    ) -> BaseHTTPResponse:
-        answer = self._once(method, url, query, where)
-        if answer.status == _UNAUTHORIZED:
-            answer.close()
-            self._tokens.forget()
-            answer = self._once(method, url, query, where)
-        return answer
+    def _answer(self, request: _Request) -> BaseHTTPResponse | Refusal:
+        """Return the answer; where a new token may help, the one to the request with that."""
+        with answer_within(request.seconds, self._seconds):
+            token = self._tokens()
+            answer = self._once(request, token)
+            if not isinstance(answer, Refusal) or not answer.is_of_token:
+                return answer
+            replaced = self._tokens.replace(token)
+            return self._once(request, self._tokens()) if replaced else answer
 
-    def _once(
-        self, method: str, url: str, query: Mapping[str, str], where: str
-    ) -> BaseHTTPResponse:
+    def _once(self, request: _Request, token: str) -> BaseHTTPResponse | Refusal:
         self._before_request()
-        given = "publisheridentifier=" in url.lower()
+        given = "publisheridentifier=" in request.url.lower()
         own = {} if given else {"PublisherIdentifier": self._tenant}
-        headers = {**_HEADERS, "Authorization": f"Bearer {self._tokens()}"}
         sent = self._clock.local()
         try:
             answer = self._pool.urlopen(
-                method,
-                _target(url, {**query, **own}),
-                headers=headers,
+                request.method,
+                target(request.url, {**request.query, **own}),
+                headers={**_HEADERS, "Authorization": f"Bearer {token}"},
                 timeout=_TIMEOUT,
                 retries=False,
                 redirect=False,
                 preload_content=False,
             )
         except (HTTPError, requests.RequestException) as error:
-            raise RetryError(where, f"no answer: {type(error).__name__}") from None
+            raise RetryError(request.where, f"no answer: {type(error).__name__}") from None
         if "Age" not in answer.headers:  # a cache keeps the Date of the answer that it has stored
             self._clock.observe(answer.headers.get("Date", ""), sent, self._clock.local())
-        return answer
+        return answer if answer.status == _OK else self._refusal(answer)
 
-
-class _CachedToken:
-    """Caches a token for ``TOKEN_SECONDS``. Two threads may ask for one at once; both are good."""
-
-    def __init__(self, tokens: Tokens, seconds: Callable[[], float]) -> None:
-        self._tokens = tokens
-        self._seconds = seconds
-        self._cached = ("", 0.0)
-
-    def __call__(self) -> str:
-        token, until = self._cached
-        now = self._seconds()
-        if not token or now >= until:
-            token = self._tokens()
-            self._cached = (token, now + TOKEN_SECONDS)
-        return token
-
-    def forget(self) -> None:
-        """Ask anew next time: the token was refused."""
-        self._cached = ("", 0.0)
+    def _refusal(self, answer: BaseHTTPResponse) -> Refusal:
+        answered = http_date(answer.headers.get("Date", "")) or self._clock.now()
+        wait = retry_after(answer.headers.get("Retry-After", ""), answered)
+        return Refusal(answer.status, _code(answer), wait)
 
 
 def pool_of(session: requests.Session, host: str) -> HTTPConnectionPool:
@@ -274,44 +273,7 @@ def pool_of(session: requests.Session, host: str) -> HTTPConnectionPool:
     pool = adapter.get_connection_with_tls_context(
         requests.Request("GET", host).prepare(), given["verify"], given["proxies"], given["cert"]
     )
-    return cast("HTTPConnectionPool", pool)
-
-
-def _target(url: str, query: Mapping[str, str]) -> str:
-    """Return path and query of *url* with *query* added."""
-    parts = urlsplit(url)
-    asked = "&".join(part for part in (parts.query, urlencode(query)) if part)
-    return f"{parts.path or '/'}?{asked}" if asked else parts.path or "/"
-
-
-def _origin(address: str) -> tuple[str, str, int] | None:
-    """Return scheme, host and port; None for what two readers could read differently."""
-    if "\\" in address or not address.isprintable() or " " in address:
-        return None
-    try:
-        parts = urlsplit(address)
-        port = parts.port or _PORTS[parts.scheme]
-    except (ValueError, KeyError):
-        return None
-    if not parts.hostname or "@" in parts.netloc:
-        return None
-    return parts.scheme, parts.hostname, port
-
-
-def error_of(status: int, code: str, wait: timedelta | None, where: str) -> AuditFeedError:
-    """Return what a bad answer means. A code that is not known goes by its status."""
-    if code in STOP:
-        what, todo = STOP[code]
-        return AccessError(where, f"{what} ({code})", todo)
-    if code in THROTTLED or status == _TOO_MANY:
-        return ThrottledError(where, wait)
-    if code in EXPIRED:
-        return BlobExpiredError(f"{where}: expired ({code})")
-    if code in REJECTED:
-        return BlobRejectedError(f"{where}: the content does not exist ({code})")
-    if code in REBUILD_WINDOW:
-        return WindowError(f"{where}: the window or page is refused ({code})")
-    return RetryError(where, f"HTTP {status}{f' {code}' if code else ''}")
+    return bounded_pool(cast("HTTPConnectionPool", pool))
 
 
 def _is_small(answer: BaseHTTPResponse) -> bool:
@@ -332,14 +294,13 @@ def _code(answer: BaseHTTPResponse) -> str:
     return code[0] if code else ""
 
 
-def _retry_after(answer: BaseHTTPResponse) -> timedelta | None:
-    return retry_after(answer.headers.get("Retry-After", ""))
-
-
 def _json(answer: BaseHTTPResponse, where: str) -> object:
     try:
         with answer:
-            return orjson.loads(answer.read(decode_content=True))
+            text = answer.read(PAGE_BYTES + 1, decode_content=True)
+        if len(text) > PAGE_BYTES:
+            raise RetryError(where, f"the answer is larger than {PAGE_BYTES:,} bytes")
+        return orjson.loads(text)
     except HTTPError as error:
         raise RetryError(where, f"broken off: {type(error).__name__}") from None
     except ValueError:

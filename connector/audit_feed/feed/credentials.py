@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from azure.identity import (
 
 from audit_feed import certificate
 from audit_feed.clouds import Cloud
-from audit_feed.errors import AccessError, ConfigError, RetryError
+from audit_feed.errors import ConfigError, RetryError, SignInError
 from audit_feed.settings import Credential, Tenant
 
 _BOUNDED: Mapping[str, Any] = {  # keyword arguments of azure-core, which are untyped
@@ -110,12 +111,22 @@ REMEDIES: Mapping[str, str] = {
 class FeedTokens:
     """Bearer tokens for the feed; the library keeps and renews them."""
 
-    def __init__(self, credential: TokenCredential, audience: str) -> None:
-        self._credential = credential
+    def __init__(self, make: Callable[[], TokenCredential], audience: str) -> None:
+        """Take tokens from what *make* returns, now and after each :meth:`replace`."""
+        self._make = make
+        self._credential = make()
         self._scope = f"{audience.rstrip('/')}/.default"
 
+    def replace(self) -> None:
+        """Make a new credential: the library gives no other way past a token in its cache.
+
+        Where that cannot be made now, as its file is being renewed, the old one stays.
+        """
+        with suppress(ConfigError):
+            self._credential = self._make()
+
     def __call__(self) -> str:
-        """Return a token; see ``feed.Tokens``."""
+        """Return a token; see ``tokens.Tokens``."""
         try:
             return self._credential.get_token(self._scope).token
         except ClientAuthenticationError as error:
@@ -124,7 +135,7 @@ class FeedTokens:
             raise RetryError("sign-in", f"no token: {type(error).__name__}") from None
 
 
-def sign_in_error(error: ClientAuthenticationError) -> AccessError | RetryError:
+def sign_in_error(error: ClientAuthenticationError) -> SignInError | RetryError:
     """Return what a failed sign-in means.
 
     The library gives a lost connection the same type as a refusal. A refusal carries Entra's
@@ -133,10 +144,10 @@ def sign_in_error(error: ClientAuthenticationError) -> AccessError | RetryError:
     if busy := _BUSY.search(str(error.message)):
         return RetryError("sign-in", f"no token: HTTP {busy[1] or busy[2]}")
     if isinstance(error, CredentialUnavailableError):
-        return AccessError("sign-in", "this credential does not work here", "check its kind")
+        return SignInError("sign-in", "this credential does not work here", "check its kind")
     code = _REFUSAL.search(str(error.message))
     if code and code[0] not in PASSING:
         todo = REMEDIES.get(code[0], "check tenant, client, secret and consent")
-        return AccessError("sign-in", f"refused: {code[0]}", todo)
+        return SignInError("sign-in", f"refused: {code[0]}", todo)
     why = code[0] if code else f"HTTP {error.status_code}" if error.status_code else "no answer"
     return RetryError("sign-in", f"no token: {why}")

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from threading import Lock
 
+from audit_feed.times import http_date
+
 FIRST_WAIT = timedelta(seconds=10)
 LAST_WAIT = timedelta(minutes=5)
 """Wait after a throttle that names none; doubled by each further one, up to the last."""
@@ -21,15 +23,25 @@ _MINUTE = timedelta(minutes=1)
 _DIGITS = 9
 
 
-def retry_after(text: str) -> timedelta | None:
-    """Return the wait that a Retry-After header asks for, in seconds; None if it cannot be read.
+def retry_after(text: str, answered: datetime | None = None) -> timedelta | None:
+    """Return the wait that a Retry-After header asks for; None if it cannot be read.
 
-    At most ``LONGEST_WAIT``.
+    Args:
+        text: The header: seconds, or a date.
+        answered: When the answer was given (aware), by its own ``Date``; without it a date
+            cannot be read.
+
+    Returns:
+        0 to ``LONGEST_WAIT``.
+
     """
     value = text.strip()
-    if not (value.isascii() and value.isdecimal()):
+    if value.isascii() and value.isdecimal():
+        return min(timedelta(seconds=int(value.lstrip("0")[:_DIGITS] or 0)), LONGEST_WAIT)
+    until = http_date(value)
+    if answered is None or until is None:
         return None
-    return min(timedelta(seconds=int(value.lstrip("0")[:_DIGITS] or 0)), LONGEST_WAIT)
+    return min(max(until - answered, timedelta()), LONGEST_WAIT)
 
 
 @dataclass(frozen=True, slots=True)

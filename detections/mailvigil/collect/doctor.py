@@ -6,9 +6,6 @@ a request that failed is repeated before it is reported.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,11 +18,12 @@ import requests
 from audit_feed import app
 from audit_feed.blobs import Stream
 from audit_feed.errors import AuditFeedError
-from audit_feed.feed.client import Feed
+from audit_feed.feed.client import DLP_ROLE, Feed
 from audit_feed.feed.credentials import FeedTokens, credential
 from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.feed.retry import retry
 from audit_feed.feed.service_clock import ServiceClock
+from audit_feed.feed.tokens import claims_of
 from audit_feed.records.batches import Body
 from audit_feed.settings import Settings, Tenant
 from audit_feed.windows import Window
@@ -34,9 +32,7 @@ MAX_SKEW = timedelta(minutes=5)
 """Entra refuses signed assertions of a clock that is further off."""
 
 ROLE = "ActivityFeed.Read"
-DLP_ROLE = "ActivityFeed.ReadDlp"
 DLP = "DLP.All"
-"""Without its own role this content type is answered with an empty list, and no error."""
 
 PATIENCE = timedelta(seconds=20)
 """How long the workspace may be busy before that is reported."""
@@ -84,7 +80,8 @@ def _tenant(
     tenant: Tenant, settings: Settings, clock: Callable[[], datetime], stop: Event
 ) -> Iterator[Examined]:
     name, sleep = f"tenant {tenant.id}", app.sleeper(stop)
-    tokens = FeedTokens(credential(tenant, settings.cloud), settings.cloud.feed_audience)
+    cloud = settings.cloud
+    tokens = FeedTokens(partial(credential, tenant, cloud), cloud.feed_audience)
     yield _clock(settings, clock, name)
     try:
         claims = claims_of(retry(tokens, sleep))
@@ -107,16 +104,6 @@ class _Asking:
     feed: Feed
     clock: Callable[[], datetime]
     sleep: Callable[[timedelta], None]
-
-
-def claims_of(token: str) -> Mapping[str, object]:
-    """Return the claims of a JWT, unverified; an unreadable one gives none."""
-    try:
-        body = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-    except (IndexError, ValueError, binascii.Error):
-        return {}
-    return claims if isinstance(claims, dict) else {}
 
 
 def _same_tenant(name: str, tenant: Tenant, claims: Mapping[str, object]) -> Examined:

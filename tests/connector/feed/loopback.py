@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
+from time import monotonic
 from urllib.parse import parse_qs, urlsplit
 
 import requests
@@ -14,9 +15,24 @@ import requests
 from audit_feed.blobs import ContentBlob
 from audit_feed.feed.client import Feed
 from audit_feed.feed.service_clock import ServiceClock
+from audit_feed.feed.tokens import Tokens
 from connector.made import START, STREAM, TENANT, blob
 
 TOKEN = "token-that-nobody-may-see"  # noqa: S105 - made up
+
+
+@dataclass(slots=True)
+class TokenGiver:
+    """Tokens as the feed takes them: the next of *tokens* only after the one before is replaced."""
+
+    tokens: tuple[str, ...] = (TOKEN,)
+    replaced: int = 0
+
+    def __call__(self) -> str:
+        return self.tokens[min(self.replaced, len(self.tokens) - 1)]
+
+    def replace(self) -> None:
+        self.replaced += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +68,15 @@ class Loopback:
     asked: list[Asked] = field(default_factory=list)
     closed: Event = field(default_factory=Event)
 
-    def feed(self, clock: ServiceClock | None = None) -> Feed:
+    def feed(
+        self,
+        clock: ServiceClock | None = None,
+        tokens: Tokens | None = None,
+        seconds: Callable[[], float] = monotonic,
+    ) -> Feed:
         """Return a feed that asks this server, with a session of its own."""
-        session = requests.Session()
-        return Feed(TENANT, self.address, lambda: TOKEN, session, lambda: None, clock)
+        given, session = tokens or TokenGiver(), requests.Session()
+        return Feed(TENANT, self.address, given, session, lambda: None, clock, seconds=seconds)
 
     def blob(self, name: str = "a") -> ContentBlob:
         """Return a blob whose address is on this server."""

@@ -17,11 +17,12 @@ from audit_feed.errors import (
     AuditFeedError,
     BlobExpiredError,
     BlobRejectedError,
+    NoSubscriptionError,
     RetryError,
     ThrottledError,
     WindowError,
 )
-from audit_feed.feed.client import error_of
+from audit_feed.feed.refusals import error_of
 from audit_feed.windows import HOUR, Window, hour_of
 from connector.feed.loopback import TOKEN, Answer, Loopback, loopback
 from connector.made import START, STREAM, TENANT, blob
@@ -70,8 +71,8 @@ CODES = [
     ("AF20013", 400, AccessError),
     ("AF20020", 400, AccessError),
     ("AF20021", 400, AccessError),
-    ("AF20022", 400, AccessError),
-    ("AF20023", 403, AccessError),
+    ("AF20022", 400, NoSubscriptionError),
+    ("AF20023", 403, NoSubscriptionError),
     ("AF20030", 400, WindowError),
     ("AF20031", 400, WindowError),
     ("AF20055", 400, WindowError),

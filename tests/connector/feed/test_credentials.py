@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,8 @@ def tokens(lab: Lab, given: Credential) -> FeedTokens:
         ingestion_audience=lab.options.ingestion.audience,
         ca=str(lab.ca),
     )
-    return FeedTokens(credential(Tenant(lab.tenants[0].id, (), given), cloud), cloud.feed_audience)
+    tenant = Tenant(lab.tenants[0].id, (), given)
+    return FeedTokens(partial(credential, tenant, cloud), cloud.feed_audience)
 
 
 def secret(lab: Lab) -> Credential:
