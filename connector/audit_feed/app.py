@@ -20,10 +20,12 @@ from audit_feed.columns import load_table
 from audit_feed.delivery.collector import Collector
 from audit_feed.delivery.deliver import DeliveryPipeline, Sink
 from audit_feed.delivery.ingest import LogAnalytics
+from audit_feed.delivery.ingestion_client import RenewedClient
 from audit_feed.delivery.tenant_feed import TenantFeed
 from audit_feed.delivery.workers import blob_threads, tenant_threads
 from audit_feed.errors import StoppedError
-from audit_feed.feed.client import TIMEOUT_SECONDS, Feed
+from audit_feed.feed.bounded_transport import bounded_transport
+from audit_feed.feed.client import ANSWER_SECONDS, TIMEOUT_SECONDS, Feed
 from audit_feed.feed.credentials import FeedTokens, credential
 from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.feed.service_clock import ServiceClock
@@ -90,18 +92,26 @@ def log_analytics(settings: Settings, stop: Event, stream: str = "") -> LogAnaly
     The first tenant's credential signs in to the workspace, as its home is that tenant.
     """
     guard()
-    values, cloud = settings.sink.values, settings.cloud
+    values = settings.sink.values
+    client = RenewedClient(partial(_ingestion_client, settings))
+    return LogAnalytics(client, values["dcr"], stream or values["stream"], now, sleeper(stop))
+
+
+def _ingestion_client(settings: Settings) -> LogsIngestionClient:
+    cloud = settings.cloud
     verify = {"connection_verify": cloud.ca} if cloud.ca else {}
-    client = LogsIngestionClient(
-        values["endpoint"],
+    return LogsIngestionClient(
+        settings.sink.values["endpoint"],
         credential(settings.tenants[0], cloud),
         credential_scopes=[f"{cloud.ingestion_audience.rstrip('/')}/.default"],
         retry_total=0,
-        connection_timeout=TIMEOUT_SECONDS[0],
-        read_timeout=TIMEOUT_SECONDS[1],
-        **verify,
+        transport=bounded_transport(
+            ANSWER_SECONDS,
+            connection_timeout=TIMEOUT_SECONDS[0],
+            read_timeout=TIMEOUT_SECONDS[1],
+            **verify,
+        ),
     )
-    return LogAnalytics(client, values["dcr"], stream or values["stream"], now, sleeper(stop))
 
 
 def sleeper(stop: Event) -> Callable[[timedelta], None]:

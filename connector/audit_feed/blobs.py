@@ -117,4 +117,5 @@ def _size(value: object) -> int | None:
 def _filled(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("not a text, or empty")
+    value.encode()  # half of a surrogate pair cannot be kept in a ledger
     return value

@@ -125,7 +125,7 @@ class Settings:
 
 
 class _SettingsReader:
-    """Reads parts and collects what is wrong with them."""
+    """Reads parts and collects what is wrong with them; no value comes into a message."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -176,8 +176,9 @@ def _tenants(read: _SettingsReader, value: object) -> list[Tenant]:
         return []
     tenants = [_tenant(read, item, f"tenants[{n}]") for n, item in enumerate(value)]
     ids = [tenant.id for tenant in tenants]
-    for repeated in sorted({i for i in ids if i and ids.count(i) > 1}):
-        read.wrong("tenants", f"{repeated} is there twice")
+    for n, id_ in enumerate(ids):
+        if id_ and id_ in ids[:n]:
+            read.wrong(f"tenants[{n}].id", "the same as of another tenant")
     return tenants
 
 
@@ -192,7 +193,7 @@ def _tenant(read: _SettingsReader, item: object, where: str) -> Tenant:
         types = []
     for kind in types:
         if kind not in CONTENT_TYPES:
-            read.wrong(f"{where}.content_types", f"unknown {kind!r} ({', '.join(CONTENT_TYPES)})")
+            read.wrong(f"{where}.content_types", f"unknown (there are {', '.join(CONTENT_TYPES)})")
         elif types.count(kind) > 1:
             read.wrong(f"{where}.content_types", f"{kind} is there more than once")
     return Tenant(id_, tuple(str(kind) for kind in types), _credential(read, values, where))
@@ -206,7 +207,7 @@ def _credential(read: _SettingsReader, tenant: Mapping[str, object], where: str)
     )
     kind = read.text(values, "kind", f"{where}.kind")
     if kind not in _CREDENTIALS:
-        read.wrong(f"{where}.kind", f"unknown {kind!r} (there are {', '.join(_CREDENTIALS)})")
+        read.wrong(f"{where}.kind", f"unknown (there are {', '.join(_CREDENTIALS)})")
         return Credential(kind, {})
     texts = read.needed(values, _CREDENTIALS[kind], where)
     paths = {key for key in _FILES & texts.keys() if certificate.content(texts[key]) is None}
@@ -218,7 +219,7 @@ def _credential(read: _SettingsReader, tenant: Mapping[str, object], where: str)
 def _cloud(read: _SettingsReader, value: object) -> Cloud:
     if isinstance(value, str):
         if value not in CLOUDS:
-            read.wrong("cloud", f"unknown {value!r} (there are {', '.join(CLOUDS)})")
+            read.wrong("cloud", f"unknown (there are {', '.join(CLOUDS)})")
         return CLOUDS.get(value, CLOUDS["worldwide"])
     names = tuple(f.name for f in fields(Cloud))
     values = read.mapping(value, "cloud", names)
@@ -236,7 +237,7 @@ def _sink(read: _SettingsReader, value: object) -> SinkSettings:
     values = read.mapping(value, "sink", ("kind", *known))
     kind = read.text(values, "kind", "sink.kind")
     if kind not in _SINKS:
-        read.wrong("sink.kind", f"unknown {kind!r} (there are {', '.join(_SINKS)})")
+        read.wrong("sink.kind", f"unknown (there are {', '.join(_SINKS)})")
         return SinkSettings(kind, {})
     texts = read.needed(values, _SINKS[kind], "sink")
     if kind == "loganalytics" and not texts["endpoint"].startswith("https://"):
@@ -253,20 +254,20 @@ def _length(text: str) -> timedelta:
 def _keep(read: _SettingsReader, text: str) -> timedelta:
     length = _length(text)
     if not LEAST_KEPT <= length <= MOST_KEPT:
-        read.wrong("keep", f"{text!r} is not a time such as 30d, at least 8d and at most 3650d")
+        read.wrong("keep", "not a time such as 30d, at least 8d and at most 3650d")
     return length
 
 
 def _since(read: _SettingsReader, text: str) -> timedelta:
     length = _length(text)
     if not timedelta() < length <= RETENTION:
-        read.wrong("since", f"{text!r} is not a time such as 24h or 7d, at most 7d")
+        read.wrong("since", "not a time such as 24h or 7d, at most 7d")
     return length
 
 
 def _profile(read: _SettingsReader, value: object) -> str:
     if value not in PROFILES:
-        read.wrong("profile", f"unknown {value!r} (there are {', '.join(PROFILES)})")
+        read.wrong("profile", f"unknown (there are {', '.join(PROFILES)})")
     return str(value)
 
 

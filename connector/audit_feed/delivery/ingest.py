@@ -11,8 +11,8 @@ from functools import cache, partial
 from importlib import import_module
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
-from azure.monitor.ingestion import LogsIngestionClient
 
+from audit_feed.delivery.ingestion_client import IngestionClient
 from audit_feed.errors import AccessError, BodyRefusedError, RetryError
 from audit_feed.feed.credentials import sign_in_error
 from audit_feed.feed.rate_limit import retry_after
@@ -29,6 +29,14 @@ REPEAT = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which the same body may be taken, so it is sent again."""
 _FORBIDDEN = 403
 
+TODO: Mapping[int, str] = {
+    400: "the rows do not fit the stream; compare its columns with the table's",
+    401: "the token is refused; check the credential, and the ingestion audience of the cloud",
+    404: "there is no such rule or stream; check endpoint, dcr and stream of the sink",
+    413: "the body is too large; look for a proxy in between",
+}
+"""Status to what to do, for an answer that a repetition alone does not overcome."""
+
 
 class LogAnalytics:
     """A ``Sink`` in a Log Analytics workspace: one stream of one data collection rule.
@@ -38,7 +46,7 @@ class LogAnalytics:
 
     def __init__(
         self,
-        client: LogsIngestionClient,
+        client: IngestionClient,
         rule: str,
         stream: str,
         clock: Callable[[], datetime],
@@ -109,7 +117,8 @@ def _refusal(error: HttpResponseError) -> _Refusal:
             "identity; a new role takes up to 30 minutes)",
         ) from None
     if status not in REPEAT:
-        raise BodyRefusedError(RetryError("ingestion", f"HTTP {status}")) from None
+        refused = RetryError("ingestion", f"HTTP {status}", TODO.get(status, ""))
+        raise BodyRefusedError(refused) from None
     headers: Mapping[str, str] = getattr(error.response, "headers", {})
     return _Refusal(retry_after(headers.get("Retry-After", "")), f"HTTP {status}")
 

@@ -15,8 +15,6 @@ from http.client import HTTPResponse
 from time import monotonic
 from typing import Any, Protocol
 
-from requests import PreparedRequest, Response
-from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool
 
 _Given = Any
@@ -50,26 +48,6 @@ def bounded_pool(pool: HTTPConnectionPool) -> HTTPConnectionPool:
     if getattr(made, "response_class", None) is not _BoundedResponse:
         pool.ConnectionCls = type(made.__name__, (made,), {"response_class": _BoundedResponse})
     return pool
-
-
-class BoundedAdapter(HTTPAdapter):
-    """An adapter of ``requests`` for clients that are not ours, with a bound for each answer."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        super().__init__()
-
-    def send(self, request: PreparedRequest, *args: _Given, **kwargs: _Given) -> Response:
-        """Send *request*; an answer that takes longer ends as one that did not come."""
-        with answer_within(self._seconds):
-            return super().send(request, *args, **kwargs)
-
-    def get_connection_with_tls_context(
-        self, *args: _Given, **kwargs: _Given
-    ) -> HTTPConnectionPool:
-        """Return the pool for a request, with bounded answers."""
-        pool: _Given = super().get_connection_with_tls_context(*args, **kwargs)
-        return bounded_pool(pool)
 
 
 class _Socket(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -300,11 +301,27 @@ def _json(answer: BaseHTTPResponse, where: str) -> object:
             text = answer.read(PAGE_BYTES + 1, decode_content=True)
         if len(text) > PAGE_BYTES:
             raise RetryError(where, f"the answer is larger than {PAGE_BYTES:,} bytes")
-        return orjson.loads(text)
+        return _loads(text)
     except HTTPError as error:
         raise RetryError(where, f"broken off: {type(error).__name__}") from None
     except ValueError:
         raise RetryError(where, f"HTTP {answer.status}, not JSON") from None
+
+
+def _loads(text: bytes) -> object:
+    """Parse JSON; one odd element, such as half of a surrogate pair, must not hide the others.
+
+    Raises:
+        ValueError: It is not JSON.
+
+    """
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        try:
+            return json.loads(text)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
 
 
 def _blob(stream: Stream, item: object) -> ContentBlob | None:

@@ -21,16 +21,19 @@ from azure.identity import (
 from audit_feed import certificate
 from audit_feed.clouds import Cloud
 from audit_feed.errors import ConfigError, RetryError, SignInError
+from audit_feed.feed.bounded_transport import bounded_transport
 from audit_feed.settings import Credential, Tenant
 
 _BOUNDED: Mapping[str, Any] = {  # keyword arguments of azure-core, which are untyped
     "retry_total": 1,
     "retry_status": 0,
-    "connection_timeout": 10,
-    "read_timeout": 20,
 }
 """The library would sleep for as long as a Retry-After says, in the middle of a delivery that has
 a deadline. A lost connection is tried once more; an answer is an answer."""
+
+_TIMEOUTS: Mapping[str, Any] = {"connection_timeout": 10, "read_timeout": 20}
+ANSWER_SECONDS = 30.0
+"""How long an answer to a sign-in may take to its end."""
 
 
 def credential(tenant: Tenant, cloud: Cloud) -> TokenCredential:
@@ -68,7 +71,8 @@ def _made(tenant: str, given: Credential, options: Mapping[str, Any]) -> TokenCr
 
 def identity(client_id: str) -> ManagedIdentityCredential:
     """Return the app's own identity, or the user-assigned one that *client_id* names."""
-    return ManagedIdentityCredential(client_id=client_id or None, **_BOUNDED)
+    transport = bounded_transport(ANSWER_SECONDS, **_TIMEOUTS)
+    return ManagedIdentityCredential(client_id=client_id or None, transport=transport, **_BOUNDED)
 
 
 def _certificate(given: str) -> dict[str, Any]:  # keyword arguments of azure-identity
@@ -82,7 +86,7 @@ def _options(cloud: Cloud) -> dict[str, Any]:  # keyword arguments of azure-core
     return {
         "authority": cloud.login,
         "disable_instance_discovery": not known,
-        **verify,
+        "transport": bounded_transport(ANSWER_SECONDS, **_TIMEOUTS, **verify),
         **_BOUNDED,
     }
 

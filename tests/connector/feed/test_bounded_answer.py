@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from audit_feed.errors import RetryError
-from audit_feed.feed.bounded_answer import BoundedAdapter
+from audit_feed.feed.bounded_transport import BoundedAdapter
 from audit_feed.feed.client import ANSWER_SECONDS, BLOB_SECONDS
 from audit_feed.windows import HOUR, Window, hour_of
 from connector.feed.loopback import Answer, Loopback, loopback

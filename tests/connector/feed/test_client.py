@@ -19,12 +19,13 @@ from audit_feed.errors import (
     BlobRejectedError,
     NoSubscriptionError,
     RetryError,
+    SignInError,
     ThrottledError,
     WindowError,
 )
 from audit_feed.feed.refusals import error_of
 from audit_feed.windows import HOUR, Window, hour_of
-from connector.feed.loopback import TOKEN, Answer, Loopback, loopback
+from connector.feed.loopback import TOKEN, Answer, Loopback, TokenGiver, loopback
 from connector.made import START, STREAM, TENANT, blob
 
 WINDOW = Window(hour_of(START), hour_of(START) + HOUR)
@@ -164,6 +165,77 @@ def test_a_throttle_names_how_long_to_wait(
         server.feed().page(STREAM, WINDOW)
 
     assert caught.value.wait == wait
+
+
+DATE = "Sat, 10 Jan 2026 09:00:00 GMT"
+LATER = "Sat, 10 Jan 2026 09:12:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(429, ""), (403, "AF429"), (503, ""), (503, "AF50006")],
+)
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        ("720", timedelta(minutes=12)),
+        (LATER, timedelta(minutes=12)),
+        ("Sun, 11 Jan 2026 09:00:00 GMT", timedelta(hours=1)),
+    ],
+)
+def test_seconds_and_dates_of_a_busy_feed_hold_its_tenant_by_the_answers_own_date(
+    server: Loopback, status: int, code: str, header: str, wait: timedelta
+) -> None:
+    server.answers = [failing(status, code, **{"Retry-After": header, "Date": DATE})]
+
+    with pytest.raises(ThrottledError) as caught:
+        server.feed().page(STREAM, WINDOW)
+
+    assert caught.value.wait == wait
+
+
+@pytest.mark.parametrize("header", ["", "soon", DATE])
+def test_a_busy_feed_that_names_no_time_is_a_passing_fault(server: Loopback, header: str) -> None:
+    server.answers = [failing(503, "", **{"Retry-After": header, "Date": DATE})]
+
+    with pytest.raises(RetryError, match="HTTP 503"):
+        server.feed().page(STREAM, WINDOW)
+
+
+@pytest.mark.parametrize("code", ["AF10001", "AF20010", "AF20012", "AF20022", "AF20023"])
+def test_a_blob_that_is_answered_with_an_access_code_fails_alone(
+    server: Loopback, code: str
+) -> None:
+    server.answers = [failing(403, code)]
+
+    with pytest.raises(RetryError, match=rf"blob a: .*\({code}\)"):
+        list(server.feed().fetch(server.blob()))
+
+
+def test_a_blob_for_which_no_token_can_be_had_is_not_its_own_fault(server: Loopback) -> None:
+    class Refused(TokenGiver):
+        def __call__(self) -> str:
+            raise SignInError("sign-in", "refused: AADSTS7000222", "make a new secret")
+
+    with pytest.raises(SignInError):
+        list(server.feed(tokens=Refused()).fetch(server.blob()))
+
+
+@pytest.mark.parametrize(
+    ("status", "todo"),
+    [
+        (400, "check tenant id and cloud"),
+        (401, "check the credential"),
+        (403, r"grant ActivityFeed\.Read"),
+        (404, "check tenant id and cloud"),
+        (413, "look for a proxy"),
+    ],
+)
+def test_a_status_without_a_code_says_what_to_do(server: Loopback, status: int, todo: str) -> None:
+    server.answers = [Answer(status, b"")]
+
+    with pytest.raises(RetryError, match=rf"^list Audit.Exchange .*: HTTP {status} \(.*{todo}"):
+        server.feed().page(STREAM, WINDOW)
 
 
 def test_the_query_is_as_the_api_takes_it(server: Loopback) -> None:
@@ -328,6 +400,28 @@ def test_one_bad_element_does_not_hide_the_others_of_its_page(
 
     assert [b.id for b in page.blobs] == ["good"]
     assert "3 elements are not blobs" in page.flaw
+
+
+@pytest.mark.parametrize("bad", [b'"\\ud800"', b'{"contentId":"\\udfff"}', b"NaN", b"1e999"])
+def test_one_element_that_is_not_strict_json_does_not_hide_the_others(
+    server: Loopback, bad: bytes
+) -> None:
+    server.answers = [Answer(200, b"[" + bad + b"," + listing("good")[1:])]
+
+    page = server.feed().page(STREAM, WINDOW)
+
+    assert [b.id for b in page.blobs] == ["good"]
+    assert "1 elements are not blobs" in page.flaw
+
+
+def test_a_blob_whose_id_is_not_a_text_that_can_be_kept_is_not_a_blob(server: Loopback) -> None:
+    bad = listing("bad").replace(b'"contentId":"bad"', b'"contentId":"\\ud800"')
+    server.answers = [Answer(200, bad)]
+
+    page = server.feed().page(STREAM, WINDOW)
+
+    assert page.blobs == ()
+    assert "1 elements are not blobs" in page.flaw
 
 
 @pytest.mark.parametrize("body", [b"{}", b"null", b"<html>", b"", b'[{"contentId"', b"7"])

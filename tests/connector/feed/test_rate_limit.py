@@ -109,3 +109,20 @@ def test_a_good_answer_makes_the_next_throttle_short_again() -> None:
 )
 def test_retry_after_is_read_or_left(text: str, wait: timedelta | None) -> None:
     assert retry_after(text) == wait
+
+
+@pytest.mark.parametrize(
+    ("text", "wait"),
+    [
+        ("Sat, 10 Jan 2026 09:30:45 GMT", timedelta(seconds=29, milliseconds=750)),
+        ("Sat, 10 Jan 2026 09:30:00 GMT", timedelta()),
+        ("Sat, 10 Jan 2026 10:30:45 GMT", LONGEST_WAIT),
+        ("Sun, 06-Nov-94 08:49:37 GMT", timedelta()),
+        ("Sat, 10 Jan 99999999999 09:30:45 GMT", None),
+        ("tomorrow", None),
+        ("", None),
+        ("7", 7 * SECOND),
+    ],
+)
+def test_retry_after_as_a_date_counts_from_the_answer(text: str, wait: timedelta | None) -> None:
+    assert retry_after(text, START) == wait

@@ -1,0 +1,44 @@
+"""A transport for Microsoft's clients, with a bound in time for each whole answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+from azure.core.pipeline.transport import RequestsTransport
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool
+
+from audit_feed.feed.bounded_answer import answer_within, bounded_pool
+
+_Given = Any
+"""What the libraries hand over, and is handed on as it is."""
+
+
+def bounded_transport(seconds: float, **config: _Given) -> RequestsTransport:
+    """Return a transport with *config*; an answer that takes longer ends as one that broke off."""
+    session = requests.Session()
+    for scheme in ("https://", "http://"):  # an app's identity endpoint has no TLS
+        session.mount(scheme, BoundedAdapter(seconds))
+    return RequestsTransport(session=session, **config)
+
+
+class BoundedAdapter(HTTPAdapter):
+    """An adapter of ``requests`` for clients that are not ours, with a bound for each answer."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        super().__init__()
+
+    def send(self, request: PreparedRequest, *args: _Given, **kwargs: _Given) -> Response:
+        """Send *request*; an answer that takes longer ends as one that did not come."""
+        with answer_within(self._seconds):
+            return super().send(request, *args, **kwargs)
+
+    def get_connection_with_tls_context(
+        self, *args: _Given, **kwargs: _Given
+    ) -> HTTPConnectionPool:
+        """Return the pool for a request, with bounded answers."""
+        pool: _Given = super().get_connection_with_tls_context(*args, **kwargs)
+        return bounded_pool(pool)
