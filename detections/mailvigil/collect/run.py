@@ -20,13 +20,13 @@ from audit_feed.delivery.pass_report import PassReport
 from audit_feed.delivery.polling import poll
 from audit_feed.errors import AuditFeedError, LedgerError
 from audit_feed.feed.rate_limit import RateLimiter
-from audit_feed.feed.retry import retry
 from audit_feed.feed.service_clock import ServiceClock
 from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.records.lean import Saving
 from audit_feed.settings import Settings
 from mailvigil.collect.progress import WatchedLedger
 from mailvigil.collect.sinks import DuckdbSink, JsonlSink, alone_in
+from mailvigil.collect.start import start_subscriptions
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import InputError
 from mailvigil.progress import Shown
@@ -262,7 +262,5 @@ def _start(settings: Settings, output: CollectOutput, clock: ServiceClock) -> No
     sleep = app.sleeper(Event())
     for tenant in settings.tenants:
         feed = app.feed_of(tenant, settings, RateLimiter(app.now, sleep), clock)
-        retry(feed.sign_in, sleep)
-        for kind in tenant.content_types:
-            retry(partial(feed.start, kind), sleep)
-            output.problem(f"subscription {kind} of {tenant.id} is started")
+        for line in start_subscriptions(tenant, feed, sleep):
+            output.problem(line)
