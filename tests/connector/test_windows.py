@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from audit_feed.windows import (
     EDGE,
     HOUR,
+    MARGIN,
     MAX_WINDOW,
+    NEVER_LISTED,
     RETENTION,
     SECOND,
+    HourListing,
     Window,
     due_windows,
     halves,
@@ -40,19 +43,21 @@ AGES = st.timedeltas(min_value=timedelta(), max_value=timedelta(days=10))
 
 
 @st.composite
-def situations(draw: st.DrawFn) -> tuple[Mapping[datetime, datetime], datetime, datetime]:
+def situations(draw: st.DrawFn) -> tuple[Mapping[datetime, HourListing], datetime, datetime]:
     """Return what was listed when, the first time of interest, and now."""
     now = draw(TIMES)
     first = now - draw(AGES)
     hours = [hour_of(now) - HOUR * n for n in range(200)]
     known = draw(st.lists(st.sampled_from(hours), unique=True, max_size=200))
     ages = st.timedeltas(min_value=-HOUR, max_value=timedelta(days=9))
-    return {hour: now - draw(ages) for hour in known}, first, now
+    problems = st.sampled_from(["", "", "no answer"])
+    listings = st.builds(HourListing, st.none() | st.builds(now.__sub__, ages), problems)
+    return {hour: draw(listings) for hour in known}, first, now
 
 
 @given(situations())
 def test_windows_are_what_the_feed_takes(
-    situation: tuple[Mapping[datetime, datetime], datetime, datetime],
+    situation: tuple[Mapping[datetime, HourListing], datetime, datetime],
 ) -> None:
     listed, first, now = situation
 
@@ -67,7 +72,7 @@ def test_windows_are_what_the_feed_takes(
 
 @given(situations())
 def test_windows_do_not_overlap_and_come_newest_first(
-    situation: tuple[Mapping[datetime, datetime], datetime, datetime],
+    situation: tuple[Mapping[datetime, HourListing], datetime, datetime],
 ) -> None:
     windows = due_windows(*situation)
 
@@ -76,7 +81,7 @@ def test_windows_do_not_overlap_and_come_newest_first(
 
 @given(situations(), st.timedeltas(min_value=timedelta(), max_value=timedelta(days=8)))
 def test_every_second_of_a_due_hour_lies_in_a_window_and_none_of_another(
-    situation: tuple[Mapping[datetime, datetime], datetime, datetime], age: timedelta
+    situation: tuple[Mapping[datetime, HourListing], datetime, datetime], age: timedelta
 ) -> None:
     listed, first, now = situation
     moment = now - age
@@ -87,14 +92,14 @@ def test_every_second_of_a_due_hour_lies_in_a_window_and_none_of_another(
 
     hour = hour_of(moment)
     if wanted:
-        assert inside == is_due(hour, listed.get(hour), now)
+        assert inside == is_due(hour, listed.get(hour, NEVER_LISTED), now)
     if moment < whole_second(first) or moment < now - RETENTION + EDGE:
         assert not inside
 
 
 @given(situations())
 def test_an_hour_is_never_claimed_of_which_the_beginning_or_the_end_was_left_out(
-    situation: tuple[Mapping[datetime, datetime], datetime, datetime],
+    situation: tuple[Mapping[datetime, HourListing], datetime, datetime],
 ) -> None:
     now = situation[2]
     for window in due_windows(*situation):
@@ -106,7 +111,7 @@ def test_an_hour_is_never_claimed_of_which_the_beginning_or_the_end_was_left_out
 
 @given(situations())
 def test_every_hour_that_lies_whole_in_a_window_is_claimed(
-    situation: tuple[Mapping[datetime, datetime], datetime, datetime],
+    situation: tuple[Mapping[datetime, HourListing], datetime, datetime],
 ) -> None:
     listed, first, now = situation
     windows = due_windows(listed, first, now)
@@ -117,7 +122,7 @@ def test_every_hour_that_lies_whole_in_a_window_is_claimed(
         for n in range(170)
         if (hour := hour_of(now) - HOUR * n)
         >= max(whole_second(first), now - RETENTION + EDGE + SECOND)
-        and is_due(hour, listed.get(hour), now)
+        and is_due(hour, listed.get(hour, NEVER_LISTED), now)
         and hour < whole_second(now)
     ]
     assert sorted(claimed) == sorted(whole)
@@ -130,11 +135,13 @@ def test_a_closed_hour_is_listed_ever_more_seldom_but_to_its_end(now: datetime) 
     moment = times[0]
     while moment < hour + RETENTION - EDGE:
         moment += timedelta(minutes=1)
-        if is_due(hour, times[-1], moment):
+        if is_due(hour, HourListing(times[-1]), moment):
             times.append(moment)
 
-    gaps = [b - a for a, b in pairwise(times)]
+    stated = hour + HOUR + MARGIN
+    gaps = [b - a for a, b in pairwise(times) if not a < stated <= b]
     assert gaps == sorted(gaps)
+    assert any(timedelta() <= time - stated <= timedelta(minutes=1) for time in times)
     assert 20 <= len(times) <= 40
     assert times[-1] > hour + timedelta(days=5)
 
@@ -143,20 +150,43 @@ def test_a_closed_hour_is_listed_ever_more_seldom_but_to_its_end(now: datetime) 
 def test_an_open_hour_is_listed_in_every_pass_and_once_more_when_it_closed(now: datetime) -> None:
     hour = hour_of(now)
 
-    assert is_due(hour, now, now)
-    assert is_due(hour, hour + HOUR - timedelta(microseconds=1), hour + HOUR)
-    assert not is_due(hour, hour + HOUR, hour + HOUR + timedelta(minutes=1))
+    assert is_due(hour, HourListing(now), now)
+    assert is_due(hour, HourListing(hour + HOUR - timedelta(microseconds=1)), hour + HOUR)
+    assert not is_due(hour, HourListing(hour + HOUR), hour + HOUR + timedelta(minutes=1))
+
+
+@given(TIMES, st.timedeltas(min_value=timedelta(), max_value=MARGIN))
+def test_an_hour_is_listed_as_soon_as_it_can_be_stated(now: datetime, late: timedelta) -> None:
+    end = hour_of(now) + HOUR
+    before = HourListing(end + min(late, MARGIN - SECOND))
+
+    assert is_due(hour_of(now), before, end + MARGIN)
+    assert not before.proves(hour_of(now))
+    assert HourListing(end + MARGIN).proves(hour_of(now))
+    assert not is_due(hour_of(now), HourListing(end + MARGIN), end + MARGIN + SECOND)
+
+
+@given(TIMES, st.timedeltas(min_value=timedelta(), max_value=timedelta(days=6)))
+def test_an_hour_whose_listing_did_not_end_is_due_again_at_once(
+    now: datetime, late: timedelta
+) -> None:
+    hour, at = hour_of(now), hour_of(now) + HOUR + late
+
+    assert is_due(hour, HourListing(at, "page 2: HTTP 500"), at + SECOND)
+    assert is_due(hour, HourListing(None, "page 2: HTTP 500"), at + SECOND)
+    assert not is_due(hour, HourListing(at), at + SECOND)
+    assert not HourListing(at + MARGIN, "page 2: HTTP 500").proves(hour)
 
 
 def test_a_listing_in_the_future_says_nothing() -> None:
     hour = hour_of(START) - HOUR
 
-    assert is_due(hour, START + timedelta(days=1), START)
+    assert is_due(hour, HourListing(START + timedelta(days=1)), START)
 
 
 @given(situations(), st.timedeltas(min_value=timedelta(), max_value=timedelta(days=8)))
 def test_a_window_that_waited_never_slips_over_the_edge(
-    situation: tuple[Mapping[datetime, datetime], datetime, datetime], waited: timedelta
+    situation: tuple[Mapping[datetime, HourListing], datetime, datetime], waited: timedelta
 ) -> None:
     later = situation[2] + waited
     for window in due_windows(*situation):
@@ -200,7 +230,7 @@ def test_a_day_is_cut_at_a_whole_hour() -> None:
 @pytest.mark.parametrize("down", [timedelta(hours=5), timedelta(days=2), timedelta(days=6)])
 def test_a_short_since_does_not_drop_the_gap_after_downtime(down: timedelta) -> None:
     begun = hour_of(START - timedelta(hours=24))
-    listed = {begun + HOUR * n: START for n in range(25)}
+    listed = {begun + HOUR * n: HourListing(START) for n in range(25)}
 
     windows = due_windows(listed, begun, START + down)
 

@@ -134,6 +134,9 @@ class SqliteLedger:
         rows = self._con.execute("SELECT version FROM format").fetchall()
         if rows not in ([(1,)], [(FORMAT,)]):
             raise LedgerError("it has another version")
+        tables = self._con.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        if not {("streams",), ("hours",), ("blobs",), ("parked",)} <= set(tables):
+            raise LedgerError("its tables are of another program")
         return int(rows[0][0])
 
     def _upgrade(self) -> None:

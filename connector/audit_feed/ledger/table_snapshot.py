@@ -13,6 +13,7 @@ from audit_feed.ledger.coverage import is_covered
 from audit_feed.ledger.snapshot import OpenHour, StreamSnapshot
 from audit_feed.ledger.statement import (
     EMPTY,
+    HourState,
     HourStatement,
     HourTally,
     hour_statement,
@@ -168,8 +169,10 @@ def _tally(row: HourRow | None, last: _LastTally | None) -> HourTally:
 
 
 def _is_settled(statement: HourStatement, now: datetime) -> bool:
-    """Return whether nothing but a blob can change what is said of an hour.
+    """Return whether nothing but a blob can change what is said of an hour that is over.
 
-    What is said of an hour that is not complete may change for as long as the feed keeps it.
+    Of one that is neither complete nor lost, it may change for as long as the feed keeps it.
     """
-    return statement.complete or statement.hour + HOUR <= now - RETENTION
+    end = statement.hour + HOUR
+    known = statement.state in {HourState.COMPLETE, HourState.LOST}
+    return end <= now if known else end <= now - RETENTION

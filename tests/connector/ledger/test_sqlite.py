@@ -75,7 +75,7 @@ def test_a_file_that_is_not_a_ledger_is_refused_unchanged(tmp_path: Path, conten
     path = tmp_path / "ledger.sqlite"
     path.write_bytes(content)
 
-    with pytest.raises(LedgerError, match=r"ledger\.sqlite: no ledger of version 1"):
+    with pytest.raises(LedgerError, match=r"ledger\.sqlite: no ledger of version 2"):
         SqliteLedger(path)
 
     assert path.read_bytes() == content
@@ -86,8 +86,10 @@ def test_a_file_that_is_not_a_ledger_is_refused_unchanged(tmp_path: Path, conten
     [
         ["CREATE TABLE moz_places (id INTEGER)"],
         ["CREATE TABLE format (version INTEGER)"],
+        ["CREATE TABLE format (version INTEGER)", "INSERT INTO format VALUES (3)"],
+        ["CREATE TABLE format (version INTEGER)", "INSERT INTO format VALUES (1)"],
         ["CREATE TABLE format (version INTEGER)", "INSERT INTO format VALUES (2)"],
-        ["CREATE TABLE format (version INTEGER)", "INSERT INTO format VALUES (1), (1)"],
+        ["CREATE TABLE format (version INTEGER)", "INSERT INTO format VALUES (2), (2)"],
         ["CREATE TABLE format (name TEXT)", "INSERT INTO format VALUES ('1')"],
         ["CREATE TABLE format (version TEXT)", "INSERT INTO format VALUES ('1')"],
     ],
@@ -108,7 +110,7 @@ def test_another_database_is_refused_and_not_a_byte_of_it_changes(
 def test_a_later_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     SqliteLedger(path).close()
-    foreign_database(path, "UPDATE format SET version = 2")
+    foreign_database(path, "UPDATE format SET version = 3")
     before = digest(path)
 
     with pytest.raises(LedgerError, match="another version"):

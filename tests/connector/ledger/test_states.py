@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audit_feed.blobs import ContentBlob
 from audit_feed.errors import LedgerError
 from audit_feed.ledger import states
-from audit_feed.ledger.statement import HourStatement, hour_statements
-from audit_feed.ledger.states import FIRST_RETRY, LAST_RETRY, BlobRow, BlobState
-from audit_feed.windows import HOUR, Window, hour_of
-from connector.made import START, STREAM, blob
+from audit_feed.ledger.states import FIRST_RETRY, LAST_RETRY, SECOND_ANSWER, BlobRow, BlobState
+from audit_feed.windows import HOUR, MARGIN, hour_of
+from connector.made import START, blob, refused
 
 Step = Callable[[BlobRow, datetime], BlobRow]
 STEPS: dict[str, Step] = {
@@ -24,27 +25,109 @@ STEPS: dict[str, Step] = {
     "failed": lambda row, now: states.failed(row, now, "broken off"),
     "postponed": lambda row, now: states.postponed(row, now + HOUR),
     "retried": states.retried,
+    "listed again": lambda row, now: states.relisted(row, row.blob, now),
+    "listed elsewhere": lambda row, now: states.relisted(row, at(row.blob, f"{now:%H%M%S}"), now),
 }
 FINAL = {BlobState.DELIVERED, BlobState.EXPIRED}
+STATED = hour_of(START) + HOUR + MARGIN
+
+
+def at(blob: ContentBlob, host: str) -> ContentBlob:
+    """Return the same blob under another address."""
+    return replace(blob, uri=f"https://{host}.example/{blob.id}")
 
 
 @given(st.lists(st.sampled_from(sorted(STEPS)), max_size=30))
 def test_what_was_delivered_or_expired_never_becomes_anything_else(steps: list[str]) -> None:
     row, now = states.listed(blob("a"), START), START
     for step in steps:
-        now += timedelta(seconds=1)
+        now += timedelta(minutes=25)
         try:
             moved = STEPS[step](row, now)
         except LedgerError:
             continue
-        assert row.state not in FINAL
+        assert row.state not in FINAL or moved == row
         assert moved.attempts >= row.attempts
-        assert (moved.blob, moved.first_listed, moved.version) == (
-            row.blob,
+        assert (moved.blob.id, moved.first_listed, moved.version) == (
+            row.blob.id,
             row.first_listed,
             row.version,
         )
         row = moved
+
+
+@given(st.lists(st.sampled_from(["expired", "rejected"]), min_size=1, max_size=12))
+def test_a_blob_is_given_up_only_after_a_second_answer_an_hour_later(steps: list[str]) -> None:
+    row, now = states.listed(blob("a"), START), START
+    first = now
+    for number, step in enumerate(steps):
+        row = STEPS[step](row, now)
+        assert (row.state is not BlobState.LISTED) == (number > 0 and now >= first + SECOND_ANSWER)
+        if row.state is not BlobState.LISTED:
+            return
+        now += timedelta(minutes=25)
+
+
+def test_every_address_is_asked_before_a_blob_waits_and_again_before_it_is_given_up() -> None:
+    row = states.listed(blob("a"), START)
+    for host in ("second", "third"):
+        row = states.relisted(row, at(row.blob, host), START)
+    asked, now = [], START
+    while row.state is BlobState.LISTED:
+        now = max(now + timedelta(seconds=1), row.due)
+        asked.append((row.blob.uri, now >= START + SECOND_ANSWER))
+        row = states.expired(row, now)
+
+    everywhere = {row.blob.uri, *row.other_uris}
+    assert len(everywhere) == 3
+    assert [later for _, later in asked] == [False] * 3 + [True] * 3
+    assert {uri for uri, _ in asked[:3]} == {uri for uri, _ in asked[3:]} == everywhere
+    assert row.state is BlobState.EXPIRED
+
+
+def test_an_answer_that_a_blob_is_gone_is_forgotten_once_it_grows_or_is_delivered() -> None:
+    row = states.expired(states.listed(blob("a"), START), START)
+    larger = replace(row.blob, expires=row.blob.expires + HOUR)
+
+    grown = states.relisted(row, larger, START)
+    done = STEPS["delivered"](row, START)
+
+    assert (grown.refused, grown.refusals, grown.blob.expires) == (None, 0, larger.expires)
+    assert (done.refused, done.refusals) == (None, 0)
+
+
+@pytest.mark.parametrize("step", ["delivered", "expired", "rejected", "failed", "postponed"])
+@pytest.mark.parametrize("changed", ["size", "created", "expires"])
+def test_a_blob_that_grows_is_due_whatever_became_of_it(step: str, changed: str) -> None:
+    before = replace(blob("a"), size=100)
+    more = {"size": 101, "created": before.created + HOUR, "expires": before.expires + HOUR}
+    larger = replace(before, **{changed: more[changed]})
+    row = STEPS[step](states.listed(before, START), START)
+    if step in {"expired", "rejected"}:
+        row = STEPS[step](row, START + SECOND_ANSWER)
+
+    again = states.relisted(row, larger, STATED)
+
+    assert (again.state, again.due, again.blob) == (BlobState.LISTED, STATED, larger)
+    assert again.finished is None
+    assert states.relisted(again, larger, STATED) is again
+    assert states.relisted(again, before, STATED) is again
+
+
+def test_a_rejected_blob_gets_another_chance_at_another_address() -> None:
+    row = refused(STEPS["rejected"], states.listed(blob("a"), START), START)
+
+    again = states.relisted(row, at(row.blob, "second"), STATED)
+
+    assert (again.state, again.due) == (BlobState.LISTED, STATED)
+    assert again.blob.uri.startswith("https://second.example")
+    assert row.blob.uri in again.other_uris
+
+
+def test_a_delivered_blob_at_another_address_is_not_delivered_again() -> None:
+    row = STEPS["delivered"](states.listed(blob("a"), START), START)
+
+    assert states.relisted(row, at(row.blob, "second"), STATED) is row
 
 
 @given(st.lists(st.sampled_from(["failed", "postponed"]), max_size=40))
@@ -69,60 +152,12 @@ def test_a_blob_that_fails_is_tried_ever_later_but_at_least_every_hour() -> None
     assert waits[-1] == LAST_RETRY
 
 
-@pytest.mark.parametrize("step", sorted(set(STEPS) - {"retried", "expired", "delivered"}))
+@pytest.mark.parametrize("step", ["failed", "postponed", "rejected", "expired"])
 def test_a_rejected_blob_stays_until_it_is_asked_for_again(step: str) -> None:
-    row = states.rejected(states.listed(blob("a"), START), START, "unknown")
+    row = refused(STEPS["rejected"], states.listed(blob("a"), START), START)
 
     with pytest.raises(LedgerError, match="blob a"):
         STEPS[step](row, START)
 
     assert states.retried(row, START).state is BlobState.LISTED
     assert states.retried(row, START).finished is None
-
-
-def stated(rows: list[BlobRow], listed_at: datetime | None) -> HourStatement:
-    hour = hour_of(START)
-    listings = {hour: listed_at} if listed_at else {}
-    [statement] = hour_statements(STREAM, rows, listings, Window(hour, hour + HOUR))
-    return statement
-
-
-@given(
-    st.lists(st.sampled_from(["listed", "delivered", "expired", "rejected"]), max_size=5),
-    st.none() | st.integers(-7_200, 7_200),
-)
-def test_an_hour_is_complete_only_when_listed_after_it_closed_and_all_delivered(
-    names: list[str], after: int | None
-) -> None:
-    rows = [states.listed(blob(str(n)), START) for n in range(len(names))]
-    moved = [STEPS[s](row, START) if s != "listed" else row
-             for s, row in zip(names, rows, strict=True)]  # fmt: skip
-    end = hour_of(START) + HOUR
-    listed_at = None if after is None else end + timedelta(seconds=after)
-
-    found = stated(moved, listed_at)
-
-    assert found.complete == (
-        set(names) <= {"delivered"} and listed_at is not None and listed_at >= end
-    )
-    counts = (found.pending, found.delivered, found.expired, found.rejected)
-    assert counts == tuple(names.count(s) for s in ("listed", "delivered", "expired", "rejected"))
-    assert sum(counts) == found.listed
-
-
-def test_an_hour_without_blobs_is_stated_too() -> None:
-    window = Window(START, START + 3 * HOUR)
-
-    found = hour_statements(STREAM, [], {}, window)
-
-    assert [s.hour for s in found] == [hour_of(START) + HOUR * n for n in range(4)]
-    assert not any(s.complete for s in found)
-
-
-def test_lag_is_the_longest_time_from_availability_to_delivery() -> None:
-    rows = [
-        STEPS["delivered"](states.listed(blob(str(n), START), START), START + HOUR * n)
-        for n in range(3)
-    ]
-
-    assert stated(rows, START).lag == 2 * HOUR

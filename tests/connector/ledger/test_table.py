@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,17 +17,17 @@ from audit_feed.blobs import ContentBlob
 from audit_feed.errors import LedgerConflictError, LedgerError
 from audit_feed.ledger import table_snapshot
 from audit_feed.ledger.statement import HourStatement, statement
-from audit_feed.ledger.states import BlobRow, delivered, rejected
+from audit_feed.ledger.states import BlobRow, BlobState, delivered, rejected
 from audit_feed.ledger.table import TableLedger
 from audit_feed.ledger.table_parked import PIECE_BYTES
 from audit_feed.ledger.table_rows import blob_key
 from audit_feed.records.batches import Parked
-from audit_feed.windows import HOUR, Window, hour_of
+from audit_feed.windows import HOUR, MARGIN, Window, hour_of
 from connector.azurite import Azurite
 from connector.ledger.memory_tables import MemoryTables
-from connector.made import OTHER_STREAM, SOON, START, STREAM, blob
+from connector.made import OTHER_STREAM, SOON, START, STREAM, blob, refused
 
-NOW = hour_of(START) + 3 * HOUR
+NOW = hour_of(START) + HOUR + MARGIN
 WEEK = Window(NOW - timedelta(days=7), NOW)
 
 
@@ -54,6 +54,7 @@ def store(opens: Callable[[], TableLedger]) -> TableLedger:
 
 def noted(store: TableLedger, *blobs: ContentBlob) -> Sequence[BlobRow]:
     store.register_stream(STREAM, WEEK.start)
+    store.note_enabled(STREAM, [WEEK.start])
     store.add_blobs(blobs, NOW)
     store.mark_listed(STREAM, [hour_of(blob.created) for blob in blobs][:1], NOW)
     return store.rows(STREAM, Window(WEEK.start, NOW + HOUR))
@@ -63,12 +64,16 @@ def done(row: BlobRow) -> BlobRow:
     return delivered(row, row.blob.created + SOON, records=3, sent=2**33, parked=1)
 
 
+def unknown(row: BlobRow, now: datetime) -> BlobRow:
+    return rejected(row, now, "unknown")
+
+
 def close(store: TableLedger, now: datetime = NOW) -> int:
-    return store.snapshots.close_hours(store.snapshots.read(STREAM, WEEK), now)
+    return store.snapshots.close_hours(store.snapshots.read(STREAM, WEEK, now), now)
 
 
-def stated(store: TableLedger) -> Sequence[HourStatement]:
-    return store.snapshots.read(STREAM, WEEK).statements
+def stated(store: TableLedger, now: datetime = NOW) -> Sequence[HourStatement]:
+    return store.snapshots.read(STREAM, WEEK, now).statements
 
 
 def test_a_ledger_of_another_version_is_refused(
@@ -178,7 +183,7 @@ def test_a_statement_stays_the_same_when_its_hour_is_closed(store: TableLedger) 
 
     assert close(store) == 1
 
-    assert stated(store) == before == statement(store, STREAM, WEEK)
+    assert stated(store) == before == statement(store, STREAM, WEEK, NOW)
     assert [row.blob for row in store.due(STREAM, NOW, 9)] == [b.blob]
     assert sum(s.complete for s in before) == 1
 
@@ -186,10 +191,12 @@ def test_a_statement_stays_the_same_when_its_hour_is_closed(store: TableLedger) 
 def test_an_hour_is_closed_once_no_blob_of_it_can_change(store: TableLedger) -> None:
     [row] = noted(store, blob("a"))
     assert close(store) == 0
-    store.put(rejected(row, START, "unknown"))
+    store.put(refused(unknown, row, START))
 
     assert close(store) == 0
-    assert close(store, row.blob.expires) == 1
+    assert close(store, row.blob.expires) > 0
+    assert hour_of(START) in store.snapshots.read(STREAM, WEEK, NOW).closed
+    assert close(store, row.blob.expires) == 0
 
     [said] = [s for s in stated(store) if s.listed]
     assert (said.rejected, said.pending) == (1, 0)
@@ -211,7 +218,7 @@ def test_an_hour_that_was_opened_meanwhile_stays_open(opens: Callable[[], TableL
     [row] = noted(late, blob("a"))
     late.put(done(row))
 
-    snapshot = slow.snapshots.read(STREAM, WEEK)
+    snapshot = slow.snapshots.read(STREAM, WEEK, NOW)
     late.add_blobs([blob("late")], NOW)
 
     assert slow.snapshots.close_hours(snapshot, NOW) == 0
@@ -239,16 +246,20 @@ def test_a_pass_costs_the_same_however_much_the_ledger_holds() -> None:
         stated(fresh)
         return operations.total() - before
 
-    noted(store, blob("now", NOW))
-    empty = requests()
-    for hours in range(1, 100):
-        hour = NOW - hours * HOUR
-        store.add_blobs([blob(f"b{hours}", hour)], NOW)
-        store.mark_listed(STREAM, [hour], NOW)
-    store.put_all([done(row) for row in store.rows(STREAM, WEEK)])
-    close(store)
+    def fill(hours: Iterable[int]) -> None:
+        for n in hours:
+            store.add_blobs([blob(f"b{n}", NOW - n * HOUR)], NOW)
+            store.mark_listed(STREAM, [NOW - n * HOUR], NOW)
+        rows = [row for row in store.rows(STREAM, WEEK) if row.state is BlobState.LISTED]
+        store.put_all([done(row) for row in rows])
+        close(store)
 
-    assert requests() == empty > 0
+    noted(store, blob("now", NOW))
+    fill(range(1, 8))  # these hours are open, or were a short time ago
+    few = requests()
+    fill(range(8, 100))
+
+    assert requests() == few > 0
 
 
 LOOKS = 12
@@ -266,21 +277,21 @@ def test_a_snapshot_of_a_backlog_costs_the_same_however_long_it_is() -> None:
     store = opens()
     backlog = [blob(f"b{n}", NOW - n * HOUR) for n in range(1, 60)]
     noted(store, *backlog)
-    store.snapshots.read(STREAM, WEEK)
+    store.snapshots.read(STREAM, WEEK, NOW)
     before = operations.total()
 
-    store.snapshots.read(STREAM, WEEK)
+    store.snapshots.read(STREAM, WEEK, NOW)
 
-    assert operations.total() - before == LOOKS + 1
+    assert operations.total() - before == LOOKS + 2
 
 
 @pytest.mark.usefixtures("few")
 def test_every_hour_of_a_backlog_is_read_again_in_turn(store: TableLedger) -> None:
     rows = noted(store, *(blob(f"b{n}", NOW - n * HOUR) for n in range(1, 3 * LOOKS)))
-    store.snapshots.read(STREAM, WEEK)
+    store.snapshots.read(STREAM, WEEK, NOW)
     store.put_all([done(row) for row in rows])
 
-    seen = [store.snapshots.read(STREAM, WEEK) for _ in range(3)]
+    seen = [store.snapshots.read(STREAM, WEEK, NOW) for _ in range(3)]
 
     left = [sum(s.pending for s in looked.statements) for looked in seen]
     assert left == [len(rows) - LOOKS, len(rows) - 2 * LOOKS, 0]
@@ -293,11 +304,11 @@ def test_an_hour_with_a_late_blob_is_read_whatever_the_backlog(
 ) -> None:
     store, other = opens(), opens()
     rows = noted(store, *(blob(f"b{n}", NOW - n * HOUR) for n in range(1, 3 * LOOKS)))
-    store.snapshots.read(STREAM, WEEK)
+    store.snapshots.read(STREAM, WEEK, NOW)
     last = max(rows, key=lambda row: row.blob.created).blob.created
     other.add_blobs([blob("late", last)], NOW)
 
-    looked = store.snapshots.read(STREAM, WEEK)
+    looked = store.snapshots.read(STREAM, WEEK, NOW)
 
     assert sum(s.pending for s in looked.statements) == len(rows) + 1
 
@@ -317,7 +328,7 @@ def test_an_hour_that_is_listed_by_a_new_process_stays_closed(
     other.mark_listed(STREAM, [hour_of(START)], NOW)
 
     assert list(new) == []
-    assert opens().snapshots.read(STREAM, WEEK).open == []
+    assert opens().snapshots.read(STREAM, WEEK, NOW).open == []
 
 
 def test_rows_of_one_partition_are_read_by_name(store: TableLedger) -> None:
