@@ -159,7 +159,7 @@ ANY = st.recursive(
 
 
 @given(
-    st.sampled_from(["tenants", "tenants.0", "tenants.0.id", "tenants.0.credential.client_id",
+    st.sampled_from(["tenants", "tenants.0.id", "tenants.0.credential.client_id",
                      "cloud", "sink", "since", "include", "workers", "ledger", "profile"]),
     ANY,
 )  # fmt: skip
@@ -183,6 +183,22 @@ def test_no_secret_is_ever_shown(path: str) -> None:
 
     assert settings.tenants[0].credential.values["secret"] == SECRET
     assert not any(SECRET in text for text in shown)
+
+
+PLACES = [
+    "tenants", "tenants.0.id", "tenants.0.content_types", "tenants.0.credential",
+    "tenants.0.credential.kind", "cloud", "sink", "sink.kind", "since", "keep", "include",
+    "exclude", "profile", "workers",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PLACES)
+@pytest.mark.parametrize("value", [SECRET, [SECRET], {"kind": SECRET, "file": SECRET}])
+def test_no_value_of_a_setting_comes_into_a_message(path: str, value: object) -> None:
+    found = problems(changed(path, value))
+
+    assert found
+    assert SECRET not in "\n".join(found)
 
 
 @pytest.mark.parametrize("path", ["tenants.0.credential", "tenants.0.credential.secret"])

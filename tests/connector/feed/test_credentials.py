@@ -16,7 +16,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from audit_feed.certificate import content
 from audit_feed.clouds import Cloud
 from audit_feed.errors import ConfigError, RetryError
-from audit_feed.feed.credentials import FeedTokens, credential
+from audit_feed.feed.credentials import FeedTokens, credential, identity
 from audit_feed.settings import Credential, Settings, Tenant
 from connector.feed.loopback import Answer, loopback
 from detections.collect.conftest import PRESET
@@ -105,6 +105,37 @@ def test_a_broken_certificate_is_never_printed(lab: Lab, wrong: str) -> None:
 @pytest.mark.parametrize("path", ["app.pem", "a/b/c", "/home/adele/" + "x" * 600, "AAAA" * 200])
 def test_a_path_is_not_taken_for_a_certificate(path: str) -> None:
     assert content(path) is None
+
+
+def test_a_replaced_credential_signs_in_again(lab: Lab) -> None:
+    asked = tokens(lab, secret(lab))
+    asked()
+    asked()
+    cached = sum(lab.counts.asked("token").values())
+
+    asked.replace()
+    asked()
+
+    assert cached == 1
+    assert sum(lab.counts.asked("token").values()) == 2
+
+
+def test_a_replaced_identity_of_an_app_signs_in_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"access_token": "x", "expires_on": str(2**31), "resource": "x", "token_type": "Bearer"}
+    with loopback() as there:
+        there.answers = [Answer(200, json.dumps(given).encode())]
+        monkeypatch.setenv("IDENTITY_ENDPOINT", there.address)
+        monkeypatch.setenv("IDENTITY_HEADER", "made-up")
+        asked = FeedTokens(lambda: identity(""), "https://feed.example")
+        asked()
+        asked()
+        cached = len(there.asked)
+
+        asked.replace()
+        asked()
+
+    assert cached == 1
+    assert len(there.asked) == 2
 
 
 @pytest.mark.parametrize("status", [429, 503])
