@@ -185,6 +185,14 @@ class World:
         more = str(start + PAGE_SIZE) if start + PAGE_SIZE < last else ""
         return Page(tuple(_blob(stream, n, START + n * step) for n in numbers), more)
 
+    def subscriptions(self) -> Mapping[str, str]:
+        """Return nothing: the time is known, so nobody asks."""
+        return {}
+
+    def roles(self) -> frozenset[str] | None:
+        """Return nothing, as of a token that cannot be read."""
+        return None
+
     def fetch(self, blob: ContentBlob) -> Iterator[bytes]:
         """Yield a blob's body; in a world without faults it is delivered a moment later."""
         self.operations["feed"] += 1
@@ -269,6 +277,7 @@ def context_of(world: World) -> AppContext:
         starter=SubscriptionStarter({}, {}, world.clock),
         metrics=world,
         max_tenants=1,  # threads would make each run another one
+        local_clock=world.clock,
     )  # fmt: skip
 
 

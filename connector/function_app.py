@@ -8,7 +8,7 @@ import azure.functions as func
 
 from audit_feed.azure_app.context import app_context
 from audit_feed.azure_app.invocation_log import InvocationLog
-from audit_feed.azure_app.queues import BACKLOG, BACKLOG_POISON, BLOBS, HINTS, POISON
+from audit_feed.azure_app.queues import BACKLOG, BACKLOG_POISON, BLOBS, HINTS, HINTS_POISON, POISON
 from audit_feed.azure_app.settings import (
     DISCOVER,
     DISCOVER_SCHEDULE,
@@ -70,6 +70,12 @@ def sweep(timer: func.TimerRequest, context: func.Context) -> None:  # noqa: ARG
 def hint(hint: func.QueueMessage, context: func.Context) -> None:
     """List a stream sooner."""
     discover_trigger.hint(app_context(), hint.get_body().decode(), _log(context))
+
+
+@app.queue_trigger("hint", HINTS_POISON, STORAGE)
+def poison_hint(hint: func.QueueMessage, context: func.Context) -> None:  # noqa: ARG001 - the binding's
+    """Drop a hint whose workers ended again and again."""
+    discover_trigger.drop_hint(_log(context))
 
 
 @app.route("notify", "request", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)

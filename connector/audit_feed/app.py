@@ -22,7 +22,7 @@ from audit_feed.delivery.deliver import DeliveryPipeline, Sink
 from audit_feed.delivery.ingest import LogAnalytics
 from audit_feed.delivery.ingestion_client import RenewedClient
 from audit_feed.delivery.tenant_feed import TenantFeed
-from audit_feed.delivery.workers import blob_threads, tenant_threads
+from audit_feed.delivery.workers import blob_threads, steps_side_by_side, tenant_threads
 from audit_feed.errors import StoppedError
 from audit_feed.feed.bounded_transport import bounded_transport
 from audit_feed.feed.client import ANSWER_SECONDS, TIMEOUT_SECONDS, Feed
@@ -80,8 +80,12 @@ def collector(
         since=settings.since,
         retention=settings.keep,
         run_blobs=blob_threads(settings.workers),
+        workers=settings.workers,
         run_tenants=tenant_threads(MOST_TENANTS),
+        run_steps=steps_side_by_side,
         clock=clock.now,
+        clock_offset=lambda: clock.offset,
+        lease_clock=clock.local,
         stop=stop,
     )
 

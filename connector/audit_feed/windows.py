@@ -10,7 +10,7 @@ and then again ever more seldom, because blobs appear late.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -79,7 +79,10 @@ def whole_second(time: datetime) -> datetime:
 
 
 def due_windows(
-    listed: Mapping[datetime, HourListing], first: datetime, now: datetime
+    listed: Mapping[datetime, HourListing],
+    first: datetime,
+    now: datetime,
+    skip: Collection[datetime] = (),
 ) -> list[Window]:
     """Return the windows to list now, the newest first.
 
@@ -87,12 +90,17 @@ def due_windows(
         listed: Hour (aware UTC) to what is known of its listings.
         first: The earliest time of interest; what the feed no longer keeps is left out.
         now: The time of asking, aware.
+        skip: Hours to leave out: their listing has begun and is not finished.
 
     """
     oldest = _oldest(now)
     start = hour_of(max(first, oldest))
     hours = [start + HOUR * n for n in range((hour_of(now) - start) // HOUR + 1)]
-    due = [hour for hour in hours if is_due(hour, listed.get(hour, NEVER_LISTED), now)]
+    due = [
+        hour
+        for hour in hours
+        if hour not in skip and is_due(hour, listed.get(hour, NEVER_LISTED), now)
+    ]
     earliest = max(whole_second(first), oldest)
     windows = [Window(max(a, earliest), min(b, whole_second(now))) for a, b in _runs(due)]
     return [w for w in reversed(windows) if w.start < w.end]
@@ -143,16 +151,22 @@ def is_due(hour: datetime, last: HourListing, now: datetime) -> bool:
     return now - last.at >= max(FIRST_RELISTING, (now - end) / RELISTING_SHARE)
 
 
+def hours_touched(window: Window) -> list[datetime]:
+    """Return the hours of which *window* holds a part."""
+    first = hour_of(window.start)
+    return [first + HOUR * n for n in range(-(-(window.end - first) // HOUR))]
+
+
 def hours_listed(window: Window, now: datetime) -> list[datetime]:
     """Return the hours that a complete listing of *window*, begun at *now*, has covered.
 
     The hour that is still open at *now* counts as covered so far. An hour of which the window
     leaves out the beginning does not count.
     """
-    first = hour_of(window.start)
-    hours = [first + HOUR * n for n in range(-(-(window.end - first) // HOUR))]
     so_far = window.end >= whole_second(now)
-    return [h for h in hours if h >= window.start and (h + HOUR <= window.end or so_far)]
+    return [
+        h for h in hours_touched(window) if h >= window.start and (h + HOUR <= window.end or so_far)
+    ]
 
 
 def _runs(hours: Iterable[datetime]) -> list[tuple[datetime, datetime]]:

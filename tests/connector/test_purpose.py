@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,22 +19,9 @@ HERE = Purpose(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NotedLedger(MemoryLedger):
-    """A ledger in memory that keeps notes."""
-
-    notes: dict[str, str] = field(default_factory=dict)
-
-    def note(self, name: str, text: str) -> None:
-        self.notes[name] = text
-
-    def noted(self, name: str) -> str:
-        return self.notes.get(name, "")
-
-
-def filled() -> NotedLedger:
+def filled() -> MemoryLedger:
     """Return a ledger that delivered a blob for ``HERE``."""
-    store = NotedLedger(Disk())
+    store = MemoryLedger(Disk())
     check_purpose(store, HERE)
     store.register_stream(STREAM, hour_of(START))
     store.add_blobs([blob("a")], START)
@@ -71,7 +58,7 @@ def test_a_ledger_filled_for_another_sink_or_filter_stops_and_names_the_ways_on(
 
 
 def test_a_ledger_that_has_delivered_nothing_takes_the_new_purpose() -> None:
-    store = NotedLedger(Disk())
+    store = MemoryLedger(Disk())
     check_purpose(store, HERE)
     other = replace(HERE, sink="jsonl")
 
@@ -82,7 +69,7 @@ def test_a_ledger_that_has_delivered_nothing_takes_the_new_purpose() -> None:
 
 def test_a_ledger_without_a_purpose_takes_the_one_it_is_used_for() -> None:
     store = filled()
-    store.notes.clear()
+    store.note("purpose", "")
 
     check_purpose(store, HERE)
 

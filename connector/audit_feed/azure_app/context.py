@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -15,11 +16,13 @@ from azure.storage.queue import QueueServiceClient
 
 from audit_feed import app
 from audit_feed.azure_app.callers_table import TableCallers
+from audit_feed.azure_app.housekeeping import Statements
 from audit_feed.azure_app.orders import PacedOrders
 from audit_feed.azure_app.queues import BACKLOG, BLOBS, HINTS, StorageQueue
 from audit_feed.azure_app.settings import FunctionSettings, Storage
 from audit_feed.azure_app.telemetry import Metrics, metrics
 from audit_feed.blobs import Stream
+from audit_feed.delivery.clock import Offset, known
 from audit_feed.delivery.deliver import DeliveryPipeline, Sink
 from audit_feed.delivery.tenant_feed import TenantFeed
 from audit_feed.errors import ThrottledError
@@ -28,6 +31,7 @@ from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.feed.service_clock import ServiceClock
 from audit_feed.feed.subscriptions import SubscriptionStarter
 from audit_feed.ledger.table import TableLedger
+from audit_feed.purpose import Purpose, check_purpose, purpose_of
 from audit_feed.records.batches import MAX_FIELD_BYTES
 from audit_feed.records.lean import Saving
 from audit_feed.records.record_filter import record_filter
@@ -53,6 +57,10 @@ class AppContext:
 
     ``order_queues`` are by name; ``paced_orders`` puts new orders into one of them. ``tenants``
     are by id. ``max_tenants`` is how many are worked on at once.
+
+    ``clock`` is the service's, and ``clock_offset`` its distance from ``local_clock``.
+    ``statements`` is what this process has stated. ``purpose`` is what the ledger must have been
+    filled for.
     """
 
     settings: FunctionSettings
@@ -68,10 +76,27 @@ class AppContext:
     starter: SubscriptionStarter
     metrics: Metrics
     max_tenants: int
+    local_clock: Callable[[], datetime] = app.now
+    clock_offset: Offset = known
+    statements: Statements = field(default_factory=Statements)
+    purpose: Purpose | None = None
+    purpose_checked: Event = field(default_factory=Event)
 
     def streams(self) -> list[Stream]:
         """Return every stream that is collected."""
         return [stream for tenant in self.tenants.values() for stream in tenant.streams]
+
+    def check_purpose(self) -> None:
+        """Return if the ledger was filled for this app's sink and filter; asked once a process.
+
+        Raises:
+            PurposeError: It was not. Nothing may be listed or delivered.
+            LedgerError: The ledger cannot be used.
+
+        """
+        if self.purpose and not self.purpose_checked.is_set():
+            check_purpose(self.store, self.purpose)
+            self.purpose_checked.set()
 
 
 @cache
@@ -104,6 +129,9 @@ def app_context() -> AppContext:
         starter=_starter(settings, clock),
         metrics=metrics(settings.telemetry),
         max_tenants=app.MOST_TENANTS,
+        local_clock=clock.local,
+        clock_offset=lambda: clock.offset,
+        purpose=purpose_of(settings.collector, Path()),
     )
 
 

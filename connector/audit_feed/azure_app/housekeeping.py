@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from threading import Lock
 
 from audit_feed.azure_app.orders import MAX_DELAY, OrderQueue, orders_for
 from audit_feed.delivery.deliver import Sink
 from audit_feed.ledger import health_rows
 from audit_feed.ledger.snapshot import StreamSnapshot
-from audit_feed.ledger.statement import HourStatement
+from audit_feed.ledger.statement import HourState, HourStatement
 from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore, postponed
 from audit_feed.records.batches import Parked, bodies
 from audit_feed.records.shape import Row
@@ -26,9 +27,9 @@ MAX_REQUEUED = 5_000
 """Blobs of one stream that a sweep orders again."""
 
 
-def statement_window(now: datetime) -> Window:
-    """Return the span that is stated: the last 7 days."""
-    return Window(now - RETENTION, now)
+def statement_window(now: datetime, keep: timedelta) -> Window:
+    """Return the span that is stated: the last 7 days, and losses as far back as *keep*."""
+    return Window(now - max(keep, RETENTION), now)
 
 
 def grace(queue: OrderQueue) -> timedelta:
@@ -57,21 +58,39 @@ def requeue_lost(
     return len(blobs)
 
 
-def send_statements(
-    snapshots: Sequence[StreamSnapshot], sink: Sink, now: datetime, collector: str
-) -> int:
-    """Send heartbeats and the statement of every hour that is not closed; return the rows.
+class Statements:
+    """Sends statements, and of hours only what this process has not sent yet. Safe for threads."""
 
-    Hours are closed only after this: what was not sent is sent the next time.
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._before: health_rows.StatementsByHour = {}
 
-    Raises:
-        RetryError, AccessError: As the sink's.
+    def send(
+        self,
+        snapshots: Sequence[StreamSnapshot],
+        sink: Sink,
+        now: datetime,
+        collector: str,
+        offset: timedelta | None,
+    ) -> int:
+        """Send heartbeats and the statement of every hour that is not closed; return the rows.
 
-    """
-    closed = [s for snapshot in snapshots for s in snapshot.statements if s.hour in snapshot.closed]
-    statements = [s for snapshot in snapshots for s in snapshot.statements]
-    rows = health_rows.rows(statements, health_rows.by_hour(closed), now, collector)
-    return send_rows(rows, sink)
+        Hours are closed only after this: what was not sent is sent the next time.
+
+        Raises:
+            RetryError, AccessError: As the sink's.
+
+        """
+        stated = [(s, s.hour in snapshot.closed) for snapshot in snapshots
+                  for s in snapshot.statements]  # fmt: skip
+        statements = [s for s, _ in stated]
+        closed = health_rows.by_hour([s for s, is_closed in stated if is_closed])
+        with self._lock:
+            before = {**self._before, **closed}
+            rows = health_rows.rows(statements, before, now, collector, offset)
+            sent = send_rows(rows, sink)
+            self._before = health_rows.by_hour(statements)
+        return sent
 
 
 def send_rows(rows: Sequence[Row], sink: Sink) -> int:
@@ -83,13 +102,23 @@ def send_rows(rows: Sequence[Row], sink: Sink) -> int:
 
 
 def summary(statements: Sequence[HourStatement], now: datetime) -> dict[str, object]:
-    """Return what ``health`` says of a stream."""
-    over = [s for s in statements if s.hour + HOUR <= now]
+    """Return what ``health`` says of a stream: of the last 7 days, and of losses before.
+
+    ``listed_at`` is when the last listing of its newest hours began that came to its end.
+    """
+    lost = sum(s.state is HourState.LOST for s in statements)
+    statements = health_rows.of_last_days(statements, now)
+    over = [s for s in statements if s.state is not HourState.OPEN]
+    missing = sum(map(health_rows.is_missing, statements))
+    newest = [s.listed_at for s in statements if s.hour >= hour_of(now) - HOUR and s.listed_at]
     return {
         "stated_at": now.isoformat(),
-        "complete": all(s.complete for s in over),
+        "listed_at": max(newest).isoformat() if newest else None,
+        "complete": not missing and not lost,
         "hours": len(over),
-        "hours_missing": sum(not s.complete for s in over),
+        "hours_missing": missing,
+        "hours_lost": lost,
+        "hours_not_covered": sum(s.state is HourState.NOT_COVERED for s in statements),
         "listed": sum(s.listed for s in statements),
         "delivered": sum(s.delivered for s in statements),
         "pending": sum(s.pending for s in statements),

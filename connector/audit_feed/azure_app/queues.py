@@ -21,6 +21,7 @@ BACKLOG_POISON = f"{BACKLOG}-poison"
 """The same for orders of a tenant that has very many."""
 
 HINTS = "mailvigil-hints"
+HINTS_POISON = f"{HINTS}-poison"
 
 
 class StorageQueue:

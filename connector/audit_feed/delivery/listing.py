@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from threading import Event
@@ -12,10 +12,12 @@ from threading import Event
 from audit_feed.blobs import ContentBlob, Page, Stream
 from audit_feed.delivery.pass_report import PassReport
 from audit_feed.delivery.tenant_feed import TenantFeed
+from audit_feed.delivery.unfinished import ListingPosition, UnfinishedListings
 from audit_feed.errors import (
     AccessError,
     AuditFeedError,
     LedgerError,
+    NoSubscriptionError,
     RetryError,
     StoppedError,
     ThrottledError,
@@ -32,6 +34,7 @@ from audit_feed.windows import (
     halves,
     hour_of,
     hours_listed,
+    hours_touched,
     within_retention,
 )
 
@@ -41,6 +44,22 @@ PAGE_TRIES = 3
 SLOW_PAGE = timedelta(seconds=20)
 """A late page that takes so long to fail is not tried again: a smaller window has fewer pages."""
 
+MOST_STALE_PAGES = 20
+"""Pages in a row that name no blob that was not named before: a listing that goes on like that
+would never end."""
+
+LONGEST_LISTING = timedelta(hours=6)
+"""How long a window is listed, over several runs, before its listing begins anew."""
+
+DLP = "DLP.All"
+READ_DLP = "ActivityFeed.ReadDlp"
+NO_READ_DLP = f"the token lacks {READ_DLP}"
+"""Without that role the feed answers a listing of ``DLP`` with an empty list (issue 225 of
+OfficeDev's office-365-management-api)."""
+
+LONGEST_PROBLEM = 300
+"""Characters of a problem that the ledger keeps with an hour."""
+
 
 class _End(Enum):
     """How far a window was listed. After ``HALT`` no more of its stream is asked for now."""
@@ -48,10 +67,13 @@ class _End(Enum):
     WHOLE = "whole"
     PART = "part"
     HALT = "halt"
+    STOPPED = "stopped"
 
+
+_LAST = frozenset({_End.HALT, _End.STOPPED})
 
 OnNewBlobs = Callable[[Sequence[ContentBlob]], None]
-"""What is done with blobs that have just been put on record for the first time."""
+"""What is done with blobs that have just been put on record as due."""
 
 
 def leave_in_ledger(_blobs: Sequence[ContentBlob]) -> None:
@@ -83,51 +105,99 @@ class StreamListing:
     def list_due(self, first: datetime) -> None:
         """List every window that is due, the newest first, back to *first*.
 
+        A listing that was stopped between two pages goes on where it was, after the windows
+        that have become due since.
+
         Raises:
             LedgerError: The ledger cannot be used.
 
         """
+        unfinished = self._unfinished().all()
+        begun = {hour for position in unfinished for hour in hours_touched(position.window)}
+        positions = [
+            *(ListingPosition(window, self.began) for window in self._due(first, begun)),
+            *unfinished,
+        ]
+        for position in positions:
+            if self.stop.is_set() or self._go_on(position) in _LAST:
+                return
+
+    def _due(self, first: datetime, begun: set[datetime]) -> list[Window]:
         whole = first_whole_hour(self.began)
         listings = self.store.listings(self.stream, hour_of(self.began - RETENTION))
         # What is left of the hour before is listed too, though it cannot be stated as complete.
         earliest = first - HOUR if first == whole else first
-        for window in due_windows(listings, earliest, self.began):
-            if self.stop.is_set() or self._list_window(window) is _End.HALT:
-                return
+        return due_windows(listings, earliest, self.began, begun)
 
-    def _list_window(self, window: Window) -> _End:
-        """List a window to its end, in halves where its late pages do not come."""
+    def _go_on(self, position: ListingPosition) -> _End:
+        """List a window from *position* on, if the tenant is not held back; else leave it."""
         try:
-            flaw = self._list_pages(window)
+            self.tenant.limiter.wait_until_free()
+        except StoppedError:
+            return _End.STOPPED
+        except ThrottledError as error:
+            self.report.count_unlisted(f"list {self.stream.content_type}: {error}")
+            return _End.HALT
+        if position.resumed:
+            self._unfinished().drop(position)
+        return replace(self, began=position.began).list_window(position)
+
+    def list_window(self, position: ListingPosition) -> _End:
+        """List a window to its end, in halves where its late pages do not come."""
+        window = position.window
+        try:
+            problem = self._list_pages(position)
         except LedgerError:
             raise
         except StoppedError:
-            return _End.HALT
+            return _End.STOPPED
         except _LatePageError as late:
+            if position.resumed:  # an address of another run is not kept for ever
+                log.warning("%s; the window is listed from its first page", late)
+                return self.list_window(ListingPosition(window, self.began))
             log.warning("%s; the window is listed in halves", late)
-            return self._list_halves(window)
+            return self._list_halves(window, str(late))
         except AuditFeedError as error:
-            self.report.count_unlisted(str(error), refused=isinstance(error, AccessError))
-            return _End.HALT if isinstance(error, AccessError | ThrottledError) else _End.PART
+            return self._failed(window, error)
         except Exception as error:  # noqa: BLE001 - a listing that breaks us must not stop the others
-            flaw = f"list {self.stream.content_type}: {fault_of(error)}"
-        if flaw:
-            self.report.count_unlisted(flaw)
-        return _End.PART if flaw else _End.WHOLE
+            problem = f"list {self.stream.content_type}: {fault_of(error)}"
+        if problem:
+            self._mark_unlisted(self._hours(window), problem)
+        return _End.PART if problem else _End.WHOLE
 
-    def _list_halves(self, window: Window) -> _End:
+    def _failed(self, window: Window, error: AuditFeedError) -> _End:
+        """Record what a listing failed of."""
+        if isinstance(error, NoSubscriptionError):
+            self.store.note_absent(self.stream, self.clock())
+        refused = isinstance(error, AccessError)
+        self._mark_unlisted(self._hours(window), str(error), refused=refused)
+        return _End.HALT if refused or isinstance(error, ThrottledError) else _End.PART
+
+    def _mark_unlisted(
+        self, hours: Sequence[datetime], problem: str, *, refused: bool = False
+    ) -> None:
+        self.report.count_unlisted(problem, refused=refused)
+        if hours:
+            self.store.mark_unlisted(self.stream, hours, problem[:LONGEST_PROBLEM])
+
+    def _list_halves(self, window: Window, problem: str) -> _End:
         """List both halves. An hour that was cut is listed only once both got to their ends."""
-        whole = True
-        for half in halves(window):
-            end = _End.HALT if self.stop.is_set() else self._list_window(half)
-            if end is _End.HALT:
-                return end
-            whole = whole and end is _End.WHOLE
-        if whole:
+        ends, parts = [], halves(window)
+        for half in parts:
+            position = ListingPosition(half, self.began)
+            ends.append(_End.STOPPED if self.stop.is_set() else self.list_window(position))
+            if ends[-1] in _LAST:
+                break
+        if set(ends) == {_End.WHOLE}:
             self.store.mark_listed(self.stream, self._hours(window), self.began)
-        return _End.WHOLE if whole else _End.PART
+            return _End.WHOLE
+        whole = {hour for half in parts for hour in self._hours(half)}
+        cut = [hour for hour in self._hours(window) if hour not in whole]
+        if cut and ends[-1] is not _End.STOPPED:
+            self.store.mark_unlisted(self.stream, cut, problem[:LONGEST_PROBLEM])
+        return ends[-1] if ends[-1] in _LAST else _End.PART
 
-    def _list_pages(self, window: Window) -> str:
+    def _list_pages(self, position: ListingPosition) -> str:
         """Store page after page, then mark the hours; return what was wrong with any page.
 
         The order matters: add the blobs, hand on the new ones, and only then mark the hours as
@@ -135,32 +205,77 @@ class StreamListing:
         called complete. The blobs are on record by then, so they are not new a second
         time: the app's sweep orders them again.
         """
-        address, flaw, seen = "", "", set[str]()
+        addresses, named = set[str](), set[str]()
         while True:
-            page = self._page(window, address)
-            flaw = flaw or page.flaw
-            hours = [] if page.next or flaw else self._hours(window)
-            new = self.store.add_blobs(page.blobs, self.began)
-            self.on_new_blobs(new)
-            self.store.mark_listed(self.stream, hours, self.began)
-            self.report.new += len(new)
-            self.renew()
+            page = self._page_or_keep(position)
+            flaw = position.flaw or page.flaw
+            self._add_blobs(page)
+            fresh = {blob.id for blob in page.blobs} - named
+            named |= fresh
             if not page.next:
-                return flaw
-            if page.next in seen:
-                kind = self.stream.content_type
-                raise WindowError(f"list {kind}: the pages go round in a circle")
-            seen.add(page.next)
-            address = page.next
+                return flaw or self._mark_whole(position.window, empty=not named)
+            if page.next in addresses:
+                raise WindowError(f"{self._where}: the pages go round in a circle")
+            addresses.add(page.next)
+            stale = 0 if fresh else position.stale + 1
+            position = replace(position, address=page.next, flaw=flaw, stale=stale, resumed=False)
+            self._check_end(position)
+
+    def _add_blobs(self, page: Page) -> None:
+        new = self.store.add_blobs(page.blobs, self.began)
+        self.on_new_blobs(new)
+        self.report.new += len(new)
+        self.renew()
+
+    def _mark_whole(self, window: Window, *, empty: bool) -> str:
+        """Mark the hours of a window that was listed to its end; return why they are not."""
+        hours = self._hours(window)
+        if empty and self._reads_no_dlp():
+            self.report.add_problem(f"{self._where}: {NO_READ_DLP}")
+            self.store.mark_unlisted(self.stream, hours, NO_READ_DLP)
+        else:
+            self.store.mark_listed(self.stream, hours, self.began)
+        return ""
+
+    def _check_end(self, position: ListingPosition) -> None:
+        """Raise where the listing must not go on to its next page now."""
+        if position.stale >= MOST_STALE_PAGES:
+            raise WindowError(
+                f"{self._where}: {MOST_STALE_PAGES} pages in a row named no new blob, and there is "
+                "still a next one (the listing does not end)"
+            )
+        if self.clock() - self.began > LONGEST_LISTING:
+            raise WindowError(
+                f"{self._where}: not at its end after {LONGEST_LISTING // HOUR} hours"
+            )
+        if self.stop.is_set():
+            self._unfinished().keep(position)
+            raise StoppedError(f"{self._where}: stopped between two pages")
+
+    def _page_or_keep(self, position: ListingPosition) -> Page:
+        """Return the next page; where it has to wait, keep the position for the next pass."""
+        try:
+            return self._page(position)
+        except (StoppedError, ThrottledError):
+            if position.address:
+                self._unfinished().keep(position)
+            raise
+
+    @property
+    def _where(self) -> str:
+        return f"list {self.stream.content_type}"
+
+    def _unfinished(self) -> UnfinishedListings:
+        return UnfinishedListings(self.store, self.stream)
 
     def _hours(self, window: Window) -> list[datetime]:
         """Return the hours that are listed once *window* is: of it, what the feed still keeps."""
         retained = within_retention(window, self.clock())
         return hours_listed(retained, self.began) if retained else []
 
-    def _page(self, window: Window, address: str) -> Page:
+    def _page(self, position: ListingPosition) -> Page:
         """Return one page; a passing fault in the middle of many pages does not lose them all."""
-        limiter, tries_left = self.tenant.limiter, PAGE_TRIES
+        limiter, tries_left, window = self.tenant.limiter, PAGE_TRIES, position.window
         while True:
             tries_left -= 1
             limiter.wait_until_free()
@@ -170,7 +285,7 @@ class StreamListing:
             if retained is None:
                 return Page((), "")
             try:
-                page = self.tenant.feed.page(self.stream, retained, address)
+                page = self.tenant.feed.page(self.stream, retained, position.address)
             except ThrottledError as error:
                 limiter.throttled(error.wait)
                 if not tries_left:
@@ -178,10 +293,27 @@ class StreamListing:
             except (RetryError, WindowError) as error:
                 again = tries_left and not isinstance(error, WindowError)
                 slow = self.clock() - asked > SLOW_PAGE
-                if address and halves(window) and (slow or not again):
+                if position.address and halves(window) and (slow or not again):
                     raise _LatePageError(str(error)) from None
                 if not again:
                     raise
             else:
                 limiter.answered()
+                self._note_enabled(asked, page, retained)
                 return page
+
+    def _note_enabled(self, asked: datetime, page: Page, window: Window) -> None:
+        """Note that the subscription exists, as an answer shows that was asked for at *asked*."""
+        created = [blob.created for blob in page.blobs if blob.created in window]
+        times = [min(created), max(created)] if created else []
+        if self.stream.content_type != DLP or READ_DLP in (self.tenant.feed.roles() or ()):
+            times.append(asked)
+        if times:
+            self.store.note_enabled(self.stream, times)
+
+    def _reads_no_dlp(self) -> bool:
+        """Return whether an empty listing proves nothing, because the token may not read it."""
+        if self.stream.content_type != DLP:
+            return False
+        roles = self.tenant.feed.roles()
+        return roles is not None and READ_DLP not in roles

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from threading import Lock
 
 from audit_feed.delivery.deliver import Outcome
 from audit_feed.delivery.outcome_counts import OutcomeCounts
@@ -18,13 +19,15 @@ class PassReport(OutcomeCounts):
 
     ``new`` counts blobs that were listed for the first time, ``unlisted`` windows whose listing
     did not get to its end. ``refused`` says that nothing will work before an operator changes
-    something, ``left`` that the pass ran out of time with blobs still due.
+    something, ``left`` that the pass ran out of time with blobs still due, ``clock_unknown`` that
+    nothing was done because the feed did not tell its time.
     """
 
     new: int = 0
     unlisted: int = 0
     refused: bool = False
     left: bool = False
+    clock_unknown: bool = False
 
     def add(self, other: PassReport) -> None:
         """Add what *other* did, of another tenant."""
@@ -38,6 +41,7 @@ class PassReport(OutcomeCounts):
         self.problems += [text for text in other.problems if text not in self.problems]
         self.refused = self.refused or other.refused
         self.left = self.left or other.left
+        self.clock_unknown = self.clock_unknown or other.clock_unknown
 
     def count_outcome(self, outcome: Outcome) -> None:
         """Count what became of one blob; a throttle is not a problem, the blob only waits."""
@@ -61,3 +65,27 @@ class PassReport(OutcomeCounts):
         log.warning("%s", text)
         if text not in self.problems:
             self.problems.append(text)
+
+
+class SharedReport:
+    """A report that several threads add to."""
+
+    def __init__(self) -> None:
+        self._report = PassReport()
+        self._lock = Lock()
+
+    def count_outcome(self, outcome: Outcome) -> None:
+        """Count what became of one blob."""
+        with self._lock:
+            self._report.count_outcome(outcome)
+
+    def add(self, report: PassReport) -> None:
+        """Add what a pass did."""
+        with self._lock:
+            self._report.add(report)
+
+    def drain(self) -> PassReport:
+        """Return what was added since the last call."""
+        with self._lock:
+            report, self._report = self._report, PassReport()
+        return report

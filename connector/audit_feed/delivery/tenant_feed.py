@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +19,12 @@ class PagedFeed(Protocol):
 
     def page(self, stream: Stream, window: Window, address: str = "") -> Page:
         """Return one page; see :meth:`audit_feed.feed.client.Feed.page`."""
+
+    def subscriptions(self) -> Mapping[str, str]:
+        """Return content type to status; any answer of the feed also tells its time."""
+
+    def roles(self) -> frozenset[str] | None:
+        """Return the roles in the token, or None where it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,17 @@ class RunBlobs(Protocol):
         """Give *rows* to calls of *deliver*, each row to one of them, in any order or at once."""
 
 
+Step = Callable[[], None]
+"""A part of the work on one tenant: the listing of a stream, or its deliveries."""
+
+
+class RunSteps(Protocol):
+    """How the parts of the work on a tenant are done: one after the other, or side by side."""
+
+    def __call__(self, steps: Sequence[Step], /) -> None:
+        """Call each of *steps* once, and raise what one of them raised."""
+
+
 class RunTenants(Protocol):
     """How tenants are worked on: one after the other, or side by side."""
 
@@ -74,3 +85,18 @@ def tenant_threads(count: int) -> RunTenants:
             return list(pool.map(work, tenants))
 
     return run_tenants
+
+
+def steps_in_turn(steps: Sequence[Step]) -> None:
+    """Do one step after the other."""
+    for step in steps:
+        step()
+
+
+def steps_side_by_side(steps: Sequence[Step]) -> None:
+    """Do all steps at once, each in a thread: a slow one holds back no other."""
+    if not steps:
+        return
+    with ThreadPoolExecutor(len(steps)) as pool:
+        for future in [pool.submit(step) for step in steps]:
+            future.result()

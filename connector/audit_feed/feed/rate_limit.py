@@ -108,6 +108,11 @@ class RateLimiter:
         if pause:
             self._sleep(pause)
 
+    def free_in(self) -> timedelta:
+        """Return how long a request would have to wait now."""
+        with self._lock:
+            return self._limit.delay(self._clock())
+
     def throttled(self, wait: timedelta | None) -> None:
         """Hold back every request of this tenant; *wait* is what the service asks for."""
         with self._lock:

@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from audit_feed.blobs import Stream
 from audit_feed.ledger.statement import HourState, HourStatement
 from audit_feed.records.shape import Row
-from audit_feed.windows import HOUR
+from audit_feed.windows import RETENTION, hour_of
 
 StatementsByHour = Mapping[tuple[Stream, datetime], HourStatement]
 """The last statement made of each hour."""
 
 
 def rows(
-    statements: Sequence[HourStatement], before: StatementsByHour, now: datetime, collector: str
+    statements: Sequence[HourStatement],
+    before: StatementsByHour,
+    now: datetime,
+    collector: str,
+    offset: timedelta | None = None,
 ) -> list[Row]:
     """Return one heartbeat for each stream, and a row for each hour that says something new.
 
     Args:
-        statements: Every hour of the last 7 days, all streams.
+        statements: Every hour of the last 7 days, and older ones, all streams.
         before: What was stated with the pass before.
         now: The time of this statement, aware UTC.
         collector: CallerKey makes it.
+        offset: How far the service's clock is ahead of the collector's; None where not known.
 
     """
     base = {"TimeGenerated": now, "Collector": collector}
+    seconds = None if offset is None else round(offset.total_seconds())
     changed = [s for s in statements if _content(s) != _content(before.get((s.stream, s.hour)))]
     return [
         *(
-            {**base, **_heartbeat(stream, hours, now)}
+            {**base, **_heartbeat(stream, hours, now), "ClockOffsetSeconds": seconds}
             for stream, hours in _by_stream(statements).items()
         ),
         *({**base, **_hour(statement)} for statement in changed),
@@ -47,7 +53,7 @@ def _content(statement: HourStatement | None) -> tuple[object, ...] | None:
     if statement is None:
         return None
     counts = (statement.listed, statement.delivered, statement.expired, statement.rejected)
-    return (statement.complete, statement.sent_rows, *counts)
+    return (statement.state, statement.sent_rows, *counts)
 
 
 def _by_stream(statements: Sequence[HourStatement]) -> dict[Stream, list[HourStatement]]:
@@ -57,13 +63,26 @@ def _by_stream(statements: Sequence[HourStatement]) -> dict[Stream, list[HourSta
     return by_stream
 
 
-def _heartbeat(stream: Stream, hours: Sequence[HourStatement], now: datetime) -> Row:
-    missing = sum(not s.complete for s in hours if s.hour + HOUR <= now)
+def is_missing(statement: HourStatement) -> bool:
+    """Return whether an hour should be complete and is not."""
+    return statement.state not in {HourState.COMPLETE, HourState.OPEN}
+
+
+def of_last_days(statements: Sequence[HourStatement], now: datetime) -> list[HourStatement]:
+    """Return those of the hours that the feed still keeps a part of."""
+    return [s for s in statements if s.hour >= hour_of(now - RETENTION)]
+
+
+def _heartbeat(stream: Stream, stated: Sequence[HourStatement], now: datetime) -> Row:
+    """Return what is said of a stream: counts of the last 7 days, and of losses before them."""
+    hours = of_last_days(stated, now)
+    missing = sum(map(is_missing, hours))
+    lost = sum(s.state is HourState.LOST for s in stated)
     return {
         "OrganizationId": stream.tenant,
         "ContentType": stream.content_type,
         "Hour": None,
-        "Complete": missing == 0,
+        "Complete": not missing and not lost,
         "ListedAt": max((s.listed_at for s in hours if s.listed_at), default=None),
         "Listed": sum(s.listed for s in hours),
         "Delivered": sum(s.delivered for s in hours),
@@ -76,7 +95,7 @@ def _heartbeat(stream: Stream, hours: Sequence[HourStatement], now: datetime) ->
         "Parked": sum(s.parked for s in hours),
         "LagSeconds": max((int(s.lag.total_seconds()) for s in hours), default=0),
         "HoursMissing": missing,
-        "HoursLost": sum(s.state is HourState.LOST for s in hours),
+        "HoursLost": lost,
         "HoursNotCovered": sum(s.state is HourState.NOT_COVERED for s in hours),
     }
 
@@ -98,7 +117,7 @@ def _hour(statement: HourStatement) -> Row:
         "Bytes": statement.sent,
         "Parked": statement.parked,
         "LagSeconds": int(statement.lag.total_seconds()),
-        "HoursMissing": int(not statement.complete),
+        "HoursMissing": int(is_missing(statement)),
         "HoursLost": int(statement.state is HourState.LOST),
         "HoursNotCovered": int(statement.state is HourState.NOT_COVERED),
     }

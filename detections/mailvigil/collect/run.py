@@ -99,11 +99,8 @@ def collect(job: Job, output: CollectOutput) -> bool:
         stack.enter_context(_renewing(collector, output))
         passes = partial(_passes, health=sinks.health, output=output, progress=job.progress)
         if job.poll:
-            poll(
-                [passes(tenant_collector).run_pass for tenant_collector in collector.apart()],
-                job.poll,
-                stop,
-            )
+            tenants = [(tenant, passes(tenant).report) for tenant in collector.apart()]
+            poll(tenants, job.poll, stop)
         done = job.poll is not None or _once(passes(collector))
         if settings.profile == "lean":
             output.result(f"the lean profile left out {saving.left_out:,} bytes")
@@ -198,7 +195,14 @@ def _passes(
     collector: Collector, health: Sink, output: CollectOutput, progress: Shown | None
 ) -> _Passes:
     streams = [stream for tenant in collector.tenants for stream in tenant.streams]
-    reporter = Reporter(collector.store, health, collector.owner, streams)
+    reporter = Reporter(
+        collector.store,
+        health,
+        collector.owner,
+        streams,
+        keep=collector.retention,
+        offset=collector.clock_offset,
+    )
     return _Passes(collector, reporter, output, progress)
 
 
@@ -215,12 +219,23 @@ class _Passes:
         """Run one pass, state what is known now, and report both."""
         with self._watched():
             report = self.collector.run_pass()
-            try:
-                self.reporter.state(self.collector.clock())
-            except AuditFeedError as error:
-                report.problems.append(f"statement not written: {error}")
+            self._state(report)
         self.output.passed(report)
         return report
+
+    def report(self, report: PassReport) -> None:
+        """State what is known now, and report it and what was done since the last time."""
+        self._state(report)
+        self.output.passed(report)
+
+    def _state(self, report: PassReport) -> None:
+        """State what is known now, unless the feed has not told its time yet."""
+        if self.collector.clock_offset() is None:
+            return
+        try:
+            self.reporter.state(self.collector.clock())
+        except AuditFeedError as error:
+            report.problems.append(f"statement not written: {error}")
 
     def rest(self, until: datetime) -> None:
         """Wait until that time, or until the collector is stopped."""

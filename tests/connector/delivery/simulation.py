@@ -34,7 +34,7 @@ from audit_feed.errors import (
     WindowError,
 )
 from audit_feed.feed.rate_limit import RateLimiter
-from audit_feed.ledger.statement import hour_statements
+from audit_feed.ledger.statement import Evidence, hour_statements
 from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore, retried
 from audit_feed.records.batches import PARKED, Body, Parked
 from audit_feed.records.shape import Record, Row
@@ -181,6 +181,12 @@ class FakeFeed:
         blobs, following = self.pages[address]
         flaw = "an element is no blob" if world.happens(world.weather.flaw) else ""
         return Page(tuple(blobs), following, flaw)
+
+    def subscriptions(self) -> Mapping[str, str]:
+        return {}
+
+    def roles(self) -> frozenset[str] | None:
+        return None
 
     def _check(self, window: Window) -> None:
         """Ask as the real feed would: a bad window is refused, whoever asks."""
@@ -348,8 +354,10 @@ def check_statements(world: World) -> None:
     store = MemoryLedger(world.disk)
     for (stream, hour), held in world.by_hour.items():
         span = Window(hour, hour + HOUR)
-        rows, listings = store.rows(stream, span), store.listings(stream, hour)
-        [stated] = hour_statements(stream, rows, listings, span)
+        evidence = Evidence(
+            store.rows(stream, span), store.listings(stream, hour), store.coverage(stream)
+        )
+        [stated] = hour_statements(stream, evidence, span, world.now)
         for published in held if stated.complete else ():
             key = (stream, published.blob.id)
             if not stated.listed_at or not world.shows(key, stated.listed_at):

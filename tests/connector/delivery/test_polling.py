@@ -1,80 +1,174 @@
-"""Tenants that are followed: each in its own time, and what ends one ends all."""
+"""Streams and tenants that are followed: each in its own time, and what ends one ends all."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from threading import Event
 
 import pytest
 
+from audit_feed.blobs import ContentBlob, Page, Stream
+from audit_feed.delivery.collector import Collector
 from audit_feed.delivery.pass_report import PassReport
-from audit_feed.delivery.polling import RunPass, poll
+from audit_feed.delivery.polling import poll
+from audit_feed.delivery.workers import blob_threads
 from audit_feed.errors import LedgerError
+from audit_feed.ledger.states import BlobState
+from audit_feed.windows import HOUR, Window
+from connector.delivery.simulation import START, World
+from connector.delivery.worlds import OTHER, STREAM, names, published, started, world
+from connector.ledger.memory_ledger import MemoryLedger
 
 WAIT_SECONDS = 10
+"""How long a test waits for what must come; it fails then."""
+
 SOON = timedelta(milliseconds=1)
 
 
-def counted(stop: Event, end: int, report: PassReport, then: Event | None = None) -> RunPass:
-    """Return a pass that gives *report*, and at its *end*-th call stops all."""
-    calls: list[int] = []
+@dataclass(slots=True)
+class Followed:
+    """A feed of two streams, of which *page* and *fetch* can wait for something."""
 
-    def run() -> PassReport:
-        calls.append(1)
-        if len(calls) == end:
-            (then or stop).set()
-        return report
+    blobs: list[ContentBlob]
+    page_waits: Callable[[Stream], object] = lambda _stream: None
+    fetch_waits: Callable[[ContentBlob], object] = lambda _blob: None
+    stop: Event = field(default_factory=Event)
 
-    return run
+    def page(self, stream: Stream, window: Window, _address: str = "") -> Page:
+        self.page_waits(stream)
+        found = [b for b in self.blobs if b.stream == stream and b.created in window]
+        return Page(tuple(found), "")
+
+    def fetch(self, blob: ContentBlob) -> Iterator[bytes]:
+        self.fetch_waits(blob)
+        yield b'[{"Id": "%s", "Pad": "x"}]' % blob.id.encode()
+
+    def subscriptions(self) -> Mapping[str, str]:
+        return {}
+
+    def roles(self) -> frozenset[str] | None:
+        return None
+
+    def collector(self, there: World) -> Collector:
+        """Return a collector with two workers that follows this feed."""
+        made = started(there, [STREAM, OTHER])
+        [tenant] = made.tenants
+        store = MemoryLedger(there.disk)
+        pipeline = replace(
+            tenant.pipeline, fetch=self.fetch, store=store, sink=Sink(), clock=lambda: START
+        )
+        return replace(
+            made,
+            tenants=(replace(tenant, feed=self, pipeline=pipeline),),
+            store=store,
+            stop=self.stop,
+            clock=lambda: START,
+            run_blobs=blob_threads(2),
+            workers=2,
+        )
+
+
+class Sink:
+    """A workspace that takes everything."""
+
+    def send(self, _body: object) -> None:
+        """Take a body in."""
+
+
+def follow(there: World, feed: Followed, until: Callable[[], bool]) -> list[PassReport]:
+    """Follow *feed* until that holds, at most as long as a test waits; return the reports."""
+    reports = []
+    left = iter(range(WAIT_SECONDS * 1_000))
+
+    def reported(report: PassReport) -> None:
+        reports.append(report)
+        if until() or next(left, None) is None:
+            feed.stop.set()
+
+    poll([(feed.collector(there), reported)], SOON, feed.stop)
+    return reports
+
+
+def test_a_slow_listing_holds_back_no_other_streams_blobs() -> None:
+    there, other_is_delivered = world(), Event()
+    waited: list[bool] = []
+    feed = Followed([published("o", START - HOUR, stream=OTHER).blob])
+
+    def wait(stream: Stream) -> None:
+        if stream == STREAM:
+            waited.append(other_is_delivered.wait(WAIT_SECONDS))
+
+    def delivered() -> bool:
+        if "o" in names(there, BlobState.DELIVERED):
+            other_is_delivered.set()
+        return bool(waited)
+
+    feed.page_waits = wait
+
+    follow(there, feed, delivered)
+
+    assert waited[0]
+    assert names(there, BlobState.DELIVERED) == ["o"]
+
+
+def test_a_slow_blob_holds_back_neither_listings_nor_other_blobs() -> None:
+    there, other_is_delivered = world(), Event()
+    waited: list[bool] = []
+    feed = Followed([published("slow", START - HOUR).blob])
+
+    def wait(blob: ContentBlob) -> None:
+        if blob.id == "slow":
+            feed.blobs.append(published("new", START - timedelta(minutes=1), stream=OTHER).blob)
+            waited.append(other_is_delivered.wait(WAIT_SECONDS))
+
+    def delivered() -> bool:
+        if "new" in names(there, BlobState.DELIVERED):
+            other_is_delivered.set()
+        return len(names(there, BlobState.DELIVERED)) == 2
+
+    feed.fetch_waits = wait
+
+    reports = follow(there, feed, delivered)
+
+    assert waited == [True]
+    assert names(there, BlobState.DELIVERED) == ["new", "slow"]
+    assert sum(report.new for report in reports) == 2
+    assert sum(report.delivered for report in reports) == 2
 
 
 def test_a_tenant_that_hangs_holds_back_no_other() -> None:
-    stop, other_ran = Event(), Event()
+    hanging_there, there, other_reported = world(), world(), Event()
     waited: list[bool] = []
-
-    def hang() -> PassReport:
-        waited.append(other_ran.wait(WAIT_SECONDS))
-        stop.set()
-        return PassReport()
-
-    poll([hang, counted(stop, 3, PassReport(), other_ran)], SOON, stop)
-
-    assert waited == [True]
-
-
-def test_a_backlog_does_not_wait_for_the_next_poll() -> None:
     stop = Event()
-    backlog = PassReport(left=True, delivered=1)
+    hangs = Followed([], page_waits=lambda _: waited.append(other_reported.wait(WAIT_SECONDS)))
+    works = Followed([published("a", START - HOUR).blob])
+    hangs.stop = works.stop = stop
 
-    poll([counted(stop, 5, backlog)], timedelta(days=1), stop)
+    def reported(_report: PassReport) -> None:
+        if names(there, BlobState.DELIVERED) == ["a"]:
+            other_reported.set()
+            stop.set()
 
-    assert stop.is_set()
+    tenants = [
+        (hangs.collector(hanging_there), lambda _: None),
+        (works.collector(there), reported),
+    ]
+    poll(tenants, SOON, stop)
 
-
-def test_a_tenant_that_is_stuck_is_asked_at_the_poll_interval() -> None:
-    stop, calls = Event(), list[int]()
-
-    def stuck() -> PassReport:
-        calls.append(1)
-        return PassReport(left=True, delivered=0)
-
-    def end() -> PassReport:
-        stop.wait(0.05)
-        stop.set()
-        return PassReport()
-
-    poll([stuck, end], timedelta(days=1), stop)
-
-    assert len(calls) == 1
+    assert set(waited) == {True}
 
 
-def test_a_ledger_that_is_gone_ends_every_tenants_loop() -> None:
-    stop = Event()
+def test_a_ledger_that_is_gone_ends_every_loop() -> None:
+    there = world()
 
-    def gone() -> PassReport:
+    def gone(_stream: Stream) -> None:
         raise LedgerError("ledger: disk full")
 
-    with pytest.raises(LedgerError, match="disk full"):
-        poll([gone, PassReport], timedelta(days=1), stop)
+    feed = Followed([], page_waits=gone)
 
-    assert stop.is_set()
+    with pytest.raises(LedgerError, match="disk full"):
+        poll([(feed.collector(there), lambda _: None)], timedelta(days=1), feed.stop)
+
+    assert feed.stop.is_set()

@@ -66,4 +66,4 @@ def rows_sent(there: World) -> int:
 
 def stated(there: World, start: datetime, stream: Stream = STREAM) -> list[HourStatement]:
     """Return what the ledger states of every hour from *start* to now."""
-    return statement(MemoryLedger(there.disk), stream, Window(start, there.now))
+    return statement(MemoryLedger(there.disk), stream, Window(start, there.now), there.now)

@@ -15,11 +15,17 @@ from audit_feed.azure_app.deliver_order import OrderResult, deliver_order, mark_
 from audit_feed.azure_app.invocation_log import InvocationLog
 from audit_feed.azure_app.orders import Order, parse_order
 from audit_feed.blobs import ContentBlob
-from audit_feed.errors import LedgerError
+from audit_feed.delivery.clock import learn_clock
+from audit_feed.delivery.tenant_feed import TenantFeed
+from audit_feed.errors import AuditFeedError, LedgerError
 from audit_feed.ledger.table_rows import blob_key
+from audit_feed.purpose import PurposeError
 
 if TYPE_CHECKING:
     from audit_feed.azure_app.context import AppContext
+
+LATER = timedelta(minutes=5)
+"""How long an order waits that must not be worked on yet."""
 
 DEADLINE = timedelta(minutes=5)
 """After so long no more blobs are begun. The host ends an invocation after 10 minutes (host.json).
@@ -42,13 +48,16 @@ def deliver(context: AppContext, text: str, queue: str, log: InvocationLog) -> N
     if order is None or tenant is None:
         log.warning("order dropped: unreadable, or of a tenant that is not collected")
         return
+    if not _may_deliver(context, tenant, log):
+        context.order_queues[queue].send(order, LATER)
+        return
     stats = CallerStats(order.stream.tenant)
-    deadline = context.clock() + DEADLINE
+    deadline = context.local_clock() + DEADLINE
     pipeline = replace(
         tenant.pipeline,
         on_blob=stats.start_blob,
         on_row=stats.add,
-        stopped=lambda: context.clock() >= deadline,
+        stopped=lambda: context.local_clock() >= deadline,
     )
     result = deliver_order(
         order, pipeline, context.store, context.order_queues[queue], tenant.adjust_rate
@@ -64,9 +73,28 @@ def poison(context: AppContext, text: str, queue: str, log: InvocationLog) -> No
     if order is None or tenant is None:
         log.warning("poison dropped: unreadable, or of a tenant that is not collected")
         return
+    if not _may_deliver(context, tenant, log):
+        context.order_queues[queue].send(order, LATER)
+        return
     failed = mark_failed(order, context.store, tenant.pipeline, context.order_queues[queue])
     context.metrics.count("failed", failed, order.stream.tenant)
     log.warning("poison", partition=order.partition, failed=failed)
+
+
+def _may_deliver(context: AppContext, tenant: TenantFeed, log: InvocationLog) -> bool:
+    """Return whether the ledger was filled for this sink, and the feed's time is known.
+
+    Under a wrong time, a blob that fails would be put off for days.
+    """
+    problem: AuditFeedError | None
+    try:
+        context.check_purpose()
+        problem = learn_clock([tenant], context.clock_offset)
+    except PurposeError as error:
+        problem = error
+    if problem:
+        log.warning("not delivered yet", problem=str(problem))
+    return problem is None
 
 
 def _read_order(text: str, log: InvocationLog) -> Order | None:

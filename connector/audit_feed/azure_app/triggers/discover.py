@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
-from threading import Event, Timer
+from datetime import datetime, timedelta
+from threading import Event
 from typing import TYPE_CHECKING
 
 import orjson
@@ -16,7 +16,13 @@ from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.delivery.collector import Collector
 from audit_feed.delivery.pass_report import PassReport
 from audit_feed.delivery.tenant_feed import TenantFeed
-from audit_feed.delivery.workers import blob_threads, tenant_threads
+from audit_feed.delivery.workers import (
+    blob_threads,
+    steps_in_turn,
+    steps_side_by_side,
+    tenant_threads,
+)
+from audit_feed.errors import AuditFeedError
 from audit_feed.windows import hour_of
 
 if TYPE_CHECKING:
@@ -29,23 +35,69 @@ HINT_AGE = timedelta(seconds=30)
 """A hint about an hour that was listed so short a time ago changes nothing."""
 
 
+class _Deadline(Event):
+    """Is set once *length* is over by *clock*; whoever looks at it sees that."""
+
+    def __init__(self, clock: Callable[[], datetime], length: timedelta) -> None:
+        super().__init__()
+        self._clock = clock
+        self._end = clock() + length
+
+    def is_set(self) -> bool:
+        """Return whether the time is over."""
+        return super().is_set() or self._clock() >= self._end
+
+
 def discover(context: AppContext, log: InvocationLog) -> None:
-    """Start missing subscriptions, then list every stream of every tenant."""
+    """Start missing subscriptions, then list every stream of every tenant.
+
+    Raises:
+        PurposeError: The ledger was filled for another sink or filter.
+        LedgerError: The ledger cannot be used.
+
+    """
+    context.check_purpose()
     _start_subscriptions(context, log)
     _list(context, list(context.tenants.values()), log)
 
 
 def hint(context: AppContext, text: str, log: InvocationLog) -> None:
-    """List one stream sooner, unless it was listed a moment ago."""
-    named = orjson.loads(text)
-    stream, now = Stream(named["tenant"], named["content_type"]), context.clock()
-    tenant = context.tenants.get(stream.tenant)
-    if tenant is None or stream not in tenant.streams:
-        log.warning("hint about a stream that is not collected")
+    """List one stream sooner, unless it was listed a moment ago.
+
+    A hint is never delivered again: what it would have listed, ``discover`` lists.
+    """
+    stream = _hinted(text)
+    tenant = context.tenants.get(stream.tenant) if stream else None
+    if stream is None or tenant is None or stream not in tenant.streams:
+        log.warning("hint dropped: unreadable, or about a stream that is not collected")
         return
+    try:
+        context.check_purpose()
+        if not _is_listed(context, stream):
+            _list(context, [replace(tenant, streams=(stream,))], log)
+    except AuditFeedError as error:
+        log.warning("hint dropped", stream=stream, problem=str(error))
+
+
+def drop_hint(log: InvocationLog) -> None:
+    """Drop a hint whose workers ended again and again."""
+    log.warning("hint dropped: its workers ended again and again")
+
+
+def _hinted(text: str) -> Stream | None:
+    """Return the stream that a hint names, or None where it cannot be read."""
+    try:
+        named = orjson.loads(text)
+        return Stream(str(named["tenant"]), str(named["content_type"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_listed(context: AppContext, stream: Stream) -> bool:
+    """Return whether the stream's open hour was listed a moment ago."""
+    now = context.clock()
     last = context.store.listings(stream, hour_of(now)).get(hour_of(now))
-    if last is None or now - last > HINT_AGE:
-        _list(context, [replace(tenant, streams=(stream,))], log)
+    return bool(last and last.at and not last.problem and now - last.at <= HINT_AGE)
 
 
 def _start_subscriptions(context: AppContext, log: InvocationLog) -> None:
@@ -63,10 +115,6 @@ def _list(context: AppContext, tenants: Sequence[TenantFeed], log: InvocationLog
     The steps for each page are in ``StreamListing``: list, put new blobs on record, order their
     delivery (``_enqueue``), mark the hours as listed. Orders are in the queue before the mark.
     """
-    stop = Event()
-    timer = Timer(DEADLINE.total_seconds(), stop.set)
-    timer.daemon = True
-    timer.start()
     collector = Collector(
         tenants=tuple(tenants),
         store=context.store,
@@ -74,15 +122,13 @@ def _list(context: AppContext, tenants: Sequence[TenantFeed], log: InvocationLog
         since=context.settings.collector.since,
         run_blobs=blob_threads(1),
         clock=context.clock,
-        stop=stop,
+        stop=_Deadline(context.local_clock, DEADLINE),
         run_tenants=tenant_threads(context.max_tenants),
+        run_steps=steps_in_turn if context.max_tenants == 1 else steps_side_by_side,
         on_new_blobs=lambda blobs: _enqueue(context, blobs),
+        clock_offset=context.clock_offset,
     )
-    try:
-        report = collector.list_pass()
-    finally:
-        timer.cancel()
-    _report(context, report, log)
+    _report(context, collector.list_pass(), log)
 
 
 def _enqueue(context: AppContext, blobs: Sequence[ContentBlob]) -> None:

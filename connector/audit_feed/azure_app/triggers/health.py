@@ -1,4 +1,4 @@
-"""Answer whether every stream was stated of late, and what was stated. Pure."""
+"""Answer whether every stream was listed and stated of late, and what was stated. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from audit_feed.azure_app.context import AppContext
 
 MAX_AGE = timedelta(minutes=30)
-"""A stream of which nothing was stated for so long is not healthy."""
+"""A stream that was not listed to its end for so long, or not stated, is not healthy."""
 
 
 def health(context: AppContext) -> tuple[HTTPStatus, str]:
-    """Return the last summary of every stream, with 503 where one is old or missing."""
+    """Return the last summary of every stream, with 503 where one is old or missing.
+
+    It is old too where the newest hours were not listed of late by a listing that came to its
+    end: no permission, no subscription, a feed that does not answer.
+    """
     now, stored = context.clock(), context.store.streams_table.summaries()
     summaries = {s: orjson.loads(stored.get(s) or "{}") for s in context.streams()}
     healthy = all(_is_recent(summary, now) for summary in summaries.values())
@@ -29,6 +33,6 @@ def health(context: AppContext) -> tuple[HTTPStatus, str]:
     return status, orjson.dumps({"healthy": healthy, "streams": streams}).decode()
 
 
-def _is_recent(summary: Mapping[str, str], now: datetime) -> bool:
-    stated_at = summary.get("stated_at")
-    return stated_at is not None and now - datetime.fromisoformat(stated_at) <= MAX_AGE
+def _is_recent(summary: Mapping[str, str | None], now: datetime) -> bool:
+    times = [summary.get(name) for name in ("stated_at", "listed_at")]
+    return all(time and now - datetime.fromisoformat(time) <= MAX_AGE for time in times)

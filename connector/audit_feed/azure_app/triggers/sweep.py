@@ -13,6 +13,7 @@ import orjson
 from audit_feed.azure_app import callers, housekeeping
 from audit_feed.azure_app.invocation_log import InvocationLog
 from audit_feed.blobs import Stream
+from audit_feed.delivery.clock import learn_clock
 from audit_feed.errors import AuditFeedError
 from audit_feed.ledger.snapshot import StreamSnapshot
 from audit_feed.windows import hour_of
@@ -30,12 +31,18 @@ def sweep(context: AppContext, log: InvocationLog) -> None:
     The order matters: an hour is closed only after its last statement is in the workspace, as
     nothing is sent of an hour that was closed before.
     """
+    problem = learn_clock(context.tenants.values(), context.clock_offset)
+    if problem:
+        log.warning("not swept: the feed's time is not known", problem=str(problem))
+        return
     now = context.clock()
     grace = housekeeping.grace(context.paced_orders)
     with ThreadPoolExecutor(context.max_tenants) as pool:
         swept = pool.map(lambda s: _sweep_stream(context, s, now, grace, log), context.streams())
         snapshots = [snapshot for snapshot in swept if snapshot]
-    rows = housekeeping.send_statements(snapshots, context.health_sink, now, f"function:{_site()}")
+    rows = context.statements.send(
+        snapshots, context.health_sink, now, f"function:{_site()}", context.clock_offset()
+    )
     context.store.streams_table.put_summaries(_summaries(snapshots, now))
     with ThreadPoolExecutor(context.max_tenants) as pool:
         closed = sum(pool.map(lambda s: context.store.snapshots.close_hours(s, now), snapshots))
@@ -49,7 +56,8 @@ def _sweep_stream(
 ) -> StreamSnapshot | None:
     """Read one stream and re-queue its lost orders; an error does not stop the other streams."""
     try:
-        snapshot = context.store.snapshots.read(stream, housekeeping.statement_window(now))
+        window = housekeeping.statement_window(now, context.settings.collector.keep)
+        snapshot = context.store.snapshots.read(stream, window, now)
         again = housekeeping.requeue_lost(context.store, snapshot, context.paced_orders, now, grace)
     except AuditFeedError as error:
         log.warning("not swept", stream=stream, problem=str(error))
