@@ -1,37 +1,41 @@
-"""Read a blob's JSON array in pieces, so that memory is bounded whatever the blob's size. Pure."""
+"""Read a blob's JSON array in pieces, so that memory is bounded whatever the blob's size."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from math import isfinite
+from typing import TypeGuard
 
 import orjson
 
 from audit_feed.errors import RetryError
-from audit_feed.records.shape import Record
+from audit_feed.records.content_file import content_file
+from audit_feed.records.elements import (
+    LAST,
+    NOT_JSON,
+    OPENING,
+    Element,
+    OddElement,
+    is_exact,
+    next_mark,
+    read_element,
+    split,
+    without_escapes,
+)
 
 WHOLE_BYTES = 4_000_000
-"""A blob up to this size is parsed at once; then, the records need not begin alike."""
+"""A blob up to this size is parsed at once; a larger one is taken in as a file. Up to it, the
+records need not begin alike."""
 
 PIECE_BYTES = 1_000_000
 """About how much of a larger blob is parsed at a time."""
 
-_BRACKET = re.compile(rb'(?:[^"{}\[\]]+|"[^"]*")*(["{}\[\]]|\Z)')
-"""From anywhere outside of a string to the next bracket, the beginning of a string that has no
-end yet, or the end. Nothing may be escaped. It always matches: a search that moved on would
-look for brackets inside of strings. No possessive repeats: Python 3.11 gets them wrong."""
-
-_OPENING = frozenset((b"{", b"["))
-_LAST = frozenset((b'"', b""))
 _BEGIN = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*\[")
 _FIRST = re.compile(rb'(?:\xef\xbb\xbf)?[ \t\r\n]*\[[ \t\r\n]*(\{[ \t\r\n]*"[^"\\]{1,200}")')
 _BLANKS = b" \t\r\n"
 _COMMA = re.compile(rb"[ \t\r\n]*,")
-_END = re.compile(rb"[ \t\r\n]*\][ \t\r\n]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,117 +50,129 @@ DEFAULT_SIZES = Sizes()
 
 
 def json_records(
-    where: str, chunks: Iterable[bytes], sizes: Sizes = DEFAULT_SIZES
-) -> Iterator[Record]:
-    """Yield the records of the JSON array that *chunks* spell.
+    where: str, chunks: Iterable[bytes], sizes: Sizes = DEFAULT_SIZES, *, lenient: bool = False
+) -> Iterator[Element]:
+    """Yield the elements of the JSON array that *chunks* spell, once all of it was read.
 
-    Text that is not valid Unicode (a string cut inside of a character) gets U+FFFD in place of
-    what is wrong: no blob is given up for it.
+    An element that is not an ordinary record comes as an ``OddElement``: no blob is given up for
+    it.
 
     Args:
         where: What is read, for messages.
         chunks: The body, cut anywhere.
         sizes: How much to read at a time.
+        lenient: Whether an element that is not JSON is an odd one, and not an error.
 
     Raises:
-        RetryError: The body is not JSON, not an array of objects, or ends too early. Records
-            yielded before it were right, but the blob is not done.
+        RetryError: The body is not a JSON array, or ends too early. Nothing was yielded before.
 
     """
-    stream, start, size = iter(chunks), list[bytes](), 0
+    reader, stream = _Reader(where, sizes.piece, lenient), iter(chunks)
+    start, size = list[bytes](), 0
     for chunk in stream:
         start.append(chunk)
         size += len(chunk)
         if size > sizes.whole:
-            yield from _in_pieces(where, chain(start, stream), sizes.piece)
+            yield from reader.from_file(chain(start, stream))
             return
-    yield from _parsed(where, b"".join(start))
+    yield from reader.whole(b"".join(start))
 
 
-def _parsed(where: str, data: bytes) -> list[Record]:
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads one blob, in pieces of about ``size`` bytes where it is large."""
+
+    where: str
+    size: int
+    lenient: bool
+
+    def from_file(self, chunks: Iterable[bytes]) -> Iterator[Element]:
+        """Read a large blob once while it is saved, to see that it is whole, and then again."""
+        with content_file(self.where) as content:
+            for _ in self._in_pieces(content.saved(chunks)):
+                pass
+            yield from self._in_pieces(content.chunks())
+
+    def whole(self, data: bytes) -> list[Element]:
+        """Return the elements of the array *data*."""
+        parsed = _parsed(data)
+        if _is_ordinary(parsed) and is_exact(parsed, data):
+            return parsed
+        splitter = _Splitter(self.where, len(data) + 1, _BEGIN)
+        splitter.feed(data)
+        return self._carefully(splitter.end())
+
+    def _in_pieces(self, chunks: Iterable[bytes]) -> Iterator[Element]:
+        stream = iter(chunks)
+        left, before = yield from self._guessed(stream)
+        splitter = _Splitter(self.where, self.size, before)
+        for chunk in chain((left,), stream):
+            if piece := splitter.feed(chunk):
+                yield from self._elements(piece, _parsed(piece))
+        rest = splitter.end()
+        yield from self._elements(rest, _parsed(rest))
+
+    def _elements(self, array: bytes, parsed: object) -> list[Element]:
+        """Return the elements of *array*, which was read as *parsed*."""
+        if _is_ordinary(parsed) and is_exact(parsed, array):
+            return parsed
+        return self._carefully(array)
+
+    def _carefully(self, array: bytes) -> list[Element]:
+        """Return the elements of *array*, each read alone."""
+        return [self._element(data) for data in split(array)]
+
+    def _element(self, data: bytes) -> Element:
+        element = read_element(data) if data else OddElement(data, NOT_JSON)
+        broken = isinstance(element, OddElement) and element.why == NOT_JSON
+        if broken and not (data and self.lenient):
+            raise RetryError(self.where, "an element of its array is not JSON")
+        return element
+
+    def _guessed(
+        self, stream: Iterator[bytes]
+    ) -> Generator[Element, None, tuple[bytes, re.Pattern[bytes]]]:
+        """Yield records for as long as each begins as the first one does; return what is left.
+
+        A guess where an element begins is right exactly when all before it is JSON. That costs no
+        more than parsing, a tenth of what finding the ends of elements costs. The second value is
+        what must stand before the elements that are left.
+        """
+        buffer, before, opening = bytearray(), _BEGIN, b""
+        for chunk in stream:
+            buffer += chunk
+            if len(buffer) < self.size:
+                continue
+            first = None if opening else _FIRST.match(buffer)
+            opening = first[1] if first else opening
+            del first  # a buffer that is looked at cannot shrink
+            array, end = _before_last(buffer, opening, before)
+            if not (parsed := _parsed(array)):
+                break
+            yield from self._elements(array, parsed)
+            del buffer[:end]
+            before = _COMMA
+        return bytes(buffer), before
+
+
+def _parsed(array: bytes) -> object:
     try:
-        parsed = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        parsed = _parsed_with_bad_text(where, data, error.msg)
-    if not isinstance(parsed, list) or not all(isinstance(item, dict) for item in parsed):
-        raise RetryError(where, "JSON, but not a list of records")
-    return parsed
+        return orjson.loads(array)
+    except orjson.JSONDecodeError:
+        return None
 
 
-def _parsed_with_bad_text(where: str, data: bytes, why: str) -> object:
-    """Parse what is JSON but for its Unicode; all else is refused as it would be elsewhere."""
-    try:
-        return _with_valid_text(json.loads(data.decode("utf-8-sig", "replace"), parse_int=_number))
-    except (ValueError, OverflowError, RecursionError):
-        raise RetryError(where, f"not JSON after {len(data):,} bytes: {why}") from None
+def _is_ordinary(parsed: object) -> TypeGuard[list[Element]]:
+    return isinstance(parsed, list) and all(isinstance(item, dict) for item in parsed)
 
 
-def _number(text: str) -> int | float:
-    value = int(text)
-    return value if -(2**63) <= value < 2**64 else float(value)
-
-
-def _with_valid_text(value: object) -> object:
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_with_valid_text(item) for item in value]
-    if isinstance(value, dict):
-        return {_with_valid_text(name): _with_valid_text(item) for name, item in value.items()}
-    if isinstance(value, float) and not isfinite(value):
-        raise ValueError("not a JSON number")
-    return value
-
-
-def _in_pieces(where: str, chunks: Iterable[bytes], size: int) -> Iterator[Record]:
-    stream = iter(chunks)
-    left, before = yield from _guessed(stream, size)
-    splitter = _Splitter(where, size, before)
-    for chunk in chain((left,), stream):
-        if piece := splitter.feed(chunk):
-            yield from _parsed(where, piece)
-    yield from _parsed(where, splitter.end())
-
-
-def _guessed(
-    stream: Iterator[bytes], size: int
-) -> Generator[Record, None, tuple[bytes, re.Pattern[bytes]]]:
-    """Yield records for as long as each begins as the first one does; return what is left.
-
-    A guess where an element begins is right exactly when all before it is JSON. That costs no
-    more than parsing, a tenth of what finding the ends of elements costs. The second value is
-    what must stand before the elements that are left.
-    """
-    buffer, before, opening = bytearray(), _BEGIN, b""
-    for chunk in stream:
-        buffer += chunk
-        if len(buffer) < size:
-            continue
-        first = None if opening else _FIRST.match(buffer)
-        opening = first[1] if first else opening
-        del first  # a buffer that is looked at cannot shrink
-        end, elements = _whole_before(buffer, opening, before)
-        if not elements:
-            break
-        yield from elements
-        del buffer[:end]
-        before = _COMMA
-    return bytes(buffer), before
-
-
-def _whole_before(
-    buffer: bytearray, opening: bytes, before: re.Pattern[bytes]
-) -> tuple[int, list[Record]]:
-    """Return the elements before the last *opening* and where they end; none when unsure."""
+def _before_last(buffer: bytearray, opening: bytes, before: re.Pattern[bytes]) -> tuple[bytes, int]:
+    """Return an array of what is before the last *opening* and where that ends, if any is."""
     head = bytes(buffer[: buffer.rfind(opening)] if opening else b"").rstrip(_BLANKS)
     frame = before.match(head)
     if not frame or not head.endswith(b","):
-        return 0, []
-    try:
-        elements = orjson.loads(b"[" + head[frame.end() : -1] + b"]")
-    except orjson.JSONDecodeError:
-        return 0, []
-    return len(head) - 1, elements if all(isinstance(item, dict) for item in elements) else []
+        return b"", 0
+    return b"[" + head[frame.end() : -1] + b"]", len(head) - 1
 
 
 class _Splitter:
@@ -169,67 +185,82 @@ class _Splitter:
         self._scanned = 0
         self._in_string = False
         self._depth = 1 if before is _COMMA else 0
-        self._last_end = 0
+        self._last_comma = 0
+        self._closed = 0
         self._before = before
 
     def feed(self, chunk: bytes) -> bytes:
         """Take in *chunk*; return an array of the elements that are whole, or ``b""``."""
         self._buffer += chunk
         self._scan()
-        return self._cut() if self._last_end >= self._size else b""
+        return self._cut() if self._last_comma >= self._size else b""
 
     def end(self) -> bytes:
         """Return an array of the rest; only blanks may follow the array."""
-        whole = self._cut() if self._last_end else b"[]"
-        if self._before is _BEGIN:
-            self._skip(_BEGIN)
-        if not _END.fullmatch(self._buffer):
-            raise RetryError(self._where, "ends before its array does, or goes on after it")
-        return whole
+        if not self._closed:
+            raise RetryError(self._where, "ends before its array does")
+        more = self._before is _COMMA
+        self._skip(self._before)
+        data, after = bytes(self._buffer[: self._closed]), self._buffer[self._closed :]
+        if not data.endswith(b"]") or after.strip(_BLANKS):
+            raise RetryError(self._where, "goes on after its array")
+        if more:
+            self._refuse_blank(data[:-1])
+        return b"[" + data
 
     def _scan(self) -> None:
         """Go on where the last scan ended."""
         base = self._scanned
-        # Of the same length, and without a quote that is escaped.
-        text = bytes(self._buffer[base:]).replace(rb"\\", b"__").replace(rb"\"", b"__")
+        text = without_escapes(bytes(self._buffer[base:]))
         text = text.removesuffix(b"\\")  # it escapes what comes next
         self._scanned += len(text)
-        start = text.find(b'"') + 1 if self._in_string else 0
-        if self._in_string and not start:
+        end = text.find(b'"') + 1 if self._in_string else 0
+        if self._in_string and not end:
             return
-        self._in_string = False
-        for bracket in _BRACKET.finditer(text, start):
-            byte = bracket[1]
-            if byte == b'"':
-                self._in_string = True
-            elif byte in _OPENING:
-                self._depth += 1
-            elif byte:
-                self._depth -= 1
-                if self._depth == 1:
-                    self._last_end = base + bracket.end()
-            if byte in _LAST:
-                return
+        mark = b""
+        while end < len(text) and mark != b'"':
+            mark, end = next_mark(text, end, self._depth)
+            self._count(mark, base + end)
+        self._in_string = mark == b'"'
+
+    def _count(self, mark: bytes, end: int) -> None:
+        """Take in a mark of the text that ends at *end*."""
+        if mark in LAST:
+            return
+        if self._closed:
+            raise RetryError(self._where, "goes on after its array")
+        if mark == b",":
+            self._last_comma = end - 1
+        elif mark in OPENING:
+            self._depth += 1
+        else:
+            self._depth -= 1
+            self._closed = 0 if self._depth else end
 
     def _cut(self) -> bytes:
         """Take the whole elements off the buffer and return them as an array."""
-        end = self._last_end - self._skip(self._before)
-        data = bytes(self._buffer[:end])
-        self._drop(end)
-        self._last_end = 0
+        self._skip(self._before)
+        data = bytes(self._buffer[: self._last_comma])
+        self._refuse_blank(data)
+        self._drop(len(data))
         self._before = _COMMA
         return b"[" + data + b"]"
 
-    def _skip(self, pattern: re.Pattern[bytes]) -> int:
-        """Take what must stand here off the buffer; return how many bytes that were."""
+    def _refuse_blank(self, data: bytes) -> None:
+        if not data.strip(_BLANKS):
+            raise RetryError(self._where, "an element of its array is missing")
+
+    def _skip(self, pattern: re.Pattern[bytes]) -> None:
+        """Take what must stand here off the buffer."""
         match = pattern.match(self._buffer)
         if not match:
             raise RetryError(self._where, "not a list of records")
         end = match.end()
         del match  # a buffer that is looked at cannot shrink
         self._drop(end)
-        return end
 
     def _drop(self, count: int) -> None:
         del self._buffer[:count]
         self._scanned -= count
+        self._last_comma = max(self._last_comma - count, 0)
+        self._closed = max(self._closed - count, 0)

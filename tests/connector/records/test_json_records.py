@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit_feed.errors import RetryError
+from audit_feed.records.elements import Element
 from audit_feed.records.json_records import Sizes, json_records
-from audit_feed.records.shape import Record
 from connector.made import record
 
 AWKWARD = ['"', "\\", "]", "}", "[", "{", ",", ":", "\n", "ü", "😀", "\\u005d", " ", "\x00", "a"]
@@ -49,9 +49,9 @@ def test_any_cut_gives_the_records_that_parsing_at_once_gives(
     assert list(json_records("blob", chunks)) == orjson.loads(text)
 
 
-def read_until_error(chunks: Iterable[bytes], sizes: Sizes) -> list[Record]:
+def read_until_error(chunks: Iterable[bytes], sizes: Sizes) -> list[Element]:
     """Return what came before the error; without one the test fails."""
-    got: list[Record] = []
+    got: list[Element] = []
     with pytest.raises(RetryError):
         got.extend(json_records("blob", chunks, sizes))
     return got
@@ -64,8 +64,7 @@ def test_a_body_that_ends_too_early_is_never_taken_for_a_whole_one(
     text = orjson.dumps(found)
     short = text[: data.draw(st.integers(0, len(text) - 1))]
 
-    got = read_until_error([short], sizes)
-    assert got == found[: len(got)]
+    assert read_until_error([short], sizes) == []
 
 
 def test_a_body_cut_at_every_byte_is_an_error_with_every_reader() -> None:
@@ -73,8 +72,7 @@ def test_a_body_cut_at_every_byte_is_an_error_with_every_reader() -> None:
     text = orjson.dumps(found)
     for end in range(len(text)):
         for sizes in (Sizes(), SMALL, Sizes(whole=0, piece=20)):
-            got = read_until_error(one_by_one(text[:end]), sizes)
-            assert got == found[: len(got)]
+            assert read_until_error(one_by_one(text[:end]), sizes) == []
 
 
 def one_by_one(text: bytes) -> Iterator[bytes]:
@@ -110,13 +108,6 @@ def one_by_one(text: bytes) -> Iterator[bytes]:
         b"[{},,{}]",
         b"[,{}]",
         b"[{},]",
-        b"[{},1]",
-        b"[1,{}]",
-        b"[{},null,{}]",
-        b'[{},"a",{}]',
-        b"[[{}]]",
-        b"[[],{}]",
-        b"[{},[]]",
         b"garbage[{}]",
         b"{}[{}]",
         b'[{"a":1]',
@@ -124,9 +115,16 @@ def one_by_one(text: bytes) -> Iterator[bytes]:
         b'[{"a"}]',
         b"[{},{",
         b"[{}x,{}]",
-        b'[{"a":NaN}]',
-        b'[{"a":"\x01"}]',
         b"[{'a':1}]",
+        b"[null,]",
+        b"[1,,{}]",
+        b"[1}",
+        b"[1]2",
+        b"[null",
+        b'["a',
+        b"1",
+        b"[nul]",
+        b"[{},'a']",
     ],
 )
 def test_what_is_not_a_list_of_records_is_an_error(text: bytes, sizes: Sizes, whole: bool) -> None:  # noqa: FBT001 - a parameter
@@ -139,32 +137,8 @@ def test_what_is_not_a_list_of_records_is_an_error(text: bytes, sizes: Sizes, wh
 
 
 @pytest.mark.parametrize("sizes", [Sizes(), SMALL])
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        (rb'[{"a":"\ud83d cut"}]', "\ufffd cut"),
-        (rb'[{"a":"\udc00"}]', "\ufffd"),
-        (b'[{"a":"\xff"}]', "\ufffd"),
-        (b'\xef\xbb\xbf[{"a":"bom"}]', "bom"),
-    ],
-)
-def test_a_blob_with_invalid_unicode_is_read(text: bytes, value: str, sizes: Sizes) -> None:
-    found = list(json_records("blob", [text], sizes))
-
-    assert found == [{"a": value}]
-    assert orjson.dumps(found)
-
-
-def test_a_blob_with_invalid_unicode_keeps_its_numbers() -> None:
-    text = rb'[{"a":"\ud83d","large":123456789012345678901234567890,"u64":18446744073709551615}]'
-
-    [found] = json_records("blob", [text])
-
-    assert orjson.loads(orjson.dumps(found)) == {
-        "a": "\ufffd",
-        "large": 1.2345678901234568e29,
-        "u64": 2**64 - 1,
-    }
+def test_a_blob_that_begins_with_a_byte_order_mark_is_read(sizes: Sizes) -> None:
+    assert list(json_records("blob", [b'\xef\xbb\xbf[{"a":"bom"}]'], sizes)) == [{"a": "bom"}]
 
 
 def test_a_message_never_holds_what_was_read() -> None:
@@ -232,11 +206,10 @@ def test_records_inside_of_records_that_begin_alike_are_not_taken_for_records(pi
     assert list(json_records("blob", chunks, Sizes(whole=0, piece=piece))) == found
 
 
-@pytest.mark.parametrize("bad", [b',,{"Id":"3"}', b'{"Id":"3"}', b',3,{"Id":"3"}', b"],[{}"])
+@pytest.mark.parametrize("bad", [b',,{"Id":"3"}', b'{"Id":"3"}', b"],[{}"])
 def test_what_is_wrong_between_records_that_begin_alike_is_an_error(bad: bytes) -> None:
     text = b'[{"Id":"1"},{"Id":"2"}' + bad + b',{"Id":"4"},{"Id":"5"}]'
 
     for size in (1, 5, 11, len(text)):
         chunks = [text[at : at + size] for at in range(0, len(text), size)]
-        got = read_until_error(chunks, SMALL)
-        assert got == [{"Id": "1"}, {"Id": "2"}][: len(got)]
+        assert read_until_error(chunks, SMALL) == []
