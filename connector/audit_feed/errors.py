@@ -50,6 +50,14 @@ class RetryError(AuditFeedError):
         super().__init__(f"{where}: {what} ({todo})" if todo else f"{where}: {what}")
 
 
+class SinkThrottledError(RetryError):
+    """The sink asks to send nothing for ``wait``. No attempt is spent."""
+
+    def __init__(self, where: str, what: str, wait: timedelta) -> None:
+        self.wait = wait
+        super().__init__(where, f"{what}: asks to wait {wait.total_seconds():.0f} s")
+
+
 class BodyRefusedError(AuditFeedError):
     """This body will not be taken as it is; others may be. ``cause`` is the error of its blob."""
 

@@ -8,11 +8,13 @@ acknowledged, so sharing a request makes none count sooner.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from audit_feed.blobs import ContentBlob, content_key
+from audit_feed.delivery.acknowledged import AcknowledgedBodies
+from audit_feed.delivery.narrowing import Narrowing
 from audit_feed.errors import (
     AuditFeedError,
     BlobExpiredError,
@@ -20,13 +22,26 @@ from audit_feed.errors import (
     BodyRefusedError,
     LedgerError,
     RetryError,
+    SinkThrottledError,
     StoppedError,
     ThrottledError,
     fault_of,
 )
 from audit_feed.ledger import states
-from audit_feed.ledger.states import BlobRow, LedgerStore
-from audit_feed.records.batches import MAX_BODY_BYTES, Body, Parked, bodies, joined
+from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore
+from audit_feed.records.batches import (
+    MAX_BODY_BYTES,
+    Body,
+    Parked,
+    bodies,
+    body_of,
+    joined,
+    lines_of,
+    marked,
+    parked_element,
+    refused_row,
+)
+from audit_feed.records.elements import OddElement
 from audit_feed.records.json_records import json_records
 from audit_feed.records.shape import Record, Row
 
@@ -36,7 +51,16 @@ LONGEST_HOLD = timedelta(seconds=5)
 MOST_TOGETHER = 20
 """Most bodies that wait for one request: after a crash, each worker sends so many blobs again."""
 
+LENIENT_AFTER = 5
+"""Attempts after which an element that is not JSON is taken for what it is. Before, it may be the
+fault of one answer."""
+
 _COMMA = len(b",")
+_NO_ROWS = Body(b"[]", 0)
+"""What a sink takes, and stores nothing of."""
+
+_Line = tuple["_BlobDelivery", bytes]
+"""A row as JSON, and the delivery that it is of."""
 
 Fetch = Callable[[ContentBlob], Iterable[bytes]]
 """Opens a blob and yields its body; raises the errors of this package."""
@@ -83,6 +107,7 @@ class DeliveryPipeline:
     on_row: Callable[[ContentBlob, Row], None] = _nothing
     field_limit: int | None = None
     body_limit: int = MAX_BODY_BYTES
+    acknowledged: AcknowledgedBodies = field(default_factory=AcknowledgedBodies)
 
 
 def deliver_all(rows: Iterable[BlobRow], pipeline: DeliveryPipeline) -> Iterator[Completed]:
@@ -92,7 +117,8 @@ def deliver_all(rows: Iterable[BlobRow], pipeline: DeliveryPipeline) -> Iterator
     repeats by the record's Id; the feed itself repeats records, so they must anyway.
 
     A row is taken from *rows* when there is room for it. One bad blob does not hold back the
-    others: where a request with several is refused for what is in it, each is sent alone.
+    others: where a request is refused for what is in it, it is sent in halves, and a row that is
+    refused alone is parked.
 
     Raises:
         LedgerError: The ledger cannot be written. Blobs not yielded are as they were.
@@ -111,7 +137,8 @@ class _BlobDelivery:
     """The delivery of one blob. ``after`` is the row to store, once it is known.
 
     ``records`` counts what was read, ``sent`` the bytes that were acknowledged, ``waiting`` the
-    bodies that were not. ``record_ids`` are hashes of the different RecordIds of its rows.
+    bodies that were not. ``record_ids`` are hashes of the different RecordIds of its rows,
+    ``digests`` those of what was parked.
     """
 
     row: BlobRow
@@ -119,6 +146,7 @@ class _BlobDelivery:
     sent: int = 0
     parked: int = 0
     record_ids: set[int] = field(default_factory=set)
+    digests: set[str] = field(default_factory=set)
     waiting: int = 0
     read: bool = False
     after: BlobRow | None = None
@@ -150,10 +178,6 @@ class _Batch:
         """Read a blob and send its bodies; the last one may wait for those of other blobs."""
         delivery = _BlobDelivery(row)
         self.deliveries.append(delivery)
-        now = self.pipeline.clock()
-        if row.blob.expires <= now:
-            delivery.after = states.expired(row, now)
-            return
         self._guarded([delivery], lambda: self._read(delivery))
         held = self.pipeline.clock() - self.since if self.since else timedelta()
         if held > LONGEST_HOLD or len(self.waiting) >= MOST_TOGETHER:
@@ -165,12 +189,8 @@ class _Batch:
         going = [(delivery, body) for delivery, body in waiting if not delivery.over]
         if not going:
             return
-        try:
-            self._post(going)
-        except BodyRefusedError:
-            for delivery, body in going:
-                if not delivery.over:
-                    self._post([(delivery, body)])
+        deliveries = [delivery for delivery, _ in going]
+        self._guarded(deliveries, lambda: self._post(going))
 
     def completed(self) -> Iterator[Completed]:
         """Store what is complete, in one step, and yield it."""
@@ -182,6 +202,8 @@ class _Batch:
         stored = iter(self.pipeline.store.put_all([row for row in rows if row]))
         outcomes = [next(stored) if row else None for row in rows]
         for delivery, outcome in zip(complete, outcomes, strict=True):
+            if isinstance(outcome, BlobRow) and outcome.state is not BlobState.LISTED:
+                self.pipeline.acknowledged.forget(delivery.row.blob)
             yield delivery.row, delivery.error or outcome
 
     def _after(self, delivery: _BlobDelivery) -> BlobRow | None:
@@ -204,8 +226,7 @@ class _Batch:
             if pipeline.stopped():
                 raise StoppedError(f"{name}: handed back")
             if isinstance(part, Parked):
-                pipeline.store.park(delivery.row.blob, part)
-                delivery.parked += 1
+                self._park(delivery, part)
             else:
                 self._add_body(delivery, part)
             if delivery.over:
@@ -216,16 +237,41 @@ class _Batch:
         pipeline, blob = self.pipeline, delivery.row.blob
         of_blob = {"ContentCreated": blob.created, "ContentKey": content_key(blob)}
         pipeline.on_blob(blob)
-        for record in json_records(f"blob {blob.id}", pipeline.fetch(blob)):
+        lenient = delivery.row.attempts >= LENIENT_AFTER
+        for element in json_records(f"blob {blob.id}", pipeline.fetch(blob), lenient=lenient):
             delivery.records += 1
-            if pipeline.record_filter(record):
-                row = pipeline.shape(record)
-                row.update(of_blob)
-                delivery.record_ids.add(hash(row.get("RecordId")))
-                pipeline.on_row(blob, row)
-                yield row
+            if isinstance(element, OddElement):
+                row = self._odd_row(delivery, element)
+            elif pipeline.record_filter(element):
+                row = pipeline.shape(element)
+            else:
+                continue
+            if row is None:
+                continue
+            row.update(of_blob)
+            delivery.record_ids.add(hash(row.get("RecordId")))
+            pipeline.on_row(blob, row)
+            yield row
+
+    def _odd_row(self, delivery: _BlobDelivery, odd: OddElement) -> Row | None:
+        """Park an odd element as it came; return the row of what can be sent of it."""
+        row = None
+        if odd.record is not None and self.pipeline.record_filter(odd.record):
+            row = self.pipeline.shape(odd.record)
+        parked = parked_element(odd, row)
+        self._park(delivery, parked)
+        return marked(row, parked) if row is not None else None
+
+    def _park(self, delivery: _BlobDelivery, parked: Parked) -> None:
+        delivery.parked += 1
+        if (digest := parked.digest) not in delivery.digests:
+            self.pipeline.store.park(delivery.row.blob, parked)
+            delivery.digests.add(digest)
 
     def _add_body(self, delivery: _BlobDelivery, body: Body) -> None:
+        if self.pipeline.acknowledged.holds(delivery.row.blob, body):
+            delivery.sent += len(body.data)
+            return
         if self.waiting and self.size + len(body.data) + _COMMA > self.pipeline.body_limit:
             self.send()
         self.waiting.append((delivery, body))
@@ -234,26 +280,44 @@ class _Batch:
         self.since = self.since or self.pipeline.clock()
 
     def _post(self, going: Sequence[tuple[_BlobDelivery, Body]]) -> None:
-        """Send bodies in one request; only one that goes alone may be refused for good."""
-
-        def post() -> None:
-            try:
-                self.pipeline.sink.send(joined([body for _, body in going]))
-            except BodyRefusedError as error:
-                if len(going) > 1:
-                    raise
-                raise error.cause from None
+        """Send bodies in one request, and in parts where it is refused for what is in it."""
+        try:
+            self.pipeline.sink.send(joined([body for _, body in going]))
+        except BodyRefusedError as error:
+            lines = [(delivery, line) for delivery, body in going for line in lines_of(body)]
+            Narrowing(self._send_lines, self._refuse, self._takes_others).run(lines, error)
+        else:
             for delivery, body in going:
-                delivery.waiting -= 1
                 delivery.sent += len(body.data)
+        for delivery, body in going:
+            delivery.waiting -= 1
+            if delivery.waiting or not delivery.read:
+                self.pipeline.acknowledged.add(delivery.row.blob, body)
 
-        self._guarded([delivery for delivery, _ in going], post)
+    def _send_lines(self, lines: Sequence[_Line]) -> None:
+        self.pipeline.sink.send(body_of([line for _, line in lines]))
+        for delivery, line in lines:
+            delivery.sent += len(line)
+
+    def _refuse(self, refused: _Line, error: BodyRefusedError) -> None:
+        """Park a row that the sink does not take."""
+        delivery, line = refused
+        parked = refused_row(line, str(error))
+        self._park(delivery, parked)
+        delivery.record_ids.discard(hash(parked.record_id))
+
+    def _takes_others(self) -> bool:
+        try:
+            self.pipeline.sink.send(_NO_ROWS)
+        except BodyRefusedError:
+            return False
+        return True
 
     def _guarded(self, deliveries: Sequence[_BlobDelivery], step: Callable[[], None]) -> None:
         """Do *step*; an error of it becomes the error of each of *deliveries*."""
         try:
             step()
-        except (LedgerError, BodyRefusedError):
+        except LedgerError:
             raise
         except StoppedError:
             for delivery in deliveries:
@@ -271,6 +335,9 @@ def _set_error(delivery: _BlobDelivery, error: Exception, now: datetime) -> None
             delivery.after = states.expired(row, now)
         case BlobRejectedError():
             delivery.after = states.rejected(row, now, str(error))
+        case SinkThrottledError():
+            later = states.postponed(row, now + error.wait)
+            delivery.after = replace(later, last_error=str(error))
         case RetryError():
             delivery.after = states.failed(row, now, str(error))
         case ThrottledError():

@@ -12,6 +12,7 @@ from hashlib import sha256
 
 import orjson
 
+from audit_feed.records.elements import OddElement
 from audit_feed.records.shape import Row
 
 MAX_BODY_BYTES = 1_000_000
@@ -24,7 +25,8 @@ MAX_FIELD_BYTES = 64_000
 that cannot be read (Azure Monitor service limits)."""
 
 PARKED = "MailvigilParked"
-"""Key that marks, in ``Record``, which fields of a row were too large and are parked."""
+"""Key that marks, in ``Record``, what of a row is parked: the fields that were too large, or the
+whole element where the row does not say all that it said."""
 
 _MARK_BYTES = 6_000
 """Room for the mark: 20 names of 40 characters, each at most 6 bytes as JSON, and its frame."""
@@ -42,6 +44,11 @@ class Body:
 
     data: bytes
     rows: int
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of ``data``."""
+        return sha256(self.data).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,34 @@ def joined(parts: Sequence[Body]) -> Body:
     return Body(b"[" + inner + b"]", sum(part.rows for part in parts))
 
 
+def body_of(lines: Sequence[bytes]) -> Body:
+    """Return the body that holds *lines*, each a row as JSON; no limit is looked at."""
+    return Body(b"[" + b",".join(lines) + b"]", len(lines))
+
+
+def lines_of(body: Body) -> list[bytes]:
+    """Return the rows of *body*, each as JSON."""
+    return [orjson.dumps(row) for row in orjson.loads(body.data)]
+
+
+def parked_element(odd: OddElement, row: Row | None) -> Parked:
+    """Return what is kept of an odd element, of which *row* was made, if any was."""
+    return Parked(_short_id(str(row.get("RecordId", ""))) if row else "", odd.data, odd.why)
+
+
+def refused_row(line: bytes, why: str) -> Parked:
+    """Return what is kept of a row, as JSON, that the sink does not take for *why*."""
+    return Parked(str(orjson.loads(line).get("RecordId", "")), line, why)
+
+
+def marked(row: Row, parked: Parked) -> Row:
+    """Return *row* with the mark that the element it was made of is kept as *parked*."""
+    record = row.get("Record")
+    rest = record if isinstance(record, dict) else {}
+    mark = {"why": parked.why, "element": parked.digest}
+    return {**row, "Record": {**rest, PARKED: mark}}
+
+
 def bodies(
     rows: Iterable[Row], *, limit: int = MAX_BODY_BYTES, field_limit: int | None = None
 ) -> Iterator[Body | Parked]:
@@ -94,12 +129,12 @@ def bodies(
             yield parked
             line = orjson.dumps(head, option=_OPTIONS)
         if batch and size + 1 + len(line) > limit:
-            yield _body(batch)
+            yield body_of(batch)
             batch, size = [], _BRACKETS
         size += len(line) + (1 if batch else 0)
         batch.append(line)
     if batch:
-        yield _body(batch)
+        yield body_of(batch)
 
 
 def _has_large(row: Row, size: int, field_limit: int | None) -> bool:
@@ -119,8 +154,12 @@ def split(row: Row, limit: int, field_limit: int | None = None) -> tuple[Row, Pa
     head = dict(row)
     record = head.get("Record")
     rest = dict(record) if isinstance(record, dict) else {}
+    earlier = rest.pop(PARKED, {})
     taken = _Taken()
-    head["RecordId"] = _short_id(head, taken)
+    record_id = str(head.get("RecordId", ""))
+    head["RecordId"] = _short_id(record_id)
+    if head["RecordId"] != record_id:
+        taken.columns["RecordId"] = record_id
     if field_limit:
         for name in [n for n in _texts(head) if _size(head[n]) > field_limit]:
             taken.columns[name], head[name] = head[name], ""
@@ -128,7 +167,8 @@ def split(row: Row, limit: int, field_limit: int | None = None) -> tuple[Row, Pa
     whole = {**head, "Record": rest}
     _take(head, rest, _size(whole) + _MARK_BYTES - limit, taken)
     parked = Parked(str(head["RecordId"]), orjson.dumps(taken.as_row(), option=_OPTIONS))
-    head["Record"] = {**rest, PARKED: {**taken.mark(), "sha256": parked.digest}}
+    mark = {**(earlier if isinstance(earlier, dict) else {}), **taken.mark()}
+    head["Record"] = {**rest, PARKED: {**mark, "sha256": parked.digest}}
     return head, parked
 
 
@@ -148,11 +188,9 @@ class _Taken:
         return {"count": len(names), "fields": [name[:40] for name in names[:20]]}
 
 
-def _short_id(head: Row, taken: _Taken) -> str:
-    record_id = str(head.get("RecordId", ""))
+def _short_id(record_id: str) -> str:
     if len(record_id) <= _LONGEST_ID:
         return record_id
-    taken.columns["RecordId"] = record_id
     return f"sha256:{sha256(record_id.encode()).hexdigest()}"
 
 
@@ -181,7 +219,3 @@ def _texts(head: Row) -> list[str]:
 
 def _size(value: object) -> int:
     return len(orjson.dumps(value, option=_OPTIONS))
-
-
-def _body(batch: list[bytes]) -> Body:
-    return Body(b"[" + b",".join(batch) + b"]", len(batch))

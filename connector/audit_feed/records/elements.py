@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from math import isfinite
@@ -74,7 +74,7 @@ class OddElement:
 Element = Record | OddElement
 
 
-def is_exact(parsed: list[object], data: bytes) -> bool:
+def is_exact(parsed: Sequence[object], data: bytes) -> bool:
     """Return whether *parsed* says all that the array *data* does and can be written as rows.
 
     False also where only a careful look can tell.

@@ -10,10 +10,17 @@ import orjson
 import pytest
 
 from audit_feed.blobs import ContentBlob
-from audit_feed.delivery.deliver import DeliveryPipeline, deliver_all
-from audit_feed.errors import AccessError, AuditFeedError, RetryError, ThrottledError
-from audit_feed.ledger.states import BlobRow, BlobState, listed
-from audit_feed.records.batches import Body
+from audit_feed.delivery.deliver import LENIENT_AFTER, DeliveryPipeline, deliver_all
+from audit_feed.errors import (
+    AccessError,
+    AuditFeedError,
+    BlobExpiredError,
+    RetryError,
+    SinkThrottledError,
+    ThrottledError,
+)
+from audit_feed.ledger.states import SECOND_ANSWER, BlobRow, BlobState, listed, redelivered
+from audit_feed.records.batches import PARKED, Body, Parked
 from audit_feed.records.record_filter import record_filter
 from connector.ledger.memory_ledger import Disk, MemoryLedger
 from connector.made import START, STREAM, Clock, blob, body, record, shaped
@@ -132,10 +139,187 @@ def test_a_blob_that_is_sent_again_parks_nothing_twice(store: MemoryLedger) -> N
     assert len(store.parked(STREAM)) == 2
 
 
-def test_a_blob_past_its_time_is_not_even_asked_for(store: MemoryLedger) -> None:
-    late = replace(pipeline(b"", Kept(store)), clock=Clock(START + timedelta(days=7)))
+def test_a_blob_past_its_time_is_delivered_while_the_feed_still_has_it(
+    store: MemoryLedger,
+) -> None:
+    late = replace(pipeline(body(record("1")), Kept(store)), clock=Clock(START + timedelta(days=8)))
 
-    assert deliver(ROW, late).state is BlobState.EXPIRED
+    assert deliver(ROW, late).state is BlobState.DELIVERED
+
+
+def test_only_the_feed_says_that_a_blob_has_expired(store: MemoryLedger) -> None:
+    def gone(_: ContentBlob) -> Iterator[bytes]:
+        raise BlobExpiredError("blob a: expired (AF20051)")
+
+    clock = Clock(START + timedelta(days=8))
+    there = replace(pipeline(b"", Kept(store)), fetch=gone, clock=clock)
+
+    once = deliver(ROW, there)
+    clock.sleep(SECOND_ANSWER)
+    twice = deliver(once, there)
+
+    assert (once.state, once.due) == (BlobState.LISTED, START + timedelta(days=8) + SECOND_ANSWER)
+    assert twice.state is BlobState.EXPIRED
+
+
+ODD = {
+    "null": b"null",
+    "text": b'"text"',
+    "number": b"7",
+    "array": b'[{"Id":"inner"}]',
+    "NaN": b"NaN",
+    "broken later": b"[1e999]",
+}
+STILL_ROWS = {
+    "NaN": b'{"Id":"odd","a":NaN}',
+    "Infinity": b'{"Id":"odd","a":-Infinity}',
+    "1e999": b'{"Id":"odd","a":1e999}',
+    "2^64": b'{"Id":"odd","a":18446744073709551616}',
+    "repeated": b'{"Id":"odd","a":1,"a":2}',
+    "surrogate": rb'{"Id":"odd","a":"\ud83d"}',
+    "300 levels": b'{"Id":"odd","a":' + b"[" * 299 + b"]" * 299 + b"}",
+    "10,000 levels": b'{"Id":"odd","a":' + b"[" * 9_999 + b"]" * 9_999 + b"}",
+}
+PAD = b" " * 5_000_000
+"""Makes a blob too large to be parsed at once."""
+
+
+def with_odd(odd: bytes, pad: bytes = b"") -> bytes:
+    first, last = orjson.dumps(record("first")), orjson.dumps(record("last"))
+    return b"[" + first + b"," + odd + b"," + pad + last + b"]"
+
+
+def sent_rows(sink: Kept) -> list[dict[str, object]]:
+    return [row for part in sink.bodies for row in orjson.loads(part.data)]
+
+
+@pytest.mark.parametrize("pad", [b"", PAD], ids=["small", "in pieces"])
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_the_good_records_of_a_blob_land_and_an_odd_element_is_parked_as_it_came(
+    store: MemoryLedger, odd: bytes, pad: bytes
+) -> None:
+    sink = Kept(store)
+
+    done = deliver(ROW, pipeline(with_odd(odd, pad), sink))
+
+    assert (done.state, done.records, done.parked) == (BlobState.DELIVERED, 3, 1)
+    assert [row["RecordId"] for row in sent_rows(sink)] == ["first", "last"]
+    assert list(store.parked(STREAM)) == [Parked("", odd, "not an object")]
+
+
+@pytest.mark.parametrize("pad", [b"", PAD], ids=["small", "in pieces"])
+@pytest.mark.parametrize("odd", STILL_ROWS.values(), ids=STILL_ROWS)
+def test_an_odd_record_lands_with_a_mark_and_is_parked_as_it_came(
+    store: MemoryLedger, odd: bytes, pad: bytes
+) -> None:
+    sink = Kept(store)
+
+    done = deliver(ROW, pipeline(with_odd(odd, pad), sink))
+
+    assert (done.state, done.records, done.parked) == (BlobState.DELIVERED, 3, 1)
+    first, row, last = sent_rows(sink)
+    assert [r["RecordId"] for r in (first, row, last)] == ["first", "odd", "last"]
+    [parked] = store.parked(STREAM)
+    assert (parked.record_id, parked.data) == ("odd", odd)
+    assert isinstance(row["Record"], dict)
+    assert row["Record"][PARKED] == {"why": parked.why, "element": parked.digest}
+    assert sink.parked_before[0] == 1
+    assert PARKED not in str(first) + str(last)
+
+
+def test_a_repeated_name_hides_no_odd_element_from_the_ledger(store: MemoryLedger) -> None:
+    odd = b'{"Id":"x","Operation":"Send","Operation":"MailItemsAccessed"}'
+    chosen = record_filter({"operation": frozenset({"send"})}, {})
+
+    done = deliver(ROW, replace(pipeline(with_odd(odd), Kept(store)), record_filter=chosen))
+
+    assert done.parked == 1
+    assert [parked.data for parked in store.parked(STREAM)] == [odd]
+
+
+def test_an_odd_record_that_is_too_large_keeps_both_marks(store: MemoryLedger) -> None:
+    sink = Kept(store)
+    odd = b'{"Id":"odd","a":1e999,"Large":"' + b"x" * 1_500_000 + b'"}'
+
+    deliver(ROW, pipeline(with_odd(odd), sink))
+
+    [row] = [row for row in sent_rows(sink) if row["RecordId"] == "odd"]
+    assert isinstance(row["Record"], dict)
+    assert row["Record"][PARKED].keys() == {"why", "element", "count", "fields", "sha256"}
+    assert len(store.parked(STREAM)) == 2
+
+
+@pytest.mark.parametrize("pad", [b"", PAD], ids=["small", "in pieces"])
+@pytest.mark.parametrize("end", [b"", b",", b',{"Id"', b"]]", b"}"])
+def test_a_blob_that_breaks_at_its_end_sends_nothing(
+    store: MemoryLedger, end: bytes, pad: bytes
+) -> None:
+    sink = Kept(store)
+    large = [orjson.dumps(record(str(n), Pad="x" * 700_000)) for n in range(3)]
+    content = b"[" + pad + b",".join(large) + end
+
+    row = deliver(ROW, pipeline(content, sink))
+
+    assert (row.state, row.attempts, sink.bodies) == (BlobState.LISTED, 1, [])
+
+
+def test_an_element_that_is_never_json_costs_the_blob_only_its_first_attempts(
+    store: MemoryLedger,
+) -> None:
+    sink, row = Kept(store), ROW
+    there = pipeline(with_odd(b"{'Id': 2}"), sink)
+
+    for _ in range(LENIENT_AFTER):
+        row = deliver(row, there)
+        assert (row.state, sink.bodies) == (BlobState.LISTED, [])
+    done = deliver(row, there)
+
+    assert (done.state, done.parked) == (BlobState.DELIVERED, 1)
+    assert [r["RecordId"] for r in sent_rows(sink)] == ["first", "last"]
+    assert [parked.data for parked in store.parked(STREAM)] == [b"{'Id': 2}"]
+
+
+@pytest.mark.parametrize("fails_at", [0, 1, 2])
+def test_what_was_acknowledged_of_a_failed_blob_is_not_sent_again(
+    store: MemoryLedger, fails_at: int
+) -> None:
+    content = body(*(record(str(n), Pad="x" * 700_000) for n in range(3)))
+    sink = Kept(store, fails_at=fails_at)
+    there = pipeline(content, sink)
+
+    row = deliver(ROW, there)
+    sink.fails_at = None
+    done = deliver(row, there)
+
+    assert [r["RecordId"] for r in sent_rows(sink)] == ["0", "1", "2"]
+    assert (done.state, done.records) == (BlobState.DELIVERED, 3)
+    assert done.sent == sum(len(part.data) for part in sink.bodies)
+
+
+def test_a_blob_that_is_delivered_anew_on_request_is_sent_whole(store: MemoryLedger) -> None:
+    content = body(*(record(str(n), Pad="x" * 700_000) for n in range(3)))
+    sink = Kept(store)
+    there = pipeline(content, sink)
+
+    done = deliver(ROW, there)
+    deliver(redelivered(done, START), there)
+
+    assert [r["RecordId"] for r in sent_rows(sink)] == ["0", "1", "2"] * 2
+
+
+def test_a_sink_that_asks_to_wait_is_not_asked_before_and_no_attempt_is_spent(
+    store: MemoryLedger,
+) -> None:
+    class Busy(Kept):
+        def send(self, part: Body) -> None:
+            what = f"HTTP 429 for {part.rows} row"
+            raise SinkThrottledError("ingestion", what, timedelta(minutes=40))
+
+    row = deliver(ROW, pipeline(body(record("1")), Busy(store)))
+
+    assert (row.state, row.attempts) == (BlobState.LISTED, 0)
+    assert row.due == START + timedelta(minutes=40)
+    assert row.last_error == "ingestion: HTTP 429 for 1 row: asks to wait 2400 s"
 
 
 @pytest.mark.parametrize(

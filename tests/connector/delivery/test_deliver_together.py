@@ -32,8 +32,6 @@ from audit_feed.records.record_filter import record_filter
 from connector.ledger.memory_ledger import Disk, MemoryLedger
 from connector.made import START, STREAM, Clock, blob, body, record, shaped
 
-REFUSED = BodyRefusedError(RetryError("ingestion", "HTTP 400"))
-
 
 @dataclass(slots=True)
 class Service:
@@ -116,19 +114,107 @@ def test_what_shares_a_request_is_counted_for_its_own_blob() -> None:
     assert sent[0] == sent[1]
 
 
-def test_a_body_that_is_refused_fails_alone() -> None:
-    service = Service("b", REFUSED)
+@dataclass(slots=True)
+class Picky(Service):
+    """Refuses each request with one of the rows *poison*, or with more than *most* rows."""
 
-    found = delivered_all(pipeline(service, "abc"))
+    poison: frozenset[str] = frozenset()
+    most: int = 1_000
+    status: int = 400
+    taken: list[str] = field(default_factory=list)
 
-    assert service.requests == [["a", "b", "c"], ["a"], ["b"], ["c"]]
-    assert states(found) == {
-        "a": BlobState.DELIVERED,
-        "b": BlobState.LISTED,
-        "c": BlobState.DELIVERED,
-    }
-    [row] = [row for row in found.values() if isinstance(row, BlobRow) and row.attempts]
-    assert row.last_error == "ingestion: HTTP 400"
+    def send(self, part: Body) -> None:
+        Service.send(self, part)
+        rows = self.requests[-1]
+        if self.poison.intersection(rows) or len(rows) > self.most:
+            raise BodyRefusedError(RetryError("ingestion", f"HTTP {self.status}"))
+        self.taken += rows
+
+
+def test_a_row_that_is_refused_is_parked_with_the_answer_and_the_rest_lands() -> None:
+    service = Picky(poison=frozenset("b"))
+    there = pipeline(service, "abc")
+
+    found = delivered_all(there)
+
+    assert service.requests[0] == ["a", "b", "c"]
+    assert service.taken == ["a", "c"]
+    assert states(found) == dict.fromkeys("abc", BlobState.DELIVERED)
+    parked = {n: row.parked for n, row in found.items() if isinstance(row, BlobRow)}
+    assert parked == {"a": 0, "b": 1, "c": 0}
+    [kept] = there.store.parked(STREAM)
+    assert (kept.record_id, kept.why) == ("b", "ingestion: HTTP 400")
+    assert orjson.loads(kept.data)["RecordId"] == "b"
+
+
+@pytest.mark.parametrize("status", [400, 413])
+@pytest.mark.parametrize("poison", [{0}, {399}, {0, 1, 200, 399}, set(range(0, 400, 7))])
+def test_a_refused_body_is_halved_down_to_the_rows_that_are_refused(
+    poison: set[int], status: int
+) -> None:
+    def fetch(_: ContentBlob) -> Iterator[bytes]:
+        yield body(*(record(str(n)) for n in range(400)))
+
+    service = Picky(poison=frozenset(map(str, poison)), status=status)
+    there = pipeline(service, "a", fetch)
+
+    found = delivered_all(there)
+
+    assert service.taken == [str(n) for n in range(400) if n not in poison]
+    assert {p.record_id for p in there.store.parked(STREAM)} == service.poison
+    [row] = found.values()
+    assert isinstance(row, BlobRow)
+    assert (row.state, row.records, row.parked) == (BlobState.DELIVERED, 400, len(poison))
+    assert row.sent_rows == 400 - len(poison)
+
+
+def test_a_body_that_is_too_large_for_the_sink_is_sent_in_parts() -> None:
+    service = Picky(most=2, status=413)
+
+    found = delivered_all(pipeline(service, "abcdefg"))
+
+    assert service.taken == list("abcdefg")
+    assert states(found) == dict.fromkeys("abcdefg", BlobState.DELIVERED)
+
+
+def test_a_refused_row_that_is_alone_is_parked_where_the_sink_takes_others() -> None:
+    service = Picky(poison=frozenset("a"))
+    there = pipeline(service, "a")
+
+    found = delivered_all(there)
+
+    assert service.requests == [["a"], []]
+    assert states(found) == {"a": BlobState.DELIVERED}
+    assert [p.record_id for p in there.store.parked(STREAM)] == ["a"]
+
+
+def test_a_sink_that_refuses_everything_parks_nothing() -> None:
+    service = Picky(most=-1)
+    names = [f"b{n:02}" for n in range(16)]
+    there = pipeline(service, names)
+
+    found = delivered_all(there)
+
+    assert states(found) == dict.fromkeys(names, BlobState.LISTED)
+    assert list(there.store.parked(STREAM)) == []
+    assert len(service.requests) == 6
+    rows = [row for row in found.values() if isinstance(row, BlobRow)]
+    assert {(row.attempts, row.last_error) for row in rows} == {(1, "ingestion: HTTP 400")}
+
+
+def test_a_fault_while_a_body_is_halved_parks_nothing_and_fails_its_blobs() -> None:
+    class Failing(Picky):
+        def send(self, part: Body) -> None:
+            if self.requests:
+                raise RetryError("ingestion", "HTTP 503")
+            Picky.send(self, part)
+
+    there = pipeline(Failing(poison=frozenset("b")), "abc")
+
+    found = delivered_all(there)
+
+    assert states(found) == dict.fromkeys("abc", BlobState.LISTED)
+    assert list(there.store.parked(STREAM)) == []
 
 
 @pytest.mark.parametrize(
@@ -161,7 +247,7 @@ def test_a_fault_of_a_request_is_the_fault_of_every_blob_in_it_alone(
     ("error", "outcome"),
     [
         (RetryError("blob b", "broken off"), BlobState.LISTED),
-        (BlobRejectedError("blob b: does not exist"), BlobState.REJECTED),
+        (BlobRejectedError("blob b: does not exist"), BlobState.LISTED),
         (ThrottledError("blob b", None), ThrottledError),
         (AccessError("blob b", "refused", "mend it"), AccessError),
         (StoppedError("stopped"), None),
