@@ -25,6 +25,7 @@ PARKED_LINE = {
     "content_type": "Audit.Exchange",
     "record_id": "record-1",
     "sha256": PARKED.digest,
+    "why": "too large",
     "parked": {"Record": {"Folders": ["x"]}},
 }
 """A remainder of ``STREAM``, and what ``mailvigil ledger parked`` prints of it."""

@@ -2,55 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TextIO
 
 from audit_feed.blobs import Stream
-from audit_feed.ledger.statement import HourStatement
+from audit_feed.ledger.statement import HourState, HourStatement
 from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore
 from audit_feed.settings import Settings
 from audit_feed.windows import HOUR, RETENTION, Window, hour_of
 from mailvigil.collect.ledger_store import OpenLedger, file_ledger
 from mailvigil.listing import print_list
+from mailvigil.printable import counted
 
 _FEED = ("tenant", "content type")
 _FEEDS = (*_FEED, "from", "to", "statement", "delivered", "listed", "records")
-_HOURS = (*_FEED, "hour", "listed", "pending", "expired", "rejected", "")
+_HOURS = (
+    *_FEED, "from", "to", "hours", "state", "listed", "pending", "expired", "rejected", "why",
+)  # fmt: skip
 _LOST = (*_FEED, "lost", "blob", "why")
+_INCOMPLETE = {HourState.LOST, HourState.PENDING, HourState.NOT_COVERED}
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerReport:
     """What a ledger states of a span.
 
-    ``hours`` are those of all feeds, those of a feed together and in order; a feed's last one is
-    open. ``lost`` are the blobs that expired or were rejected, ``never_listed`` the feeds that
-    should be in the ledger and are not.
+    ``hours`` are those of all feeds, those of a feed together and in order; ``older_losses`` are
+    the lost hours before the span. ``lost`` are the blobs that expired or were rejected,
+    ``never_listed`` the feeds that should be in the ledger and are not.
     """
 
     hours: Sequence[HourStatement]
+    older_losses: Sequence[HourStatement]
     lost: Sequence[BlobRow]
     never_listed: Sequence[Stream]
-    complete: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether every feed is there and every hour that can be stated is complete."""
+        return not (self.never_listed or self.older_losses or incomplete(self.hours))
 
 
-def ledger_report(ledger: OpenLedger, window: Window, wanted: Sequence[Stream]) -> LedgerReport:
-    """Return what *ledger* states of *window*; the feeds that are *wanted* must be in it."""
+def ledger_report(
+    ledger: OpenLedger,
+    window: Window,
+    wanted: Sequence[Stream],
+    now: datetime,
+    *,
+    older_losses: bool = True,
+) -> LedgerReport:
+    """Return what *ledger* states of *window* at *now*; the feeds *wanted* must be in it.
+
+    What was lost before is stated too, as far back as the ledger goes, unless *older_losses* is
+    false.
+    """
     known = ledger.store.streams()
-    hours = [hour for stream in known for hour in ledger.hours(stream, window)]
+    hours = [hour for stream in known for hour in ledger.hours(stream, window, now)]
+    older = [h for s in known if older_losses for h in _older_losses(ledger, s, window, now)]
     never = [stream for stream in wanted if stream not in known]
-    open_hour = hour_of(window.end)
-    complete = not never and all(hour.complete for hour in hours if hour.hour < open_hour)
-    return LedgerReport(hours, lost_blobs(ledger.store, hours), never, complete)
+    return LedgerReport(hours, older, lost_blobs(ledger.store, [*older, *hours]), never)
+
+
+def _older_losses(
+    ledger: OpenLedger, stream: Stream, window: Window, now: datetime
+) -> list[HourStatement]:
+    first = ledger.store.first_hour(stream)
+    if first is None or first >= window.start:
+        return []
+    hours = ledger.hours(stream, Window(first, window.start), now)
+    return [hour for hour in hours if hour.state is HourState.LOST]
 
 
 def last_days(settings: Settings, now: datetime) -> LedgerReport:
-    """Return what the ledger that *settings* name states of the last 7 days."""
+    """Return what the ledger that *settings* name states: the last 7 days, and all losses."""
     window = Window(hour_of(now - RETENTION), now)
     with file_ledger(settings.ledger) as ledger:
-        return ledger_report(ledger, window, streams_of(settings))
+        return ledger_report(ledger, window, streams_of(settings), now)
 
 
 def streams_of(settings: Settings) -> list[Stream]:
@@ -66,14 +95,14 @@ def lost_blobs(store: LedgerStore, hours: Sequence[HourStatement]) -> list[BlobR
 
 
 def print_statement(report: LedgerReport, out: TextIO) -> None:
-    """Print a line for each feed, for each closed hour that is not complete, for each lost blob."""
+    """Print a line for each feed, each run of hours that are not complete, each lost blob."""
     feeds: dict[Stream, list[HourStatement]] = {}
     for hour in report.hours:
         feeds.setdefault(hour.stream, []).append(hour)
     print_list(_FEEDS, (_feed(stated) for stated in feeds.values()), out)
     _print_section(
         "Hours that are not complete:", _HOURS,
-        [_hour(hour) for stated in feeds.values() for hour in missing(stated)], out,
+        [_run(run) for run in runs([*report.older_losses, *incomplete(report.hours)])], out,
     )  # fmt: skip
     _print_section(
         "Blobs that were given up:", _LOST,
@@ -81,9 +110,26 @@ def print_statement(report: LedgerReport, out: TextIO) -> None:
     )  # fmt: skip
 
 
-def missing(stated: Sequence[HourStatement]) -> list[HourStatement]:
-    """Return the hours of one feed that are closed and not complete."""
-    return [hour for hour in stated[:-1] if not hour.complete]
+def incomplete(stated: Iterable[HourStatement]) -> list[HourStatement]:
+    """Return the hours that could be stated by now and are not complete."""
+    return [hour for hour in stated if hour.state in _INCOMPLETE]
+
+
+def runs(hours: Sequence[HourStatement]) -> list[list[HourStatement]]:
+    """Return *hours* in runs of hours that touch and are not complete for the same reason."""
+    found: list[list[HourStatement]] = []
+    for hour in sorted(hours, key=lambda h: (_name(h.stream), h.hour)):
+        last = found[-1][-1] if found else None
+        if last and _continues(last, hour):
+            found[-1].append(hour)
+        else:
+            found.append([hour])
+    return found
+
+
+def _continues(last: HourStatement, hour: HourStatement) -> bool:
+    same = (last.stream, last.state, last.why) == (hour.stream, hour.state, hour.why)
+    return same and hour.hour == last.hour + HOUR
 
 
 def stamp(time: datetime) -> str:
@@ -104,17 +150,22 @@ def _name(stream: Stream) -> tuple[str, str]:
 
 
 def _feed(stated: Sequence[HourStatement]) -> tuple[object, ...]:
-    count = len(missing(stated))
     return (
-        *_name(stated[0].stream), stamp(stated[0].hour), stamp(stated[-1].hour),
-        f"NOT complete: {count} hours" if count else "complete",
+        *_name(stated[0].stream), stamp(stated[0].hour), stamp(stated[-1].hour), _statement(stated),
         sum(h.delivered for h in stated), sum(h.listed for h in stated),
         sum(h.records for h in stated),
     )  # fmt: skip
 
 
-def _hour(hour: HourStatement) -> tuple[object, ...]:
+def _statement(stated: Sequence[HourStatement]) -> str:
+    if count := len(incomplete(stated)):
+        return f"NOT complete: {counted(count, 'hour')}"
+    return "complete" if any(hour.complete for hour in stated) else "nothing to state yet"
+
+
+def _run(hours: Sequence[HourStatement]) -> tuple[object, ...]:
     return (
-        *_name(hour.stream), stamp(hour.hour), hour.listed, hour.pending, hour.expired,
-        hour.rejected, "" if hour.listed_at else "never listed",
+        *_name(hours[0].stream), stamp(hours[0].hour), stamp(hours[-1].hour + HOUR), len(hours),
+        hours[0].state.value, sum(h.listed for h in hours), sum(h.pending for h in hours),
+        sum(h.expired for h in hours), sum(h.rejected for h in hours), hours[0].why,
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,10 +30,10 @@ _SCOPE = "https://storage.azure.com/.default"
 
 @dataclass(frozen=True, slots=True)
 class OpenLedger:
-    """A ledger, and how it states the hours of a stream in a window with the fewest requests."""
+    """A ledger, and how it states the hours of a stream in a window, at a time, in few requests."""
 
     store: LedgerStore
-    hours: Callable[[Stream, Window], Sequence[HourStatement]]
+    hours: Callable[[Stream, Window, datetime], Sequence[HourStatement]]
 
 
 @contextmanager
@@ -64,7 +65,8 @@ def table_ledger(address: str, environ: Mapping[str, str]) -> Iterator[OpenLedge
     with _service(address, environ) as service:
         store = TableLedger(service, make=False)
         yield OpenLedger(
-            store, lambda stream, window: store.snapshots.read(stream, window).statements
+            store,
+            lambda stream, window, now: store.snapshots.read(stream, window, now).statements,
         )
 
 

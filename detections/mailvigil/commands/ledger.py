@@ -1,4 +1,4 @@
-"""``mailvigil ledger``: what is known of every hour, what was given up, what was set aside."""
+"""``mailvigil ledger``: what is known of every hour, what was given up, what is done about it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from typing import BinaryIO, TextIO
 from audit_feed import app
 from audit_feed.azure_app.housekeeping import GRACE
 from audit_feed.blobs import Stream
+from audit_feed.ledger.redelivery import redeliver
 from audit_feed.ledger.statement import HourStatement
 from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore, retried
-from audit_feed.windows import HOUR, Window, hour_of
+from audit_feed.windows import HOUR, RETENTION, Window, first_whole_hour, hour_of
 from mailvigil.collect.ledger_report import (
     LedgerReport,
     ledger_report,
@@ -27,33 +28,84 @@ from mailvigil.collect.ledger_report import (
     streams_of,
 )
 from mailvigil.collect.ledger_store import OpenLedger, file_ledger, table_ledger
+from mailvigil.collect.noted_clock import service_time
+from mailvigil.collect.parked_lines import print_parked
+from mailvigil.collect.target import accept_next
 from mailvigil.commands import collect_settings
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
+from mailvigil.printable import counted
+
+LEASE_OWNER = "mailvigil ledger"
+LEASE = timedelta(minutes=10)
+"""How long a change may take before a collector may begin."""
 
 
 def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     """Do what was asked of the ledger and return the exit code."""
     asked = _asked(args, err)
-    now = app.now()
-    window = Window(hour_of(now - args.span), now)
     with asked.opens as ledger:
+        now = service_time(ledger.store, app.now())
+        window = Window(hour_of(now - (args.span or RETENTION)), now)
         match args.action:
+            case "show":
+                feeds = _feeds(ledger, asked)
+                report = ledger_report(ledger, window, feeds, now, older_losses=not args.span)
+                return _show(report, out, err, as_json=args.format == "json")
             case "health":
                 return _health(ledger.store, _feeds(ledger, asked), now, args.within, out)
             case "retry":
-                count = _retry(ledger.store, _rejected(ledger, window, args.blob), now, out)
+                rows = _rejected(ledger, window, now, args.blob)
+                count = _retry(ledger.store, rows, now, out)
                 print(f"{count} rejected blobs will be tried again {asked.again}", file=out)
-            case "parked" if args.export:
-                with _new(args.export) as file:
-                    count = _parked(ledger.store, file)
-                print(f"{count} parked remainders written to {args.export}", file=out)
             case "parked":
-                _parked(ledger.store, out)
+                _parked(ledger.store, args.export, out)
             case _:
-                report = ledger_report(ledger, window, _feeds(ledger, asked))
-                return _show(report, out, err, as_json=args.format == "json")
+                _change(args, ledger.store, now, asked.again, out)
     return EXIT_OK
+
+
+def _change(
+    args: argparse.Namespace, store: LedgerStore, now: datetime, again: str, out: TextIO
+) -> None:
+    """Do what changes the ledger itself, while no collector works with it."""
+    local = app.now()
+    store.acquire_lease(LEASE_OWNER, local, local + LEASE)
+    try:
+        match args.action:
+            case "redeliver":
+                _redeliver(store, args.export, now, again, out)
+            case "accept":
+                accept_next(store)
+                print("the next run takes sink, include and exclude as they are", file=out)
+            case "repair":
+                sentences = store.repair()
+                print("".join(f"  {sentence}\n" for sentence in sentences), end="", file=out)
+                print(f"{counted(len(sentences), 'thing')} repaired", file=out)
+    finally:
+        store.release_lease(LEASE_OWNER)
+
+
+def _redeliver(
+    store: LedgerStore, export: Path | None, now: datetime, again: str, out: TextIO
+) -> None:
+    """Have everything that the feed still has sent again.
+
+    Raises:
+        InputError: Remainders of records would be dropped, and no file is named for them.
+
+    """
+    kept = sum(len(store.parked(stream)) for stream in store.streams())
+    if kept and not export:
+        what = f"the ledger keeps {counted(kept, 'remainder')} of records, which may go"
+        raise InputError("ledger redeliver", what, "--export FILE writes them to a file first")
+    if kept:
+        _parked(store, export, out)
+    done = redeliver(store, now)
+    if done.dropped:
+        print(f"{counted(done.dropped, 'blob')} of before {stamp(first_whole_hour(now))} "
+            "are no longer in the ledger: the feed no longer has them", file=out)  # fmt: skip
+    print(f"{counted(done.blobs, 'blob')} will be delivered again {again}", file=out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +147,8 @@ def _show(report: LedgerReport, out: TextIO, err: TextIO, *, as_json: bool) -> i
     for stream in report.never_listed:
         print(f"mailvigil: {stream.tenant} {stream.content_type}: never listed", file=err)
     if as_json:
-        print(
-            json.dumps([_as_json(hour, report.lost) for hour in report.hours], indent=2), file=out
-        )
+        hours = [*report.older_losses, *report.hours]
+        print(json.dumps([_as_json(hour, report.lost) for hour in hours], indent=2), file=out)
     else:
         print_statement(report, out)
     return EXIT_OK if report.complete else EXIT_FAILED
@@ -110,7 +161,8 @@ def _health(
     ill = 0
     for stream in wanted:
         listed = store.listings(stream, hour_of(now - within) - HOUR).values()
-        last = max((at for at in listed if at <= now), default=None)  # no clock that was wrong
+        whole = (listing.at for listing in listed if listing.at)
+        last = max((at for at in whole if at <= now), default=None)  # no clock that was wrong
         well = last is not None and now - last <= within
         word = f"listed {stamp(last)}" if last else "not listed of late"
         todo = "" if well else "; mailvigil doctor says why, unless no collector is running"
@@ -120,21 +172,14 @@ def _health(
     return EXIT_FAILED if ill else EXIT_OK
 
 
-def _parked(store: LedgerStore, out: TextIO) -> int:
-    """Print what was taken out of records, with what finds the record again; return how many."""
-    count = 0
-    for stream in store.streams():
-        for parked in store.parked(stream):
-            line = {
-                "tenant": stream.tenant,
-                "content_type": stream.content_type,
-                "record_id": parked.record_id,
-                "sha256": parked.digest,
-                "parked": json.loads(parked.data),
-            }
-            print(json.dumps(line), file=out)
-            count += 1
-    return count
+def _parked(store: LedgerStore, export: Path | None, out: TextIO) -> None:
+    """Print what was parked, or write it to a new file."""
+    if not export:
+        print_parked(store, out)
+        return
+    with _new(export) as file:
+        count = print_parked(store, file)
+    print(f"{count} parked remainders written to {export}", file=out)
 
 
 def _new(path: Path) -> TextIO:
@@ -148,14 +193,16 @@ def _new(path: Path) -> TextIO:
         raise InputError(str(path), why, "name a file in a folder that exists") from None
 
 
-def _rejected(ledger: OpenLedger, window: Window, wanted: Sequence[str]) -> list[BlobRow]:
+def _rejected(
+    ledger: OpenLedger, window: Window, now: datetime, wanted: Sequence[str]
+) -> list[BlobRow]:
     """Return the rejected blobs, or those of the ids *wanted*.
 
     Raises:
         InputError: A blob that is wanted is not among the rejected ones.
 
     """
-    hours = [h for stream in ledger.store.streams() for h in ledger.hours(stream, window)]
+    hours = [h for stream in ledger.store.streams() for h in ledger.hours(stream, window, now)]
     found = [row for row in lost_blobs(ledger.store, hours) if row.state is BlobState.REJECTED]
     absent = set(wanted) - {row.blob.id for row in found}
     if absent:
@@ -177,6 +224,8 @@ def _as_json(hour: HourStatement, lost: Sequence[BlobRow]) -> dict[str, object]:
         "content_type": hour.stream.content_type,
         "hour": stamp(hour.hour),
         "complete": hour.complete,
+        "state": hour.state.value,
+        "why": hour.why,
         "listed_at": stamp(hour.listed_at) if hour.listed_at else None,
         "listed": hour.listed,
         "delivered": hour.delivered,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,7 +17,8 @@ import yaml
 
 from audit_feed.blobs import Stream
 from audit_feed.ledger.sqlite import SqliteLedger
-from audit_feed.ledger.states import expired, rejected
+from audit_feed.ledger.states import SECOND_ANSWER, delivered, expired, rejected
+from audit_feed.records.batches import Parked
 from audit_feed.windows import HOUR, Window, hour_of
 from connector.made import PARKED, PARKED_LINE, TENANT, blob
 from detections.commands.command import run
@@ -42,20 +45,36 @@ def config(folder: Path, **changes: object) -> Path:
     return path
 
 
-def ledger(folder: Path, *, listed: bool = True, outcome: str = "") -> datetime:
-    """Make a ledger that began a day ago; return the hour of its one blob."""
+def ledger(
+    folder: Path, *, listed: bool = True, outcome: str = "", covered: bool = True, days: int = 1
+) -> datetime:
+    """Make a ledger that began *days* ago; return the hour of its one blob."""
     now = datetime.now(UTC)
-    first = hour_of(now) - 24 * HOUR
+    first = hour_of(now) - 24 * HOUR * days
     store = SqliteLedger(folder / "ledger.sqlite")
     store.register_stream(STREAM, first)
+    if covered:
+        store.note_enabled(STREAM, [first])
     if listed:
-        store.mark_listed(STREAM, [first + HOUR * n for n in range(25)], now)
+        store.mark_listed(STREAM, [first + HOUR * n for n in range(24 * days + 1)], now)
     if outcome:
         store.add_blobs([blob("lost", first + HOUR, STREAM)], now)
-        [row] = store.rows(STREAM, Window(first, now))
-        store.put(expired(row, now) if outcome == "expired" else rejected(row, now, "unknown"))
+        give_up(store, Window(first, now), outcome)
     store.close()
     return first + HOUR
+
+
+def give_up(store: SqliteLedger, window: Window, outcome: str, why: str = "unknown") -> None:
+    """Let the feed say twice, an hour apart, that the blobs of *window* are gone."""
+    now = datetime.now(UTC)
+    for time in (now - SECOND_ANSWER, now):
+        for row in store.rows(STREAM, window):
+            store.put(expired(row, time) if outcome == "expired" else rejected(row, time, why))
+
+
+def closed(text: str) -> list[Mapping[str, object]]:
+    """Return the hours of a statement that can be stated by now."""
+    return [hour for hour in hours(text) if hour["state"] != "open"]
 
 
 def hours(text: str) -> list[Mapping[str, object]]:
@@ -191,7 +210,8 @@ def test_hours_that_were_listed_and_delivered_are_complete(tmp_path: Path) -> No
     ran = run("ledger", "--config", config(tmp_path), "--format", "json")
 
     assert ran.code == EXIT_OK
-    assert all(hour["complete"] for hour in hours(ran.out)[:-1])
+    assert len(closed(ran.out)) == 21
+    assert all(hour["complete"] for hour in closed(ran.out))
 
 
 def test_a_stream_that_was_begun_and_never_listed_is_not_complete(tmp_path: Path) -> None:
@@ -200,7 +220,88 @@ def test_a_stream_that_was_begun_and_never_listed_is_not_complete(tmp_path: Path
     ran = run("ledger", "--config", config(tmp_path))
 
     assert ran.code == EXIT_FAILED
-    assert "NOT complete: 24 hours" in ran.out
+    assert "NOT complete: 21 hours" in ran.out
+    assert "not listed to its end yet" in ran.out
+
+
+def test_an_hour_before_the_subscription_is_not_covered_and_not_complete(tmp_path: Path) -> None:
+    ledger(tmp_path, covered=False)
+    path = config(tmp_path)
+
+    table, as_json = run("ledger", "--config", path), run("ledger", "--config", path,
+                                                          "--format", "json")  # fmt: skip
+
+    assert table.code == as_json.code == EXIT_FAILED
+    assert {hour["state"] for hour in closed(as_json.out)} == {"not covered"}
+    assert {hour["why"] for hour in closed(as_json.out)} == {
+        "no subscription is known to have existed"
+    }
+    [line] = [line for line in table.out.splitlines() if "not covered" in line]
+    assert "21" in line.split()
+    assert line.endswith("no subscription is known to have existed")
+
+
+def test_an_hour_whose_last_listing_failed_is_complete_no_more_and_says_why(
+    tmp_path: Path,
+) -> None:
+    hour = ledger(tmp_path)
+    with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
+        store.mark_unlisted(STREAM, [hour], "page 2: HTTP 500")
+
+    ran = run("ledger", "--config", config(tmp_path), "--format", "json")
+
+    assert ran.code == EXIT_FAILED
+    [found] = [h for h in closed(ran.out) if not h["complete"]]
+    assert (found["hour"], found["state"], found["why"]) == (
+        f"{hour:%Y-%m-%dT%H:%M:%SZ}", "pending", "page 2: HTTP 500",
+    )  # fmt: skip
+
+
+def test_a_ledger_with_open_hours_alone_has_nothing_to_state(tmp_path: Path) -> None:
+    with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
+        store.register_stream(STREAM, hour_of(datetime.now(UTC)))
+
+    ran = run("ledger", "--config", config(tmp_path))
+
+    assert ran.code == EXIT_OK
+    assert "nothing to state yet" in ran.out
+    assert "complete" not in ran.out
+
+
+def test_a_loss_before_the_last_seven_days_is_stated_for_as_long_as_the_ledger_goes_back(
+    tmp_path: Path,
+) -> None:
+    hour = ledger(tmp_path, days=20, outcome="expired")
+    path = config(tmp_path)
+
+    whole = run("ledger", "--config", path, "--format", "json")
+    table = run("ledger", "--config", path)
+    last_day = run("ledger", "--config", path, "--since", "24h")
+
+    assert (whole.code, table.code, last_day.code) == (EXIT_FAILED, EXIT_FAILED, EXIT_OK)
+    first, *others = hours(whole.out)
+    assert (first["hour"], first["state"]) == (f"{hour:%Y-%m-%dT%H:%M:%SZ}", "lost")
+    assert [lost["id"] for lost in first["lost_blobs"]] == ["lost"]  # type: ignore[attr-defined]  # JSON
+    assert {other["state"] for other in others} == {"complete", "open"}
+    assert "1 blobs were given up" in table.out
+    assert "lost" in table.out.partition("Blobs that were given up:")[2]
+
+
+def test_hours_that_nobody_listed_while_the_feed_had_them_are_lost_in_one_line(
+    tmp_path: Path,
+) -> None:
+    ledger(tmp_path, days=9, listed=False)
+    with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
+        now = datetime.now(UTC)
+        kept = [hour_of(now) - HOUR * n for n in range(24 * 7 + 1)]
+        store.mark_listed(STREAM, kept, now)
+
+    ran = run("ledger", "--config", config(tmp_path))
+
+    assert ran.code == EXIT_FAILED
+    [line] = [line for line in ran.out.splitlines() if " lost " in line]
+    assert "48" in line.split()
+    assert line.endswith("not listed to its end while the feed kept it")
 
 
 def test_a_content_type_that_was_never_asked_for_is_not_complete(tmp_path: Path) -> None:
@@ -222,7 +323,7 @@ def test_a_lost_blob_is_counted_in_its_hour_and_named(tmp_path: Path, outcome: s
                                                           "--format", "json")  # fmt: skip
 
     assert table.code == as_json.code == EXIT_FAILED
-    [found] = [h for h in hours(as_json.out)[:-1] if not h["complete"]]
+    [found] = [h for h in closed(as_json.out) if not h["complete"]]
     assert found["hour"] == f"{hour:%Y-%m-%dT%H:%M:%SZ}"
     assert found[outcome] == 1
     assert [b["id"] for b in found["lost_blobs"]] == ["lost"]  # type: ignore[attr-defined]  # JSON
@@ -312,14 +413,108 @@ def test_what_was_parked_can_be_printed(tmp_path: Path) -> None:
     assert json.loads(ran.out) == PARKED_LINE
 
 
+def test_what_was_parked_loses_nothing_whatever_it_is(tmp_path: Path) -> None:
+    ledger(tmp_path)
+    odd = [b'{"a":1,"a":2}', b"NaN", b"\xff", b'{"n":18446744073709551616}', b"[" * 5_000]
+    with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
+        for data in odd:
+            store.park(blob("b", datetime.now(UTC), STREAM), Parked("", data, "not an object"))
+
+    ran = run("ledger", "parked", "--config", config(tmp_path))
+
+    assert ran.code == EXIT_OK
+    lines = [json.loads(line) for line in ran.out.splitlines()]
+    raw = [base64.b64decode(line["raw_base64"]) if "raw_base64" in line else line["raw"].encode()
+           for line in lines]  # fmt: skip
+    assert sorted(raw) == sorted(odd)
+    assert {line["why"] for line in lines} == {"not an object"}
+
+
+def deliver(folder: Path) -> None:
+    """Add a blob to the ledger that is delivered."""
+    now = datetime.now(UTC)
+    with closing(SqliteLedger(folder / "ledger.sqlite")) as store:
+        store.add_blobs([blob("done", now - HOUR, STREAM)], now)
+        [row] = store.rows(STREAM, Window(now - 2 * HOUR, now))
+        store.put(delivered(row, now, records=1, sent=1, parked=0))
+
+
+def test_all_that_the_feed_still_has_is_delivered_again_on_request(tmp_path: Path) -> None:
+    ledger(tmp_path)
+    deliver(tmp_path)
+
+    ran = run("ledger", "redeliver", "--config", config(tmp_path))
+
+    assert ran.code == EXIT_OK, ran.err
+    assert "1 blob will be delivered again by the next run of collect" in ran.out
+    with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
+        assert [row.blob.id for row in store.due(STREAM, datetime.now(UTC), 9)] == ["done"]
+
+
+def test_a_redelivery_writes_what_is_parked_to_a_file_first(tmp_path: Path) -> None:
+    ledger(tmp_path)
+    deliver(tmp_path)
+    path, file = config(tmp_path), tmp_path / "parked.jsonl"
+    with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
+        store.park(blob("done", datetime.now(UTC) - HOUR, STREAM), PARKED)
+
+    without = run("ledger", "redeliver", "--config", path)
+    with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
+        untouched = store.next_due(STREAM) is None
+    ran = run("ledger", "redeliver", "--export", file, "--config", path)
+
+    assert (without.code, untouched) == (EXIT_INPUT, True)
+    assert "--export FILE writes them to a file first" in without.err
+    assert ran.code == EXIT_OK, ran.err
+    assert json.loads(file.read_text()) == PARKED_LINE
+
+
+@pytest.mark.parametrize("action", ["redeliver", "accept", "repair"])
+def test_a_ledger_that_a_collector_works_with_is_not_changed(tmp_path: Path, action: str) -> None:
+    ledger(tmp_path)
+    now = datetime.now(UTC)
+    with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as collector:
+        collector.acquire_lease("collector", now, now + HOUR)
+
+        ran = run("ledger", action, "--config", config(tmp_path))
+
+    assert ran.code == EXIT_INPUT
+    assert "another collector works with this ledger" in ran.err
+
+
+def test_a_row_that_cannot_be_read_is_repaired_and_its_hour_is_listed_again(
+    tmp_path: Path,
+) -> None:
+    hour = ledger(tmp_path)
+    deliver(tmp_path)
+    path = config(tmp_path)
+    with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
+        store.add_blobs([blob("odd", hour, STREAM)], hour + HOUR)
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as con, con:
+        con.execute("UPDATE blobs SET due = 'never' WHERE id = 'odd'")
+
+    broken = run("ledger", "--config", path)
+    ran = run("ledger", "repair", "--config", path)
+    after = run("ledger", "--config", path, "--format", "json")
+
+    assert broken.code == EXIT_INPUT
+    assert "mailvigil ledger repair" in broken.err
+    assert ran.code == EXIT_OK, ran.err
+    assert "blob odd" in ran.out
+    assert "1 thing repaired" in ran.out
+    assert after.code == EXIT_FAILED
+    assert [h["hour"] for h in closed(after.out) if not h["complete"]] == [
+        f"{hour:%Y-%m-%dT%H:%M:%SZ}"
+    ]
+
+
 def two_rejected(folder: Path) -> None:
     """Make a ledger with two blobs that were rejected."""
     hour = ledger(folder)
     with closing(SqliteLedger(folder / "ledger.sqlite")) as store:
         now = datetime.now(UTC)
         store.add_blobs([blob(name, hour, STREAM) for name in ("one", "two")], now)
-        for row in store.rows(STREAM, Window(hour, now)):
-            store.put(rejected(row, now, "the content does not exist (AF20050)"))
+        give_up(store, Window(hour, now), "rejected", "the content does not exist (AF20050)")
 
 
 def test_a_retry_of_one_blob_takes_only_that_one_and_says_why(tmp_path: Path) -> None:
