@@ -54,8 +54,8 @@ def subscribe(lab: Lab, *more: str) -> Sequence[str]:
 
 
 def enabled(lab: Lab) -> list[str]:
-    tenant = lab.tenants[0].id
-    return sorted(s.content_type for s in lab.subscriptions.begun(tenant) if s.enabled)
+    tenant, now = lab.tenants[0].id, lab.clock.now()
+    return sorted(s.content_type for s in lab.subscriptions.begun(tenant, now) if s.enabled(now))
 
 
 @pytest.fixture

@@ -364,15 +364,15 @@ def test_health_is_bad_until_something_was_stated(deployed: Deployed) -> None:
 
 @pytest.mark.parametrize("options", [LabOptions(tenants=(replace(ONE, subscribed=()),))])
 def test_missing_subscriptions_are_started_when_the_settings_say_so(deployed: Deployed) -> None:
-    tenant = deployed.lab.tenants[0].id
+    tenant, clock = deployed.lab.tenants[0].id, deployed.lab.clock
 
     assert deployed.start().timer("discover").ok
-    assert deployed.lab.subscriptions.begun(tenant) == []
+    assert deployed.lab.subscriptions.begun(tenant, clock.now()) == []
     asked = deployed.start(AUDIT_FEED_START_SUBSCRIPTIONS="true")
     for _ in range(2):
         assert asked.timer("discover").ok
 
-    started = deployed.lab.subscriptions.begun(tenant)
-    assert sorted(s.content_type for s in started if s.enabled) == sorted(TYPES)
+    started = deployed.lab.subscriptions.begun(tenant, clock.now())
+    assert sorted(s.content_type for s in started if s.enabled(clock.now())) == sorted(TYPES)
     told = [e["event"] for e in asked.events() if "subscription" in str(e["event"])]
     assert told == ["subscription started"] * len(TYPES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -15,11 +15,24 @@ RETENTION = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blob:
-    """One content blob. All times are aware, UTC.
+    """One content blob under one address. All times are aware, UTC.
 
-    ``created`` is what the listing says and sorts by. ``available`` is when the blob really
-    begins to be listed; a late blob has one after ``created``. ``record_ids`` are the Ids of
-    its records, None when they were not counted.
+    A blob with the id and address of an earlier one and a later ``available`` replaces it
+    from then on: so a blob grows. One with the same id and another address is listed beside
+    it: so an id has a second address.
+
+    Attributes:
+        created: What the listing says and sorts by.
+        available: When it really begins to be listed; that of a late blob is after ``created``.
+        body: What is sent: a JSON array, as a rule.
+        record_ids: The Ids of its records, None when they were not counted.
+        address: Last part of contentUri, as listed, "" for the id. Blanks and letters such as
+            an umlaut stand in it as they are, and are percent-encoded in a request.
+        expiration: contentExpiration, None for seven days after ``created``.
+        size: contentSize in the listing, None where it has none.
+        refusal: Code of the error that the address answers with, "" for the body.
+        element: Bytes of JSON that the listing has in place of the usual object, None for it.
+
     """
 
     id: str
@@ -27,18 +40,28 @@ class Blob:
     content_type: str
     created: datetime
     available: datetime
-    body: bytes | Path
+    body: bytes | Path = b"[]"
     record_ids: tuple[str, ...] | None = None
+    address: str = ""
+    expiration: datetime | None = None
+    size: int | None = None
+    refusal: str = ""
+    element: bytes | None = None
 
     @property
     def expires(self) -> datetime:
         """When it cannot be fetched any more."""
-        return self.created + RETENTION
+        return self.expiration or self.created + RETENTION
 
     @property
     def key(self) -> tuple[datetime, str]:
         """Place in a listing."""
-        return self.created, self.id
+        return self.created, f"{self.id} {self.address}".rstrip()
+
+    @property
+    def place(self) -> str:
+        """The address, which is the id where none was given."""
+        return self.address or self.id
 
 
 def content_id(tenant: str, content_type: str, created: datetime, number: int) -> str:
@@ -57,36 +80,59 @@ def is_content_id(text: str) -> bool:
 
 @dataclass(slots=True)
 class Contents:
-    """All blobs of a lab, by id and in the order of the listings."""
+    """All blobs of a lab, by id, by address and in the order of the listings."""
 
     _lock: Lock = field(default_factory=Lock)
     _by_id: dict[str, Blob] = field(default_factory=dict)
+    _by_address: dict[str, list[Blob]] = field(default_factory=dict)
     _ordered: dict[tuple[str, str], list[Blob]] = field(default_factory=dict)
 
     def add(self, blob: Blob) -> None:
         """Add *blob*."""
         with self._lock:
             self._by_id[blob.id] = blob
+            insort(self._by_address.setdefault(blob.place, []), blob, key=_available)
             insort(self._of(blob.tenant, blob.content_type), blob, key=_key)
 
     def get(self, blob_id: str) -> Blob | None:
-        """Return the blob with that id, expired or not."""
+        """Return the blob that was added last with that id, expired or not."""
         return self._by_id.get(blob_id)
 
+    def at_address(self, address: str, now: datetime) -> Blob | None:
+        """Return what is at *address* at *now*; the first to come where nothing is yet."""
+        versions = self._by_address.get(address)
+        if not versions:
+            return None
+        place = bisect_right(versions, now, key=_available)
+        return versions[max(place - 1, 0)]
+
     def all(self) -> list[Blob]:
-        """Return every blob there is."""
+        """Return the last version of every blob."""
         with self._lock:
             return list(self._by_id.values())
+
+    def created_in(
+        self, tenant: str, content_type: str, start: datetime, end: datetime
+    ) -> list[Blob]:
+        """Return every version of the blobs with start <= created < end, in order."""
+        with self._lock:
+            blobs = self._of(tenant, content_type)
+            first = bisect_left(blobs, start, key=_created)
+            return blobs[first : bisect_left(blobs, end, key=_created)]
 
     def listed(
         self, tenant: str, content_type: str, start: datetime, end: datetime, now: datetime
     ) -> list[Blob]:
         """Return the blobs with start <= created < end that are there at *now*, in order."""
-        with self._lock:
-            blobs = self._of(tenant, content_type)
-            first = bisect_left(blobs, start, key=_created)
-            last = bisect_left(blobs, end, key=_created)
-            return [b for b in blobs[first:last] if b.available <= now < b.expires]
+        return [
+            blob
+            for blob in self.created_in(tenant, content_type, start, end)
+            if blob.available <= now < blob.expires and self.current(blob, now)
+        ]
+
+    def current(self, blob: Blob, now: datetime) -> bool:
+        """Return whether no later version has replaced *blob* by *now*."""
+        return self.at_address(blob.place, now) is blob
 
     def _of(self, tenant: str, content_type: str) -> list[Blob]:
         return self._ordered.setdefault((tenant, content_type), [])
@@ -94,6 +140,10 @@ class Contents:
 
 def _key(blob: Blob) -> tuple[datetime, str]:
     return blob.key
+
+
+def _available(blob: Blob) -> datetime:
+    return blob.available
 
 
 def _created(blob: Blob) -> datetime:

@@ -15,9 +15,9 @@ from mailvigil.lab.server.counts import Kind
 from mailvigil.lab.server.errors_by_code import as_json
 from mailvigil.lab.server.faults import Faults, load_script
 from mailvigil.lab.server.landing import Landing
+from mailvigil.lab.server.messages import HttpRequest, Response
 from mailvigil.lab.server.options import CONTENT_TYPES
 from mailvigil.lab.server.publishing import LabRecord
-from mailvigil.lab.server.wire import HttpRequest, Response
 from mailvigil.times import parse_utc
 
 PREFIX = "/lab/"
@@ -73,7 +73,7 @@ class Control:
         return {"now": clock.now().isoformat(), "rate": clock.rate}
 
     def _counts(self, request: HttpRequest) -> object:
-        counts = self.api.counts
+        counts = self.api.model.counts
         counted: dict[str, object] = {f"{kind}s": asdict(counts.tally(kind)) for kind in COUNTED}
         counted |= counts.plain()
         if (kind := request.params.get("detail")) in get_args(Kind):
@@ -103,7 +103,7 @@ class Control:
         if content_type not in CONTENT_TYPES:
             raise InputError("subscription", "no such content type")
         tenant = str(asked.get("tenant") or next(iter(self.api.directory.tenants)))
-        subscription = self.api.subscriptions.of(tenant, content_type)
+        subscription = self.api.model.subscriptions.of(tenant, content_type)
         now = self.api.clock.now()
         if by := str(asked.get("disabled_by") or ""):
             subscription.stop(now, by)

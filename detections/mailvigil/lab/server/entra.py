@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from mailvigil.lab.server.directory import App, Directory
 from mailvigil.lab.server.errors_by_code import as_json
+from mailvigil.lab.server.messages import HttpRequest, Response
 from mailvigil.lab.server.tokens import Claims, Mint, TokenError, certified
-from mailvigil.lab.server.wire import HttpRequest, Response
 
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 FEDERATION_AUDIENCE = "api://AzureADTokenExchange"

@@ -7,10 +7,12 @@ are what clients have seen. Throttling as 403 is one of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
+from email.utils import format_datetime
 
 import orjson
 
-from mailvigil.lab.server.wire import Response
+from mailvigil.lab.server.messages import Response
 
 JSON = ("Content-Type", "application/json; charset=utf-8")
 
@@ -35,6 +37,10 @@ FEED: Mapping[str, tuple[int, str]] = {
     "AF20011": (
         400,
         ("Specified tenant ID ({0}) does not exist in the system or has been deleted."),
+    ),
+    "AF20012": (
+        400,
+        ("Specified tenant ID ({0}) is incorrectly configured in the system."),
     ),
     "AF20013": (400, "The tenant ID passed in the URL ({0}) is not a valid GUID."),
     "AF20020": (400, "The specified content type is not valid."),
@@ -70,6 +76,8 @@ FEED: Mapping[str, tuple[int, str]] = {
     ),
     "AF429": (403, "Too many requests. Method={0}, PublisherId={1}"),
     "AF50000": (500, "An internal error occurred. Retry the request."),
+    "AF50005": (500, "An internal error occurred. Retry the request."),
+    "AF50006": (500, "An internal error occurred. Retry the request."),
 }
 
 INGESTION: Mapping[int, tuple[str, str]] = {
@@ -108,6 +116,22 @@ def feed_error(code: str, *values: object, status: int | None = None) -> Respons
     return named_error(status or usual, code, text.format(*values))
 
 
+def start_too_soon(content_type: str) -> Response:
+    """Return what a start request gets less than 15 minutes after the last one.
+
+    The documents name the interval and no code, so the code is a sentence, as it sometimes is.
+    """
+    code = f"StartSubscription [ContentType={content_type}] was requested a short time ago"
+    return named_error(400, code, "At least 15 minutes must pass between start requests.")
+
+
+def retry_after_header(seconds: int, form: str, now: datetime) -> tuple[str, str]:
+    """Return Retry-After in the *form* ``seconds``, or as a ``date`` by the clock of *now*."""
+    if form == "date":
+        return "Retry-After", format_datetime(now + timedelta(seconds=seconds), usegmt=True)
+    return "Retry-After", str(seconds)
+
+
 def feed_unauthorized() -> Response:
     """Return what the feed's front says to a missing or bad token: no code at all."""
     return as_json({"Message": "Authorization has been denied for this request."}, 401)
@@ -121,15 +145,16 @@ def auditing_off(tenant: str, content_type: str, app: object, publisher: str) ->
 
 
 def ingestion_error(
-    status: int, *values: object, retry_after: int | None = None, code: str = ""
+    status: int, *values: object, headers: tuple[tuple[str, str], ...] = (), code: str = ""
 ) -> Response:
-    """Return the ingestion's error for *status*, with Retry-After (seconds) when given."""
+    """Return the ingestion's error for *status*; *values* fill its text."""
     usual, text = INGESTION.get(status, INGESTION[500])
     filled = text.format(*values) if values else text.replace("'{0}'", "given")
-    return named_error(status, code or usual, filled, retry_after)
+    return named_error(status, code or usual, filled, headers)
 
 
-def named_error(status: int, code: str, message: str, retry_after: int | None = None) -> Response:
+def named_error(
+    status: int, code: str, message: str, headers: tuple[tuple[str, str], ...] = ()
+) -> Response:
     """Return an error in the form that all three services share."""
-    after = () if retry_after is None else (("Retry-After", str(retry_after)),)
-    return as_json({"error": {"code": code, "message": message}}, status, after)
+    return as_json({"error": {"code": code, "message": message}}, status, headers)

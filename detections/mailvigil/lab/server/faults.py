@@ -21,20 +21,38 @@ from mailvigil.lab.tenant.dice import Dice
 FaultKind = Literal[
     "drop",
     "truncate",
+    "cut_json",
     "slow",
+    "late_answer",
+    "drip",
     "status",
+    "error",
     "throttle",
     "unauthorized",
     "not_json",
+    "body",
+    "odd_elements",
     "expired",
     "empty_page",
+    "endless_pages",
+    "same_page",
+    "date",
     "lost_reply",
 ]
-"""drop: the connection ends without an answer. truncate: it ends in mid-body. slow: the body
-takes ``seconds``. status: an error of that number. throttle: AF429 as 403 from the feed, 429
-from the ingestion. unauthorized: 401. not_json: 200 and a page of HTML. expired: AF20051.
-empty_page: no content, and a next page that has it. lost_reply: the work is done, but the
-connection ends without an answer."""
+"""drop: the connection ends without an answer. truncate: it ends in mid-body. cut_json: an answer
+that is whole for HTTP holds half of the JSON. slow: the body takes ``seconds``. late_answer: the
+first byte takes ``seconds``. drip: the body comes a few bytes at a time and takes ``seconds``, so
+that no single read waits long. status: an error of that number. error: the error ``code`` of the
+feed. throttle: AF429 from the feed, as 403 or as the ``status`` 429; 429 from the ingestion.
+unauthorized: 401. not_json: 200 and a page of HTML. body: 200 and the ``text``. odd_elements: the
+JSON array has the odd elements named ``text`` (all for "") before its own. expired: AF20051.
+empty_page: no content, and a next page that has it. endless_pages: the content, and always a new
+next page. same_page: the content, and the page itself as its next. date: the header Date is
+``text``, or is not there. lost_reply: the work is done, but the connection ends without an
+answer."""
+
+RetryAfterForm = Literal["seconds", "date"]
+"""The two forms of the header Retry-After."""
 
 CHANCE: Final = 0.35
 MAX_TURNS: Final = 3
@@ -68,12 +86,16 @@ _SERVER_ERRORS = (500, 502, 503, 504)
 class Fault:
     """One way to go wrong. ``retry_after`` (seconds) is sent only when it is given.
 
-    ``revoke`` makes an ``unauthorized`` last: the token stays refused.
+    ``retry_after_form`` writes it as seconds or as a date by the service's clock. ``revoke``
+    makes an ``unauthorized`` last: the token stays refused.
     """
 
     kind: FaultKind
     status: int = 500
+    code: str = "AF50000"
+    text: str = ""
     retry_after: int | None = None
+    retry_after_form: RetryAfterForm = "seconds"
     seconds: float = SLOW_SECONDS
     after_bytes: int | None = None
     revoke: bool = False
@@ -196,7 +218,10 @@ _FAULT_KEYS = {field.name for field in fields(Fault)} - {"kind"}
 _RULE_KEYS = {field.name for field in fields(Scripted)} - {"fault"}
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "status": (int,),
+    "code": (str,),
+    "text": (str,),
     "retry_after": (int,),
+    "retry_after_form": (str,),
     "seconds": (int, float),
     "after_bytes": (int,),
     "revoke": (bool,),
@@ -239,6 +264,10 @@ def _wrong(settings: Mapping[str, object], numbers: Sequence[object]) -> list[st
     ]
     if not all(type(number) is int and number > 0 for number in numbers):
         problems.append("`nth` holds something that is not a number from 1")
+    if settings.get("retry_after_form", "seconds") not in get_args(RetryAfterForm):
+        problems.append("`retry_after_form` is neither seconds nor date")
+    if settings.get("text") and any(c in str(settings["text"]) for c in "\r\n"):
+        problems.append("`text` has a line break")
     if settings.get("kind", "other") not in get_args(Kind):
         problems.append(f"`kind` is none of {', '.join(get_args(Kind))}")
     return problems

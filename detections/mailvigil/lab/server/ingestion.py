@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from mailvigil.lab.server.clock import LabClock
 from mailvigil.lab.server.counts import Counts
 from mailvigil.lab.server.directory import Directory
-from mailvigil.lab.server.errors_by_code import ingestion_error
+from mailvigil.lab.server.errors_by_code import ingestion_error, retry_after_header
 from mailvigil.lab.server.landing import Landing
+from mailvigil.lab.server.messages import HttpRequest, Response
 from mailvigil.lab.server.options import IngestionOptions
 from mailvigil.lab.server.quota import MinuteQuota
 from mailvigil.lab.server.streams import NoRowsError, Taken, tables_by_stream, take
 from mailvigil.lab.server.tokens import Mint, TokenError
-from mailvigil.lab.server.wire import HttpRequest, Response
 
 API_VERSION = "2023-01-01"
 PATH = re.compile(r"/dataCollectionRules/([^/]+)/streams/([^/]+)")
@@ -80,7 +80,9 @@ class IngestionApi:
         wait = wait or self.quota.take(("bytes", rule), self.options.bytes_per_minute, now, size)
         if wait is None:
             return None
-        return ingestion_error(429, retry_after=self.clock.wall_seconds(wait))
+        seconds = self.clock.wall_seconds(wait)
+        after = retry_after_header(seconds, self.options.retry_after, now)
+        return ingestion_error(429, headers=(after,))
 
     def _land(self, body: bytes, table: str | None) -> Response:
         if table is None:

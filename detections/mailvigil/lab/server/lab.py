@@ -13,11 +13,10 @@ from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import unquote
 from uuid import uuid4
 
 from mailvigil.errors import InputError
-from mailvigil.lab.server.activity import ActivityApi, page_resource
+from mailvigil.lab.server.activity import ActivityApi, auditing_of, authenticate_by
 from mailvigil.lab.server.certificates import make_authority, write_client_certificate
 from mailvigil.lab.server.clock import LabClock
 from mailvigil.lab.server.contents import Blob, Contents, content_id
@@ -26,11 +25,14 @@ from mailvigil.lab.server.counts import CountedResource, Counts
 from mailvigil.lab.server.directory import Directory
 from mailvigil.lab.server.entra import FEDERATION_AUDIENCE, Entra
 from mailvigil.lab.server.faults import Faults
+from mailvigil.lab.server.feed_model import FeedModel
+from mailvigil.lab.server.feed_request import feed_resource
 from mailvigil.lab.server.ingestion import IngestionApi
 from mailvigil.lab.server.landing import Landing
 from mailvigil.lab.server.managed_identity import PATH as IDENTITY_PATH
 from mailvigil.lab.server.managed_identity import ManagedIdentity
-from mailvigil.lab.server.misbehaving import struck
+from mailvigil.lab.server.messages import HttpRequest, Response
+from mailvigil.lab.server.misbehaving import FEED_KINDS, Services, struck
 from mailvigil.lab.server.options import CONTENT_TYPES, LabOptions, TenantOptions
 from mailvigil.lab.server.publishing import LabRecord, Publication, body_of
 from mailvigil.lab.server.quota import MinuteQuota
@@ -38,7 +40,7 @@ from mailvigil.lab.server.streams import PREFIX as STREAM_PREFIX
 from mailvigil.lab.server.subscriptions import Subscriptions
 from mailvigil.lab.server.tokens import Mint
 from mailvigil.lab.server.webhooks import Webhooks
-from mailvigil.lab.server.wire import HttpRequest, Listener, Response
+from mailvigil.lab.server.wire import Listener
 
 STREAM = STREAM_PREFIX + "M365Activity_CL"
 WEEK_SECONDS = 7 * 86_400
@@ -71,6 +73,7 @@ class Lab:
         stream: Its stream for activity records.
         clock: The lab's clock.
         counts: How often everything was asked for.
+        feed: The model of the Management Activity API; its options may be replaced.
         workspace: The file in which rows land.
 
     """
@@ -111,7 +114,6 @@ class Lab:
         authority = make_authority(self.folder)
         self.ca = authority.file
         feed, ingestion = self.options.feed, self.options.ingestion
-        quota = MinuteQuota()
         self._webhooks = Webhooks(self.clock, self.contents, self.subscriptions, self.ca)
         self._entra = Entra(
             self.directory,
@@ -120,16 +122,20 @@ class Lab:
             frozenset({feed.audience}),
             wall,
         )
+        self.feed = FeedModel(
+            authenticate=authenticate_by(self._mint, feed.audience),
+            auditing=auditing_of(self.directory),
+            options=feed,
+            contents=self.contents,
+            subscriptions=self.subscriptions,
+            faults=self.faults,
+            counts=self.counts,
+            validate=self._webhooks.validate,
+            attempts=self._webhooks.attempts,
+            seconds_outside=self.clock.wall_seconds,
+        )
         self._activity = ActivityApi(
-            feed,
-            self.directory,
-            self._mint,
-            self.clock,
-            self.contents,
-            self.subscriptions,
-            self._webhooks,
-            self.counts,
-            quota,
+            self.feed, self.directory, self._mint, self.clock, self._webhooks
         )
         self._https = Listener(self._handle, self._http_date, authority.context, self.options.port)
         self._http = Listener(self._identity, self._http_date)
@@ -211,8 +217,7 @@ class Lab:
             body=records,
             record_ids=ids,
         )
-        self.contents.add(blob)
-        self.counts.promise(CountedResource("blob", blob.id))
+        self.feed.publish(blob)
         return blob.id
 
     def publish_all(self, blobs: Iterable[Publication], *, tenant: str = "") -> list[str]:
@@ -276,13 +281,17 @@ class Lab:
         if fault is None:
             response = self._honest(request)
         else:
-            response = struck(fault, request, resource, self._honest, self._same_page)
+            response = struck(fault, request, resource, self._services(request))
             if fault.revoke:
                 self._mint.revoke(request.headers.get("authorization", "").partition(" ")[2])
         self.counts.answer(
             resource, response.status, whole=response.whole, fault=fault.kind if fault else ""
         )
-        return response
+        return self._activity.dated(response) if resource.kind in FEED_KINDS else response
+
+    def _services(self, request: HttpRequest) -> Services:
+        feed = self._activity.at_present(self._base(request))
+        return Services(self._honest, feed, self.feed.now(self.clock.now()))
 
     def _own(self, request: HttpRequest) -> Response:
         """Answer the lab's own endpoint, but no page of a browser that was led here."""
@@ -296,9 +305,6 @@ class Lab:
         if request.path.startswith("/dataCollectionRules/"):
             return self._ingestion.answer(request)
         return self._entra.answer(request, self._base(request))
-
-    def _same_page(self, request: HttpRequest) -> str:
-        return self._activity.same_page(request, self._base(request))
 
     def _base(self, request: HttpRequest) -> str:
         """Return scheme and host as the client wrote them, so that it meets no strange host."""
@@ -325,13 +331,7 @@ def resource_of(request: HttpRequest) -> CountedResource:
     """Return what *request* is for."""
     path = request.path
     if "/activity/feed/" in path:
-        if "/activity/feed/audit/" in path:
-            name = path.rsplit("/", 1)[1]
-            return CountedResource("blob", unquote(name) if "%" in name else name)
-        if path.endswith("/subscriptions/content"):
-            return page_resource(path, request.query)
-        content_type = request.params.get("contentType", "")
-        return CountedResource("subscription", f"{request.method} {path} {content_type}".rstrip())
+        return feed_resource(request)
     if path.startswith("/dataCollectionRules/"):
         return CountedResource("upload", sha256(request.body).hexdigest()[:32])
     if path.endswith("/token"):

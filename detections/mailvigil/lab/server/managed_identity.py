@@ -10,7 +10,7 @@ from datetime import datetime
 from mailvigil.lab.server.directory import App
 from mailvigil.lab.server.entra import Entra
 from mailvigil.lab.server.errors_by_code import as_json
-from mailvigil.lab.server.wire import HttpRequest, Response
+from mailvigil.lab.server.messages import HttpRequest, Response
 
 PATH = "/msi/token"
 API_VERSION = "2019-08-01"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
-from mailvigil.lab.server.faults import Scripted
+from mailvigil.lab.server.faults import RetryAfterForm, Scripted
 
 CONTENT_TYPES = (
     "Audit.AzureActiveDirectory",
@@ -43,16 +44,43 @@ class TenantOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedOptions:
-    """The Management Activity API. Quotas are requests a minute of the lab's clock.
+    """The Management Activity API. Quotas are requests a minute of the service's clock.
 
-    ``quota`` is that of a tenant and publisher, ``shared_quota`` the one that all requests
-    without a PublisherIdentifier share.
+    Attributes:
+        audience: What a token must be made for.
+        page_size: Blobs a page of a listing.
+        quota: That of a tenant and publisher.
+        shared_quota: The one that all requests without a PublisherIdentifier share.
+        throttle_status: HTTP status of AF429; both 403 and 429 were seen.
+        retry_after: Form of the header that AF429 has by quota; "" for none, which is allowed.
+        clock_offset: What the service's clock shows more than the given time. It decides
+            windows, expiry and quota, and is the header Date.
+        first_blob_delay: How long after a start nothing is listed; up to 12 hours.
+        start_interval: How long after a start request the next one is refused.
+        forgets_on_restart: A subscription that was stopped and started again shows nothing
+            from before the restart. The documents leave it open.
+        refuses_long_windows: A window over 24 hours is an error; without it, the answer is
+            partial: both are described.
+        lists_sizes: Listings have a contentSize.
+        content_base: Scheme and host of every contentUri, "" for those that the client used.
+        page_base: The same for NextPageUri.
+
     """
 
     audience: str = "https://manage.office.com"
     page_size: int = 200
     quota: int = 2_000
     shared_quota: int = 2_000
+    throttle_status: int = 403
+    retry_after: RetryAfterForm | Literal[""] = ""
+    clock_offset: timedelta = timedelta()
+    first_blob_delay: timedelta = timedelta()
+    start_interval: timedelta = timedelta(minutes=15)
+    forgets_on_restart: bool = False
+    refuses_long_windows: bool = True
+    lists_sizes: bool = False
+    content_base: str = ""
+    page_base: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +89,7 @@ class IngestionOptions:
 
     ``limit_unpacked`` says whether ``max_body_bytes`` counts after decompression (True) or
     on the wire: the documents do not settle it. Limits a minute are by the lab's clock.
+    ``retry_after`` is the form of that header.
     ``swallow_unknown_streams`` answers 204 and stores nothing, as the service may.
     ``back_dated`` lets a row arrive at its own event's time, as in a loaded export, instead
     of the time of receipt: for a month that is collected in one pass.
@@ -73,6 +102,7 @@ class IngestionOptions:
     limit_unpacked: bool = True
     requests_per_minute: int = 12_000
     bytes_per_minute: int = 2 * 10**9
+    retry_after: RetryAfterForm = "seconds"
     swallow_unknown_streams: bool = False
     back_dated: bool = False
     land_at_close: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,46 +30,80 @@ class Webhook:
         return self.status
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A subscription turned on or off. ``by`` is the admin who disabled it, "" for a client.
+
+    ``locked`` refuses a client's start until someone else turns it on.
+    """
+
+    at: datetime
+    enabled: bool
+    by: str = ""
+    locked: bool = False
+
+
 @dataclass(slots=True)
 class Subscription:
-    """One content type of one tenant.
+    """One content type of one tenant, as the changes it went through or will go through.
 
-    ``spans`` are the times at which it was on, the last one open (None) while it is. Content
-    created outside of them is lost for good. ``disabled_by`` is who of the admins ended it.
+    Content created while it was off is lost for good. ``requested`` is when a client last
+    asked for its start.
     """
 
     content_type: str
-    spans: list[tuple[datetime, datetime | None]] = field(default_factory=list)
-    disabled_by: str = ""
+    changes: list[Change] = field(default_factory=list)
     webhook: Webhook | None = None
+    requested: datetime | None = None
 
-    @property
-    def enabled(self) -> bool:
-        """Whether content can be listed and fetched."""
-        return bool(self.spans) and self.spans[-1][1] is None
+    def start(self, at: datetime) -> None:
+        """Turn it on at *at*; changes that were planned for later stay."""
+        if not self.enabled(at):
+            self._add(Change(at, enabled=True))
+
+    def stop(self, at: datetime, disabled_by: str = "", *, locked: bool = False) -> None:
+        """Turn it off at *at*."""
+        self._add(Change(at, enabled=False, by=disabled_by, locked=locked))
+
+    def enabled(self, at: datetime) -> bool:
+        """Return whether it is on at *at*: content is listed and can be fetched."""
+        last = self.last(at)
+        return last is not None and last.enabled
+
+    def begun(self, at: datetime) -> bool:
+        """Return whether it was ever on by *at*."""
+        return any(change.enabled and change.at <= at for change in self.changes)
+
+    def last(self, at: datetime) -> Change | None:
+        """Return the change that is in force at *at*, None where there was none yet."""
+        place = bisect_right(self.changes, at, key=_at)
+        return self.changes[place - 1] if place else None
 
     def covers(self, created: datetime) -> bool:
         """Return whether content of that time belongs to the subscription."""
-        return any(start <= created and (end is None or created < end) for start, end in self.spans)
+        return self.enabled(created)
 
-    def start(self, now: datetime) -> None:
-        """Turn it on."""
-        if not self.enabled:
-            self.spans.append((now, None))
-        self.disabled_by = ""
+    def covers_span(self, start: datetime, end: datetime) -> bool:
+        """Return whether it was on during all of start <= time < end."""
+        return self.enabled(start) and all(
+            change.enabled for change in self.changes if start < change.at < end
+        )
 
-    def stop(self, now: datetime, disabled_by: str = "") -> None:
-        """Turn it off."""
-        if self.enabled:
-            self.spans[-1] = (self.spans[-1][0], now)
-        self.disabled_by = disabled_by
+    def started(self, at: datetime) -> datetime:
+        """Return the start that was in force at *at*, when it was on."""
+        first = None
+        for change in self.changes:
+            if change.at > at:
+                break
+            first = (first or change.at) if change.enabled else None
+        return first or at
 
     def shown(self, now: datetime) -> dict[str, object]:
         """Return it as the API shows it."""
         hook = self.webhook
         return {
             "contentType": self.content_type,
-            "status": "enabled" if self.enabled else "disabled",
+            "status": "enabled" if self.enabled(now) else "disabled",
             "webhook": hook
             and {
                 "status": hook.state(now),
@@ -77,6 +112,9 @@ class Subscription:
                 "expiration": hook.expiration and f"{hook.expiration:%Y-%m-%dT%H:%M:%SZ}",
             },
         }
+
+    def _add(self, change: Change) -> None:
+        insort(self.changes, change, key=_at)
 
 
 class Subscriptions:
@@ -89,16 +127,20 @@ class Subscriptions:
     def always_on(self, tenant: str, content_types: Iterable[str]) -> None:
         """Make subscriptions that have always been on."""
         for content_type in content_types:
-            self.of(tenant, content_type).spans.append((BEGINNING, None))
+            self.of(tenant, content_type).start(BEGINNING)
 
     def of(self, tenant: str, content_type: str) -> Subscription:
         """Return the subscription; a new one, which is off, when there was none."""
         return self._all.setdefault((tenant, content_type), Subscription(content_type))
 
-    def begun(self, tenant: str) -> list[Subscription]:
-        """Return those of *tenant* that were ever on."""
-        return [s for (owner, _), s in list(self._all.items()) if owner == tenant and s.spans]
+    def begun(self, tenant: str, at: datetime) -> list[Subscription]:
+        """Return those of *tenant* that were ever on by *at*."""
+        return [s for (owner, _), s in list(self._all.items()) if owner == tenant and s.begun(at)]
 
     def with_webhook(self) -> list[tuple[str, Subscription]]:
         """Return the tenant and subscription of each webhook."""
         return [(owner, s) for (owner, _), s in list(self._all.items()) if s.webhook]
+
+
+def _at(change: Change) -> datetime:
+    return change.at

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -14,6 +13,7 @@ import requests
 
 from mailvigil.lab.server.clock import LabClock
 from mailvigil.lab.server.contents import RETENTION, Blob, Contents
+from mailvigil.lab.server.feed_model import WebhookAttempt
 from mailvigil.lab.server.subscriptions import Subscription, Subscriptions, Webhook
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -27,17 +27,8 @@ FIRST_DELAY = timedelta(seconds=2)
 
 PAUSE_SECONDS = 0.1
 
-ShownBlob = Callable[[Blob], Mapping[str, str]]
+ShownBlob = Callable[[Blob], Mapping[str, object]]
 """A blob as the listing shows it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One notification about one blob, as the API lists them."""
-
-    blob: Blob
-    sent: datetime
-    status: str
 
 
 class Webhooks:
@@ -52,7 +43,7 @@ class Webhooks:
         self._subscriptions = subscriptions
         self._ca = str(ca)
         self._notified: set[str] = set()
-        self._attempts: list[Attempt] = []
+        self._attempts: list[WebhookAttempt] = []
         self._stop = Event()
         self._lock = Lock()
         self._thread: Thread | None = None
@@ -80,12 +71,12 @@ class Webhooks:
         if self._thread:
             self._thread.join()
 
-    def attempts(self, tenant: str, content_type: str) -> list[Attempt]:
+    def attempts(self, tenant: str, content_type: str) -> list[WebhookAttempt]:
         """Return the notifications that were tried for one subscription."""
         return [
-            a
-            for a in list(self._attempts)
-            if (a.blob.tenant, a.blob.content_type) == (tenant, content_type)
+            attempt
+            for attempt in list(self._attempts)
+            if (attempt[0].tenant, attempt[0].content_type) == (tenant, content_type)
         ]
 
     def _run(self, shown: ShownBlob) -> None:
@@ -106,7 +97,7 @@ class Webhooks:
         ids = {"tenantId": tenant, "clientId": hook.client_id}
         batch = fresh[:BLOBS_AT_ONCE]
         problem = self._post(hook.address, hook.auth_id, [{**ids, **shown(b)} for b in batch], {})
-        self._attempts += [Attempt(b, now, "failure" if problem else "success") for b in batch]
+        self._attempts += [(b, now, "failure" if problem else "success") for b in batch]
         if problem:
             _failed(hook, now)
             return

@@ -11,14 +11,12 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from threading import Lock, Thread
-from types import MappingProxyType
 from typing import Final, NoReturn
-from urllib.parse import parse_qsl
+
+from mailvigil.lab.server.messages import HttpRequest, Response
 
 MAX_HEAD_BYTES: Final = 65_536
 MAX_BODY_BYTES: Final = 64 * 2**20
@@ -26,62 +24,7 @@ READ_BYTES: Final = 2**18
 PIECE_BYTES: Final = 2**20
 """At most so much of a body is sent at once."""
 
-DRIPS: Final = 8
-"""Pieces in which a slow body comes."""
-
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
-
-
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
-    """One request. Header names are in lower case; the query is as it was sent."""
-
-    method: str
-    path: str
-    query: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-
-    @property
-    def params(self) -> Mapping[str, str]:
-        """The query, decoded, the last of each name."""
-        return _decoded(self.query)
-
-    @property
-    def form(self) -> dict[str, str]:
-        """The body of a form, decoded."""
-        return dict(parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
-    """One answer, and how it is to go wrong.
-
-    ``body`` may be a file, which is sent in pieces. ``cut_after`` ends the connection after
-    that many bytes of the body; ``seconds`` is what the body takes; ``hang_up`` sends nothing.
-    """
-
-    status: int = 200
-    body: bytes | Path = b""
-    headers: tuple[tuple[str, str], ...] = ()
-    cut_after: int | None = None
-    seconds: float = 0.0
-    hang_up: bool = False
-
-    @property
-    def size(self) -> int:
-        """Bytes of the body."""
-        return len(self.body) if isinstance(self.body, bytes) else self.body.stat().st_size
-
-    @property
-    def whole(self) -> bool:
-        """Whether a client gets all of it."""
-        return not self.hang_up and self.cut_after is None
-
-
-@lru_cache(maxsize=256)
-def _decoded(query: str) -> Mapping[str, str]:
-    return MappingProxyType(dict(parse_qsl(query, keep_blank_values=True)))
 
 
 Handler = Callable[[HttpRequest], Response]
@@ -260,22 +203,29 @@ def _number(text: str, system: int) -> int:
 
 
 def _send(connection: socket.socket, response: Response, date: str) -> None:
-    size = response.size
-    lines = [f"HTTP/1.1 {response.status} {_REASONS.get(response.status, 'Unknown')}"]
-    lines.append(f"Date: {date}\r\nContent-Length: {size}")
-    lines += [f"{name}: {value}" for name, value in response.headers]
-    head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    if response.wait:
+        time.sleep(response.wait)
+    head, size = _head(response, date), response.size
     simple = response.whole and not response.seconds
     if simple and isinstance(response.body, bytes) and size < PIECE_BYTES:
         connection.sendall(head + response.body)
         return
     connection.sendall(head)
     end = size if response.cut_after is None else min(response.cut_after, size)
-    pieces = -(-end // PIECE_BYTES) if simple else DRIPS
+    pieces = -(-end // PIECE_BYTES) if simple else response.pieces
     for piece in _pieces(response.body, end, -(-end // max(pieces, 1))):
         if response.seconds:
-            time.sleep(response.seconds / DRIPS)
+            time.sleep(response.seconds / response.pieces)
         connection.sendall(piece)
+
+
+def _head(response: Response, date: str) -> bytes:
+    lines = [f"HTTP/1.1 {response.status} {_REASONS.get(response.status, 'Unknown')}"]
+    if response.header("Date") is None:
+        lines.append(f"Date: {date}")
+    lines.append(f"Content-Length: {response.size}")
+    lines += [f"{name}: {value}" for name, value in response.headers if value or name != "Date"]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
 def _pieces(body: bytes | Path, end: int, size: int) -> Iterator[bytes | memoryview]:

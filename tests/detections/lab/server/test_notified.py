@@ -11,7 +11,8 @@ from audit_feed.azure_app.webhook import WebhookAnswer, webhook_answer
 from audit_feed.blobs import Stream
 from detections.lab.server.clients import EXCHANGE, Feed, record
 from mailvigil.lab.server.lab import Lab
-from mailvigil.lab.server.wire import HttpRequest, Listener, Response
+from mailvigil.lab.server.messages import HttpRequest, Response
+from mailvigil.lab.server.wire import Listener
 
 AUTH_ID = "known-to-both-and-nobody-else"
 

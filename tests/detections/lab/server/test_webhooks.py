@@ -11,8 +11,9 @@ import pytest
 
 from detections.lab.server.clients import EXCHANGE, Feed, Json, record
 from mailvigil.lab.server.lab import Lab
+from mailvigil.lab.server.messages import HttpRequest, Response
 from mailvigil.lab.server.webhooks import MAX_FAILURES
-from mailvigil.lab.server.wire import HttpRequest, Listener, Response
+from mailvigil.lab.server.wire import Listener
 
 
 class Receiver:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from mailvigil.lab.server.wire import HttpRequest, Listener, Response
+from mailvigil.lab.server.messages import HttpRequest, Response
+from mailvigil.lab.server.wire import Listener
 
 DATE = "Mon, 01 Jun 2026 00:00:00 GMT"
 
