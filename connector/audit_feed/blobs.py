@@ -60,7 +60,7 @@ class ContentBlob:
 
         Raises:
             KeyError: A field is missing.
-            ValueError: A field is empty or not a text, or a time cannot be read.
+            ValueError: A field is empty or not a text that can be stored, or a time cannot be read.
 
         """
         return cls(

@@ -27,6 +27,7 @@ from audit_feed.ledger.coverage import (
     since,
 )
 from audit_feed.ledger.states import UNLISTED, BlobRow, BlobState, listed, relisted
+from audit_feed.ledger.texts import storable
 from audit_feed.records.batches import Parked
 from audit_feed.times import parse_utc, utc_text
 from audit_feed.windows import HourListing, Window, hour_of
@@ -232,7 +233,7 @@ class SqliteLedger:
                 "INSERT INTO hours (tenant, content_type, hour, listed_at, problem) "
                 "VALUES (?, ?, ?, '', ?) ON CONFLICT DO UPDATE SET problem = excluded.problem",
                 [
-                    (stream.tenant, stream.content_type, utc_text(h), problem or UNLISTED)
+                    (stream.tenant, stream.content_type, utc_text(h), storable(problem) or UNLISTED)
                     for h in hours
                 ],
             )
@@ -263,7 +264,7 @@ class SqliteLedger:
     def note(self, name: str, text: str) -> None:
         """Keep a text under a name; see ``LedgerStore.note``."""
         with self._step() as con:
-            con.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, text))
+            con.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, storable(text)))
 
     def noted(self, name: str) -> str:
         """Return the text under a name; see ``LedgerStore.noted``."""
@@ -334,7 +335,13 @@ class SqliteLedger:
         with self._step() as con:
             con.execute(
                 "INSERT OR REPLACE INTO parked VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (*_key(blob), parked.digest, parked.record_id, parked.data, parked.why),
+                (
+                    *_key(blob),
+                    parked.digest,
+                    storable(parked.record_id),
+                    parked.data,
+                    storable(parked.why),
+                ),
             )
 
     def parked(self, stream: Stream) -> Sequence[Parked]:
@@ -419,7 +426,7 @@ def _added(con: sqlite3.Connection, values: Sequence[object]) -> bool:
 
 
 def _replaced(con: sqlite3.Connection, row: BlobRow) -> BlobRow | LedgerConflictError:
-    stored = replace(row, version=row.version + 1)
+    stored = replace(row, version=row.version + 1, last_error=storable(row.last_error))
     changed = con.execute(_UPDATE, (*_values(stored), *_key(row.blob), row.version))
     if changed.rowcount != 1:
         return LedgerConflictError(f"blob {row.blob.id}: changed by another run")
@@ -537,7 +544,7 @@ def _values(row: BlobRow) -> tuple[object, ...]:
         *_key(blob), blob.uri, utc_text(blob.created), utc_text(blob.expires), blob.size,
         row.state.value, utc_text(row.first_listed), utc_text(row.due), row.attempts,
         row.records, row.sent, row.sent_rows, row.parked,
-        utc_text(row.finished) if row.finished else None, row.last_error,
+        utc_text(row.finished) if row.finished else None, storable(row.last_error),
         orjson.dumps(row.other_uris).decode(), utc_text(row.refused) if row.refused else None,
         row.refusals, row.version,
     )  # fmt: skip

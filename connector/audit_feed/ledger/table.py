@@ -28,6 +28,7 @@ from audit_feed.ledger.table_repair import repaired
 from audit_feed.ledger.table_rows import partition, text
 from audit_feed.ledger.table_snapshot import TableSnapshots
 from audit_feed.ledger.table_streams import NOTES, TableMarkers, TableStreams
+from audit_feed.ledger.texts import storable
 from audit_feed.records.batches import Parked
 from audit_feed.windows import HourListing, Window
 
@@ -123,7 +124,7 @@ class TableLedger:
 
     def note(self, name: str, text: str) -> None:
         """Keep a text under a name; see ``LedgerStore.note``."""
-        self._notes.set(name, text)
+        self._notes.set(name, storable(text))
 
     def noted(self, name: str) -> str:
         """Return the text under a name; see ``LedgerStore.noted``."""
@@ -131,7 +132,7 @@ class TableLedger:
 
     def repair(self) -> Sequence[str]:
         """Mend what cannot be read; see ``LedgerStore.repair``."""
-        return repaired(self.streams(), self._hours, self._blobs)
+        return repaired(self.streams(), self._hours, self._blobs, self._parked)
 
     def register_stream(self, stream: Stream, first: datetime) -> datetime:
         """Record from when on *stream* is of interest; see ``LedgerStore.register_stream``."""

@@ -28,6 +28,7 @@ from audit_feed.ledger.table_rows import (
     stream_key,
     text,
 )
+from audit_feed.ledger.texts import storable
 from audit_feed.windows import NEVER_LISTED, RETENTION, HourListing, hour_of
 
 LONGEST_PROBLEM = 500
@@ -120,7 +121,7 @@ class TableHours:
 
         The hours are opened, so that what is stated of them is sent again.
         """
-        problem = problem[:LONGEST_PROBLEM] or UNLISTED
+        problem = storable(problem)[:LONGEST_PROBLEM] or UNLISTED
         values = {"problem": problem, "closed": False}
         self._merge([self._entity(stream, hour, values) for hour in dict.fromkeys(hours)])
         with self._lock:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from azure.data.tables import TableClient
 
 from audit_feed.errors import LeaseHeldError
 from audit_feed.ledger import table_client
-from audit_feed.ledger.table_rows import text, time
+from audit_feed.ledger.table_rows import TableEntity, text, time
 
 _KEY = {"PartitionKey": "lease", "RowKey": "lease"}
 
@@ -30,7 +30,7 @@ class TableLease:
         lease = {**_KEY, "owner": owner, "until": text(until)}
         with table_client.translated_errors("lease"):
             row = table_client.get(self._table, _KEY)
-            if row and row["owner"] not in {"", owner} and now < time(row["until"]):
+            if row and row.get("owner", "") not in {"", owner} and now < _until(row):
                 raise LeaseHeldError("ledger: another collector works with it (stop it first)")
             taken = (
                 table_client.replace(self._table, lease, table_client.etag_of(row))
@@ -47,7 +47,7 @@ class TableLease:
             return
         with table_client.translated_errors("lease"):
             row = table_client.get(self._table, _KEY)
-            if row and row["owner"] == owner:
+            if row and row.get("owner") == owner:
                 free = {**_KEY, "owner": "", "until": ""}
                 table_client.replace(self._table, free, table_client.etag_of(row))
         self._held = ""
@@ -55,3 +55,11 @@ class TableLease:
     def close(self) -> None:
         """Give back the lease that this process holds, if any."""
         self.release(self._held)
+
+
+def _until(row: TableEntity) -> datetime:
+    """Return when a lease ends; one that cannot be read has ended, and is written anew."""
+    try:
+        return time(row["until"])
+    except (KeyError, ValueError):
+        return datetime.min.replace(tzinfo=UTC)

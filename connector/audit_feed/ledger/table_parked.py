@@ -12,6 +12,7 @@ from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.errors import LedgerError
 from audit_feed.ledger import table_client
 from audit_feed.ledger.table_rows import TableEntity, blob_key, hour_from, hour_key, stream_key
+from audit_feed.ledger.texts import storable
 from audit_feed.records.batches import Parked
 
 TOO_LARGE = "too large"
@@ -46,8 +47,8 @@ class TableParked:
                         "RowKey": f"{name}|{parked.digest}|{number:06}",
                         "hour": where.rpartition("|")[2],
                         "id": blob.id,
-                        "record_id": parked.record_id,
-                        "why": parked.why[:LONGEST_WHY],
+                        "record_id": storable(parked.record_id),
+                        "why": storable(parked.why)[:LONGEST_WHY],
                         "pieces": len(pieces),
                         "data": pieces[number],
                     },
@@ -61,6 +62,10 @@ class TableParked:
             LedgerError: A piece is missing, or is not what it was.
 
         """
+        return [_joined(name, pieces) for name, pieces in self._pieces(stream).items()]
+
+    def _pieces(self, stream: Stream) -> dict[str, list[TableEntity]]:
+        """Return the pieces of each remainder whose first one is there, in order."""
         by_name: dict[str, list[TableEntity]] = {}
         values = {"p": stream_key(stream)}
         with table_client.translated_errors("parked"):
@@ -68,11 +73,14 @@ class TableParked:
                 name, _, number = str(entity["RowKey"]).rpartition("|")
                 if int(number) < int(str(entity["pieces"])):  # the same in fewer pieces, once
                     by_name.setdefault(name, []).append(entity)
-        return [
-            _joined(name, pieces)
-            for name, pieces in by_name.items()
-            if pieces[0]["RowKey"] == f"{name}|{0:06}"
-        ]
+        return {n: found for n, found in by_name.items() if found[0]["RowKey"] == f"{n}|{0:06}"}
+
+    def drop_unreadable(self, stream: Stream) -> int:
+        """Delete remainders of which a piece is missing or is another one; return how many."""
+        broken = [pieces for n, pieces in self._pieces(stream).items() if not _readable(n, pieces)]
+        with table_client.translated_errors("repair"):
+            table_client.delete_all(self._table, [piece for pieces in broken for piece in pieces])
+        return len(broken)
 
     def prune(self, stream: Stream, before: datetime, left: Container[datetime]) -> None:
         """Drop what was parked of blobs before the hour *before*, unless the hour is in *left*."""
@@ -94,6 +102,14 @@ def _joined(name: str, pieces: Sequence[TableEntity]) -> Parked:
     if parked.digest != name.rpartition("|")[2]:
         raise LedgerError(f"ledger: parked {name}: is not what was parked")
     return parked
+
+
+def _readable(name: str, pieces: Sequence[TableEntity]) -> bool:
+    try:
+        _joined(name, pieces)
+    except LedgerError:
+        return False
+    return True
 
 
 def _bytes(value: object) -> bytes:

@@ -7,19 +7,23 @@ from collections.abc import Iterator, Sequence
 from audit_feed.blobs import Stream
 from audit_feed.ledger.table_blobs import TableBlobs
 from audit_feed.ledger.table_hours import TableHours
+from audit_feed.ledger.table_parked import TableParked
 from audit_feed.ledger.table_rows import HourRow, partition
 
-DROPPED = "rows of blobs could not be read and were dropped"
+DROPPED = "could not be read and were dropped"
 
 
-def repaired(streams: Sequence[Stream], hours: TableHours, blobs: TableBlobs) -> list[str]:
-    """Mend every stream's hours and blobs; see ``LedgerStore.repair``."""
-    return [
-        sentence
-        for stream in streams
-        for row in hours.all(stream)
-        for sentence in _repaired(stream, row, hours, blobs)
-    ]
+def repaired(
+    streams: Sequence[Stream], hours: TableHours, blobs: TableBlobs, parked: TableParked
+) -> list[str]:
+    """Mend every stream's hours, blobs and remainders; see ``LedgerStore.repair``."""
+    done: list[str] = []
+    for stream in streams:
+        for row in hours.all(stream):
+            done += _repaired(stream, row, hours, blobs)
+        if dropped := parked.drop_unreadable(stream):
+            done.append(f"{stream.content_type}: {dropped} parked remainders {DROPPED}")
+    return done
 
 
 def _repaired(stream: Stream, row: HourRow, hours: TableHours, blobs: TableBlobs) -> Iterator[str]:
@@ -28,5 +32,5 @@ def _repaired(stream: Stream, row: HourRow, hours: TableHours, blobs: TableBlobs
         hours.reopen(stream, row.hour)
         yield f"{where}: its row did not say whether it is closed: it is open"
     if dropped := blobs.drop_unreadable(where):
-        hours.mark_unlisted(stream, [row.hour], DROPPED)
-        yield f"{where}: {dropped} {DROPPED}; the hour is listed again if the feed still keeps it"
+        hours.mark_unlisted(stream, [row.hour], f"rows of blobs {DROPPED}")
+        yield f"{where}: {dropped} rows of blobs {DROPPED}; it is listed again if it still can"

@@ -18,6 +18,7 @@ from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.errors import LedgerError
 from audit_feed.ledger.statement import HourTally
 from audit_feed.ledger.states import BlobRow, BlobState
+from audit_feed.ledger.texts import storable
 from audit_feed.times import parse_utc, utc_text
 from audit_feed.windows import HourListing, hour_of
 
@@ -108,7 +109,7 @@ def entity_of(row: BlobRow) -> dict[str, object]:
         "finished": text(row.finished) if row.finished else "",
         "refused": text(row.refused) if row.refused else "",
         **{name: str(getattr(row, name)) for name in _LATER_COUNTS},
-        "last_error": row.last_error[:LONGEST_ERROR],
+        "last_error": storable(row.last_error)[:LONGEST_ERROR],
         **{name: str(getattr(row, name)) for name in _COUNTS},
     }
 
@@ -226,4 +227,5 @@ def closed(stream: Stream, hour: datetime, tally: HourTally) -> dict[str, object
 
 def stored(row: BlobRow) -> BlobRow:
     """Return *row* as it is once it was stored in place of its version."""
-    return replace(row, version=row.version + 1, last_error=row.last_error[:LONGEST_ERROR])
+    last_error = storable(row.last_error)[:LONGEST_ERROR]
+    return replace(row, version=row.version + 1, last_error=last_error)

@@ -15,11 +15,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
+from audit_feed.blobs import Stream
 from audit_feed.errors import LeaseHeldError, LedgerError
+from audit_feed.ledger.coverage import Span
 from audit_feed.ledger.sqlite import SqliteLedger
-from audit_feed.windows import HOUR, Window, hour_of
-from connector.made import START, STREAM, blob
+from audit_feed.ledger.states import BlobState, failed, listed
+from audit_feed.windows import HOUR, HourListing, Window, hour_of
+from connector.made import OTHER_STREAM, PARKED, START, STREAM, blob
 
 LATER = START + timedelta(days=1)
 EVER = Window(START - timedelta(days=30), START + timedelta(days=30))
@@ -206,3 +210,163 @@ def test_only_the_owner_can_read_the_ledgers_files(tmp_path: Path) -> None:
 
         assert len(kept) > 1
         assert {file.stat().st_mode & 0o077 for file in kept} == {0}
+
+
+OLD = Path(__file__).with_name("ledger_version_1.sql")
+"""What version 1 wrote: a dump of a file that its code had made."""
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    path = tmp_path / "old.sqlite"
+    with closing(sqlite3.connect(path)) as con:
+        con.executescript(OLD.read_text())
+    return path
+
+
+def test_a_ledger_of_version_1_is_brought_up_and_nothing_of_it_is_lost(old: Path) -> None:
+    for _ in range(2):
+        with closing(SqliteLedger(old)) as store:
+            rows = {row.blob.id: row for row in store.rows(STREAM, EVER)}
+            assert {name: row.state for name, row in rows.items()} == {
+                "delivered": BlobState.DELIVERED,
+                "expired": BlobState.EXPIRED,
+                "rejected": BlobState.REJECTED,
+                "listed": BlobState.LISTED,
+                "failed": BlobState.LISTED,
+            }
+            assert rows["failed"] == replace(
+                failed(listed(blob("failed"), START), START, 'HTTP 500 "x"'), version=1
+            )
+            assert (rows["delivered"].records, rows["delivered"].sent) == (3, 300)
+            hour = hour_of(START)
+            assert store.listings(STREAM, hour - HOUR) == {
+                hour - HOUR: HourListing(START),
+                hour: HourListing(START + HOUR),
+            }
+            assert store.parked(STREAM) == [PARKED]
+            assert store.first_hour(STREAM) == hour - 4 * HOUR
+            assert [row.blob.id for row in store.due(STREAM, START, 9)] == ["listed"]
+
+
+def test_an_older_ledger_is_covered_from_its_earliest_listing_or_blob_on(old: Path) -> None:
+    with closing(SqliteLedger(old)) as store:
+        assert store.coverage(STREAM) == (Span(START - 2 * HOUR),)
+        assert store.coverage(OTHER_STREAM) == (Span(START + 2 * HOUR),)
+        assert store.coverage(Stream(STREAM.tenant, "DLP.All")) == ()
+
+
+def test_a_file_of_version_1_with_other_tables_is_refused_unchanged(old: Path) -> None:
+    foreign_database(old, "CREATE TABLE notes (other INTEGER)")
+    before = digest(old)
+
+    with pytest.raises(LedgerError, match="it is left as it is"):
+        SqliteLedger(old)
+
+    assert digest(old) == before
+
+
+def test_a_ledger_that_an_older_collector_works_with_is_left_to_it(old: Path) -> None:
+    with FileLock(f"{old}.lock"), pytest.raises(LedgerError, match="stop it first"):
+        SqliteLedger(old)
+
+    SqliteLedger(old).close()
+
+
+@pytest.mark.posix
+def test_the_lease_is_by_the_file_whatever_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, link = tmp_path / "ledger.sqlite", tmp_path / "elsewhere" / "link.sqlite"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    monkeypatch.chdir(link.parent)
+    with closing(SqliteLedger(path)) as store:
+        store.acquire_lease("first", START, LATER)
+        store.add_blobs([blob("a")], START)
+        for name in (link, Path("link.sqlite"), Path("..") / "ledger.sqlite"):
+            with closing(SqliteLedger(name)) as second:
+                with pytest.raises(LeaseHeldError, match="another collector"):
+                    second.acquire_lease("second", START, LATER)
+                assert [row.blob.id for row in second.rows(STREAM, EVER)] == ["a"]
+
+
+@pytest.mark.posix
+def test_a_link_to_a_ledger_that_is_not_there_yet_makes_it_where_the_link_points(
+    tmp_path: Path,
+) -> None:
+    link = tmp_path / "link.sqlite"
+    link.symlink_to(tmp_path / "ledger.sqlite")
+
+    SqliteLedger(link).close()
+
+    assert link.is_symlink()
+    assert (tmp_path / "ledger.sqlite").is_file()
+
+
+@pytest.mark.posix
+def test_a_ledger_with_two_names_is_refused_under_each(tmp_path: Path) -> None:
+    path, other = tmp_path / "ledger.sqlite", tmp_path / "other.sqlite"
+    SqliteLedger(path).close()
+    other.hardlink_to(path)
+
+    for name in (path, other):
+        with pytest.raises(LedgerError, match="hard link"):
+            SqliteLedger(name)
+
+    other.unlink()
+    SqliteLedger(path).close()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "UPDATE blobs SET state = 'x' WHERE id = 'a'",
+        "UPDATE blobs SET due = 'x' WHERE id = 'a'",
+        "UPDATE blobs SET other_uris = 'x' WHERE id = 'a'",
+        "UPDATE blobs SET refused = 'x' WHERE id = 'a'",
+    ],
+)
+def test_a_row_that_cannot_be_read_is_mended_by_listing_its_blob_again(
+    tmp_path: Path, broken: str
+) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with closing(SqliteLedger(path)) as store:
+        store.add_blobs([blob("a"), blob("b")], START)
+        foreign_database(path, broken)
+        with pytest.raises(LedgerError, match="mailvigil ledger repair"):
+            store.rows(STREAM, EVER)
+
+        assert store.add_blobs([blob("a"), blob("b")], LATER) == [blob("a")]
+
+        assert {row.blob.id: row.first_listed for row in store.rows(STREAM, EVER)} == {
+            "a": LATER,
+            "b": START,
+        }
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "UPDATE blobs SET due = 'x' WHERE id = 'a' AND content_type = 'Audit.Exchange'",
+        "UPDATE blobs SET created = 'x' WHERE id = 'a' AND content_type = 'Audit.Exchange'",
+    ],
+)
+def test_repair_drops_what_cannot_be_read_and_its_hour_is_not_complete(
+    tmp_path: Path, broken: str
+) -> None:
+    path, hour = tmp_path / "ledger.sqlite", hour_of(START)
+    with closing(SqliteLedger(path)) as store:
+        store.add_blobs([blob("a"), blob("b"), blob("a", stream=OTHER_STREAM)], START)
+        for stream in (STREAM, OTHER_STREAM):
+            store.mark_listed(stream, [hour, hour - HOUR], LATER)
+        foreign_database(path, broken)
+
+        [said] = store.repair()
+
+        assert "blob a" in said
+        assert [row.blob.id for row in store.rows(STREAM, EVER)] == ["b"]
+        assert not store.listings(STREAM, hour)[hour].proves(hour)
+        assert store.listings(OTHER_STREAM, hour)[hour].proves(hour)
+        assert len(store.rows(OTHER_STREAM, EVER)) == 1
+        assert list(store.repair()) == []

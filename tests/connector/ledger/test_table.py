@@ -11,20 +11,22 @@ from typing import cast
 from uuid import uuid4
 
 import pytest
-from azure.data.tables import TableServiceClient
+from azure.core.exceptions import ServiceRequestError
+from azure.data.tables import TableClient, TableServiceClient, UpdateMode
 
-from audit_feed.blobs import ContentBlob
-from audit_feed.errors import LedgerConflictError, LedgerError
+from audit_feed.blobs import ContentBlob, Stream
+from audit_feed.errors import LeaseHeldError, LedgerConflictError, LedgerError
 from audit_feed.ledger import table_snapshot
-from audit_feed.ledger.statement import HourStatement, statement
-from audit_feed.ledger.states import BlobRow, BlobState, delivered, rejected
+from audit_feed.ledger.coverage import Span
+from audit_feed.ledger.statement import HourState, HourStatement, statement
+from audit_feed.ledger.states import BlobRow, BlobState, delivered, redelivered, rejected
 from audit_feed.ledger.table import TableLedger
 from audit_feed.ledger.table_parked import PIECE_BYTES
-from audit_feed.ledger.table_rows import blob_key
+from audit_feed.ledger.table_rows import blob_key, hour_key, stream_key
 from audit_feed.records.batches import Parked
 from audit_feed.windows import HOUR, MARGIN, Window, hour_of
 from connector.azurite import Azurite
-from connector.ledger.memory_tables import MemoryTables
+from connector.ledger.memory_tables import MemoryTable, MemoryTables
 from connector.made import OTHER_STREAM, SOON, START, STREAM, blob, refused
 
 NOW = hour_of(START) + HOUR + MARGIN
@@ -348,3 +350,274 @@ def test_the_same_blob_id_in_another_stream_has_another_key(store: TableLedger) 
 
     assert blob_key(other) != blob_key(row.blob)
     assert list(store.add_blobs([other], START)) == [other]
+
+
+def hours_of(service: TableServiceClient, prefix: str) -> TableClient:
+    return service.get_table_client(f"{prefix}hours")
+
+
+def break_row(table: TableClient, stream: Stream, hour: datetime, *missing: str) -> None:
+    """Leave an hour's row without some of its properties."""
+    key = {"PartitionKey": stream_key(stream), "RowKey": hour_key(hour)}
+    entity = table.get_entity(partition_key=key["PartitionKey"], row_key=key["RowKey"])
+    values = {name: value for name, value in entity.items() if name not in missing}
+    table.upsert_entity({**key, **values}, mode=UpdateMode.REPLACE)
+
+
+def test_an_hour_whose_first_mark_was_not_written_is_marked_whole_the_next_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = TableLedger(cast("TableServiceClient", MemoryTables(Counter())))
+    store.register_stream(STREAM, hour_of(START))
+    with monkeypatch.context() as broken:
+        broken.setattr(MemoryTable, "submit_transaction", dropped_connection)
+        with pytest.raises(LedgerError):
+            store.mark_listed(STREAM, [hour_of(START)], NOW)
+    assert store.listings(STREAM, hour_of(START)) == {}
+
+    store.mark_listed(STREAM, [hour_of(START)], NOW)
+
+    assert [hour.row.whole for hour in store.snapshots.read(STREAM, WEEK, NOW).open] == [True]
+
+
+def dropped_connection(*_: object, **__: object) -> None:
+    raise ServiceRequestError("connection reset")
+
+
+@pytest.mark.parametrize("missing", [["closed"], ["closed", "listed_at"], ["lag"], ["expired"]])
+def test_a_row_that_an_older_version_left_half_is_read_as_open_and_listing_mends_it(
+    service: TableServiceClient, prefix: str, opens: Callable[[], TableLedger], missing: list[str]
+) -> None:
+    hour = hour_of(START)
+    [row] = noted(opens(), blob("a"))
+    opens().put(done(row))
+    assert close(opens()) == 1
+    break_row(hours_of(service, prefix), STREAM, hour, *missing)
+
+    store = opens()
+    snapshot = store.snapshots.read(STREAM, WEEK, NOW)
+    assert hour not in snapshot.closed
+    assert [r.blob.id for found in snapshot.open for r in found.rows] == ["a"]
+    store.listings(STREAM, WEEK.start)
+    store.mark_listed(STREAM, [hour], NOW)
+    store.add_blobs([blob("late")], NOW)
+
+    assert [row.blob.id for row in opens().due(STREAM, NOW, 9)] == ["late"]
+    assert opens().repair() == []
+
+
+def test_repair_opens_hours_that_an_older_version_left_half(
+    service: TableServiceClient, prefix: str, opens: Callable[[], TableLedger]
+) -> None:
+    noted(opens(), blob("a"))
+    break_row(hours_of(service, prefix), STREAM, hour_of(START), "closed")
+    assert opens().due(STREAM, NOW, 9) == []
+
+    [said] = opens().repair()
+
+    assert hour_key(hour_of(START)) in said
+    assert [row.blob.id for row in opens().due(STREAM, NOW, 9)] == ["a"]
+    assert opens().repair() == []
+
+
+def test_a_blobs_row_that_cannot_be_read_is_mended_by_listing_or_by_repair(
+    service: TableServiceClient, prefix: str, opens: Callable[[], TableLedger]
+) -> None:
+    rows = noted(opens(), blob("a"), blob("b"), blob("c"))
+    blobs = service.get_table_client(f"{prefix}blobs")
+    for row in rows[:2]:
+        where, name = blob_key(row.blob)
+        blobs.update_entity({"PartitionKey": where, "RowKey": name, "due": "soon"})
+
+    assert list(opens().add_blobs([rows[0].blob], NOW)) == [rows[0].blob]
+    [said] = opens().repair()
+
+    assert "1 rows of blobs could not be read" in said
+    assert {r.blob for r in opens().rows(STREAM, WEEK)} == {rows[0].blob, rows[2].blob}
+    assert opens().listings(STREAM, WEEK.start)[hour_of(START)].problem
+    assert not any(s.complete for s in stated(opens()) if s.listed)
+    assert opens().repair() == []
+
+
+def test_a_stream_whose_row_has_no_first_hour_is_registered_again(
+    opens: Callable[[], TableLedger],
+) -> None:
+    opens().streams_table.put_summaries({STREAM: "{}"})
+
+    assert opens().first_hour(STREAM) is None
+    assert opens().register_stream(STREAM, WEEK.start) == WEEK.start
+    assert opens().streams_table.summaries() == {STREAM: "{}"}
+
+
+def test_a_lease_that_cannot_be_read_can_be_taken(
+    service: TableServiceClient, prefix: str, opens: Callable[[], TableLedger]
+) -> None:
+    opens()
+    row = {"PartitionKey": "lease", "RowKey": "lease", "owner": "first"}
+    hours_of(service, prefix).upsert_entity(row)
+
+    opens().acquire_lease("second", NOW, NOW + HOUR)
+
+    with pytest.raises(LeaseHeldError):
+        opens().acquire_lease("third", NOW, NOW + HOUR)
+
+
+def test_a_parked_remainder_that_cannot_be_read_is_dropped_by_repair(
+    service: TableServiceClient, prefix: str, store: TableLedger
+) -> None:
+    noted(store, blob("a"))
+    large = b"".join(uuid4().bytes for _ in range(PIECE_BYTES // 5))
+    store.park(blob("a"), Parked("large", large))
+    store.park(blob("a"), Parked("small", b"{}"))
+    pieces = service.get_table_client(f"{prefix}parked")
+    pieces.delete_entity([e for e in pieces.list_entities() if e["record_id"] == "large"][-1])
+
+    assert len(store.repair()) == 1
+
+    assert [parked.record_id for parked in store.parked(STREAM)] == ["small"]
+
+
+def without(table: TableClient, names: Sequence[str]) -> None:
+    """Leave every row of a table as an older version wrote it, without these properties."""
+    for entity in list(table.list_entities()):
+        values = {name: value for name, value in entity.items() if name not in names}
+        table.upsert_entity(values, mode=UpdateMode.REPLACE)
+
+
+def test_the_rows_of_an_older_version_are_read_with_what_they_lack(
+    service: TableServiceClient, prefix: str, opens: Callable[[], TableLedger]
+) -> None:
+    rows = noted(opens(), blob("a"), blob("b", START - 5 * HOUR))
+    opens().mark_listed(STREAM, [hour_of(START) - 5 * HOUR], START)
+    opens().put_all([done(row) for row in rows])
+    close(opens())
+    without(hours_of(service, prefix), ["problem", "sent_rows"])
+    later = ["other_uris", "size", "refused", "refusals", "sent_rows"]
+    without(service.get_table_client(f"{prefix}blobs"), later)
+    hours_of(service, prefix).delete_entity("coverage", stream_key(STREAM))
+
+    assert [row.state for row in opens().rows(STREAM, WEEK)] == [BlobState.DELIVERED] * 2
+    assert opens().coverage(STREAM) == (Span(START - 5 * HOUR),)
+    opens().note_absent(STREAM, NOW)
+    assert opens().coverage(STREAM) == (
+        Span(START - 5 * HOUR, NOW),
+        Span(NOW, NOW, exists=False),
+    )
+
+
+def test_a_stream_that_asks_for_a_role_is_not_covered_by_the_listings_of_an_older_version(
+    store: TableLedger,
+) -> None:
+    dlp = Stream(STREAM.tenant, "DLP.All")
+    store.mark_listed(dlp, [hour_of(START)], NOW)
+    assert store.coverage(dlp) == ()
+
+    store.add_blobs([blob("a", stream=dlp)], NOW)
+
+    assert store.coverage(dlp) == (Span(START),)
+
+
+def test_a_closed_hour_that_grows_or_is_not_listed_to_its_end_is_opened_again(
+    opens: Callable[[], TableLedger],
+) -> None:
+    hour = hour_of(START)
+    for change in (
+        lambda store: store.add_blobs([replace(blob("a"), expires=later(store))], NOW),
+        lambda store: store.mark_unlisted(STREAM, [hour], "page 2: HTTP 500"),
+        lambda store: store.put_all([redelivered(row, NOW) for row in store.rows(STREAM, WEEK)]),
+    ):
+        store = opens()
+        rows = noted(store, blob("a"))
+        store.put_all([done(row) for row in rows if row.state is BlobState.LISTED])
+        close(store)
+        assert hour in opens().snapshots.read(STREAM, WEEK, NOW).closed
+
+        change(opens())
+
+        assert hour not in opens().snapshots.read(STREAM, WEEK, NOW).closed
+        assert not any(s.complete for s in stated(opens()) if s.hour == hour)
+
+
+def later(store: TableLedger) -> datetime:
+    return store.rows(STREAM, WEEK)[0].blob.expires + HOUR
+
+
+def test_hours_in_which_nothing_ran_are_lost_and_closed_once(
+    opens: Callable[[], TableLedger],
+) -> None:
+    store, now = opens(), NOW + timedelta(days=9)
+    noted(store, blob("a"))
+    month = Window(now - timedelta(days=30), now)
+    store.mark_listed(STREAM, [NOW + n * HOUR for n in range(2 * 24, 9 * 24)], now)
+
+    first = store.snapshots.read(STREAM, month, now)
+    lost = [s.hour for s in first.statements if s.state is HourState.LOST]
+    assert {NOW + n * HOUR for n in range(2 * 24 - 4)} <= set(lost)
+    assert not first.closed & set(lost)
+    while store.snapshots.close_hours(store.snapshots.read(STREAM, month, now), now):
+        pass
+
+    again = opens().snapshots.read(STREAM, month, now)
+    assert set(lost) - {hour_of(START)} <= again.closed
+    assert [s.hour for s in again.statements if s.state is HourState.LOST] == lost
+
+
+def test_a_snapshot_of_months_reads_the_blobs_of_open_hours_only() -> None:
+    operations, opens = counted()
+    store, now = opens(), NOW + timedelta(days=60)
+    noted(store, *(blob(f"b{n}", NOW + n * HOUR) for n in range(60)))
+    store.mark_listed(STREAM, [NOW + n * HOUR for n in range(60 * 24 - 6)], now)
+    store.put_all([done(row) for row in store.rows(STREAM, Window(WEEK.start, now))])
+    months = Window(WEEK.start, now)
+    while store.snapshots.close_hours(store.snapshots.read(STREAM, months, now), now):
+        pass
+    before, fresh = operations.total(), opens()
+
+    snapshot = fresh.snapshots.read(STREAM, months, now)
+
+    assert len(snapshot.statements) == (now - WEEK.start) // HOUR
+    assert sum(s.delivered for s in snapshot.statements) == 60
+    assert operations.total() - before < 12
+
+
+def test_listings_are_read_and_marked_by_threads_at_once() -> None:
+    _, opens = counted()
+    store = opens()
+    hours = [NOW - n * HOUR for n in range(160)]
+
+    def work(number: int) -> int:
+        for n in range(30):
+            store.mark_listed(STREAM, hours[: (number * 30 + n) % 160], NOW)
+            store.listings(STREAM, WEEK.start)
+        return number
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(4))) == [0, 1, 2, 3]
+
+
+def test_a_blob_that_is_listed_every_minute_costs_nothing() -> None:
+    operations, opens = counted()
+    store = opens()
+    blobs = [blob(f"b{n}") for n in range(50)]
+    again = [replace(one, uri=f"{one.uri}/2") for one in blobs]
+    store.add_blobs([*blobs, *again], START)
+    before = operations.total()
+
+    for _ in range(20):
+        store.add_blobs(blobs, START)
+        store.add_blobs([*again, *blobs], NOW)
+
+    assert operations.total() == before
+
+
+def test_a_grown_blob_that_another_process_delivers_meanwhile_is_fetched_again(
+    opens: Callable[[], TableLedger],
+) -> None:
+    store, other = opens(), opens()
+    [row] = noted(store, replace(blob("a"), size=100))
+    other.put(done(row))
+
+    new = store.add_blobs([replace(blob("a"), size=200)], NOW)
+
+    assert [found.size for found in new] == [200]
+    assert [r.state for r in opens().rows(STREAM, WEEK)] == [BlobState.LISTED]
