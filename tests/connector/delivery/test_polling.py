@@ -13,7 +13,7 @@ from audit_feed.blobs import ContentBlob, Page, Stream
 from audit_feed.delivery.collector import Collector
 from audit_feed.delivery.pass_report import PassReport
 from audit_feed.delivery.polling import poll
-from audit_feed.delivery.workers import blob_threads
+from audit_feed.delivery.workers import blob_threads, steps_side_by_side
 from audit_feed.errors import LedgerError
 from audit_feed.ledger.states import BlobState
 from audit_feed.windows import HOUR, Window
@@ -111,6 +111,30 @@ def test_a_slow_listing_holds_back_no_other_streams_blobs() -> None:
 
     assert waited[0]
     assert names(there, BlobState.DELIVERED) == ["o"]
+
+
+def test_deliveries_of_a_pass_go_on_while_another_stream_is_listed() -> None:
+    there, other_is_delivered = world(), Event()
+    waited: list[bool] = []
+    feed = Followed([published("o", START - HOUR, stream=OTHER).blob])
+
+    def wait(stream: Stream) -> None:
+        if stream == STREAM:
+            waited.append(other_is_delivered.wait(WAIT_SECONDS))
+
+    class Told(Sink):
+        def send(self, _body: object) -> None:
+            other_is_delivered.set()
+
+    feed.page_waits = wait
+    collector = feed.collector(there)
+    [tenant] = collector.tenants
+    tenant = replace(tenant, pipeline=replace(tenant.pipeline, sink=Told()))
+
+    report = replace(collector, tenants=(tenant,), run_steps=steps_side_by_side).run_pass()
+
+    assert waited[0]
+    assert (report.new, report.delivered) == (1, 1)
 
 
 def test_a_slow_blob_holds_back_neither_listings_nor_other_blobs() -> None:
