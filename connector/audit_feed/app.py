@@ -51,6 +51,15 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def steady_clock() -> Callable[[], datetime]:
+    """Return a clock that begins at the local time and runs on evenly, whatever is done to that.
+
+    Waits and deadlines go by it: by a clock that is set back, they would last for so much longer.
+    """
+    began, seconds = now(), monotonic()
+    return lambda: began + timedelta(seconds=monotonic() - seconds)
+
+
 def service_clock() -> ServiceClock:
     """Return the clock of a process: every feed of it must be given the same one."""
     return ServiceClock(now, monotonic)
@@ -98,7 +107,9 @@ def log_analytics(settings: Settings, stop: Event, stream: str = "") -> LogAnaly
     guard()
     values = settings.sink.values
     client = RenewedClient(partial(_ingestion_client, settings))
-    return LogAnalytics(client, values["dcr"], stream or values["stream"], now, sleeper(stop))
+    return LogAnalytics(
+        client, values["dcr"], stream or values["stream"], steady_clock(), sleeper(stop)
+    )
 
 
 def _ingestion_client(settings: Settings) -> LogsIngestionClient:
@@ -137,7 +148,7 @@ def _tenant_feed(  # noqa: PLR0913, PLR0917 - as `collector`, for one tenant
     saving: Saving,
     clock: ServiceClock,
 ) -> TenantFeed:
-    limiter = RateLimiter(now, sleeper(stop))
+    limiter = RateLimiter(steady_clock(), sleeper(stop))
     feed = feed_of(tenant, settings, limiter, clock)
     pipeline = DeliveryPipeline(
         fetch=feed.fetch,

@@ -162,7 +162,7 @@ def _tenants(
     collector = settings.collector
     tenants = {}
     for tenant in collector.tenants:
-        limiter = RateLimiter(app.now, _short_sleep)
+        limiter = RateLimiter(app.steady_clock(), _short_sleep)
         feed = app.feed_of(tenant, collector, limiter, clock)
         pipeline = DeliveryPipeline(
             fetch=feed.fetch,
@@ -185,7 +185,7 @@ def _starter(settings: FunctionSettings, clock: ServiceClock) -> SubscriptionSta
     tenants = collector.tenants if settings.start else ()
     return SubscriptionStarter(
         {
-            t.id: app.feed_of(t, collector, RateLimiter(app.now, _short_sleep), clock)
+            t.id: app.feed_of(t, collector, RateLimiter(app.steady_clock(), _short_sleep), clock)
             for t in tenants
         },
         {t.id: t.content_types for t in tenants},

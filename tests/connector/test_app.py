@@ -1,0 +1,67 @@
+"""How the connector is put together: its clocks, and what a refusal replaces."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from threading import Event
+
+import pytest
+from azure.core.exceptions import ClientAuthenticationError
+
+from audit_feed import app
+from audit_feed.feed.rate_limit import RateLimiter
+from audit_feed.records.batches import Body
+from audit_feed.settings import Settings
+from connector.made import START, TENANT
+
+SETTINGS = {
+    "tenants": [{"id": TENANT, "credential": {"kind": "managed_identity"}}],
+    "sink": {
+        "kind": "loganalytics",
+        "endpoint": "https://sink.example",
+        "dcr": "dcr-1",
+        "stream": "Custom-M365Activity_CL",
+    },
+}
+
+
+def test_waits_and_deadlines_do_not_follow_a_clock_that_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(app, "now", lambda: START)
+    monkeypatch.setattr(app, "monotonic", lambda: 100.0)
+    steady = app.steady_clock()
+    slept: list[timedelta] = []
+    limiter = RateLimiter(steady, slept.append)
+    limiter.throttled(timedelta(seconds=30))
+
+    monkeypatch.setattr(app, "now", lambda: START - timedelta(hours=1))
+    monkeypatch.setattr(app, "monotonic", lambda: 110.0)
+    limiter.wait_until_free()
+
+    assert steady() == START + timedelta(seconds=10)
+    assert slept == [timedelta(seconds=20)]
+
+
+def test_a_refused_token_of_the_workspace_makes_a_new_client_with_a_new_credential(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    credentials: list[object] = []
+
+    class Client:
+        def __init__(self, _endpoint: str, credential: object, **_options: object) -> None:
+            credentials.append(credential)
+
+        def upload(self, *_: object) -> None:
+            if len(credentials) == 1:
+                raise refused
+
+    refused = ClientAuthenticationError("refused")
+    refused.status_code = 401
+    monkeypatch.setattr(app, "LogsIngestionClient", Client)
+    sink = app.log_analytics(Settings.load(SETTINGS, Path()), Event())
+
+    sink.send(Body(b"[]", 0))
+
+    assert len(set(map(id, credentials))) == 2
