@@ -26,7 +26,7 @@ from audit_feed.ledger.coverage import (
     enabled,
     since,
 )
-from audit_feed.ledger.states import UNLISTED, BlobRow, BlobState, listed, relisted
+from audit_feed.ledger.states import UNLISTED, BlobRow, BlobState, listed, made_due, relisted
 from audit_feed.ledger.texts import storable
 from audit_feed.records.batches import Parked
 from audit_feed.times import parse_utc, utc_text
@@ -215,7 +215,7 @@ class SqliteLedger:
         if again is row:
             return None
         _replaced(con, again)
-        return again.blob
+        return again.blob if made_due(row, again) else None
 
     def mark_listed(self, stream: Stream, hours: Sequence[datetime], now: datetime) -> None:
         """Record that hours were listed; see ``LedgerStore.mark_listed``."""

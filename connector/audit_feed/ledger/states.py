@@ -145,7 +145,7 @@ def relisted(row: BlobRow, blob: ContentBlob, now: datetime) -> BlobRow:
     """Return the row of a blob that is listed again as *blob*; the same row if nothing is new.
 
     A blob that has grown is delivered again. Another address is tried next, where the blob is not
-    delivered; a rejected blob gets another chance by it.
+    delivered; a rejected blob gets another chance by it. A size that was not known is noted.
     """
     if has_grown(blob, row.blob):
         known = [uri for uri in (row.blob.uri, *row.other_uris) if uri != blob.uri]
@@ -159,6 +159,8 @@ def relisted(row: BlobRow, blob: ContentBlob, now: datetime) -> BlobRow:
             refused=None,
             refusals=0,
         )
+    if row.blob.size is None and blob.size is not None:
+        row = replace(row, blob=replace(row.blob, size=blob.size))
     open_ = row.state in {BlobState.LISTED, BlobState.REJECTED}
     if not open_ or blob.uri in {row.blob.uri, *row.other_uris}:
         return row
@@ -167,6 +169,14 @@ def relisted(row: BlobRow, blob: ContentBlob, now: datetime) -> BlobRow:
     back = retried(row, now) if row.state is BlobState.REJECTED else replace(row, due=now)
     others = (*row.other_uris, row.blob.uri)
     return replace(back, blob=replace(row.blob, uri=blob.uri), other_uris=others)
+
+
+def made_due(before: BlobRow, after: BlobRow) -> bool:
+    """Return whether :func:`relisted` changed *before* so that the blob is to be delivered now."""
+    if after.state is not BlobState.LISTED:
+        return False
+    again = before.state is not BlobState.LISTED or after.blob.uri != before.blob.uri
+    return again or has_grown(after.blob, before.blob)
 
 
 def failed(row: BlobRow, now: datetime, why: str) -> BlobRow:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Lock
 
 from azure.data.tables import TableClient, UpdateMode
@@ -33,6 +33,9 @@ from audit_feed.windows import NEVER_LISTED, RETENTION, HourListing, hour_of
 
 LONGEST_PROBLEM = 500
 """Characters of a problem that are stored: it is stored with each hour of a window."""
+
+MAX_CLOCK_SKEW = timedelta(minutes=5)
+"""No process's clock is thought to be further off than this."""
 
 MAX_KNOWN = 200_000
 """Hours of which a process remembers that they have rows."""

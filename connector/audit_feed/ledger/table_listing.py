@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from threading import Lock
 
 from audit_feed.blobs import ContentBlob
 from audit_feed.errors import LedgerConflictError, LedgerError
-from audit_feed.ledger.states import BlobRow, listed, relisted
+from audit_feed.ledger.states import BlobRow, listed, made_due, relisted
 from audit_feed.ledger.table_blobs import MAX_CACHED, TableBlobs
 from audit_feed.ledger.table_client import MAX_ROUNDS
-from audit_feed.ledger.table_hours import TableHours
+from audit_feed.ledger.table_hours import MAX_CLOCK_SKEW, TableHours
 from audit_feed.ledger.table_rows import BlobKey, blob_key
 from audit_feed.windows import HOUR, hour_of
-
-_MAX_CLOCK_SKEW = timedelta(minutes=5)
-"""No process's clock is thought to be further off than this."""
 
 MAX_SEEN = 8
 """Ways in which one blob was listed that a process remembers: with one size, at one address."""
@@ -55,7 +52,7 @@ class TableListing:
         They are remembered last: where anything failed, the next listing does all of it again.
         """
         some = next(iter(named.values()))[0]
-        running = now < hour_of(some.created) + HOUR - _MAX_CLOCK_SKEW
+        running = now < hour_of(some.created) + HOUR - MAX_CLOCK_SKEW
         # An old hour that is listed again is not opened for nothing.
         stored = {} if running else self._blobs.stored(where, named)
         created = self._create(where, [b[0] for n, b in named.items() if n not in stored], now)
@@ -76,7 +73,7 @@ class TableListing:
         if not blobs:
             return {}
         stream, hour = blobs[0].stream, hour_of(blobs[0].created)
-        running = now < hour + HOUR - _MAX_CLOCK_SKEW
+        running = now < hour + HOUR - MAX_CLOCK_SKEW
         if not (running and self._hours.has_row(stream, hour)):
             self._hours.reopen(stream, hour)
         new = self._blobs.create(where, [listed(blob, now) for blob in blobs])
@@ -103,15 +100,21 @@ class TableListing:
         for _ in range(MAX_ROUNDS):
             rows = stored if left.keys() <= stored.keys() else self._blobs.stored(where, left)
             stored = {}
-            changed = [
-                r for n, b in left.items() if n in rows and (r := self._changed(rows[n], b, now))
-            ]
+            changed = {
+                name: after
+                for name, blobs in left.items()
+                if name in rows and (after := self._changed(rows[name], blobs, now))
+            }
             if not changed:
                 return due
-            results = self.put_listed(changed)
-            done = [r for r in results if not isinstance(r, LedgerConflictError)]
-            due |= {blob_key(row.blob)[1]: row.blob for row in done}
-            left = {n: blobs for n, blobs in left.items() if n not in due}
+            results = self.put_listed(list(changed.values()))
+            for (name, after), result in zip(changed.items(), results, strict=True):
+                if isinstance(result, LedgerConflictError):
+                    continue
+                del left[name]
+                before = rows[name]
+                if before is None or made_due(before, after):
+                    due[name] = after.blob
         raise LedgerError(f"ledger: {where}: others write there all the time (try again)")
 
     def _changed(

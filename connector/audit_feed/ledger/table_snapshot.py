@@ -21,6 +21,7 @@ from audit_feed.ledger.statement import (
     tally_of,
 )
 from audit_feed.ledger.states import is_final
+from audit_feed.ledger.table_hours import MAX_CLOCK_SKEW
 from audit_feed.ledger.table_rows import HourRow, partition
 from audit_feed.windows import HOUR, NEVER_LISTED, RETENTION, Window, hour_of
 
@@ -44,10 +45,20 @@ MAX_PRUNED_HOURS = 48
 
 @dataclass(frozen=True, slots=True)
 class _LastTally:
-    """What became of the blobs of an open hour, and the ETag of its row by then."""
+    """What became of the blobs of an open hour when they were read *at*, and its row's ETag."""
 
     etag: str
     tally: HourTally
+    at: datetime
+
+    def is_settled(self, hour: datetime) -> bool:
+        """Return whether a blob of *hour* can change only after its row, which gets another ETag.
+
+        Until an hour is over, blobs are added to it without a write to its row. Blobs that are
+        not final change without one, and a rejected one can be tried again.
+        """
+        over = self.at >= hour + HOUR + 2 * MAX_CLOCK_SKEW
+        return over and not self.tally.pending and not self.tally.rejected
 
 
 class TableSnapshots:
@@ -84,10 +95,8 @@ class TableSnapshots:
             return StreamSnapshot(stream, (), frozenset(), ())
         known = Window(max(hour_of(window.start), hour_of(first)), window.end)
         rows = {row.hour: row for row in self._hours.since_or_open(stream, known.start)}
-        open_hours = [self._read_hour(stream, row) for row in self._to_read(stream, rows)]
-        last = self._last.setdefault(stream, {})
-        for hour in open_hours:
-            last[hour.row.hour] = _LastTally(hour.row.etag, tally_of(hour.rows))
+        open_hours = self._open_hours(stream, rows, now)
+        last = self._last[stream]
         coverage = self._coverage.read(stream)
         statements = [
             hour_statement(
@@ -113,7 +122,7 @@ class TableSnapshots:
         stream = snapshot.stream
         settled = {s.hour for s in snapshot.statements if _is_settled(s, now)}
         closed = [
-            self._hours.close(stream, hour.row, tally_of(hour.rows))
+            self._hours.close(stream, hour.row, hour.tally)
             for hour in snapshot.open
             if (hour.row.hour in settled or hour.row.hour < now - RETENTION - HOUR)
             and all(is_final(row, now) for row in hour.rows)
@@ -136,24 +145,41 @@ class TableSnapshots:
         self._parked.prune(stream, end, left)
         return sum(self._drop(stream, hour) for hour in done[:MAX_PRUNED_HOURS])
 
-    def _to_read(self, stream: Stream, rows: Mapping[datetime, HourRow]) -> list[HourRow]:
-        """Return the open hours whose blobs to read; the last statement of the others holds."""
+    def _open_hours(
+        self, stream: Stream, rows: Mapping[datetime, HourRow], now: datetime
+    ) -> list[OpenHour]:
+        """Return the open hours that are settled, and those whose blobs were read now.
+
+        Of the others the last tally holds for now; those that were read first are read again
+        first.
+        """
         open_ = {hour: row for hour, row in rows.items() if row.tally is None}
         last = self._last.get(stream, {})
         same = {h: said for h, said in last.items() if h in open_ and said.etag == open_[h].etag}
-        before = accumulate((said.tally.listed for said in same.values()), initial=0)
-        later = {h: same[h] for h, blobs in zip(same, before, strict=False) if blobs >= READ_AGAIN}
-        self._last[stream] = later  # those that were read first are read again first
-        return [row for hour, row in open_.items() if hour not in later]
+        settled = {h: said for h, said in same.items() if said.is_settled(h)}
+        others = {h: said for h, said in same.items() if h not in settled}
+        before = accumulate((said.tally.listed for said in others.values()), initial=0)
+        later = {h: others[h] for h, n in zip(others, before, strict=False) if n >= READ_AGAIN}
+        unread = [r for h, r in open_.items() if h not in later and h not in settled]
+        read = [self._read_hour(stream, row) for row in unread]
+        self._last[stream] = {
+            **settled,
+            **later,
+            **{hour.row.hour: _LastTally(hour.row.etag, hour.tally, now) for hour in read},
+        }
+        return [
+            OpenHour(open_[h], (), said.tally, settled=True) for h, said in settled.items()
+        ] + read
 
     def _read_hour(self, stream: Stream, row: HourRow) -> OpenHour:
-        return OpenHour(row, tuple(self._blobs.read(partition(stream, row.hour))))
+        rows = tuple(self._blobs.read(partition(stream, row.hour)))
+        return OpenHour(row, rows, tally_of(rows))
 
     def _close_if_final(self, stream: Stream, row: HourRow, end: datetime) -> bool:
         """Close an old hour if nothing can become of its blobs by *end*; return whether it is."""
-        rows = self._read_hour(stream, row).rows
-        final = all(is_final(blob_row, end) for blob_row in rows)
-        return final and self._hours.close(stream, row, tally_of(rows))
+        hour = self._read_hour(stream, row)
+        final = all(is_final(blob_row, end) for blob_row in hour.rows)
+        return final and self._hours.close(stream, row, hour.tally)
 
     def _drop(self, stream: Stream, hour: datetime) -> int:
         """Drop an hour's blobs, then the hour: a crash in between leaves it for the next time."""

@@ -10,7 +10,15 @@ from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.errors import LeaseHeldError, LedgerConflictError
 from audit_feed.ledger.coverage import NOT_KNOWN, Coverage, absent, enabled
 from audit_feed.ledger.coverage import since as covered_since
-from audit_feed.ledger.states import UNLISTED, BlobRow, BlobState, is_final, listed, relisted
+from audit_feed.ledger.states import (
+    UNLISTED,
+    BlobRow,
+    BlobState,
+    is_final,
+    listed,
+    made_due,
+    relisted,
+)
 from audit_feed.records.batches import Parked
 from audit_feed.windows import NEVER_LISTED, HourListing, Window, hour_of
 
@@ -60,7 +68,8 @@ class MemoryLedger:
                 after = replace(after, version=before.version + 1)
             if after is not before:
                 self.disk.blobs[key] = after
-                new[key] = after.blob
+                if not before or made_due(before, after):
+                    new[key] = after.blob
         return list(new.values())
 
     def mark_listed(self, stream: Stream, hours: Sequence[datetime], now: datetime) -> None:

@@ -216,6 +216,17 @@ def test_a_blob_that_grows_is_fetched_again(store: Store) -> None:
     assert list(store.add_blobs([later], LATER)) == [later]
 
 
+def test_a_blob_whose_size_was_not_known_is_fetched_again_once_it_grows(store: Store) -> None:
+    [row] = noted(store, blob("a"))
+    store.put(delivered(row, START, records=3, sent=300, parked=0))
+
+    assert list(store.add_blobs([replace(blob("a"), size=100)], LATER)) == []
+    assert [row.state for row in store.rows(STREAM, EVER)] == [BlobState.DELIVERED]
+
+    grown = replace(blob("a"), size=101)
+    assert list(store.add_blobs([grown], LATER)) == [grown]
+
+
 def test_a_delivery_of_what_a_blob_was_before_it_grew_is_a_conflict(store: Store) -> None:
     [row] = noted(store, replace(blob("a"), size=100))
     store.add_blobs([replace(blob("a"), size=200)], LATER)

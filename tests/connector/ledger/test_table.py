@@ -521,11 +521,12 @@ def test_a_closed_hour_that_grows_or_is_not_listed_to_its_end_is_opened_again(
     opens: Callable[[], TableLedger],
 ) -> None:
     hour = hour_of(START)
-    for change in (
+    changes: Sequence[Callable[[TableLedger], object]] = (
         lambda store: store.add_blobs([replace(blob("a"), expires=later(store))], NOW),
         lambda store: store.mark_unlisted(STREAM, [hour], "page 2: HTTP 500"),
         lambda store: store.put_all([redelivered(row, NOW) for row in store.rows(STREAM, WEEK)]),
-    ):
+    )
+    for change in changes:
         store = opens()
         rows = noted(store, blob("a"))
         store.put_all([done(row) for row in rows if row.state is BlobState.LISTED])
@@ -578,6 +579,27 @@ def test_a_snapshot_of_months_reads_the_blobs_of_open_hours_only() -> None:
     assert len(snapshot.statements) == (now - WEEK.start) // HOUR
     assert sum(s.delivered for s in snapshot.statements) == 60
     assert operations.total() - before < 12
+
+
+def test_an_hour_in_which_nothing_can_change_is_not_read_again_before_its_row_changes() -> None:
+    operations, opens = counted()
+    store = opens()
+    hours = [NOW - n * HOUR for n in range(3, 30)]
+    noted(store, *(blob(f"b{n}", hour) for n, hour in enumerate(hours)))
+    store.put_all([done(row) for row in store.rows(STREAM, WEEK)])
+    store.mark_unlisted(STREAM, hours, "page 2: HTTP 500")
+    first = store.snapshots.read(STREAM, WEEK, NOW)
+    before = operations.total()
+
+    again = store.snapshots.read(STREAM, WEEK, NOW)
+
+    assert operations.total() - before == 2
+    assert again.statements == first.statements
+    assert {hour.row.hour for hour in again.open} == set(hours)
+    store.mark_listed(STREAM, hours, NOW)
+    assert store.snapshots.close_hours(again, NOW) == 0
+    opens().put_all([redelivered(row, NOW) for row in store.rows(STREAM, WEEK)[-1:]])
+    assert sum(s.pending for s in stated(store)) == 1
 
 
 def test_listings_are_read_and_marked_by_threads_at_once() -> None:
