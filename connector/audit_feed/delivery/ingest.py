@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip as stdlib_gzip
 import io
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,10 +14,14 @@ from importlib import import_module
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 
 from audit_feed.delivery.ingestion_client import IngestionClient
-from audit_feed.errors import AccessError, BodyRefusedError, RetryError
+from audit_feed.delivery.patience import LONGEST_SILENT_WAIT
+from audit_feed.errors import AccessError, BodyRefusedError, RetryError, SinkThrottledError
 from audit_feed.feed.credentials import sign_in_error
-from audit_feed.feed.rate_limit import retry_after
+from audit_feed.feed.rate_limit import LONGEST_WAIT, retry_after
 from audit_feed.records.batches import Body
+from audit_feed.times import http_date
+
+log = logging.getLogger(__name__)
 
 DEADLINE = timedelta(minutes=2)
 """How long one body is tried before its blob goes back into the queue."""
@@ -27,6 +32,10 @@ LAST_WAIT = timedelta(seconds=30)
 
 REPEAT = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which the same body may be taken, so it is sent again."""
+
+OF_BODY = frozenset({400, 413})
+"""Statuses that can be due to one row: without it, the others may be taken."""
+
 _FORBIDDEN = 403
 
 TODO: Mapping[int, str] = {
@@ -57,6 +66,7 @@ class LogAnalytics:
         self._stream = stream
         self._clock = clock
         self._sleep = sleep
+        self._held: tuple[datetime, str] | None = None
 
     def send(self, body: Body, patience: timedelta = DEADLINE) -> None:
         """Send *body*; repeat what may pass for as long as *patience* lasts.
@@ -65,22 +75,44 @@ class LogAnalytics:
             AccessError: Sign-in is refused.
             StoppedError: The program was asked to stop while this waited.
             BodyRefusedError: The service will not take this body, however often it is sent.
+            SinkThrottledError: The service asks for a longer wait. Nothing is sent before it is
+                over, of other bodies neither.
             RetryError: The service did not take it in time. A new role takes up to 30 minutes
                 to work, so 403 is such a fault too.
 
         """
         data = gzip(body.data)
         deadline = self._clock() + patience
-        wait = FIRST_WAIT
-        while True:
-            refusal = self._try(data)
-            if refusal is None:
-                return
-            pause = refusal.wait or wait
-            if self._clock() + pause > deadline:
-                raise RetryError("ingestion", f"not accepted in time: {refusal.what}")
-            self._sleep(pause)
-            wait = min(wait * 2, LAST_WAIT)
+        own = FIRST_WAIT
+        if held := self._hold():
+            self._wait(held, own, deadline)
+        while refusal := self._try(data):
+            if refusal.wait:
+                self._held = (self._clock() + refusal.wait, refusal.what)
+            self._wait(refusal, own, deadline)
+            own = min(own * 2, LAST_WAIT)
+
+    def _hold(self) -> _Refusal | None:
+        """Return what is left of the wait that the service asked for, if anything is."""
+        if self._held is None:
+            return None
+        until, what = self._held
+        left = until - self._clock()
+        # A clock that was set back must not make us wait for longer than was asked for.
+        return _Refusal(left, what) if timedelta() < left <= LONGEST_WAIT else None
+
+    def _wait(self, refusal: _Refusal, own: timedelta, deadline: datetime) -> None:
+        """Wait as long as the service asks, else for *own*; raise where *deadline* is before."""
+        pause = refusal.wait or own
+        if self._clock() + pause > deadline:
+            what = f"not accepted in time: {refusal.what}"
+            if refusal.wait:
+                raise SinkThrottledError("ingestion", what, refusal.wait)
+            raise RetryError("ingestion", what)
+        if refusal.wait and pause > LONGEST_SILENT_WAIT:
+            seconds = pause.total_seconds()
+            log.warning("ingestion: %s: waits %.0f s, as the service asks", refusal.what, seconds)
+        self._sleep(pause)
 
     def _try(self, data: bytes) -> _Refusal | None:
         """Send once; return None when it was acknowledged."""
@@ -93,7 +125,7 @@ class LogAnalytics:
                 raise refused from None
             return _Refusal(None, str(refused))
         except HttpResponseError as error:
-            return _refusal(error)
+            return _refusal(error, self._clock())
         except AzureError as error:
             return _Refusal(None, f"no answer: {type(error).__name__}")
         return None
@@ -107,7 +139,7 @@ class _Refusal:
     what: str
 
 
-def _refusal(error: HttpResponseError) -> _Refusal:
+def _refusal(error: HttpResponseError, now: datetime) -> _Refusal:
     """Return a refusal that a repetition may overcome, or raise where none can now."""
     status = error.status_code or 0
     if status == _FORBIDDEN:
@@ -118,9 +150,10 @@ def _refusal(error: HttpResponseError) -> _Refusal:
         ) from None
     if status not in REPEAT:
         refused = RetryError("ingestion", f"HTTP {status}", TODO.get(status, ""))
-        raise BodyRefusedError(refused) from None
+        raise (BodyRefusedError(refused) if status in OF_BODY else refused) from None
     headers: Mapping[str, str] = getattr(error.response, "headers", {})
-    return _Refusal(retry_after(headers.get("Retry-After", "")), f"HTTP {status}")
+    answered = http_date(headers.get("Date", "")) or now
+    return _Refusal(retry_after(headers.get("Retry-After", ""), answered), f"HTTP {status}")
 
 
 @cache
