@@ -34,7 +34,7 @@ from audit_feed.records.json_records import Sizes, json_records
 from audit_feed.settings import Settings
 from audit_feed.windows import EDGE, HOUR, RETENTION, Window, hour_of
 from connector.delivery import simulation
-from connector.delivery.simulation import START, FakeFeed, World
+from connector.delivery.simulation import START, FakeFeed, Published, World
 from connector.delivery.worlds import (
     OTHER,
     STREAM,
@@ -277,7 +277,7 @@ def test_an_expired_blob_is_counted_as_lost_once_the_feed_has_said_so_twice(
         (STREAM, "gone"): Published(gone, RECENT, ("gone",)),
     }
     fetched = raising(monkeypatch, "gone", *[BlobExpiredError("blob gone: expired")] * 9)
-    collect(there, hours=2)
+    collect(there)
     assert names(there, BlobState.EXPIRED) == []
 
     for _ in range(3):
