@@ -85,7 +85,8 @@ def collecting(server: Loopback, folder: Path, store: SqliteLedger) -> Collector
     clock = Clock(app.now())
     pipeline = replace(tenant.pipeline, fetch=feed.fetch)
     limiter = RateLimiter(clock, clock.sleep)
-    return replace(made, tenants=(replace(tenant, feed=feed, pipeline=pipeline, limiter=limiter),))
+    tenants = (replace(tenant, feed=feed, pipeline=pipeline, limiter=limiter),)
+    return replace(made, tenants=tenants, clock_offset=timedelta)
 
 
 def listing(server: Loopback) -> bytes:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from time import monotonic
 from typing import cast
@@ -255,9 +255,16 @@ class Feed:
             )
         except (HTTPError, requests.RequestException) as error:
             raise RetryError(request.where, f"no answer: {type(error).__name__}") from None
-        if "Age" not in answer.headers:  # a cache keeps the Date of the answer that it has stored
-            self._clock.observe(answer.headers.get("Date", ""), sent, self._clock.local())
+        self._observe(answer, sent)
         return answer if answer.status == _OK else self._refusal(answer)
+
+    def _observe(self, answer: BaseHTTPResponse, sent: datetime) -> None:
+        """Learn the service's time; an answer out of a cache says how old its ``Date`` is."""
+        age = answer.headers.get("Age", "0").strip()
+        if age.isascii() and age.isdecimal() and len(age) < _DIGITS:
+            old = timedelta(seconds=int(age))
+            date, received = answer.headers.get("Date", ""), self._clock.local()
+            self._clock.observe(date, sent - old, received - old)
 
     def _refusal(self, answer: BaseHTTPResponse) -> Refusal:
         answered = http_date(answer.headers.get("Date", "")) or self._clock.now()

@@ -1,4 +1,4 @@
-"""Start the subscriptions that the settings name, on request. What fails stops no collecting."""
+"""Start the subscriptions that the settings name, on request. A passing fault is only reported."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from datetime import timedelta
 from functools import partial
 from typing import Protocol
 
-from audit_feed.errors import AuditFeedError
+from audit_feed.errors import RetryError, ThrottledError
 from audit_feed.feed.retry import retry
 from audit_feed.settings import Tenant
+
+PASSING = (RetryError, ThrottledError)
 
 
 class StartingFeed(Protocol):
@@ -29,16 +31,20 @@ def start_subscriptions(
 
     One that cannot be started may be there all the same: the feed answers AF50000 now and then.
     What is missing is reported when it is listed.
+
+    Raises:
+        AccessError: Signing in or starting is refused.
+
     """
     try:
         retry(feed.sign_in, sleep)
-    except AuditFeedError as error:
+    except PASSING as error:
         yield f"no subscription of {tenant.id} is started: {error}"
         return
     for kind in tenant.content_types:
         try:
             retry(partial(feed.start, kind), sleep)
-        except AuditFeedError as error:
+        except PASSING as error:
             yield f"subscription {kind} of {tenant.id} is not started: {error}"
         else:
             yield f"subscription {kind} of {tenant.id} is started"

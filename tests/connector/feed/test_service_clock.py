@@ -143,11 +143,22 @@ def test_every_answer_of_the_feed_gives_the_time(status: int) -> None:
     assert abs(clock.now() - (START + HOUR)) <= SECOND
 
 
-def test_an_answer_out_of_a_cache_gives_no_time() -> None:
+@pytest.mark.parametrize(("age", "date"), [("0", START), ("3600", START - HOUR)])
+def test_an_answer_out_of_a_cache_says_how_old_its_time_is(age: str, date: datetime) -> None:
     clock = ServiceClock(lambda: START)
-    date = format_datetime(START - HOUR, usegmt=True)
     with loopback() as server:
-        server.answers = [Answer(200, b"[]", {"Date": date, "Age": "3600"})]
+        headers = {"Date": format_datetime(date, usegmt=True), "Age": age}
+        server.answers = [Answer(200, b"[]", headers)]
+        server.feed(clock).subscriptions()
+
+    assert clock.offset == timedelta()
+
+
+@pytest.mark.parametrize("age", ["old", "-1", "9" * 40])
+def test_an_answer_of_unknown_age_gives_no_time(age: str) -> None:
+    clock = ServiceClock(lambda: START)
+    with loopback() as server:
+        server.answers = [Answer(200, b"[]", {"Age": age})]
         server.feed(clock).subscriptions()
 
     assert clock.offset is None

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
-from audit_feed.errors import AccessError, AuditFeedError, RetryError, SignInError
+import pytest
+
+from audit_feed.errors import (
+    AccessError,
+    AuditFeedError,
+    RetryError,
+    SignInError,
+    ThrottledError,
+)
 from audit_feed.settings import Credential, Tenant
 from mailvigil.collect.start import start_subscriptions
 
@@ -55,16 +64,30 @@ def test_a_start_that_is_answered_with_af50000_holds_back_neither_others_nor_col
     assert [line.endswith(" is started") for line in others] == [True] * 2
 
 
-def test_a_start_that_is_refused_says_what_to_do_and_collecting_goes_on() -> None:
-    feed = FakeFeed({"DLP.All": AccessError("start DLP.All", "no role (AF10001)", "grant it")})
+def test_a_start_that_is_throttled_for_long_is_reported_and_collecting_goes_on() -> None:
+    feed = FakeFeed({"DLP.All": ThrottledError("start DLP.All", timedelta(hours=1))})
 
-    assert lines(feed)[-1].endswith("is not started: start DLP.All: no role (AF10001) (grant it)")
+    assert lines(feed)[-1].endswith("is not started: start DLP.All: throttled")
 
 
-def test_without_a_token_nothing_is_started_and_collecting_goes_on() -> None:
-    feed = FakeFeed({"sign-in": SignInError("sign-in", "refused: AADSTS7000222", "make a new one")})
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        ("DLP.All", AccessError("start DLP.All", "no role (AF10001)", "grant it")),
+        ("sign-in", SignInError("sign-in", "refused: AADSTS7000222", "make a new secret")),
+    ],
+)
+def test_what_is_refused_is_raised(place: str, error: AccessError) -> None:
+    with pytest.raises(AccessError) as raised:
+        lines(FakeFeed({place: error}))
+
+    assert raised.value is error
+
+
+def test_without_an_answer_to_the_sign_in_nothing_is_started_and_collecting_goes_on() -> None:
+    feed = FakeFeed({"sign-in": RetryError("sign-in", "no token: no answer")})
 
     [line] = lines(feed)
 
-    assert "AADSTS7000222" in line
+    assert "no token: no answer" in line
     assert not feed.started
