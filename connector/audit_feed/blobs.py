@@ -20,7 +20,7 @@ CONTENT_TYPES = (
 """Every content type of the Management Activity API, spelled as it must be: another spelling
 can be answered with 200 and an empty list."""
 
-ASKS_FOR_A_ROLE = "DLP.All"
+DLP = "DLP.All"
 """The content type that needs a role of its own, ActivityFeed.ReadDlp. Without it, a listing can
 be answered with 200 and an empty list."""
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from threading import Event
 
-from audit_feed.blobs import ContentBlob, Page, Stream
+from audit_feed.blobs import DLP, ContentBlob, Page, Stream
 from audit_feed.delivery.pass_report import PassReport
 from audit_feed.delivery.tenant_feed import TenantFeed
 from audit_feed.delivery.unfinished import ListingPosition, UnfinishedListings
@@ -51,7 +51,6 @@ would never end."""
 LONGEST_LISTING = timedelta(hours=6)
 """How long a window is listed, over several runs, before its listing begins anew."""
 
-DLP = "DLP.All"
 READ_DLP = "ActivityFeed.ReadDlp"
 NO_READ_DLP = f"the token lacks {READ_DLP}"
 """Without that role the feed answers a listing of ``DLP`` with an empty list (issue 225 of

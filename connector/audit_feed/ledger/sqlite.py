@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from filelock import FileLock, Timeout
 
-from audit_feed.blobs import ASKS_FOR_A_ROLE, ContentBlob, Stream
+from audit_feed.blobs import DLP, ContentBlob, Stream
 from audit_feed.errors import LeaseHeldError, LedgerConflictError, LedgerError
 from audit_feed.ledger.coverage import (
     NOT_KNOWN,
@@ -503,7 +503,7 @@ def upgrade(con: sqlite3.Connection) -> None:
     """Bring the tables of version 1 up to ``FORMAT``; the caller commits.
 
     What a subscription covered was not on record. It is taken to begin with the earliest listing
-    that got to its end, or with the earliest blob. A listing of ``ASKS_FOR_A_ROLE`` is answered
+    that got to its end, or with the earliest blob. A listing of ``DLP`` is answered
     without the role for it too, and so shows nothing.
     """
     for statement in _UPGRADE:
@@ -511,7 +511,7 @@ def upgrade(con: sqlite3.Connection) -> None:
     times = con.execute(
         "SELECT tenant, content_type, listed_at FROM hours WHERE content_type != ? "
         "UNION ALL SELECT tenant, content_type, created FROM blobs",
-        (ASKS_FOR_A_ROLE,),
+        (DLP,),
     ).fetchall()
     first: dict[Stream, datetime] = {}
     for tenant, kind, text in times:

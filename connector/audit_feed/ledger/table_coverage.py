@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
-from audit_feed.blobs import ASKS_FOR_A_ROLE, Stream
+from audit_feed.blobs import DLP, Stream
 from audit_feed.errors import LedgerError
 from audit_feed.ledger.coverage import NOT_KNOWN, Coverage, absent, enabled, since
 from audit_feed.ledger.table_blobs import TableBlobs
@@ -56,12 +56,12 @@ class TableCoverage:
         """Return what the rows of an older version show, which kept no coverage.
 
         The subscription is taken to have existed from the earliest listing that got to its end,
-        or from the earliest blob. A listing of ``ASKS_FOR_A_ROLE`` is answered without the role
+        or from the earliest blob. A listing of ``DLP`` is answered without the role
         for it too, and so shows nothing.
         """
         rows = self._hours.all(stream)
         listed = [row.listing.at for row in rows if row.listing.at]
-        times = [] if stream.content_type == ASKS_FOR_A_ROLE else listed
+        times = [] if stream.content_type == DLP else listed
         first = min(times, default=None)
         before = [row for row in rows if first is None or row.hour < first]
         earliest = next(self._created(stream, before), None)
