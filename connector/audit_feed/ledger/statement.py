@@ -115,7 +115,7 @@ def tally_of(rows: Sequence[BlobRow]) -> HourTally:
         sent=sum(row.sent for row in rows),
         parked=sum(row.parked for row in rows),
         lag=max(lags, default=timedelta()),
-        sent_rows=sum(row.sent_rows for row in rows),
+        sent_rows=sum(row.sent_rows for row in rows if row.state is BlobState.DELIVERED),
     )
 
 
