@@ -136,9 +136,10 @@ class Feed:
         where = "list subscriptions"
         answer = self._ask(_Request(where, self._url("subscriptions/list")))
         items = _json(answer, where)
-        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        if not isinstance(items, list):
             raise RetryError(where, "JSON, but no list of subscriptions")
-        return {str(item.get("contentType")): str(item.get("status")) for item in items}
+        read = [item for item in items if isinstance(item, dict)]
+        return {str(item.get("contentType")): str(item.get("status")) for item in read}
 
     def start(self, content_type: str) -> None:
         """Start the subscription; one that is started already is good."""

@@ -460,6 +460,23 @@ def test_a_subscription_that_was_started_already_is_good(server: Loopback, statu
     assert [asked.method for asked in server.asked] == ["POST"]
 
 
+def test_an_element_that_is_not_a_subscription_does_not_hide_the_others(server: Loopback) -> None:
+    good = {"contentType": "Audit.Exchange", "status": "enabled", "webhook": None}
+    server.answers = [Answer(200, orjson.dumps([None, 7, "x", [], good, {}]))]
+
+    assert server.feed().subscriptions()["Audit.Exchange"] == "enabled"
+
+
+@pytest.mark.parametrize("body", [b"{}", b"null", b"7", b"<html>", b""])
+def test_subscriptions_that_are_not_a_list_are_a_passing_fault(
+    server: Loopback, body: bytes
+) -> None:
+    server.answers = [Answer(200, body)]
+
+    with pytest.raises(RetryError, match="list subscriptions"):
+        server.feed().subscriptions()
+
+
 def test_a_subscription_that_cannot_be_started_is_an_error(server: Loopback) -> None:
     server.answers = [failing(400, "AF20020")]
 
