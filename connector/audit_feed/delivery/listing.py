@@ -135,7 +135,10 @@ class StreamListing:
         except StoppedError:
             return _End.STOPPED
         except ThrottledError as error:
-            self.report.count_unlisted(f"list {self.stream.content_type}: {error}")
+            wait = timedelta(seconds=round((error.wait or timedelta()).total_seconds()))
+            self.report.count_unlisted(
+                f"{self._where}: the feed asks to wait {wait}; not listed now"
+            )
             return _End.HALT
         if position.resumed:
             self._unfinished().drop(position)

@@ -13,6 +13,7 @@ from audit_feed.blobs import ContentBlob, Page, Stream
 from audit_feed.delivery.collector import Collector
 from audit_feed.delivery.listing import LONGEST_LISTING, MOST_STALE_PAGES, NO_READ_DLP, READ_DLP
 from audit_feed.delivery.pass_report import PassReport
+from audit_feed.delivery.patience import Patience
 from audit_feed.delivery.unfinished import ListingPosition, UnfinishedListings
 from audit_feed.errors import (
     AccessError,
@@ -23,13 +24,14 @@ from audit_feed.errors import (
     ThrottledError,
     WindowError,
 )
+from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.ledger.statement import HourState, HourStatement
 from audit_feed.ledger.states import BlobState
 from audit_feed.windows import HOUR, MARGIN, Window, hour_of
 from connector.delivery import simulation
 from connector.delivery.simulation import START, World
 from connector.delivery.worlds import STREAM, names, published, started, stated, world
-from connector.ledger.memory_ledger import MemoryLedger
+from connector.ledger.memory_ledger import Disk, MemoryLedger
 
 DLP = Stream(simulation.TENANT, "DLP.All")
 EARLIER = START - HOUR
@@ -365,8 +367,9 @@ def test_a_listing_of_several_runs_that_had_a_flaw_in_the_first_claims_nothing()
 
     def flawed(window: Window, address: str) -> Answer:
         answer = real(window, address)
-        is_first = isinstance(answer, Page) and not address
-        return replace(answer, flaw="1 elements are not blobs") if is_first else answer
+        if isinstance(answer, Page) and not address:
+            return replace(answer, flaw="1 elements are not blobs")
+        return answer
 
     [tenant] = collector.tenants
     collector = replace(
@@ -440,7 +443,7 @@ def test_a_note_that_cannot_be_read_only_makes_the_listing_begin_anew() -> None:
 
 
 def test_unfinished_listings_are_kept_as_they_are() -> None:
-    store = MemoryLedger(simulation.Disk())
+    store = MemoryLedger(Disk())
     position = ListingPosition(Window(EARLIER, START), START, "https://feed.example/2", "flaw", 3)
     unfinished = UnfinishedListings(store, STREAM)
 
@@ -555,3 +558,38 @@ def test_the_hour_is_stated_three_hours_after_its_end() -> None:
 
     assert early is HourState.OPEN
     assert said_of(there, hour).complete
+
+
+def patient(there: World, until: datetime, said: list[str]) -> Collector:
+    """Return a collector that waits no longer than *until* for the feed."""
+    collector, _ = at_work(there)
+    patience = Patience(there.sleep, there.clock, "the feed", until, said.append)
+    [tenant] = collector.tenants
+    limiter = RateLimiter(there.clock, patience.sleep)
+    return replace(collector, tenants=(replace(tenant, limiter=limiter),))
+
+
+def test_a_run_waits_no_longer_than_its_patience_and_says_what_for() -> None:
+    there, said = world(), list[str]()
+    collector = patient(there, START + timedelta(minutes=10), said)
+    collector.tenants[0].limiter.throttled(timedelta(minutes=50))
+
+    report = collector.run_pass()
+
+    assert there.now - START < timedelta(minutes=1)
+    assert report.problems == ["list Audit.Exchange: the feed asks to wait 0:50:00; not listed now"]
+    assert report.unlisted == 1
+    assert collector.held_for() > timedelta(minutes=49)
+    assert there.disk.hours == {}
+
+
+def test_a_wait_within_the_patience_is_waited_for_and_said() -> None:
+    there, said = world(), list[str]()
+    collector = patient(there, START + timedelta(minutes=10), said)
+    collector.tenants[0].limiter.throttled(timedelta(minutes=5))
+
+    report = collector.run_pass()
+
+    assert there.now - START >= timedelta(minutes=5)
+    assert report.unlisted == 0
+    assert said == [f"waits until {START + timedelta(minutes=5):%H:%M:%S} UTC, as the feed asks"]
