@@ -279,7 +279,7 @@ class SqliteLedger:
                 "SET first = min(first, excluded.first) RETURNING first",
                 (stream.tenant, stream.content_type, utc_text(first)),
             ).fetchall()
-        return parse_utc(earliest)
+        return self._stored_time(earliest)
 
     def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, HourListing]:
         """Return what is known of hours' listings; see ``LedgerStore.listings``."""
@@ -288,7 +288,8 @@ class SqliteLedger:
             "WHERE tenant = ? AND content_type = ? AND hour >= ?",
             (stream.tenant, stream.content_type, utc_text(since)),
         )
-        return {parse_utc(str(hour)): _listing(at, problem) for hour, at, problem in rows}
+        read = [(_time(hour), _listing(at, problem)) for hour, at, problem in rows]
+        return {hour: said for hour, said in read if hour}
 
     def first_hour(self, stream: Stream) -> datetime | None:
         """Return the earliest hour of interest; see ``LedgerStore.first_hour``."""
@@ -305,7 +306,13 @@ class SqliteLedger:
 
     def _earliest(self, sql: str, stream: Stream) -> datetime | None:
         [(earliest,)] = self._all(sql, (stream.tenant, stream.content_type))
-        return parse_utc(str(earliest)) if earliest else None
+        return self._stored_time(earliest) if earliest else None
+
+    def _stored_time(self, text: object) -> datetime:
+        time = _time(text)
+        if time is None:
+            raise LedgerError(f"{self._path}: a time cannot be read (mailvigil ledger repair)")
+        return time
 
     def due(self, stream: Stream, now: datetime, limit: int) -> Sequence[BlobRow]:
         """Return blobs whose time has come; see ``LedgerStore.due``."""
@@ -409,7 +416,7 @@ class SqliteLedger:
             return [_row(values) for values in rows]
         except _UNREADABLE as error:
             raise LedgerError(
-                f"{self._path}: a row cannot be read: {error} (mend it: mailvigil ledger repair)"
+                f"{self._path}: a row cannot be read: {error} (mailvigil ledger repair)"
             ) from error
 
     def _all(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:

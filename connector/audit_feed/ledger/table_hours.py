@@ -107,9 +107,12 @@ class TableHours:
             return {hour: said for hour, said in cached.hours.items() if hour >= since}
 
     def last_listing(self, stream: Stream, now: datetime) -> datetime | None:
-        """Return when the latest listing up to *now* began that got to its end."""
-        said = self.listings(stream, now - RETENTION).values()
-        return max((s.at for s in said if s.at and s.at <= now), default=None)
+        """Return when the latest listing up to *now* began that got to its end.
+
+        The rows are read: another process may have listed since this one did.
+        """
+        listed = [row.listing.at for row in self.since(stream, now - RETENTION)]
+        return max((at for at in listed if at and at <= now), default=None)
 
     def mark_listed(self, stream: Stream, hours: Sequence[datetime], now: datetime) -> None:
         """Record that hours were listed; see ``LedgerStore.mark_listed``."""

@@ -162,7 +162,7 @@ def _text(value: object) -> str:
 
 def _unreadable(entity: TableEntity, error: Exception) -> LedgerError:
     where = f"{entity.get('PartitionKey')} {entity.get('RowKey')}"
-    what = f"cannot be read: {type(error).__name__} (mend it: mailvigil ledger repair)"
+    what = f"cannot be read: {type(error).__name__} (mailvigil ledger repair)"
     return LedgerError(f"ledger: {where}: {what}")
 
 
