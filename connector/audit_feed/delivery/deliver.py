@@ -16,12 +16,14 @@ from audit_feed.blobs import ContentBlob, content_key
 from audit_feed.delivery.acknowledged import AcknowledgedBodies
 from audit_feed.delivery.narrowing import Narrowing
 from audit_feed.errors import (
+    AccessError,
     AuditFeedError,
     BlobExpiredError,
     BlobRejectedError,
     BodyRefusedError,
     LedgerError,
     RetryError,
+    SignInError,
     SinkThrottledError,
     StoppedError,
     ThrottledError,
@@ -238,7 +240,7 @@ class _Batch:
         of_blob = {"ContentCreated": blob.created, "ContentKey": content_key(blob)}
         pipeline.on_blob(blob)
         lenient = delivery.row.attempts >= LENIENT_AFTER
-        for element in json_records(f"blob {blob.id}", pipeline.fetch(blob), lenient=lenient):
+        for element in json_records(f"blob {blob.id}", self._fetched(blob), lenient=lenient):
             delivery.records += 1
             if isinstance(element, OddElement):
                 row = self._odd_row(delivery, element)
@@ -252,6 +254,15 @@ class _Batch:
             delivery.record_ids.add(hash(row.get("RecordId")))
             pipeline.on_row(blob, row)
             yield row
+
+    def _fetched(self, blob: ContentBlob) -> Iterator[bytes]:
+        """Yield the blob's body; that its access is refused is a passing fault of this blob."""
+        try:
+            yield from self.pipeline.fetch(blob)
+        except SignInError:
+            raise
+        except AccessError as error:
+            raise RetryError(error.where, error.what, error.todo) from None
 
     def _odd_row(self, delivery: _BlobDelivery, odd: OddElement) -> Row | None:
         """Park an odd element as it came; return the row of what can be sent of it."""

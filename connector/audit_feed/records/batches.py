@@ -95,7 +95,7 @@ def parked_element(odd: OddElement, row: Row | None) -> Parked:
 
 def refused_row(line: bytes, why: str) -> Parked:
     """Return what is kept of a row, as JSON, that the sink does not take for *why*."""
-    return Parked(str(orjson.loads(line).get("RecordId", "")), line, why)
+    return Parked(_short_id(str(orjson.loads(line).get("RecordId", ""))), line, why)
 
 
 def marked(row: Row, parked: Parked) -> Row:

@@ -12,7 +12,13 @@ from audit_feed.azure_app.deliver_order import REFUSED_WAIT, OrderResult, delive
 from audit_feed.azure_app.orders import AT_ONCE, Order, orders_for
 from audit_feed.blobs import ContentBlob
 from audit_feed.delivery.deliver import DeliveryPipeline, Outcome
-from audit_feed.errors import AccessError, LedgerError, RetryError, ThrottledError
+from audit_feed.errors import (
+    LedgerError,
+    RetryError,
+    SignInError,
+    SinkThrottledError,
+    ThrottledError,
+)
 from audit_feed.feed.rate_limit import FIRST_WAIT
 from audit_feed.ledger.states import BlobRow, BlobState, delivered
 from audit_feed.ledger.table_rows import blob_key
@@ -123,7 +129,7 @@ def test_a_throttled_blob_waits_and_spends_no_attempt(bench: Bench) -> None:
 
 
 def test_a_refused_blob_waits_and_spends_no_attempt(bench: Bench) -> None:
-    bench.faults["a"] = AccessError("sign-in", "refused", "check the client")
+    bench.faults["a"] = SignInError("sign-in", "refused", "check the client")
 
     result = bench.deliver_order()
 
@@ -131,6 +137,16 @@ def test_a_refused_blob_waits_and_spends_no_attempt(bench: Bench) -> None:
     assert bench.back() == {"a": REFUSED_WAIT}
     assert bench.rows()["a"].attempts == 0
     assert "refused" in result.problems[0]
+
+
+def test_blobs_wait_as_long_as_the_sink_asks_and_spend_no_attempt(bench: Bench) -> None:
+    wait = timedelta(minutes=20)
+    bench.faults["a"] = SinkThrottledError("ingestion", "HTTP 429", wait)
+
+    bench.deliver_order()
+
+    assert bench.back()["a"] == wait
+    assert bench.rows()["a"].attempts == 0
 
 
 def test_what_there_was_no_time_for_goes_back_at_once(bench: Bench) -> None:

@@ -20,6 +20,7 @@ from audit_feed.errors import (
     BlobRejectedError,
     LedgerError,
     RetryError,
+    SignInError,
     StoppedError,
     ThrottledError,
     WindowError,
@@ -71,6 +72,7 @@ def failing(name: str, error: BaseException) -> Callable[[Fetch], Fetch]:
     ("error", "state"),
     [
         (RetryError("blob b", "HTTP 500"), BlobState.LISTED),
+        (AccessError("blob b", "the token lacks a role", "grant it"), BlobState.LISTED),
         (BlobRejectedError("blob b: does not exist"), BlobState.LISTED),
         (ThrottledError("blob b", None), BlobState.LISTED),
         (TypeError("private"), BlobState.LISTED),
@@ -123,7 +125,7 @@ def test_a_head_of_the_queue_that_is_refused_does_not_block_what_is_behind(
     def refused(real: Fetch) -> Fetch:
         def fetch(blob: ContentBlob) -> Iterator[bytes]:
             if blob.stream == STREAM:
-                raise AccessError("blob", "the subscription was disabled", "start it")
+                raise SignInError("sign-in", "refused", "check the client")
             return real(blob)
 
         return fetch

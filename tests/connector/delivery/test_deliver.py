@@ -16,6 +16,7 @@ from audit_feed.errors import (
     AuditFeedError,
     BlobExpiredError,
     RetryError,
+    SignInError,
     SinkThrottledError,
     ThrottledError,
 )
@@ -323,7 +324,7 @@ def test_a_sink_that_asks_to_wait_is_not_asked_before_and_no_attempt_is_spent(
 
 
 @pytest.mark.parametrize(
-    "error", [AccessError("sign-in", "refused", "mend it"), ThrottledError("blob a", None)]
+    "error", [SignInError("sign-in", "refused", "mend it"), ThrottledError("blob a", None)]
 )
 def test_what_is_not_the_blobs_fault_spends_no_attempt(
     store: MemoryLedger, error: Exception
@@ -336,3 +337,14 @@ def test_what_is_not_the_blobs_fault_spends_no_attempt(
 
     [row] = store.disk.blobs.values()
     assert (row.state, row.attempts) == (BlobState.LISTED, 0)
+
+
+def test_an_access_code_for_a_blob_is_a_passing_fault_of_that_blob(store: MemoryLedger) -> None:
+    def fetch(_: ContentBlob) -> Iterator[bytes]:
+        raise AccessError("blob a", "the token lacks ActivityFeed.Read (AF10001)", "grant it")
+
+    row = deliver(ROW, replace(pipeline(b"", Kept(store)), fetch=fetch))
+
+    assert (row.state, row.attempts) == (BlobState.LISTED, 1)
+    assert row.due > START
+    assert row.last_error == "blob a: the token lacks ActivityFeed.Read (AF10001) (grant it)"

@@ -23,6 +23,7 @@ from audit_feed.errors import (
     BodyRefusedError,
     LedgerConflictError,
     RetryError,
+    SignInError,
     StoppedError,
     ThrottledError,
 )
@@ -249,7 +250,8 @@ def test_a_fault_of_a_request_is_the_fault_of_every_blob_in_it_alone(
         (RetryError("blob b", "broken off"), BlobState.LISTED),
         (BlobRejectedError("blob b: does not exist"), BlobState.LISTED),
         (ThrottledError("blob b", None), ThrottledError),
-        (AccessError("blob b", "refused", "mend it"), AccessError),
+        (AccessError("blob b", "refused", "mend it"), BlobState.LISTED),
+        (SignInError("sign-in", "refused", "mend it"), SignInError),
         (StoppedError("stopped"), None),
         (RecursionError("private"), BlobState.LISTED),
     ],
