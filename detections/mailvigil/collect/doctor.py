@@ -27,6 +27,7 @@ from audit_feed.feed.tokens import claims_of
 from audit_feed.records.batches import Body
 from audit_feed.settings import Settings, Tenant
 from audit_feed.windows import Window
+from mailvigil.collect.stored_rows import QUERY_HOSTS, differences, hour_counts
 
 MAX_SKEW = timedelta(minutes=5)
 """Entra refuses signed assertions of a clock that is further off."""
@@ -59,12 +60,15 @@ class Examined:
         )
 
 
-def examine(settings: Settings, clock: Callable[[], datetime]) -> Iterator[Examined]:
+def examine(
+    settings: Settings, clock: Callable[[], datetime], workspace: str = ""
+) -> Iterator[Examined]:
     """Yield the result of each check, one after the other.
 
     Args:
         settings: The collector's settings.
         clock: Gives the local time, aware UTC.
+        workspace: The id of the workspace whose rows are to be counted, if any.
 
     """
     stop = Event()
@@ -74,6 +78,7 @@ def examine(settings: Settings, clock: Callable[[], datetime]) -> Iterator[Exami
         yield _guarded(
             "workspace: role on the data collection rule", partial(_probe, settings, stop)
         )
+        yield _rows_in_the_table(settings, workspace, stop)
 
 
 def _tenant(
@@ -175,6 +180,27 @@ def _probe(settings: Settings, stop: Event) -> str:
     """Send an empty list: it needs the role and leaves no row."""
     app.log_analytics(settings, stop).send(Body(b"[]", 0), PATIENCE)
     return ""
+
+
+def _rows_in_the_table(settings: Settings, workspace: str, stop: Event) -> Examined:
+    """Return whether the table holds every row that the workspace has acknowledged."""
+    what, cloud = "workspace: rows in the table", settings.cloud
+    host = QUERY_HOSTS.get(cloud.ingestion_audience.rstrip("/"), "")
+    if not workspace or not host:
+        why = "name the workspace: --workspace ID" if host else "this cloud has no known query API"
+        return Examined(what, well=True, todo=f"not counted ({why})")
+    try:
+        tokens = FeedTokens(partial(credential, settings.tenants[0], cloud), host)
+        token = retry(tokens, app.sleeper(stop))
+        post = partial(requests.post, verify=cloud.ca or True)
+        counts = hour_counts(host, workspace, token, post)
+    except AuditFeedError as error:
+        return Examined(what, well=False, todo=str(error))
+    if lacking := "; ".join(differences(counts)):
+        remedy = "look into DCRLogErrors and the data collection rule, then ledger redeliver"
+        return Examined(what, well=False, todo=f"missing are {lacking}; {remedy}")
+    rows = sum(count.sent for count in counts)
+    return Examined(f"{what}: all {rows:,} sent in {len(counts):,} hours", well=True)
 
 
 def _clock(settings: Settings, clock: Callable[[], datetime], name: str) -> Examined:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 from audit_feed.environment import PREFIX
 from mailvigil.commands.arguments.values import add_verbosity, examples, short_length
@@ -37,6 +38,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     doctor.set_defaults(run="mailvigil.commands.collect:run_doctor")
     examples(doctor, "mailvigil doctor --config lab/collect.yaml")
     add_config(doctor)
+    doctor.add_argument("--workspace", type=workspace_id, metavar="ID",
+        help="count the rows in this workspace too; needs Log Analytics Reader")  # fmt: skip
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +54,19 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
         help="how far back a stream is listed that is new here, at most 7d")  # fmt: skip
     parser.add_argument("--sink", type=sink, metavar="KIND[:WHERE]",
         help="loganalytics, duckdb:FILE or jsonl:FOLDER")  # fmt: skip
+
+
+def workspace_id(text: str) -> str:
+    """Return the id of a Log Analytics workspace.
+
+    Raises:
+        argparse.ArgumentTypeError: It is not a GUID.
+
+    """
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a GUID, the Workspace ID") from None
 
 
 def sink(text: str) -> Mapping[str, str]:
