@@ -23,6 +23,7 @@ from audit_feed.errors import (
     LeaseHeldError,
     LedgerError,
     RetryError,
+    SignInError,
     ThrottledError,
 )
 from audit_feed.feed.client import Feed
@@ -338,7 +339,7 @@ def test_a_new_token_is_asked_for_with_every_request() -> None:
 
 def test_a_sign_in_that_fails_does_not_end_collecting(monkeypatch: pytest.MonkeyPatch) -> None:
     there = world(published("a", RECENT))
-    refused = AccessError("sign-in", "refused: AADSTS7000222", "check client and secret")
+    refused = SignInError("sign-in", "refused: AADSTS7000222", "check client and secret")
     raising(monkeypatch, "a", refused, RetryError("sign-in", "no token: no answer"))
     first = started(there).run_pass()
     assert first.refused
