@@ -54,6 +54,7 @@ class TenantPass:
         self._taken: dict[ContentBlob, datetime | None] = {}
         self._next: deque[BlobRow] = deque()
         self._lock = Lock()
+        self._left = False
 
     def deliver_due(self) -> bool:
         """Deliver what is due, until nothing is left or time is up; return whether some is left.
@@ -66,7 +67,7 @@ class TenantPass:
             if self._over:
                 return True
             self._run_blobs(self._deliver, rows)
-        return False
+        return self._left
 
     def find_due(self) -> bool:
         """Have rows at hand for :meth:`deliver_found`; return whether there are any."""
@@ -128,6 +129,7 @@ class TenantPass:
     def _allowed(self, rows: Iterable[BlobRow]) -> Iterator[BlobRow]:
         for row in self._and_more(rows):
             if self._over:
+                self._left = True  # the row was taken from the ledger, and is not tried
                 return
             if not self._is_refused(row.blob.stream):
                 yield row

@@ -149,6 +149,40 @@ def test_more_blobs_than_a_batch_are_all_delivered_in_one_pass(
     assert not report.left
 
 
+def test_a_pass_that_ran_out_of_time_says_that_some_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tenant_pass, "ROWS_AT_ONCE", 10)
+    there = world(*(published(f"b{n:02}", START - HOUR) for n in range(30)))
+
+    def slow(real: Fetch) -> Fetch:
+        def fetch(blob: ContentBlob) -> Iterator[bytes]:
+            there.now += timedelta(seconds=3)
+            return real(blob)
+
+        return fetch
+
+    at_work = with_fetch(started(there), slow)
+    first = at_work.run_pass()
+    second = at_work.run_pass()
+
+    assert (first.left, second.left) == (True, False)
+    assert first.delivered + second.delivered == 30
+
+
+def test_one_blob_that_is_refused_holds_back_no_other_of_its_content_type() -> None:
+    there = world(*(published(name, START - HOUR) for name in "abc"))
+    refused = AccessError("blob a", "the token lacks ActivityFeed.Read (AF10001)", "grant it")
+
+    report = with_fetch(started(there), failing("a", refused)).run_pass()
+
+    assert names(there, BlobState.DELIVERED) == ["b", "c"]
+    assert not report.refused
+    [row] = [row for row in there.disk.blobs.values() if row.blob.id == "a"]
+    assert (row.state, row.attempts) == (BlobState.LISTED, 1)
+    assert row.due > there.now
+
+
 def test_throttled_blobs_are_not_tried_again_in_the_same_pass() -> None:
     there = world(published("a", START - HOUR))
     error = ThrottledError("blob a", timedelta())
