@@ -1,0 +1,53 @@
+"""A machine whose clock is wrong, the real command and the lab: the feed's own time counts."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from audit_feed.blobs import Stream
+from audit_feed.ledger.sqlite import SqliteLedger
+from audit_feed.windows import HOUR, RETENTION
+from detections.collect.conftest import TYPES, config, publish, run
+from mailvigil.lab.server.lab import Lab
+from mailvigil.lab.server.options import FeedOptions, LabOptions
+
+DAY = 24 * HOUR
+TEN_MINUTES = timedelta(minutes=10)
+
+
+def listed(file: Path, stream: Stream, since: datetime) -> dict[datetime, datetime]:
+    """Return the hours that were listed to their ends, and when."""
+    store = SqliteLedger(file)
+    try:
+        listings = store.listings(stream, since)
+        return {hour: listing.at for hour, listing in listings.items() if listing.at}
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize(
+    "ahead",
+    [-2 * DAY, -TEN_MINUTES, TEN_MINUTES, 9 * DAY],
+    ids=["2 d", "10 min", "-10 min", "-9 d"],
+)
+def test_with_a_clock_that_is_wrong_all_arrives_and_nothing_in_the_future_is_listed(
+    tmp_path: Path, ahead: timedelta
+) -> None:
+    """The service is *ahead* of this machine by so much."""
+    with Lab(LabOptions(feed=FeedOptions(clock_offset=ahead))) as lab:
+        records = publish(lab, ago=3 * HOUR - ahead)
+        done = run("collect", "--once", "--config", config(lab, tmp_path))
+        service = lab.clock.now() + ahead
+        stream = Stream(lab.tenants[0].id, TYPES[0])
+
+        found = lab.rows("SELECT count(DISTINCT RecordId) FROM M365Activity_CL")
+
+    hours = listed(tmp_path / "ledger.sqlite", stream, service - RETENTION)
+    assert f"6 blobs delivered, {records} records" in done.out
+    assert found == [(records,)]
+    assert hours
+    assert max(hours) <= service
+    assert all(abs(at - service) < HOUR for at in hours.values())
