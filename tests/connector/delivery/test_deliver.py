@@ -9,7 +9,7 @@ from datetime import timedelta
 import orjson
 import pytest
 
-from audit_feed.blobs import ContentBlob
+from audit_feed.blobs import ContentBlob, Stream, content_key, stream_key
 from audit_feed.delivery.deliver import LENIENT_AFTER, DeliveryPipeline, deliver_all
 from audit_feed.errors import (
     AccessError,
@@ -85,6 +85,31 @@ def test_records_and_bytes_are_counted(store: MemoryLedger) -> None:
     assert (done.state, done.records, done.parked) == (BlobState.DELIVERED, 2, 0)
     assert done.sent == sum(len(part.data) for part in sink.bodies) > 0
     assert done.finished == START
+
+
+def test_rows_say_which_blob_brought_them_and_the_ledger_counts_them_once(
+    store: MemoryLedger,
+) -> None:
+    sink = Kept(store)
+
+    row = deliver(ROW, pipeline(body(record(1), record(2), record(1)), sink))
+
+    rows = sent_rows(sink)
+    assert (row.records, row.sent_rows, len(rows)) == (3, 2, 3)
+    created = ROW.blob.created.isoformat().replace("+00:00", "Z")
+    assert {(r["ContentCreated"], r["ContentKey"]) for r in rows} == {
+        (created, content_key(ROW.blob))
+    }
+
+
+def test_the_key_of_a_row_tells_its_stream_and_its_blob() -> None:
+    one, other = blob("a"), blob("b")
+    elsewhere = replace(one, stream=Stream("t", "Audit.Exchange"))
+
+    assert len({content_key(one), content_key(other), content_key(elsewhere)}) == 3
+    assert content_key(one)[:8] == content_key(other)[:8] == stream_key(STREAM)
+    assert stream_key(Stream("t", "Audit.Exchange")) == "05833e93"
+    assert len(content_key(one)) == 20
 
 
 def test_an_empty_blob_is_delivered_without_a_body(store: MemoryLedger) -> None:

@@ -178,6 +178,15 @@ def test_lag_is_the_longest_time_from_availability_to_delivery() -> None:
     assert stated(rows).lag == 2 * HOUR
 
 
+def test_rows_of_a_blob_that_is_to_be_sent_again_are_not_counted_as_sent() -> None:
+    done = row_in(BlobState.DELIVERED)
+    again = states.redelivered(row_in(BlobState.DELIVERED, "b"), START + 2 * HOUR)
+
+    assert (done.sent_rows, again.sent_rows) == (2, 2)
+    assert stated([done, again]).sent_rows == 2
+    assert stated([again]).sent_rows == 0
+
+
 def test_a_loss_stays_in_the_statement_after_the_blob_would_have_expired() -> None:
     store = MemoryLedger(Disk())
     store.register_stream(STREAM, HOUR_START - HOUR)
