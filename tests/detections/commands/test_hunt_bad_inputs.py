@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from detections.commands.command import quiet_days, run
+from detections.commands.command import ONE_RULE, quiet_days, run
 from detections.exports.written import purview
 from mailvigil.exit_codes import EXIT_INPUT, EXIT_OK
 from mailvigil.exports.load import FORMS
@@ -59,7 +59,7 @@ def test_a_file_that_is_not_a_log_is_an_input_error(name: str, folder: Path) -> 
     data, message = BAD_FILES[name]
     (folder / name).write_bytes(data)
 
-    ran = run("hunt", name)
+    ran = run("hunt", *ONE_RULE, name)
 
     assert (ran.code, ran.out, ran.err) == (EXIT_INPUT, "", f"mailvigil: {message}\n")
 
@@ -67,7 +67,7 @@ def test_a_file_that_is_not_a_log_is_an_input_error(name: str, folder: Path) -> 
 def test_a_zip_above_the_limit_is_refused(folder: Path) -> None:
     (folder / "zeros.csv.gz").write_bytes(gzip.compress(bytes(1 << 20) * 1025, 1))
 
-    ran = run("hunt", "zeros.csv.gz", "--max-unpacked", "1")
+    ran = run("hunt", *ONE_RULE, "zeros.csv.gz", "--max-unpacked", "1")
 
     assert ran.code == EXIT_INPUT
     assert "zeros.csv.gz: unpacks to more than" in ran.err
@@ -89,7 +89,7 @@ def test_a_path_without_any_log_is_an_input_error(path: str, folder: Path) -> No
     (folder / "notes").mkdir()
     (folder / "notes" / "readme.txt").write_text("hello\n", encoding="utf-8")
 
-    ran = run("hunt", path)
+    ran = run("hunt", *ONE_RULE, path)
 
     assert (ran.code, ran.out, ran.err) == (EXIT_INPUT, "", f"mailvigil: {BAD_PATHS[path]}\n")
 
@@ -98,7 +98,7 @@ def test_a_path_without_any_log_is_an_input_error(path: str, folder: Path) -> No
 def test_a_broken_row_is_reported_and_the_others_are_read(style: str, folder: Path) -> None:
     (folder / "export.csv").write_bytes(BROKEN)
 
-    ran = run("hunt", "export.csv", "--format", style)
+    ran = run("hunt", *ONE_RULE, "export.csv", "--format", style)
 
     assert ran.code == EXIT_OK
     assert ran.err == f"mailvigil: 1 row could not be read:\n  export.csv:4: {BROKEN_ROW}\n"
@@ -108,7 +108,7 @@ def test_a_broken_row_is_reported_and_the_others_are_read(style: str, folder: Pa
 def test_the_table_names_a_broken_row(folder: Path) -> None:
     (folder / "export.csv").write_bytes(BROKEN)
 
-    ran = run("hunt", "export.csv")
+    ran = run("hunt", *ONE_RULE, "export.csv")
 
     assert (ran.code, ran.err) == (EXIT_OK, "")
     assert "2 records read from 1 file, 1 unreadable" in ran.out
@@ -118,7 +118,7 @@ def test_the_table_names_a_broken_row(folder: Path) -> None:
 def test_strict_ends_at_a_broken_row(folder: Path) -> None:
     (folder / "export.csv").write_bytes(BROKEN)
 
-    ran = run("hunt", "export.csv", "--strict")
+    ran = run("hunt", *ONE_RULE, "export.csv", "--strict")
 
     assert (ran.code, ran.out) == (EXIT_INPUT, "")
     assert ran.err == (
@@ -179,7 +179,7 @@ def test_an_option_that_cannot_be_used_is_refused(name: str, folder: Path, quiet
     (folder / "notes.txt").write_text("hello\n", encoding="utf-8")
     argv, message = BAD_OPTIONS[name]
 
-    ran = run("hunt", *argv)
+    ran = run("hunt", *ONE_RULE, *argv)
 
     assert quiet.is_file()
     assert (ran.code, ran.out) == (EXIT_INPUT, "")
@@ -203,7 +203,7 @@ WRONG_USAGE = {
 @pytest.mark.parametrize("words", WRONG_USAGE)
 def test_wrong_usage_is_refused(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        run("hunt", "export.csv", *words.split())
+        run("hunt", *ONE_RULE, "export.csv", *words.split())
 
     assert ended.value.code == 2
     assert WRONG_USAGE[words] in capsys.readouterr().err

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detections.commands.command import NEWCOMER, intruded, run
+from detections.commands.command import NEWCOMER, ONE_RULE, intruded, run
 from detections.exports.written import Record, purview
 from mailvigil.exit_codes import EXIT_INPUT, EXIT_OK
 from mailvigil.printable import visible
@@ -43,7 +43,7 @@ def test_a_log_does_not_steer_the_terminal(style: str) -> None:
         "export\x1b[32m.csv", hostile(MailboxOwnerUPN=MAILBOX, AppId=CALLER, SessionId="a\r\tb")
     )
 
-    ran = run("hunt", name, "--format", style)
+    ran = run("hunt", *ONE_RULE, name, "--format", style)
 
     assert (ran.code, ran.err) == (EXIT_OK, "")
     assert not CONTROL.findall(ran.out)
@@ -55,7 +55,7 @@ def test_a_log_does_not_steer_the_terminal(style: str) -> None:
 def test_a_line_end_does_not_forge_a_row_of_the_table() -> None:
     name = write("export.csv", hostile(UserId="adele\n1 finding.\nother"))
 
-    ran = run("hunt", name)
+    ran = run("hunt", *ONE_RULE, name)
 
     assert ran.out.splitlines().count("1 finding.") == 1
     assert "adele\\n1 finding.\\nother" in ran.out
@@ -65,7 +65,7 @@ def test_a_line_end_does_not_forge_a_row_of_the_table() -> None:
 def test_json_keeps_a_text_of_the_log() -> None:
     name = write("export.csv", hostile(UserId=MAILBOX))
 
-    [found] = json.loads(run("hunt", name, "--format", "json").out)["findings"]
+    [found] = json.loads(run("hunt", *ONE_RULE, name, "--format", "json").out)["findings"]
 
     assert found["users"] == [MAILBOX]
 
@@ -76,8 +76,8 @@ def test_an_unreadable_row_does_not_steer_the_terminal(style: str) -> None:
     broken: Record = {**intruded()[0], "CreationTime": "\x1b[2Jsoon\x9b"}
     name = write("export.csv", [intruded()[0], broken])
 
-    ran = run("hunt", name, "--format", style)
-    strict = run("hunt", name, "--format", style, "--strict")
+    ran = run("hunt", *ONE_RULE, name, "--format", style)
+    strict = run("hunt", *ONE_RULE, name, "--format", style, "--strict")
 
     assert (ran.code, strict.code) == (EXIT_OK, EXIT_INPUT)
     assert not CONTROL.findall(ran.out + ran.err + strict.err)
@@ -87,7 +87,7 @@ def test_an_unreadable_row_does_not_steer_the_terminal(style: str) -> None:
 
 @pytest.mark.usefixtures("folder")
 def test_the_name_of_a_missing_file_does_not_steer_the_terminal() -> None:
-    ran = run("hunt", "no\x1b[31msuch\nfile")
+    ran = run("hunt", *ONE_RULE, "no\x1b[31msuch\nfile")
 
     assert ran.err == "mailvigil: no\\x1b[31msuch\\nfile: no file matches this pattern\n"
 
@@ -97,8 +97,10 @@ def test_the_name_of_a_missing_file_does_not_steer_the_terminal() -> None:
 def test_a_name_that_is_not_utf_8_is_printed_escaped() -> None:
     name = write(os.fsdecode(b"bad\xff.csv"), intruded())
 
-    outs = [run("hunt", name, "--format", style).out for style in ("table", "json", "csv")]
-    failed = run("hunt", os.fsdecode(b"none\xff.csv"))
+    outs = [
+        run("hunt", *ONE_RULE, name, "--format", style).out for style in ("table", "json", "csv")
+    ]
+    failed = run("hunt", *ONE_RULE, os.fsdecode(b"none\xff.csv"))
 
     assert all(out.encode("utf-8") for out in outs)
     assert failed.err.encode("utf-8").startswith(b"mailvigil: none\\udcff.csv: ")
@@ -112,7 +114,7 @@ FORMULAS = ("=cmd|' /C calc'!A0", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", " 
 def test_a_spreadsheet_runs_no_cell(formula: str) -> None:
     name = write("export.csv", hostile(UserId=formula, SessionId=formula))
 
-    ran = run("hunt", name, "--format", "csv")
+    ran = run("hunt", *ONE_RULE, name, "--format", "csv")
 
     [row] = csv.DictReader(io.StringIO(ran.out, newline=""))
     assert (row["users"], row["sessions"]) == (f"'{visible(formula)}", f"'{visible(formula)}")

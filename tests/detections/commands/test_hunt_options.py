@@ -7,7 +7,16 @@ from typing import cast
 
 import pytest
 
-from detections.commands.command import KNOWN, NEWCOMER, Ran, hunt, intruded, read_at, rules_of
+from detections.commands.command import (
+    KNOWN,
+    NEWCOMER,
+    Ran,
+    hunt,
+    hunt_by_one_rule,
+    intruded,
+    read_at,
+    rules_of,
+)
 from detections.exports.written import purview
 from mailvigil.exit_codes import EXIT_INPUT, EXIT_OK
 
@@ -36,10 +45,10 @@ def test_only_the_named_rules_run(export: Path) -> None:
 
 
 def test_as_of_judges_once_and_does_not_look_ahead(export: Path) -> None:
-    before = hunt(export, "--as-of", "2026-01-15T13:00")
-    after = hunt(export, "--as-of", "2026-01-15T15:00")
-    elsewhere = hunt(export, "--as-of", "2026-01-15T17:00+02:00")
-    late = hunt(export, "--as-of", "2026-01-20")
+    before = hunt_by_one_rule(export, "--as-of", "2026-01-15T13:00")
+    after = hunt_by_one_rule(export, "--as-of", "2026-01-15T15:00")
+    elsewhere = hunt_by_one_rule(export, "--as-of", "2026-01-15T17:00+02:00")
+    late = hunt_by_one_rule(export, "--as-of", "2026-01-20")
 
     assert (before.findings, late.findings) == ([], [])
     assert after.findings == elsewhere.findings
@@ -49,7 +58,7 @@ def test_as_of_judges_once_and_does_not_look_ahead(export: Path) -> None:
 
 
 def test_a_shorter_step_reports_the_same_finding_sooner(export: Path) -> None:
-    daily, quarter = hunt(export), hunt(export, "--step", "6h")
+    daily, quarter = hunt_by_one_rule(export), hunt_by_one_rule(export, "--step", "6h")
 
     assert quarter.summary["step"] == "6h"
     [first], [second] = daily.findings, quarter.findings
@@ -58,7 +67,7 @@ def test_a_shorter_step_reports_the_same_finding_sooner(export: Path) -> None:
 
 
 def test_a_baseline_shorter_than_asked_is_counted_and_gives_no_finding(export: Path) -> None:
-    ran = hunt(export, "--min-history", "30d")
+    ran = hunt_by_one_rule(export, "--min-history", "30d")
 
     assert ran.findings == []
     assert judged(ran, "caller_new_to_tenant")["insufficient_baseline"] == 2
@@ -69,8 +78,8 @@ def test_a_caller_older_than_the_memory_is_new_again(folder: Path) -> None:
     every = [read_at(day, day, AppId=KNOWN) for day in range(22)]
     (folder / "export.csv").write_bytes(purview([*every, *visits]))
 
-    assert hunt("export.csv").findings == []
-    forgetful = hunt("export.csv", "--memory", "14d")
+    assert hunt_by_one_rule("export.csv").findings == []
+    forgetful = hunt_by_one_rule("export.csv", "--memory", "14d")
 
     assert [(found["rule"], found["first"]) for found in forgetful.findings] == [
         ("caller_new_to_tenant", "2026-01-25T09:00:00Z")
@@ -78,9 +87,9 @@ def test_a_caller_older_than_the_memory_is_new_again(folder: Path) -> None:
 
 
 def test_a_hunt_in_a_saved_workspace_gives_the_same_findings(folder: Path, export: Path) -> None:
-    saved = hunt(export, "--save", "kept.db")
+    saved = hunt_by_one_rule(export, "--save", "kept.db")
     export.unlink()
-    again = hunt("--workspace", "kept.db")
+    again = hunt_by_one_rule("--workspace", "kept.db")
 
     assert (again.code, again.err) == (EXIT_OK, "")
     assert again.findings == saved.findings != []
@@ -90,18 +99,18 @@ def test_a_hunt_in_a_saved_workspace_gives_the_same_findings(folder: Path, expor
 
 
 def test_records_added_twice_count_once(export: Path) -> None:
-    first = hunt(export, "--save", "kept.db")
-    second = hunt(export, "--workspace", "kept.db")
+    first = hunt_by_one_rule(export, "--save", "kept.db")
+    second = hunt_by_one_rule(export, "--workspace", "kept.db")
 
     assert first.findings == second.findings
     assert second.summary["distinct"] == 15
 
 
 def test_saving_overwrites_no_workspace(folder: Path, export: Path) -> None:
-    hunt(export, "--save", "kept.db")
+    hunt_by_one_rule(export, "--save", "kept.db")
     before = (folder / "kept.db").read_bytes()
 
-    again = hunt(export, "--save", "kept.db")
+    again = hunt_by_one_rule(export, "--save", "kept.db")
 
     assert again.code == EXIT_INPUT
     assert "kept.db: exists already" in again.err
@@ -111,7 +120,7 @@ def test_saving_overwrites_no_workspace(folder: Path, export: Path) -> None:
 def test_a_load_that_fails_leaves_no_workspace(folder: Path, export: Path) -> None:
     (folder / "bad.csv").write_text("AuditData\nnonsense\n", encoding="utf-8")
 
-    failed = hunt(export, "bad.csv", "--strict", "--save", "kept.db")
+    failed = hunt_by_one_rule(export, "bad.csv", "--strict", "--save", "kept.db")
 
     assert failed.code == EXIT_INPUT
     assert not list(folder.glob("kept.db*"))
@@ -125,13 +134,13 @@ def test_a_baseline_knows_its_callers_and_no_stranger(folder: Path, export: Path
             [*later, read_at(22, 600, AppId=stranger, MailboxOwnerUPN="marten@contoso.example")]
         )
     )
-    saved = hunt(export, "--save-baseline", "known.jsonl")
+    saved = hunt_by_one_rule(export, "--save-baseline", "known.jsonl")
 
-    without = hunt("later.csv")
-    carried = hunt("later.csv", "--baseline", "known.jsonl")
+    without = hunt_by_one_rule("later.csv")
+    carried = hunt_by_one_rule("later.csv", "--baseline", "known.jsonl")
 
     assert (saved.code, saved.err) == (EXIT_OK, "")
-    assert saved.findings == hunt(export).findings
+    assert saved.findings == hunt_by_one_rule(export).findings
     assert without.findings == []
     assert judged(without, "caller_new_to_tenant")["insufficient_baseline"] == 2
     assert [found["callers"] for found in carried.findings] == [[{"id": stranger, "name": ""}]]
@@ -140,9 +149,11 @@ def test_a_baseline_knows_its_callers_and_no_stranger(folder: Path, export: Path
 
 def test_a_baseline_carried_on_keeps_the_first_hunt(folder: Path, export: Path) -> None:
     (folder / "later.csv").write_bytes(purview([read_at(20, 500, AppId=KNOWN)]))
-    hunt(export, "--save-baseline", "january.jsonl")
+    hunt_by_one_rule(export, "--save-baseline", "january.jsonl")
 
-    hunt("later.csv", "--baseline", "january.jsonl", "--save-baseline", "february.jsonl")
+    hunt_by_one_rule(
+        "later.csv", "--baseline", "january.jsonl", "--save-baseline", "february.jsonl"
+    )
 
     text = (folder / "february.jsonl").read_text(encoding="utf-8")
     assert NEWCOMER in text
@@ -168,7 +179,7 @@ def test_an_approval_silences_its_caller_while_it_is_valid(
 ) -> None:
     (folder / "approved.csv").write_text(f"{APPROVED}{row}\r\n", encoding="utf-8")
 
-    ran = hunt(export, "--approved", "approved.csv")
+    ran = hunt_by_one_rule(export, "--approved", "approved.csv")
 
     assert ran.code == EXIT_OK
     assert (ran.findings == []) is silent
@@ -179,7 +190,7 @@ def test_the_name_of_an_application_does_not_silence_it(folder: Path) -> None:
     records = [{**r, "AppId": outlook} if r["AppId"] == NEWCOMER else r for r in intruded()]
     (folder / "export.csv").write_bytes(purview(records))
 
-    [found] = hunt("export.csv").findings
+    [found] = hunt_by_one_rule("export.csv").findings
 
     assert found["callers"] == [{"id": outlook, "name": "Outlook on the web"}]
     assert str(found["why"]).startswith(f"Outlook on the web ({outlook}) read mail")
@@ -205,14 +216,14 @@ def test_a_filter_silences_its_exception_and_no_more(folder: Path) -> None:
     path.write_bytes(purview([*intruded(), read_at(10.4, 104, **other)]))
     new, foreign = "caller_new_to_tenant", "foreign_token_tenant"
 
-    plain = hunt(Path(path.name))
-    silenced = hunt(Path(path.name), "--filters", str(filter_file(folder, new, AppId=NEWCOMER)))
+    both = (Path(path.name), "--rules", f"{new},{foreign}")
+
+    plain = hunt(*both)
+    silenced = hunt(*both, "--filters", str(filter_file(folder, new, AppId=NEWCOMER)))
     of_another = hunt(
-        Path(path.name), "--filters", str(filter_file(folder, new, UserId="zoe@contoso.example"))
+        *both, "--filters", str(filter_file(folder, new, UserId="zoe@contoso.example"))
     )
-    of_foreign = hunt(
-        Path(path.name), "--filters", str(filter_file(folder, foreign, AppId=NEWCOMER))
-    )
+    of_foreign = hunt(*both, "--filters", str(filter_file(folder, foreign, AppId=NEWCOMER)))
 
     assert {new, foreign} <= set(rules_of(plain.findings))
     left = [one for one in plain.findings if one["rule"] != new]
@@ -222,7 +233,9 @@ def test_a_filter_silences_its_exception_and_no_more(folder: Path) -> None:
 
 
 def test_a_filter_of_a_rule_that_is_not_there_is_refused(export: Path, folder: Path) -> None:
-    ran = hunt(export, "--filters", str(filter_file(folder, "no_such_rule", AppId=NEWCOMER)))
+    ran = hunt_by_one_rule(
+        export, "--filters", str(filter_file(folder, "no_such_rule", AppId=NEWCOMER))
+    )
 
     assert ran.code == EXIT_INPUT
     assert "'no_such_rule', which is not a Sigma rule here" in ran.err

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from detections.commands.command import NEWCOMER, hunt, intruded, rules_of, run
+from detections.commands.command import (
+    NEWCOMER,
+    ONE_RULE,
+    hunt,
+    hunt_by_one_rule,
+    intruded,
+    rules_of,
+    run,
+)
 from detections.exports.written import lines, purview
 from mailvigil.exit_codes import EXIT_FOUND, EXIT_INPUT, EXIT_NOT_RUN, EXIT_OK
 from mailvigil.rules.content import content_root
@@ -19,7 +27,7 @@ RULES = [rule.name for rule in load_rules(content_root())]
 
 
 def test_the_json_holds_all_that_belongs_to_the_finding(export: Path) -> None:
-    ran = hunt(export)
+    ran = hunt_by_one_rule(export)
 
     assert (ran.code, ran.err) == (EXIT_OK, "")
     [found] = ran.findings
@@ -69,7 +77,7 @@ def test_the_summary_counts_what_the_files_hold(folder: Path) -> None:
 
 
 def test_the_csv_has_one_line_for_each_finding(export: Path) -> None:
-    ran = run("hunt", export, "--format", "csv")
+    ran = run("hunt", *ONE_RULE, export, "--format", "csv")
 
     assert (ran.code, ran.err) == (EXIT_OK, "")
     [row] = csv.DictReader(io.StringIO(ran.out, newline=""))
@@ -99,8 +107,8 @@ def test_the_table_shows_the_finding_and_the_rules(export: Path) -> None:
 def test_standard_input_is_read_like_a_file(style: str, export: Path) -> None:
     packed = gzip.compress(export.read_bytes())
 
-    piped = run("hunt", "-", "--format", style, stdin=packed)
-    named = run("hunt", export, "--format", style)
+    piped = run("hunt", *ONE_RULE, "-", "--format", style, stdin=packed)
+    named = run("hunt", *ONE_RULE, export, "--format", style)
 
     assert (piped.code, piped.err) == (EXIT_OK, "")
     assert piped.out == named.out.replace(str(export), "-")
@@ -111,7 +119,7 @@ def test_standard_input_is_read_like_a_file(style: str, export: Path) -> None:
     [("informational", 5), ("low", 5), ("medium", 5), ("high", 5)],
 )
 def test_a_finding_as_severe_as_asked_fails(least: str, code: int, export: Path) -> None:
-    ran = hunt(export, "--fail-on", least)
+    ran = hunt_by_one_rule(export, "--fail-on", least)
 
     assert ran.code == code == EXIT_FOUND
     assert rules_of(ran.findings) == ["caller_new_to_tenant"]
@@ -128,7 +136,7 @@ def test_a_finding_less_severe_than_asked_does_not_fail(folder: Path) -> None:
 
 
 def test_a_hunt_without_findings_does_not_fail(quiet: Path) -> None:
-    ran = hunt(quiet, "--fail-on", "informational")
+    ran = hunt_by_one_rule(quiet, "--fail-on", "informational")
 
     assert (ran.code, ran.findings, ran.err) == (EXIT_OK, [], "")
 
@@ -136,7 +144,7 @@ def test_a_hunt_without_findings_does_not_fail(quiet: Path) -> None:
 def test_data_without_the_operation_is_reported_as_not_judged(folder: Path) -> None:
     (folder / "export.csv").write_bytes(purview([{**intruded()[0], "Operation": "Send"}]))
 
-    ran = hunt("export.csv")
+    ran = hunt_by_one_rule("export.csv")
 
     assert (ran.code, ran.findings, ran.summary["span"]) == (EXIT_OK, [], None)
     assert ran.err.startswith(
@@ -175,7 +183,7 @@ def test_a_broken_content_is_not_taken_for_a_broken_export(export: Path, content
         "title: x\n", encoding="utf-8"
     )
 
-    ran = run("hunt", export)
+    ran = run("hunt", *ONE_RULE, export)
 
     assert ran.code not in {EXIT_OK, EXIT_INPUT}
     assert "mailbox_throttled.yml: no Sigma rule" in ran.err
@@ -187,7 +195,7 @@ def test_a_finding_fits_the_terminal(
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
 
-    shown = run("hunt", export).out
+    shown = run("hunt", *ONE_RULE, export).out
 
     tables = [line for line in shown.splitlines() if line.startswith(("│", "┌", "└"))]
     assert max(map(len, tables)) <= columns

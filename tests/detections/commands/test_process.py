@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from detections.commands.command import intruded, rules_of
+from detections.commands.command import ONE_RULE, intruded, rules_of
 from detections.exports.written import lines, purview
 
 COMMAND = [sys.executable, "-P", "-m", "mailvigil"]
@@ -24,7 +24,9 @@ def process(*argv: str, stdin: bytes = b"", **env: str) -> subprocess.CompletedP
 
 
 def test_a_pipe_of_records_gives_the_result_and_nothing_else() -> None:
-    done = process("hunt", "-", "--format", "json", stdin=gzip.compress(lines(intruded())))
+    done = process(
+        "hunt", *ONE_RULE, "-", "--format", "json", stdin=gzip.compress(lines(intruded()))
+    )
 
     assert (done.returncode, done.stderr) == (0, b"")
     assert rules_of(json.loads(done.stdout)["findings"]) == ["caller_new_to_tenant"]
@@ -34,14 +36,14 @@ def test_a_pipe_of_records_gives_the_result_and_nothing_else() -> None:
 def test_a_finding_asked_for_sets_the_exit_code() -> None:
     Path("export.csv").write_bytes(purview(intruded()))
 
-    done = process("hunt", "export.csv", "--format", "csv", "--fail-on", "high")
+    done = process("hunt", *ONE_RULE, "export.csv", "--format", "csv", "--fail-on", "high")
 
     assert (done.returncode, done.stderr) == (5, b"")
     assert done.stdout.startswith(b"rule,version,severity,")
 
 
 def test_a_mistake_is_reported_on_standard_error_alone() -> None:
-    done = process("hunt", "no-such-file.csv")
+    done = process("hunt", *ONE_RULE, "no-such-file.csv")
 
     assert (done.returncode, done.stdout) == (4, b"")
     assert (
@@ -55,7 +57,7 @@ def test_a_console_without_unicode_does_not_stop_the_hunt() -> None:
     Path("export.csv").write_bytes(purview(records))
 
     for style in ("table", "json", "csv"):
-        done = process("hunt", "export.csv", "--format", style, PYTHONIOENCODING="ascii")
+        done = process("hunt", *ONE_RULE, "export.csv", "--format", style, PYTHONIOENCODING="ascii")
 
         assert (done.returncode, done.stderr) == (0, b"")
         assert b"le@contoso.example" in done.stdout
@@ -71,7 +73,7 @@ def test_a_reader_that_goes_away_gets_no_traceback(style: str) -> None:
 
     with os.fdopen(writer, "wb") as gone:
         done = subprocess.run(
-            [*COMMAND, "hunt", "export.csv", "--format", style],
+            [*COMMAND, "hunt", *ONE_RULE, "export.csv", "--format", style],
             stdout=gone,
             stderr=subprocess.PIPE,
             check=False,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from detections.commands.command import intruded, run
+from detections.commands.command import ONE_RULE, intruded, run
 from detections.exports.written import purview
 from mailvigil.cli import main
 from mailvigil.progress import Shown
@@ -50,7 +50,7 @@ def show(console: Console, verbosity: Verbosity = Verbosity.USUAL) -> None:
 
 def hunt_on(terminal: Terminal, *argv: object) -> str:
     """Hunt with standard error on a terminal; return what stands there without its styles."""
-    words = [str(word) for word in ("hunt", *argv)]
+    words = [str(word) for word in ("hunt", *ONE_RULE, *argv)]
     assert main(words, io.BytesIO(), io.StringIO(), terminal) == 0
     return STYLE.sub("", terminal.getvalue())
 
@@ -115,9 +115,9 @@ def test_a_line_of_progress_fits_the_terminal() -> None:
 def test_progress_stays_out_of_the_results(export: Path, terminal: Terminal) -> None:
     out = io.StringIO()
 
-    code = main(["hunt", str(export), "--format", "json"], io.BytesIO(), out, terminal)
+    code = main(["hunt", *ONE_RULE, str(export), "--format", "json"], io.BytesIO(), out, terminal)
 
-    assert (code, out.getvalue()) == (0, run("hunt", export, "--format", "json").out)
+    assert (code, out.getvalue()) == (0, run("hunt", *ONE_RULE, export, "--format", "json").out)
     assert f"loading {export}" in terminal.getvalue()
 
 
@@ -147,9 +147,9 @@ def test_quiet_prints_nothing_to_the_terminal(export: Path, terminal: Terminal) 
 
 
 def test_a_pipe_gets_the_lines_that_were_asked_for(export: Path) -> None:
-    ran = run("hunt", export, "-v", "--format", "json")
+    ran = run("hunt", *ONE_RULE, export, "-v", "--format", "json")
 
-    assert ran.out == run("hunt", export, "--format", "json").out
+    assert ran.out == run("hunt", *ONE_RULE, export, "--format", "json").out
     lines = re.sub(r"[\d.]+ (?=kB|s\b)", "", ran.err).splitlines()
     assert lines[0] == "mailvigil: loading export.csv, kB: s; 15 records"
     assert "mailvigil: caller_new_to_tenant, 2 runs: s" in lines

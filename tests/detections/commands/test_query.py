@@ -18,7 +18,15 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from detections.commands.command import KNOWN, NEWCOMER, Ran, hunt, intruded, read_at, run
+from detections.commands.command import (
+    KNOWN,
+    NEWCOMER,
+    Ran,
+    hunt_by_one_rule,
+    intruded,
+    read_at,
+    run,
+)
 from detections.exports.written import Record, lines, purview
 from mailvigil.commands import query as query_commands
 from mailvigil.compiler.parser import Validator
@@ -67,7 +75,7 @@ def write(records: Sequence[Record]) -> str:
 @pytest.fixture
 def kept(export: Path) -> Path:
     """Return a saved workspace with the records of an intrusion."""
-    assert hunt(export, "--save", "kept.db").code == EXIT_OK
+    assert hunt_by_one_rule(export, "--save", "kept.db").code == EXIT_OK
     return Path("kept.db")
 
 

@@ -22,7 +22,7 @@ from prompt_toolkit.history import FileHistory, InMemoryHistory
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from detections.commands.command import hunt, run
+from detections.commands.command import hunt_by_one_rule, run
 from mailvigil.cli import parser
 from mailvigil.commands import shell as shell_command
 from mailvigil.commands.shell import Words, history, talk
@@ -51,7 +51,7 @@ def _one_parser(real_parser: Validator, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.fixture
 def kept(export: Path) -> Path:
     """Return a saved workspace with the records of an intrusion."""
-    assert hunt(export, "--save", "kept.db").code == EXIT_OK
+    assert hunt_by_one_rule(export, "--save", "kept.db").code == EXIT_OK
     return Path("kept.db")
 
 

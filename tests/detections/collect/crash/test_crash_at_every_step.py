@@ -3,7 +3,7 @@
 What counts as a step is in ``detections.collect.crash.steps``. A share that fails is run again
 with, for example,
 ``pytest -m '' tests/detections/collect/crash/test_crash_at_every_step.py -k duckdb-7``:
-of share 7 are the steps 7, 17, 27 and so on, and the failure tells which.
+of share 7 are the steps 7, 47, 87 and so on, and the failure tells which.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ pytestmark = pytest.mark.posix
 FEWEST_STEPS = 150
 """A run with fewer was not looked at closely."""
 
-SHARES = 10
-"""The steps are tried in so many shares, a test each: every tenth from the share's own on."""
+SHARES = 40
+"""The steps are tried in so many shares, a test each: every 40th from the share's own on."""
 
 
 def publish(log: Audited) -> str:
