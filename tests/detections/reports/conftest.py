@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from detections.commands.command import run
+from detections.commands.command import ONE_RULE, run
 from detections.exports.written import purview
 from detections.reports.made import CONTEXT, hostile_records, many, written
 from mailvigil.exit_codes import EXIT_OK
@@ -91,7 +91,7 @@ def hostile_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hostile")
     export = folder / HOSTILE_NAME
     export.write_bytes(purview(hostile_records()))
-    return _hunted(folder, export)
+    return _hunted(folder, export, *ONE_RULE)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from detections.commands.command import NEWCOMER, Ran, hunt, intruded, read_at
+from detections.commands.command import NEWCOMER, Ran, hunt, hunt_by_one_rule, intruded, read_at
 from detections.exports.written import Record, purview
 from mailvigil.lab.tenant.portal_files import write_approved_csv, write_purview_csv
 from mailvigil.lab.tenant.profile import DEMO
@@ -63,9 +63,9 @@ def test_a_hunt_prints_what_the_schema_says(folder: Path, export: Path) -> None:
     (folder / "export.csv").write_bytes(purview([*intruded(), broken]))
 
     every = outputs(hunt("."))
-    outputs(hunt(export, "--as-of", "2026-01-15T15:00:00.5", "--memory", "14d"))
-    outputs(hunt(export, "--save", "kept.db", "--step", "8h"))
-    kept = outputs(hunt("--workspace", "kept.db"))
+    outputs(hunt_by_one_rule(export, "--as-of", "2026-01-15T15:00:00.5", "--memory", "14d"))
+    outputs(hunt_by_one_rule(export, "--save", "kept.db", "--step", "8h"))
+    kept = outputs(hunt_by_one_rule("--workspace", "kept.db"))
 
     assert every["skipped_files"]
     assert every["unreadable_rows"]
@@ -98,7 +98,7 @@ def test_strange_records_print_what_the_schema_says(folder: Path) -> None:
     ]
     (folder / "export.csv").write_bytes(purview([*intruded(), *strange]))
 
-    ran = hunt("export.csv")
+    ran = hunt_by_one_rule("export.csv")
 
     assert len(ran.findings) >= len(strange)
     outputs(ran)

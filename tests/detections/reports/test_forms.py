@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from detections.commands.command import NEWCOMER, intruded, run
+from detections.commands.command import NEWCOMER, ONE_RULE, intruded, run
 from detections.exports.written import Record, purview
 from detections.reports.made import CONTEXT, HOSTILE, hostile_records, many
 from mailvigil.exit_codes import EXIT_INPUT, EXIT_OK
@@ -39,7 +39,9 @@ def reported(folder: Path, records: list[Record]) -> Path:
     export = folder / "export.csv"
     export.write_bytes(purview(records))
     wanted = [word for name in NAMES for word in ("--report", folder / name)]
-    ran = run("hunt", export, *wanted, "--timeline", folder / "t.csv", "--format", "json")
+    ran = run(
+        "hunt", *ONE_RULE, export, *wanted, "--timeline", folder / "t.csv", "--format", "json"
+    )
     assert ran.code == EXIT_OK, ran.err
     (folder / "printed.json").write_text(ran.out, encoding="utf-8")
     return folder
@@ -124,7 +126,7 @@ def test_no_cell_of_the_timeline_is_a_formula(tmp_path: Path) -> None:
     ]
     (tmp_path / "export.csv").write_bytes(purview([*intruded(), *written]))
 
-    ran = run("hunt", tmp_path / "export.csv", "--timeline", tmp_path / "t.csv")
+    ran = run("hunt", *ONE_RULE, tmp_path / "export.csv", "--timeline", tmp_path / "t.csv")
 
     assert ran.code == EXIT_OK
     text = (tmp_path / "t.csv").read_bytes().decode("utf-8")
@@ -185,7 +187,7 @@ def test_no_text_in_markdown_adds_a_line_or_a_cell(value: str) -> None:
 def test_a_report_that_cannot_be_written_is_refused_before_the_hunt(
     name: str, what: str, tmp_path: Path
 ) -> None:
-    ran = run("hunt", tmp_path / "no such export.csv", "--report", tmp_path / name)
+    ran = run("hunt", *ONE_RULE, tmp_path / "no such export.csv", "--report", tmp_path / name)
 
     assert ran.code == EXIT_INPUT
     assert what in ran.err
@@ -197,7 +199,7 @@ def test_a_report_never_replaces_a_file_that_is_read(tmp_path: Path) -> None:
     export.write_bytes(purview(intruded()))
     before = export.read_bytes()
 
-    ran = run("hunt", export, "--report", export)
+    ran = run("hunt", *ONE_RULE, export, "--report", export)
 
     assert ran.code == EXIT_INPUT
     assert "is read by this hunt" in ran.err
@@ -211,7 +213,7 @@ def test_a_full_disk_is_an_input_error(tmp_path: Path) -> None:
     full.symlink_to("/dev/full")
     (tmp_path / "export.csv").write_bytes(purview(intruded()))
 
-    ran = run("hunt", tmp_path / "export.csv", "--report", full)
+    ran = run("hunt", *ONE_RULE, tmp_path / "export.csv", "--report", full)
 
     assert ran.code == EXIT_INPUT
     assert "cannot be written: No space left on device" in ran.err
@@ -219,9 +221,9 @@ def test_a_full_disk_is_an_input_error(tmp_path: Path) -> None:
 
 def test_a_saved_workspace_gives_the_same_report(plain: Path, tmp_path: Path) -> None:
     saved = tmp_path / "saved.duckdb"
-    assert run("hunt", plain / "export.csv", "--save", saved).code == EXIT_OK
+    assert run("hunt", *ONE_RULE, plain / "export.csv", "--save", saved).code == EXIT_OK
 
-    ran = run("hunt", "--workspace", saved, "--timeline", tmp_path / "again.csv",
+    ran = run("hunt", *ONE_RULE, "--workspace", saved, "--timeline", tmp_path / "again.csv",
               "--report", tmp_path / "again.html")  # fmt: skip
 
     assert ran.code == EXIT_OK, ran.err
@@ -246,13 +248,17 @@ def test_the_page_says_how_to_repeat_the_hunt(plain: Path, tmp_path: Path) -> No
     approved.write_text("Caller,Owner,Reason,ValidFrom,ValidTo\r\n", encoding="utf-8")
     export, page = plain / "export.csv", tmp_path / "again.html"
 
-    ran = run("hunt", export, "--approved", approved, "--report", page, "--step", "6h")
+    ran = run("hunt", *ONE_RULE, export, "--approved", approved, "--report", page, "--step", "6h")
 
     assert ran.code == EXIT_OK
     text = page.read_text(encoding="utf-8")
     for file in (export, approved):
         assert hashlib.sha256(file.read_bytes()).hexdigest() in text
-    for part in (f"mailvigil hunt {export} --approved {approved}", "every 6h", "duckdb-kql 1."):
+    for part in (
+        f"mailvigil hunt {' '.join(ONE_RULE)} {export} --approved {approved}",
+        "every 6h",
+        "duckdb-kql 1.",
+    ):
         assert part in text
     for rule in load_rules(content_root()):
         assert hashlib.sha256(rule.text.encode()).hexdigest() in text
