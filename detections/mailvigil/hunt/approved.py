@@ -11,10 +11,9 @@ import duckdb
 
 from mailvigil.engine.record_tables import SourceRow, insert
 from mailvigil.errors import InputError
-from mailvigil.tables.schemas import WATCHLIST_COLUMNS
+from mailvigil.tables.schemas import APPROVED_CALLERS, WATCHLIST_COLUMNS
 
-ALIAS = "ApprovedMailCallers"
-COLUMNS = tuple(WATCHLIST_COLUMNS[ALIAS])
+COLUMNS = tuple(WATCHLIST_COLUMNS[APPROVED_CALLERS])
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?", re.ASCII)
 """Dates that KQL's todatetime and Python both read."""
@@ -43,7 +42,7 @@ def load_approved(con: duckdb.DuckDBPyConnection, path: Path) -> int:
             str(path), f"cannot be read: {error}", "name a CSV file in UTF-8"
         ) from error
     # A saved workspace may hold what an earlier hunt approved.
-    con.execute('DELETE FROM "_Watchlists" WHERE _Alias = ?', [ALIAS])
+    con.execute('DELETE FROM "_Watchlists" WHERE _Alias = ?', [APPROVED_CALLERS])
     insert(con, "_Watchlists", rows)
     return len(rows)
 
@@ -56,7 +55,7 @@ def _row(path: Path, line: int, row: dict[str, str | None]) -> SourceRow:
     for name in ("ValidFrom", "ValidTo"):
         if values[name] and not _is_date(values[name]):
             raise InputError(where, f"{name} {values[name]!r} is not a date", "write 2026-01-31")
-    return {**values, "_Alias": ALIAS, "SearchKey": values["Caller"]}
+    return {**values, "_Alias": APPROVED_CALLERS, "SearchKey": values["Caller"]}
 
 
 def _is_date(text: str) -> bool:

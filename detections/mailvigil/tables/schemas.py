@@ -15,8 +15,11 @@ from audit_feed.columns import load_table
 OWN_TABLES = ("M365Activity_CL", "M365CallerBaseline_CL", "M365FeedHealth_CL")
 """Tables that the connector and the pack fill; their columns are in ``audit_feed/tables``."""
 
+APPROVED_CALLERS = "ApprovedMailCallers"
+"""Alias of the watchlist of callers that the tenant accepts."""
+
 WATCHLIST_COLUMNS: Mapping[str, Mapping[str, str]] = {
-    "ApprovedMailCallers": {
+    APPROVED_CALLERS: {
         "Caller": "string",
         "Owner": "string",
         "Reason": "string",

@@ -125,12 +125,14 @@ def test_every_example_of_the_hunts_help_works(folder: Path) -> None:
 def test_every_exit_code_of_the_hunt_is_in_its_help(capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(help_of("hunt", capsys).partition("exit codes:")[2].split())
 
-    told = {int(number) for number in re.findall(r"(?:^|; )(\d) ", text.strip())}
-    assert told == {
+    named = {int(number) for number in re.findall(r"(?:^|; )(\d+) ", text.strip())}
+    assert named == {
         exit_codes.EXIT_OK,
         exit_codes.EXIT_FAILED,
         exit_codes.EXIT_USAGE,
         exit_codes.EXIT_INPUT,
         exit_codes.EXIT_FOUND,
         exit_codes.EXIT_NOT_RUN,
+        exit_codes.EXIT_NO_ROOM,
+        exit_codes.EXIT_INTERRUPTED,
     }

@@ -29,7 +29,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the command ``backtest``."""
     backtest = commands.add_parser(
         "backtest",
-        help="measure what the rules catch, and how often they bother",
+        help="measure what the rules catch, and how often they alert",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

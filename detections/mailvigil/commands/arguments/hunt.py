@@ -19,7 +19,8 @@ examples:
   mailvigil hunt february/ --baseline known.jsonl --fail-on high
 
 exit codes: 0 done; 1 a rule of the content is wrong; 2 wrong usage; 4 a file cannot be used;
-5 a finding of the severity given with --fail-on, or above; 6 a rule could not be run
+5 a finding of the severity given with --fail-on, or above; 6 a rule could not be run;
+7 too little memory; 130 stopped by Ctrl-C
 """
 
 
@@ -69,4 +70,4 @@ def _add_memory(hunting: argparse.ArgumentParser) -> None:
     add("--save-baseline", type=Path, metavar="FILE", help="write the callers known now")
     kept = group.add_mutually_exclusive_group()
     kept.add_argument("--save", type=Path, metavar="FILE", help="keep the workspace in FILE")
-    kept.add_argument("--workspace", type=Path, metavar="FILE", help="hunt in a kept workspace")
+    kept.add_argument("--workspace", type=Path, metavar="FILE", help="hunt in a saved workspace")

@@ -39,7 +39,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     add_verbosity(query)
     add("kql", metavar="KQL", help="the query, as one argument")
     add("paths", nargs="*", metavar="PATH", help="files, folders, patterns, - for standard input")
-    add("--workspace", type=Path, metavar="FILE", help="read a kept workspace instead of exports")
+    add("--workspace", type=Path, metavar="FILE", help="read a saved workspace instead of exports")
     add("--as-of", type=moment, metavar="TIME",
         help="what now() is; later records are not seen (UTC; default: the present)")  # fmt: skip
     add("--format", choices=["table", "json", "csv"], default="table")

@@ -11,7 +11,7 @@ from mailvigil.commands.arguments.values import examples, moment, positive
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command ``shell``."""
-    shell = commands.add_parser("shell", help="ask a kept workspace in KQL, query after query")
+    shell = commands.add_parser("shell", help="ask a saved workspace in KQL, query after query")
     shell.set_defaults(run="mailvigil.commands.shell:run")
     examples(
         shell,

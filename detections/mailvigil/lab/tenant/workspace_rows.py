@@ -17,7 +17,6 @@ from audit_feed.columns import load_table
 from mailvigil.engine.loaded_columns import ColumnChoice, note_not_loaded
 from mailvigil.engine.record_tables import SHAPERS, insert
 from mailvigil.engine.shape_sql import TYPES, select_rows
-from mailvigil.hunt.approved import ALIAS
 from mailvigil.lab.tenant.attacks.story import Attack, SignIn, UnloggedReading, happened
 from mailvigil.lab.tenant.dice import Dice
 from mailvigil.lab.tenant.people import FOLDERS, SELDOM, MadeUpTenant, tenant_of
@@ -32,7 +31,7 @@ from mailvigil.lab.tenant.uses import (
     Use,
     approvals,
 )
-from mailvigil.tables.schemas import ARRIVED, schemas
+from mailvigil.tables.schemas import APPROVED_CALLERS, ARRIVED, schemas
 
 TABLE = "M365Activity_CL"
 
@@ -120,7 +119,7 @@ def _approve(con: duckdb.DuckDBPyConnection, profile: Profile) -> None:
         {
             **row,
             ARRIVED: profile.start + approval.since,
-            "_Alias": ALIAS,
+            "_Alias": APPROVED_CALLERS,
             "SearchKey": row["Caller"],
         }
         for row, approval in zip(approved_rows(profile), approvals(profile), strict=True)
