@@ -2,7 +2,7 @@
 
 ``installed`` puts them, for as long as a history is played, into every module of the connector
 that has imported the real ones. Work that would run in threads runs in turn, in an order that the
-dice decide, or in the middle of a step of other work; never where a lock is held.
+dice decide.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import concurrent.futures
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from types import ModuleType
 from typing import Any, TypeVar
 
-from connector.simulation.world import Broken, World, demand
+from connector.simulation.scheduler import Task
+from connector.simulation.world import World, demand
 
 _Result = TypeVar("_Result")
 _current: list[World] = []
@@ -33,72 +35,77 @@ class VirtualEvent:
 
     def __init__(self) -> None:
         self._set = False
+        self._waiting: list[Task] = []
 
     def is_set(self) -> bool:
         """Return whether it is set."""
         return self._set
 
     def set(self) -> None:
-        """Set it."""
+        """Set it, and let go on what waits for it."""
         self._set = True
+        waiting, self._waiting = self._waiting, []
+        for task in waiting:
+            world().tasks.wake(task)
 
     def clear(self) -> None:
         """Take that back."""
         self._set = False
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Let *timeout* seconds go by, unless it is set."""
-        if not self._set:
-            demand(timeout is not None, "waits for ever for an event")
-            world().sleep(timedelta(seconds=max(timeout or 0, 0)))
-        return self._set
-
-
-class VirtualTimer:
-    """A timer that rings when the simulation's time has come."""
-
-    def __init__(self, interval: float, function: Callable[..., object], *args: object) -> None:
-        self._interval = interval
-        self._function = function
-        self._args = args
-        self._entry: tuple[Any, Callable[[], None]] | None = None
-        self.daemon = False
-
-    def start(self) -> None:
-        """Begin."""
+        """Wait until it is set, for *timeout* seconds at most."""
         there = world()
-        at = there.now + timedelta(seconds=self._interval)
-        self._entry = (at, lambda: self._function(*self._args) and None)
-        there.process.timers.append(self._entry)
-
-    def cancel(self) -> None:
-        """End it."""
-        timers = world().process.timers
-        if self._entry in timers:
-            timers.remove(self._entry)
+        if self._set:
+            return True
+        if there.tasks.current is None:
+            there.sleep(timedelta(seconds=timeout or 0))
+            return self._set
+        until = None if timeout is None else there.now + timedelta(seconds=max(timeout, 0))
+        self._waiting.append(there.tasks.current)
+        woken = there.tasks.block(until)
+        if not woken and there.tasks.current in self._waiting:
+            self._waiting.remove(there.tasks.current)
+        return self._set or woken
 
 
 class VirtualLock:
-    """A lock that is never waited for: while one is held, no other work goes on."""
+    """A lock: a task that wants it while another one has it waits."""
 
     def __init__(self) -> None:
+        self._holder: Task | None = None
         self._held = 0
+        self._waiting: list[Task] = []
 
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: ARG002, FBT001, FBT002 - as the real one
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002 - as the real one
         """Take it."""
-        demand(not self._held, "waits for ever for a lock")
+        del timeout
+        tasks = world().tasks
+        while self._held and not self._again(tasks.current):
+            if not blocking:
+                return False
+            demand(tasks.current, "a lock is left held")
+            self._waiting.append(tasks.current)  # type: ignore[arg-type]  # demanded above
+            tasks.block()
+        self._holder = tasks.current
         self._held += 1
-        world().process.locks += 1
         return True
 
     def release(self) -> None:
         """Give it back."""
         self._held -= 1
-        world().process.locks -= 1
+        if not self._held:
+            waiting, self._waiting = self._waiting, []
+            for task in waiting:
+                world().tasks.wake(task)
 
     def locked(self) -> bool:
         """Return whether it is held."""
         return bool(self._held)
+
+    def _again(self, task: Task | None) -> bool:
+        """Tell whether its holder may take it again."""
+        del task
+        return False
 
     def __enter__(self) -> bool:
         return self.acquire()
@@ -110,45 +117,87 @@ class VirtualLock:
 class VirtualRLock(VirtualLock):
     """A lock that its holder may take again."""
 
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: ARG002, FBT001, FBT002 - as the real one
-        """Take it, or take it again."""
-        self._held += 1
-        world().process.locks += 1
-        return True
+    def _again(self, task: Task | None) -> bool:
+        return self._holder is task
+
+
+class VirtualThread:
+    """A thread that is a task."""
+
+    def __init__(
+        self,
+        group: None = None,
+        target: Callable[..., object] | None = None,
+        name: str | None = None,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+        *,
+        daemon: bool | None = None,
+    ) -> None:
+        del group
+        self._work = lambda: target(*args, **(kwargs or {})) if target else None
+        self.name = name or "thread"
+        self.daemon = bool(daemon)
+        self._ended = VirtualEvent()
+        self._task: Task | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        there = world()
+        self._task = there.tasks.spawn(there.process, self._work)
+        self._task.on_done.append(self._ended.set)
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end."""
+        self._ended.wait(timeout)
+
+    def is_alive(self) -> bool:
+        """Return whether it has begun and not ended."""
+        return self._task is not None and not self._task.done
+
+
+class VirtualTimer(VirtualThread):
+    """A timer that rings when the simulation's time has come."""
+
+    def __init__(
+        self, interval: float, function: Callable[..., object], args: Sequence[object] = ()
+    ) -> None:
+        self._cancelled = VirtualEvent()
+
+        def ring() -> None:
+            if not self._cancelled.wait(interval):
+                function(*args)
+
+        super().__init__(target=ring)
+
+    def cancel(self) -> None:
+        """End it."""
+        self._cancelled.set()
 
 
 class VirtualFuture(concurrent.futures.Future[_Result]):
-    """What is given for work that may not have begun: it runs when its result is wanted."""
+    """What is given for work that a task does."""
 
-    def __init__(self, pool: VirtualPool, work: Callable[[], _Result]) -> None:
-        super().__init__()
-        self.pool = pool
-        self.work = work
-
-    def play(self) -> None:
-        """Do the work."""
-        try:
-            self.set_result(self.work())
-        except Exception as error:  # noqa: BLE001 - it is the caller's
-            self.set_exception(error)
+    ended: VirtualEvent
 
     def result(self, timeout: float | None = None) -> _Result:
-        """Return the result, once all the work of the pool is done."""
-        self.pool.play()
-        return super().result(timeout)
+        """Return the result, once it is there."""
+        self.ended.wait(timeout)
+        return super().result(0)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Return the error, once all the work of the pool is done."""
-        self.pool.play()
-        return super().exception(timeout)
+        """Return the error, once it is known whether there is one."""
+        self.ended.wait(timeout)
+        return super().exception(0)
 
 
 class VirtualPool:
-    """A pool of threads that has none."""
+    """A pool of threads whose threads are tasks."""
 
     def __init__(self, max_workers: int | None = None, **_options: object) -> None:
-        self._waiting: list[VirtualFuture[Any]] = []
-        self._workers = max_workers
+        self._free = max_workers or 8
+        self._waiting: list[tuple[VirtualFuture[Any], Callable[[], Any]]] = []
+        self._left: list[VirtualFuture[Any]] = []
 
     def __enter__(self) -> VirtualPool:  # noqa: PYI034 - not made for others
         return self
@@ -160,8 +209,11 @@ class VirtualPool:
         self, function: Callable[..., _Result], /, *args: object, **named: object
     ) -> VirtualFuture[_Result]:
         """Take work on."""
-        future = VirtualFuture(self, lambda: function(*args, **named))
-        self._waiting.append(future)
+        future: VirtualFuture[_Result] = VirtualFuture()
+        future.ended = VirtualEvent()
+        self._left.append(future)
+        self._waiting.append((future, lambda: function(*args, **named)))
+        self._begin()
         return future
 
     def map(
@@ -171,53 +223,47 @@ class VirtualPool:
         futures = [self.submit(function, *args) for args in zip(*lists, strict=False)]
         return (future.result(timeout) for future in futures)
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - as the real one
-        """Do what is left."""
-        self.play()
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as the real one
+        """Wait until all is done."""
+        del cancel_futures
+        for future in self._left if wait else ():
+            future.ended.wait()
 
-    def play(self) -> None:
-        """Do all of the work, in any order; some of it amid a step of the rest."""
+    def _begin(self) -> None:
         there = world()
-        process = there.process
-        aside = lambda: self._one() if there.process is process else None  # noqa: E731 - one line
-        if self._waiting:
-            there.asides.append(aside)
-            try:
-                while self._waiting:
-                    self._one()
-            finally:
-                there.asides.remove(aside)
+        while self._waiting and self._free:
+            self._free -= 1
+            future, work = self._waiting.pop(0)
+            task = there.tasks.spawn(there.process, work)
+            task.on_done.append(partial(self._end, future, task))
 
-    def _one(self) -> None:
-        if self._waiting:
-            there = world()
-            future = self._waiting.pop(there.dice.randrange(len(self._waiting)))
-            with there.run(there.process):  # counts as one level deeper
-                future.play()
+    def _end(self, future: VirtualFuture[Any], task: Task) -> None:
+        self._free += 1
+        if task.error:
+            future.set_exception(task.error)
+        elif not task.killed:
+            future.set_result(task.result)
+        future.ended.set()
+        if task.process.alive and not task.killed:
+            self._begin()
 
 
 def _wait(
     futures: Iterable[VirtualFuture[Any]], timeout: float | None = None, return_when: str = ""
 ) -> concurrent.futures._base.DoneAndNotDoneFutures[Any]:
-    """Do what ``concurrent.futures.wait`` does."""
+    """Do what ``concurrent.futures.wait`` does, but wait for all."""
     listed = set(futures)
     for future in listed:
-        future.pool.play()
-    return concurrent.futures.wait(listed, timeout or 0, return_when or "ALL_COMPLETED")
+        future.ended.wait(timeout)
+    return concurrent.futures.wait(listed, 0, return_when or "ALL_COMPLETED")
 
 
 def _as_completed(
     futures: Iterable[VirtualFuture[Any]], timeout: float | None = None
 ) -> Iterator[VirtualFuture[Any]]:
-    listed = list(futures)
-    for future in listed:
-        future.pool.play()
-    del timeout
-    return iter(listed)
-
-
-def _no_thread(*_args: object, **_named: object) -> object:
-    raise Broken("a thread is started: the simulation cannot play that")
+    for future in list(futures):
+        future.ended.wait(timeout)
+        yield future
 
 
 _REAL_TO_VIRTUAL: Sequence[tuple[object, object]] = (
@@ -225,7 +271,7 @@ _REAL_TO_VIRTUAL: Sequence[tuple[object, object]] = (
     (threading.Timer, VirtualTimer),
     (threading.Lock, VirtualLock),
     (threading.RLock, VirtualRLock),
-    (threading.Thread, _no_thread),
+    (threading.Thread, VirtualThread),
     (concurrent.futures.ThreadPoolExecutor, VirtualPool),
     (concurrent.futures.wait, _wait),
     (concurrent.futures.as_completed, _as_completed),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from random import Random
+
+from connector.simulation.outcomes import Broken, Killed, demand
+from connector.simulation.scheduler import Process, Scheduler
+
+__all__ = ["CALM", "START", "Broken", "Killed", "Process", "Weather", "World", "demand"]
 
 START = datetime(2026, 3, 2, 10, 41, 7, 600_000, tzinfo=UTC)
 _TICKS = tuple(timedelta(milliseconds=n) for n in (1, 7, 90, 400))
@@ -15,22 +18,11 @@ MOST_STEPS = 60_000
 """Steps of one history: more mean that something goes round in a circle."""
 
 _CHANCES = (0, 0, 0, 0.02, 0.1, 0.25)
-_DEPTH = 3
-"""Steps of one process within a step of another, within a step of another."""
+_JUMPS = (-2 * 86_400, -4_000, -700, -3, 3, 700, 4_000, 2 * 86_400)
+"""Seconds by which the clock of a machine is set on or back."""
 
-
-class Killed(BaseException):
-    """The process dies here. Nothing but the simulation may catch it."""
-
-
-class Broken(BaseException):
-    """Something that must always hold does not."""
-
-
-def demand(condition: object, what: str) -> None:
-    """Raise ``Broken`` with *what* unless *condition* holds."""
-    if not condition:
-        raise Broken(what)
+SWITCHES = 0.15
+"""The chance that another task goes on after a step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,17 +62,6 @@ CALM = Weather()
 
 
 @dataclass(slots=True)
-class Process:
-    """A process of a program. ``offset`` is how far its machine's clock is off."""
-
-    name: str
-    offset: timedelta = timedelta()
-    alive: bool = True
-    locks: int = 0
-    timers: list[tuple[datetime, Callable[[], None]]] = field(default_factory=list)
-
-
-@dataclass(slots=True)
 class World:
     """All that outlives a process, and the dice. ``now`` is the true time."""
 
@@ -91,15 +72,18 @@ class World:
     service_offset: timedelta = timedelta()
     counts: Counter[str] = field(default_factory=Counter)
     steps: list[tuple[datetime, str]] = field(default_factory=list)
-    running: list[Process] = field(default_factory=list)
-    asides: list[Callable[[], None]] = field(default_factory=list)
     quiet: bool = False
-    before_first: Process = field(default_factory=lambda: Process("nobody"))
+    tasks: Scheduler = field(init=False)
+    nobody: Process = field(default_factory=lambda: Process("nobody"))
+
+    def __post_init__(self) -> None:
+        self.tasks = Scheduler(self.dice, lambda: self.now, self._advance_to)
 
     @property
     def process(self) -> Process:
         """The process whose code runs now."""
-        return self.running[-1] if self.running else self.before_first
+        task = self.tasks.current
+        return task.process if task else self.nobody
 
     def local(self) -> datetime:
         """Return the time by the clock of the machine on which the process runs."""
@@ -114,10 +98,12 @@ class World:
         return (self.now - START).total_seconds()
 
     def sleep(self, length: timedelta) -> None:
-        """Let time go by for a process that waits."""
+        """Let a task wait."""
         demand(length >= timedelta(), "a sleep of negative length")
-        self._alive()
-        self._advance(length)
+        if self.tasks.current:
+            self.tasks.block(self.now + length)
+        else:
+            self.now += length
 
     def happens(self, chance: float, what: str = "") -> bool:
         """Roll the dice; *what* happened is counted."""
@@ -129,45 +115,26 @@ class World:
         return True
 
     def step(self, what: str) -> None:
-        """Let time pass. The process may die here, or another one go on."""
-        self._alive()
-        self.steps.append((self.now, f"{self.process.name}: {what}"))
+        """Let time pass. The process may die here, or another task go on."""
+        process = self.process
+        if not process.alive:
+            raise Killed  # nothing is done any more by a process that is dead
+        self.steps.append((self.now, f"{process.name}: {what}"))
         demand(len(self.steps) < MOST_STEPS, "too many steps: something goes round in a circle")
-        self._advance(_TICKS[int(self.dice.random() * len(_TICKS))])
+        self.now += _TICKS[int(self.dice.random() * len(_TICKS))]
+        if self.weather.jump and self.happens(self.weather.jump / 200, "the local clock jumps"):
+            process.offset += timedelta(seconds=self.dice.choice(_JUMPS))
         self.may_die()
-        free = self.asides and len(self.running) <= _DEPTH and not self.process.locks
-        if free and self.dice.random() < 0.08:
-            self.dice.choice(self.asides)()
+        if self.tasks.ready and self.dice.random() < SWITCHES:
+            self.tasks.pause()
 
     def may_die(self) -> None:
         """End the process here, if the dice say so."""
-        if self.happens(self.weather.kill / 8):
+        if self.weather.kill and self.happens(self.weather.kill / 16):
             self.counts["kills"] += 1
             self.steps.append((self.now, f"{self.process.name}: killed"))
             self.process.alive = False
             raise Killed
 
-    @contextmanager
-    def run(self, process: Process) -> Iterator[None]:
-        """Let the code of *process* run for the length of the ``with`` block."""
-        self.running.append(process)
-        try:
-            yield
-        finally:
-            self.running.pop()
-
-    def _alive(self) -> None:
-        """Let nothing be done any more by a process that is dead, such as in its cleanup."""
-        if not self.process.alive:
-            raise Killed
-
-    def _advance(self, length: timedelta) -> None:
-        self.now += length
-        if self.happens(self.weather.jump / 200, "the local clock jumps"):
-            self.process.offset += timedelta(
-                seconds=self.dice.choice((-86_400 * 2, -4_000, -700, -3, 3, 700, 4_000, 86_400 * 2))
-            )
-        timers = self.process.timers
-        for timer in [timer for timer in timers if timer[0] <= self.now]:
-            timers.remove(timer)
-            timer[1]()
+    def _advance_to(self, time: datetime) -> None:
+        self.now = max(self.now, time)

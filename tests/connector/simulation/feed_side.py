@@ -1,0 +1,177 @@
+"""The model of the feed under the simulation's weather, and the tokens for it."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import ClientAuthenticationError
+
+from connector.simulation.transport import HOST, FeedLog
+from connector.simulation.world import World
+from mailvigil.lab.server.faults import Fault
+from mailvigil.lab.server.feed_faults import strike
+from mailvigil.lab.server.feed_model import FeedModel, TokenTable
+from mailvigil.lab.server.feed_request import DLP_ROLE, READ_ROLE, Caller, feed_resource
+from mailvigil.lab.server.messages import HttpRequest, Response
+from mailvigil.lab.server.odd_elements import ODD_ENTRIES
+
+TOKEN_LIFE = timedelta(hours=1)
+RENEWED = timedelta(minutes=5)
+"""So long before its end the library asks for another token."""
+
+LONGEST_LIE = timedelta(minutes=50)
+"""For so long at most, and once only, the feed says of a blob that it is gone though it is not."""
+
+_LENGTHS = tuple(timedelta(seconds=n) for n in (1, 20, 400, 3_000))
+
+
+@dataclass(slots=True)
+class FeedSide:
+    """The service as the simulation plays it. ``roles`` are what the application has now."""
+
+    world: World
+    model: FeedModel
+    tokens: TokenTable
+    log: FeedLog = field(default_factory=FeedLog)
+    roles: tuple[str, ...] = (READ_ROLE, DLP_ROLE)
+    current: set[str] = field(default_factory=set)
+    lies: dict[str, tuple[datetime, str]] = field(default_factory=dict)
+    no_role_until: datetime | None = None
+    held: dict[str, datetime] = field(default_factory=dict)
+
+    def answer(self, request: HttpRequest, at: datetime) -> Response:
+        """Answer as the model does, with what the weather makes of it."""
+        del at  # the model's clock is set by its options
+        world, now = self.world, self.world.now
+        feed = self.model.feed_of(now, HOST)
+        fault = self._fault(request)
+        response = (
+            strike(fault, request, feed, self.model.now(now)) if fault else feed.answer(request)
+        )
+        if fault and fault.retry_after and fault.kind in {"throttle", "status"}:
+            self.held["all"] = world.now + timedelta(seconds=fault.retry_after)
+        return self.model.dated(response, now)
+
+    def issue(self, tenant: str) -> tuple[str, datetime]:
+        """Return a new token and when it ends; its roles are those of this moment."""
+        world = self.world
+        if self.no_role_until is None and world.happens(world.weather.refused / 8, "no role"):
+            self.no_role_until = world.now + world.dice.choice(_LENGTHS)
+        lacks = self.no_role_until is not None and world.now < self.no_role_until
+        until = world.now + TOKEN_LIFE
+        roles = () if lacks else self.roles
+        token = self.tokens.issue(Caller(tenant, roles), until)
+        self.current.add(token)
+        return jwt_of(roles, token), until
+
+    def _fault(self, request: HttpRequest) -> Fault | None:
+        """Draw what goes wrong with a request."""
+        world, weather = self.world, self.world.weather
+        if world.quiet:
+            return None
+        if world.happens(weather.refused / 12, "a token is refused from now on"):
+            for token in sorted(self.current):
+                self.tokens.revoke(token)
+            self.current.clear()
+        if world.happens(weather.throttle / 4, "the feed asks to wait"):
+            return self._throttle()
+        if world.happens(weather.fault / 2, "the feed answers with a passing fault"):
+            return _passing(world)
+        if world.happens(weather.slow / 6, "a slow answer"):
+            kind: Any = world.dice.choice(("late_answer", "slow", "drip"))
+            return Fault(kind=kind, seconds=world.dice.choice((5, 40, 90, 400, 4_000)))
+        resource = feed_resource(request)
+        if resource.kind == "blob":
+            return self._lie(resource.name)
+        return self._page_fault(request) if resource.kind == "page" else None
+
+    def _page_fault(self, request: HttpRequest) -> Fault | None:
+        world, weather = self.world, self.world.weather
+        if world.happens(weather.odd_page / 3, "an odd page"):
+            return _odd_page(world)
+        late = "nextPage" in request.params
+        if late and world.happens(weather.late_page, "a late page does not come"):
+            return Fault(kind="late_answer", seconds=3_000)
+        return None
+
+    def _throttle(self) -> Fault:
+        dice = self.world.dice
+        wait = dice.choice((None, 0, 1, 30, 600, 3_000))
+        form: Any = dice.choice(("seconds", "date"))
+        if dice.random() < 0.3:
+            return Fault(kind="status", status=503, retry_after=wait, retry_after_form=form)
+        status = dice.choice((403, 429))
+        return Fault(kind="throttle", status=status, retry_after=wait, retry_after_form=form)
+
+    def _lie(self, address: str) -> Fault | None:
+        """Say of a blob that it is gone, for a while and once only."""
+        world = self.world
+        if address not in self.lies and world.happens(world.weather.gone / 3, "a blob is hidden"):
+            length = world.dice.choice((timedelta(seconds=1), timedelta(minutes=9), LONGEST_LIE))
+            code = world.dice.choice(("AF20050", "AF20051", "AF20052", "AF10001", "AF20022"))
+            self.lies[address] = (world.now + length, code)
+        until, code = self.lies.get(address, (world.now, ""))
+        return Fault(kind="error", code=code) if world.now < until else None
+
+
+def jwt_of(roles: Sequence[str], token: str) -> str:
+    """Return a token with claims that a client can read, and the service's own as its signature."""
+    claims = urlsafe_b64encode(orjson.dumps({"roles": roles})).rstrip(b"=").decode()
+    return f"header.{claims}.{token}"
+
+
+def signature_of(jwt: str) -> str:
+    """Return the service's own token."""
+    return jwt.rpartition(".")[2]
+
+
+class SimulatedCredential:
+    """A credential of the library: it keeps a token until shortly before its end."""
+
+    def __init__(self, feed: FeedSide, tenant: str) -> None:
+        self._feed = feed
+        self._tenant = tenant
+        self._cached: tuple[str, datetime] | None = None
+
+    def get_token(self, *scopes: str, **_options: object) -> AccessToken:
+        """Return a token, or raise as the library does."""
+        del scopes
+        world = self._feed.world
+        if self._cached is None or world.now >= self._cached[1] - RENEWED:
+            world.step("ask for a token")
+            if world.happens(world.weather.refused / 8, "the sign-in fails"):
+                raise _sign_in_failure(world)
+            self._cached = self._feed.issue(self._tenant)
+        token, until = self._cached
+        return AccessToken(token, int(until.timestamp()))
+
+    def close(self) -> None:
+        """Do nothing: there is no connection."""
+
+
+def _sign_in_failure(world: World) -> ClientAuthenticationError:
+    text = world.dice.choice(
+        ("Authentication failed: HTTP Error: 503", "AADSTS7000222: expired", "AADSTS90033: again")
+    )
+    return ClientAuthenticationError(message=text)
+
+
+def _passing(world: World) -> Fault:
+    dice = world.dice
+    kinds: Sequence[Any] = ("drop", "status", "not_json", "cut_json", "truncate", "error", "date")
+    return Fault(
+        kind=dice.choice(kinds),
+        status=dice.choice((500, 502, 503, 504)),
+        code=dice.choice(("AF50000", "AF50005", "AF50006")),
+    )
+
+
+def _odd_page(world: World) -> Fault:
+    kind: Any = world.dice.choice(("odd_elements", "empty_page", "endless_pages", "same_page"))
+    return Fault(kind=kind, text=world.dice.choice(sorted(ODD_ENTRIES)))

@@ -1,0 +1,421 @@
+"""Play histories of faults with both programs, and demand what must hold.
+
+A seed draws a feed, a ledger, a sink, clocks and a weather. A program of the connector runs in it
+as it is deployed: the real feed client over the model of the feed, the real collector on the real
+SQLite ledger, or the Function app's triggers on the real ledger in tables. Its edges are played.
+
+Play seeds again with
+``PYTHONPATH=tests .venv/bin/python -P -m connector.simulation.simulate [collector|function] SEED``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+
+from audit_feed.blobs import Stream
+from audit_feed.ledger.statement import HourState, HourStatement
+from audit_feed.ledger.states import BlobRow, BlobState
+from audit_feed.settings import Settings
+from audit_feed.windows import (
+    EDGE,
+    HOUR,
+    MARGIN,
+    RETENTION,
+    SECOND,
+    Window,
+    first_whole_hour,
+    hour_of,
+)
+from connector.simulation.collector_program import (
+    CollectorProgram,
+    retry_rejected,
+    rows,
+    statements,
+)
+from connector.simulation.feed_side import FeedSide, signature_of
+from connector.simulation.function_program import FunctionProgram
+from connector.simulation.history import Plan, ended, plan_of, publish, subscribe
+from connector.simulation.installed import connected
+from connector.simulation.truth import Truth, key_of
+from connector.simulation.workspace import Workspace
+from connector.simulation.world import CALM, START, Broken, Weather, World, demand
+from mailvigil.lab.server.contents import Blob
+from mailvigil.lab.server.feed_model import FeedModel, TokenTable
+from mailvigil.lab.server.options import FeedOptions
+
+AGAIN = "PYTHONPATH=tests .venv/bin/python -P -m connector.simulation.simulate"
+"""The command that plays a seed again, from the project's folder."""
+
+PROGRAMS = ("collector", "function")
+CALM_PAUSE, SHORT_PAUSE = timedelta(hours=11), timedelta(hours=5)
+SHOWN_STEPS = 60
+FAST = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+
+
+@dataclass(slots=True)
+class Played:
+    """A history: what was played, and what came of it."""
+
+    world: World
+    feed: FeedSide
+    workspace: Workspace
+    truth: Truth
+    plan: Plan
+    program: CollectorProgram | FunctionProgram
+    calm: datetime = START
+    given_up: bool = False
+
+    @property
+    def doubled(self) -> int:
+        """Rows that the workspace has taken more than once."""
+        return sum(count - 1 for count in self.workspace.taken.values())
+
+
+def play(seed: int, program: str, folder: Path) -> Played:
+    """Play one history to its end and return what is left.
+
+    Raises:
+        Broken: Something that must hold did not; the message says what and after which steps.
+
+    """
+    there = _made(seed, program, folder)
+    world = there.world
+    try:
+        with connected(world, there.feed, there.workspace):
+            _rough(there)
+            _calm(there)
+            _check_end(there)
+    except Broken as broken:
+        last = "\n  ".join(f"{at:%d %H:%M:%S} {what}" for at, what in world.steps[-SHOWN_STEPS:])
+        again = f"again: {AGAIN} {program} {seed}"
+        raise Broken(f"seed {seed}: {broken}\nafter\n  {last}\n{again}") from None
+    finally:
+        world.tasks.end()
+        if isinstance(there.program, CollectorProgram):
+            there.program.restart()
+    return there
+
+
+def _made(seed: int, program: str, folder: Path) -> Played:
+    """Draw a world from its seed."""
+    dice = Random(seed * 2 + PROGRAMS.index(program))  # noqa: S311 - no secret
+    world = World(seed, dice, Weather.drawn(dice))
+    world.service_offset = timedelta(seconds=dice.choice((0, 0, 0, 90, -90, 4_000, -5_000)))
+    plan = plan_of(dice)
+    tokens = TokenTable()
+    options = FeedOptions(
+        page_size=dice.choice((1, 2, 5, 200)),
+        clock_offset=world.service_offset,
+        first_blob_delay=timedelta(hours=dice.choice((0, 0, 2, 12))),
+        lists_sizes=True,
+        forgets_on_restart=dice.random() < 0.2,
+    )
+    model = FeedModel(
+        authenticate=lambda token, at: tokens.authenticate(signature_of(token), at),
+        options=options,
+    )
+    subscribe(model, plan, dice)
+    blobs = publish(model, plan, dice)
+    feed = FeedSide(world, model, tokens)
+    poisoned = frozenset(r for blob in blobs for r in blob.record_ids or () if r.startswith("bad"))
+    workspace = Workspace(world, dice.choice((1_048_576, 1_048_576, 9_000)), poisoned)
+    truth = Truth(world, feed, workspace, blobs)
+    settings = _settings(plan, folder)
+    made: CollectorProgram | FunctionProgram
+    if program == "collector":
+        made = CollectorProgram(world, plan, settings, folder / "ledger.sqlite")
+        made.process.offset = _offset(dice)
+    else:
+        made = FunctionProgram(world, plan, settings)
+        for instance in made.instances:
+            instance.process.offset = _offset(dice)
+        made.on_death = lambda: _excuse(feed)
+    return Played(world, feed, workspace, truth, plan, made)
+
+
+def _offset(dice: Random) -> timedelta:
+    return timedelta(seconds=dice.choice((0, 0, 0, 0, 1, -600, 700, 5_000, -200_000, 700_000)))
+
+
+def _settings(plan: Plan, folder: Path) -> Settings:
+    tenants: dict[str, list[str]] = {}
+    for stream in plan.streams:
+        tenants.setdefault(stream.tenant, []).append(stream.content_type)
+    sink = {
+        "kind": "loganalytics",
+        "endpoint": "https://sink.example",
+        "dcr": "dcr-1",
+        "stream": "Custom-M365Activity_CL",
+    }
+    data = {
+        "tenants": [{"id": id_, "content_types": kinds} for id_, kinds in tenants.items()],
+        "sink": sink,
+        "since": f"{plan.since // HOUR}h",
+        "ledger": "ledger.sqlite",
+        "workers": 3,
+    }
+    return Settings.load(data, folder)
+
+
+def _excuse(feed: FeedSide) -> None:
+    """Demand nothing of listings that a process which has died could not note."""
+    for chain in feed.log.chains:
+        chain.excused = chain.excused or not chain.whole
+
+
+def _rough(there: Played) -> None:
+    """Run with faults: passes, kills, restarts and downtime."""
+    world = there.world
+    for _ in range(world.dice.randrange(2, 9)):
+        _turn(there)
+        _wait(world, long=there.plan.long)
+        if world.happens(0.1):
+            there.program.restart()
+        if world.happens(0.2):
+            _retry(there)
+        if world.happens(0.1):
+            world.weather = Weather.drawn(world.dice)
+
+
+def _turn(there: Played) -> None:
+    """Let the program do what it would do now, and check what it says then."""
+    world, program = there.world, there.program
+    if isinstance(program, CollectorProgram):
+        if not program.turn():
+            _excuse(there.feed)
+    else:
+        _function_turn(program, world.dice)
+    check(there)
+
+
+def _function_turn(program: FunctionProgram, dice: Random) -> None:
+    """Let timers and messages of the app run at once."""
+    if dice.random() < 0.3:
+        program.hint()
+    calls = [program.call("discover")]
+    if dice.random() < 0.3:
+        calls.append(program.call("sweep"))
+    program.together([*calls, *program.calls_for(dice.choice((0, 1, 4)))])
+    for _ in range(dice.choice((0, 1, 2))):
+        program.hand_out(dice.choice((1, 4, 16)))
+    if dice.random() < 0.4:
+        program.timer("sweep")
+
+
+def _wait(world: World, *, long: bool) -> None:
+    """Let time go by: mostly a minute, at times hours or days."""
+    days = (2 * 86_400, 6 * 86_400, 8 * 86_400) if long else (3 * 3_600,)
+    length = world.dice.choice((60,) * 6 + (600, 3_600, 3_600, 6 * 3_600, *days))
+    world.now += timedelta(seconds=length)
+
+
+@contextmanager
+def _quiet(world: World) -> Iterator[None]:
+    """Let nothing happen while the operator looks."""
+    world.quiet = True
+    try:
+        yield
+    finally:
+        world.quiet = False
+
+
+def check(there: Played, back: timedelta = RETENTION + 2 * HOUR) -> None:
+    """Demand that no hour is called complete that is not."""
+    with _quiet(there.world):
+        for stream in there.plan.streams:
+            hours, parked = _stated(there, stream, back)
+            there.truth.check(stream, hours, parked)
+            there.given_up = there.given_up or any(hour.rejected for hour in hours)
+
+
+def _stated(there: Played, stream: Stream, back: timedelta) -> tuple[list[HourStatement], list]:  # type: ignore[type-arg]
+    """Return what an operator is told of the last hours, and what is parked."""
+    now = there.world.service()
+    window = Window(now - back, now)
+    program = there.program
+    if isinstance(program, CollectorProgram):
+        if not program.path.exists():
+            return [], []
+        store = program.read()
+        try:
+            return list(statements(store, stream, window, now)), list(store.parked(stream))
+        finally:
+            store.close()
+    if (
+        "mailvigilhours" not in program.tables.tables
+        or not program.tables.tables["mailvigilhours"].partitions
+    ):
+        return [], []
+    tables = program.read()
+    return list(tables.snapshots.read(stream, window, now).statements), list(tables.parked(stream))
+
+
+def _rows(there: Played, stream: Stream) -> list[BlobRow]:
+    program, now = there.program, there.world.service()
+    if isinstance(program, CollectorProgram):
+        store = program.read()
+        try:
+            return rows(store, stream, now)
+        finally:
+            store.close()
+    return rows(program.read(), stream, now)
+
+
+def _retry(there: Played) -> None:
+    """Ask for the rejected blobs again, as ``mailvigil ledger retry`` does."""
+    program, now = there.program, there.world.service()
+    there.given_up = False
+    with _quiet(there.world):
+        for stream in there.plan.streams:
+            if isinstance(program, CollectorProgram):
+                if program.path.exists():
+                    store = program.read()
+                    retry_rejected(store, stream, now)
+                    store.close()
+            elif (
+                program.tables.tables.get("mailvigilhours")
+                and program.tables.tables["mailvigilhours"].partitions
+            ):
+                retry_rejected(program.read(), stream, now)
+
+
+def _calm(there: Played) -> None:
+    """Run without faults until all that was ever shown has been listed to its end."""
+    world = there.world
+    world.weather, there.calm = CALM, world.now
+    there.feed.lies.clear()
+    there.program.restart()
+    last = max(world.now, ended(there.truth.blobs) - world.service_offset) + timedelta(
+        hours=72 if there.plan.long else 20
+    )
+    pauses = [timedelta(minutes=n) for n in (6, 31, 40, 100, 200)]
+    while world.now < last:
+        _calm_turn(there)
+        check(there)
+        if there.given_up:
+            _retry(there)
+        world.now += pauses.pop(0) if pauses else CALM_PAUSE if there.plan.long else SHORT_PAUSE
+
+
+def _calm_turn(there: Played) -> None:
+    program = there.program
+    if isinstance(program, CollectorProgram):
+        demand(program.turn(), "the collector ends though all is calm")
+        return
+    demand(program.timer("discover"), "discover fails though all is calm")
+    for _ in range(200):
+        if not program.hand_out(16):
+            break
+    demand(program.timer("sweep"), "sweep fails though all is calm")
+    for _ in range(200):
+        if not program.hand_out(16):
+            break
+
+
+def _check_end(there: Played) -> None:
+    """Demand that nothing is left to do, and nothing was lost that the feed kept long enough."""
+    check(there, back=timedelta(days=60))
+    with _quiet(there.world):
+        for stream in there.plan.streams:
+            _check_stream(there, stream)
+
+
+def _check_stream(there: Played, stream: Stream) -> None:
+    found = {row.blob.id: row for row in _rows(there, stream)}
+    listed = [row.blob.id[-12:] for row in found.values() if row.state is BlobState.LISTED]
+    demand(not listed, f"{stream.content_type}: left to do: {listed}")
+    for blob in there.truth.blobs:
+        if (blob.tenant, blob.content_type) == (stream.tenant, stream.content_type):
+            _check_blob(there, stream, blob, found.get(blob.id))
+    _check_settled(there, stream)
+
+
+def _check_blob(there: Played, stream: Stream, blob: Blob, row: BlobRow | None) -> None:
+    """Demand that a blob which could be had long enough without faults is delivered."""
+    model, calm = there.feed.model, there.calm + there.world.service_offset
+    subscription = model.subscriptions.of(blob.tenant, blob.content_type)
+    if not subscription.covers(blob.created):
+        return
+    seen = max(blob.available, subscription.started(blob.created) + model.options.first_blob_delay)
+    begin = max(seen, calm)
+    until = blob.expires - EDGE - SECOND - timedelta(hours=30) - CALM_PAUSE
+    wanted = blob.created >= max(hour_of(calm - there.plan.since), first_whole_hour(calm))
+    gone = model.options.forgets_on_restart or any(
+        c.at > blob.created for c in subscription.changes
+    )
+    if begin >= until or not wanted or gone:
+        return
+    name = f"{blob.id[-12:]} created {blob.created:%d %H:%M} seen {seen:%d %H:%M}"
+    demand(row is not None, f"{name} was never listed")
+    assert row is not None
+    demand(row.state is BlobState.DELIVERED, f"{name} ends as {row.state}: {row.last_error}")
+    if model.contents.current(blob, blob.expires):
+        key = key_of(stream, blob)
+        for record in blob.record_ids or ():
+            there_ = there.workspace.acknowledged[key, record] or record in there.workspace.poisoned
+            demand(there_, f"{name}: record {record} never arrived")
+
+
+def _check_settled(there: Played, stream: Stream) -> None:
+    """Demand that hours which began in the calm are complete in the end, or lost for a reason."""
+    now = there.world.service()
+    hours, _ = _stated(there, stream, RETENTION - 2 * HOUR)
+    begun = there.calm + there.world.service_offset + HOUR
+    for hour in hours:
+        settled = hour.hour + HOUR + MARGIN + CALM_PAUSE * 2 < now
+        if hour.hour < begun or not settled or not there.truth.is_known(stream, hour.hour):
+            continue
+        demand(
+            hour.state in {HourState.COMPLETE, HourState.LOST},
+            f"{stream.content_type} {hour.hour:%d %H}h stays {hour.state}: {hour.why}",
+        )
+        lost = hour.expired + hour.rejected
+        demand(
+            hour.state is HourState.COMPLETE or lost,
+            f"{stream.content_type} {hour.hour:%d %H}h is lost: {hour.why}",
+        )
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Make a folder in memory where there is one."""
+    where = FAST if FAST.is_dir() and os.access(FAST, os.W_OK) else None
+    folder = Path(tempfile.mkdtemp(prefix="mailvigil-simulation-", dir=where))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def play_fresh(seed: int, program: str) -> Played:
+    """Play a seed in a folder of its own."""
+    with scratch() as folder:
+        return play(seed, program, folder)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Play the seeds that are named and print their steps."""
+    logging.disable(logging.CRITICAL)
+    programs = [name for name in argv if name in PROGRAMS] or list(PROGRAMS)
+    for seed in (int(text) for text in argv if text.isdecimal()):
+        for program in programs:
+            there = play_fresh(seed, program)
+            for at, what in there.world.steps:
+                print(f"{at:%d %H:%M:%S} {what}")  # noqa: T201 - the answer
+            counts = dict(sorted(there.world.counts.items()))
+            print(f"{program} {seed}: {len(there.world.steps)} steps", counts)  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,163 @@
+"""What is true of each hour, by what the feed has shown; and whether the programs say so."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from audit_feed.blobs import ContentBlob, Stream, content_key
+from audit_feed.ledger.statement import HourStatement
+from audit_feed.records.batches import PARKED, Parked
+from audit_feed.windows import HOUR, MARGIN, Window
+from connector.simulation.feed_side import FeedSide
+from connector.simulation.history import record_of
+from connector.simulation.transport import Chain
+from connector.simulation.workspace import Workspace
+from connector.simulation.world import World, demand
+from mailvigil.lab.server.contents import Blob
+
+TOLERANCE = timedelta(seconds=6)
+"""The collector's idea of the service's time may be off by so much: a header has whole seconds."""
+
+
+@dataclass(slots=True)
+class Truth:
+    """The world's side of every statement."""
+
+    world: World
+    feed: FeedSide
+    workspace: Workspace
+    blobs: Sequence[Blob]
+    hours_checked: int = 0
+    checked: dict[tuple[Stream, datetime], tuple[HourStatement, int]] = field(default_factory=dict)
+
+    def check(
+        self, stream: Stream, hours: Iterable[HourStatement], parked: Sequence[Parked]
+    ) -> None:
+        """Demand that nothing is called complete that is not."""
+        held = _Held(parked)
+        for hour in hours:
+            self.hours_checked += 1
+            if hour.complete:
+                self._check_anew(stream, hour, held)
+
+    def _check_anew(self, stream: Stream, hour: HourStatement, held: _Held) -> None:
+        """Check a statement, or of one that was checked before only what can have changed."""
+        chains = self.feed.log.chains
+        before, seen = self.checked.get((stream, hour.hour), (None, 0))
+        if before != hour:
+            self._check_complete(stream, hour, held)
+            seen = 0
+        news = chains[seen:]
+        if any(not c.whole and c.stream == stream and not c.excused for c in news):
+            name = f"{stream.content_type} {hour.hour:%d %H}h is called complete"
+            self._check_last_listing(stream, hour, name)
+        self.checked[stream, hour.hour] = (hour, len(chains))
+
+    def _check_complete(self, stream: Stream, hour: HourStatement, held: _Held) -> None:
+        name = f"{stream.content_type} {hour.hour:%d %H}h is called complete"
+        at = hour.listed_at
+        demand(at is not None, f"{name} and was never listed")
+        assert at is not None
+        demand(at <= self.world.service() + TOLERANCE, f"{name} by a listing in the future")
+        demand(at >= hour.hour + HOUR + MARGIN, f"{name} too early")
+        demand(self.is_known(stream, hour.hour), f"{name}, but no subscription is known for it")
+        for blob in self.shown(stream, hour.hour, at - TOLERANCE):
+            self.check_delivered(stream, blob, held, name)
+
+    def is_known(self, stream: Stream, hour: datetime) -> bool:
+        """Return whether anybody can know that the subscription existed throughout the hour."""
+        log = self.feed.log
+        enabled, absent = sorted(log.enabled.get(stream, ())), log.absent.get(stream, ())
+        before = bisect_right(enabled, hour + TOLERANCE)
+        after = bisect_left(enabled, hour + HOUR - TOLERANCE)
+        if not before or after == len(enabled):
+            return False
+        return not any(enabled[before - 1] < at < enabled[after] for at in absent)
+
+    def shown(self, stream: Stream, hour: datetime, at: datetime) -> list[Blob]:
+        """Return what the feed showed of the hour at *at*, by its own clock."""
+        model = self.feed.model
+        found = model.listed(
+            stream.tenant, stream.content_type, hour, hour + HOUR, at - self.world.service_offset
+        )
+        return [blob for blob in found if blob.element is None]
+
+    def check_delivered(self, stream: Stream, blob: Blob, held: _Held, name: str) -> None:
+        """Demand that all records of the blob were acknowledged, or are kept in the ledger."""
+        key = key_of(stream, blob)
+        for record in blob.record_ids or ():
+            if record in self.workspace.poisoned:
+                demand(held.has(record), f"{name} without {record} of {blob.id[-12:]}, not parked")
+                continue
+            there = self.workspace.acknowledged[key, record]
+            demand(there, f"{name} without {record} of {blob.id[-12:]}")
+            self._check_row(key, record, held, name)
+
+    def _check_row(self, key: str, record: str, held: _Held, name: str) -> None:
+        """Demand a whole record in the table, or a head whose remainder is kept."""
+        row = self.workspace.rows.get((key, record))
+        if row is None:
+            demand((key, record) in self.workspace.dropped, f"{name}: {record} is nowhere")
+            return
+        rest = row["Record"]
+        assert isinstance(rest, Mapping)
+        pad = record_of(record)["Pad"]
+        if rest.get("Pad") == pad:
+            return
+        mark = rest.get(PARKED)
+        demand(isinstance(mark, Mapping), f"{name}: {record} is cut and does not say so")
+        assert isinstance(mark, Mapping)
+        demand(mark.get("sha256") in held.digests, f"{name}: {record} is cut, but not parked")
+
+    def _check_last_listing(self, stream: Stream, hour: HourStatement, name: str) -> None:
+        """Demand that no later listing of the hour failed without one that came to its end."""
+        chains = [
+            c
+            for c in self.feed.log.chains
+            if c.stream == stream and _overlaps(c.window, hour.hour) and not c.excused
+        ]
+        for failed in chains:
+            if failed.whole or failed.asked <= (hour.listed_at or failed.asked):
+                continue
+            later = [c for c in chains if c.whole and c.ended and c.ended >= failed.asked]
+            demand(
+                _covered(later, hour.hour),
+                f"{name}, but its listing at {failed.asked:%d %H:%M:%S} did not come to its end",
+            )
+
+
+@dataclass(slots=True)
+class _Held:
+    """What the ledger has parked."""
+
+    parked: Sequence[Parked]
+    digests: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        self.digests = frozenset(item.digest for item in self.parked)
+
+    def has(self, record: str) -> bool:
+        return any(item.record_id == record for item in self.parked)
+
+
+def key_of(stream: Stream, blob: Blob) -> str:
+    """Return the key that the rows of a blob have."""
+    return content_key(
+        ContentBlob(stream=stream, id=blob.id, uri="-", created=blob.created, expires=blob.created)
+    )
+
+
+def _overlaps(window: Window, hour: datetime) -> bool:
+    return window.start < hour + HOUR and window.end > hour
+
+
+def _covered(chains: Sequence[Chain], hour: datetime) -> bool:
+    """Tell whether the windows of *chains* leave out nothing of the hour."""
+    at = hour
+    for chain in sorted(chains, key=lambda c: c.window.start):
+        if chain.window.start <= at:
+            at = max(at, chain.window.end)
+    return at >= hour + HOUR
