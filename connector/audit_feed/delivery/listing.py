@@ -301,15 +301,19 @@ class StreamListing:
                     raise
             else:
                 limiter.answered()
-                self._note_enabled(asked, page, retained)
+                self._note_enabled(page, retained)
                 return page
 
-    def _note_enabled(self, asked: datetime, page: Page, window: Window) -> None:
-        """Note that the subscription exists, as an answer shows that was asked for at *asked*."""
+    def _note_enabled(self, page: Page, window: Window) -> None:
+        """Note that the subscription exists, as an answer shows that has just come.
+
+        The time is read after it: before, the local clock may have been set back since the last
+        answer, and the subscription would be known from a time in which there was none.
+        """
         created = [blob.created for blob in page.blobs if blob.created in window]
         times = [min(created), max(created)] if created else []
         if self.stream.content_type != DLP or READ_DLP in (self.tenant.feed.roles() or ()):
-            times.append(asked)
+            times.append(self.clock())
         if times:
             self.store.note_enabled(self.stream, times)
 

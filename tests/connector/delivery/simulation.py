@@ -178,6 +178,8 @@ class FakeFeed:
             raise RetryError("list", "no answer: ReadTimeoutError")
         if not address:
             address = self._listed(stream, window)
+        if address not in self.pages:
+            raise WindowError("list: the page is of another process and not known here")
         blobs, following = self.pages[address]
         flaw = "an element is no blob" if world.happens(world.weather.flaw) else ""
         return Page(tuple(blobs), following, flaw)

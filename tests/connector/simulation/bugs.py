@@ -1,6 +1,6 @@
 """Faults put back into the connector, and the first seed by which the simulation finds each.
 
-    PYTHONPATH=tests .venv/bin/python -P -m connector.simulation.bugs [NAME ...]
+PYTHONPATH=tests .venv/bin/python -P -m connector.simulation.bugs [NAME ...]
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from audit_feed.errors import AuditFeedError, BlobRejectedError, BodyRefusedErro
 from audit_feed.feed import client
 from audit_feed.feed.service_clock import ServiceClock
 from audit_feed.feed.tokens import CachedToken
-from audit_feed.ledger import states, statement, table_snapshot
+from audit_feed.ledger import statement, states, table_snapshot
 from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.ledger.statement import HourTally
 from audit_feed.ledger.states import BlobRow, BlobState
@@ -38,6 +38,9 @@ MOST_SEEDS = 150
 """Seeds of each program that are played for one bug."""
 
 Patch = pytest.MonkeyPatch
+Given = Any
+"""What the connector hands over, and is handed on."""
+
 LEDGERS: Sequence[type[Any]] = (SqliteLedger, TableLedger)
 
 
@@ -92,7 +95,7 @@ def one_answer_is_final(patch: Patch) -> None:
 def expired_by_the_clock(patch: Patch) -> None:
     real = deliver._Batch.add  # noqa: SLF001 - the step
 
-    def add(self: Any, row: BlobRow) -> None:
+    def add(self: Given, row: BlobRow) -> None:
         early = row.blob.expires - timedelta(days=6, hours=20)
         if early <= self.pipeline.clock():
             delivery = deliver._BlobDelivery(row)  # noqa: SLF001
@@ -112,7 +115,7 @@ def grown_blobs_ignored(patch: Patch) -> None:
 def first_page_taken_for_all(patch: Patch) -> None:
     real = StreamListing._page  # noqa: SLF001 - the step
 
-    def page(self: StreamListing, position: Any) -> Page:
+    def page(self: StreamListing, position: Given) -> Page:
         return replace(real(self, position), next="")
 
     patch.setattr(StreamListing, "_page", page)
@@ -121,7 +124,7 @@ def first_page_taken_for_all(patch: Patch) -> None:
 def odd_page_passed_over(patch: Patch) -> None:
     real = StreamListing._page  # noqa: SLF001 - the step
 
-    def page(self: StreamListing, position: Any) -> Page:
+    def page(self: StreamListing, position: Given) -> Page:
         found = real(self, position)
         return replace(found, flaw="", blobs=() if found.flaw else found.blobs)
 
@@ -139,7 +142,7 @@ def retry_after_not_read(patch: Patch) -> None:
 def marked_before_the_write(patch: Patch) -> None:
     real = TableHours._merge  # noqa: SLF001 - the step
 
-    def merge(self: Any, entities: Sequence[Mapping[str, object]]) -> None:
+    def merge(self: Given, entities: Sequence[Mapping[str, object]]) -> None:
         self._remember((str(e["PartitionKey"]), str(e["RowKey"])) for e in entities)
         real(self, entities)
 
@@ -147,7 +150,7 @@ def marked_before_the_write(patch: Patch) -> None:
 
 
 def etag_not_compared(patch: Patch) -> None:
-    def etag(self: Any, row: BlobRow, key: tuple[str, str]) -> str:
+    def etag(self: Given, row: BlobRow, key: tuple[str, str]) -> str:
         del row
         found = self._table.get_entity(*key)
         return str(found.metadata["etag"])
@@ -158,7 +161,7 @@ def etag_not_compared(patch: Patch) -> None:
 def orders_lost_for_good(patch: Patch) -> None:
     real, calls = PacedOrders.send, [0]
 
-    def send(self: PacedOrders, *args: Any) -> None:
+    def send(self: PacedOrders, *args: Given) -> None:
         calls[0] += 1
         if calls[0] % 5:
             real(self, *args)
@@ -173,7 +176,7 @@ def remainder_not_kept(patch: Patch) -> None:
 
 
 def refused_body_not_narrowed(patch: Patch) -> None:
-    def run(self: Any, lines: Any, error: BodyRefusedError) -> None:
+    def run(self: Given, lines: Given, error: BodyRefusedError) -> None:
         del self, lines
         raise error.cause
 
@@ -181,7 +184,7 @@ def refused_body_not_narrowed(patch: Patch) -> None:
 
 
 def odd_element_costs_the_blob(patch: Patch) -> None:
-    def odd(self: Any, delivery: Any, element: Any) -> None:
+    def odd(self: Given, delivery: Given, element: Given) -> None:
         del self, element
         raise BlobRejectedError(f"blob {delivery.row.blob.id}: not a list of records")
 
@@ -190,7 +193,7 @@ def odd_element_costs_the_blob(patch: Patch) -> None:
 
 def closed_hour_listed_once(patch: Patch) -> None:
     def due(
-        listed: Mapping[datetime, HourListing], first: datetime, now: datetime, *more: Any
+        listed: Mapping[datetime, HourListing], first: datetime, now: datetime, *more: Given
     ) -> list[Window]:
         windows = due_windows(listed, first, now, *more)
         done = {hour for hour, last in listed.items() if last.proves(hour)}
@@ -220,7 +223,7 @@ def address_not_encoded(patch: Patch) -> None:
 def losses_leave_the_statement(patch: Patch) -> None:
     real = statement._state  # noqa: SLF001 - the step
 
-    def state(hour: datetime, tally: HourTally, *rest: Any, **named: Any) -> Any:
+    def state(hour: datetime, tally: HourTally, *rest: Given, **named: Given) -> Given:
         return real(hour, replace(tally, expired=0, rejected=0), *rest, **named)
 
     patch.setattr(statement, "_state", state)
@@ -229,7 +232,7 @@ def losses_leave_the_statement(patch: Patch) -> None:
 def delivered_though_not_acknowledged(patch: Patch) -> None:
     real = deliver._Batch._post  # noqa: SLF001 - the step
 
-    def post(self: Any, going: Any) -> None:
+    def post(self: Given, going: Given) -> None:
         try:
             real(self, going)
         except AuditFeedError:
@@ -252,7 +255,7 @@ def marked_before_the_blobs_are_added(patch: Patch) -> None:
 
 
 def beginning_not_kept(patch: Patch) -> None:
-    def register(self: Any, stream: Stream, first: datetime) -> datetime:
+    def register(self: Given, stream: Stream, first: datetime) -> datetime:
         del self, stream
         return first
 
@@ -334,7 +337,6 @@ def main(argv: Sequence[str]) -> int:
         by = f"{caught.program} {caught.seed}: {caught.seen}" if caught else "NOT CAUGHT"
         print(f"{bug.name} ({bug.what}): {by}", flush=True)  # noqa: T201 - the answer
     return 1 if missed else 0
-
 
 
 if __name__ == "__main__":

@@ -294,16 +294,18 @@ def _calm(there: Played) -> None:
     world = there.world
     world.weather, there.calm = CALM, world.now
     there.feed.lies.clear()
+    there.feed.no_role_until = there.workspace.held_until = None
     there.program.restart()
     last = max(world.now, ended(there.truth.blobs) - world.service_offset) + timedelta(
         hours=72 if there.plan.long else 20
     )
     pauses = [timedelta(minutes=n) for n in (6, 31, 40, 100, 200)]
+    check(there)
+    if there.given_up:
+        _retry(there)
     while world.now < last:
         _calm_turn(there)
         check(there)
-        if there.given_up:
-            _retry(there)
         world.now += pauses.pop(0) if pauses else CALM_PAUSE if there.plan.long else SHORT_PAUSE
 
 

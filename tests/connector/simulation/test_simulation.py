@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -27,6 +27,7 @@ def play(program: str, first: int, count: int) -> Counter[str]:
     total: Counter[str] = Counter()
     for seed in range(first, first + count):
         played = play_fresh(seed, program)
+        total["seeds"] += 1
         total["steps"] += len(played.world.steps)
         total["hours checked"] += played.truth.hours_checked
         total["doubled rows"] += played.doubled
@@ -37,8 +38,11 @@ def play(program: str, first: int, count: int) -> Counter[str]:
 
 @pytest.mark.parametrize("first", range(0, SEEDS, BLOCK))
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_no_history_loses_or_forgets_or_claims_too_much(program: str, first: int) -> None:
+def test_no_history_loses_or_forgets_or_claims_too_much(
+    program: str, first: int, record_property: Callable[[str, object], None]
+) -> None:
     total = play(program, first, BLOCK)
+    record_property("simulated", dict(total))
 
     assert total["kills"] > 0
     assert total["faults"] > 50
@@ -49,9 +53,9 @@ def test_no_history_loses_or_forgets_or_claims_too_much(program: str, first: int
 @pytest.mark.parametrize("first", range(SEEDS, PROOF_SEEDS, BLOCK))
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_no_history_of_thousands_loses_or_forgets_or_claims_too_much(
-    program: str, first: int
+    program: str, first: int, record_property: Callable[[str, object], None]
 ) -> None:
-    play(program, first, BLOCK)
+    record_property("simulated", dict(play(program, first, BLOCK)))
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

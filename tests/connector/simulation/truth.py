@@ -124,7 +124,7 @@ class Truth:
                 continue
             later = [c for c in chains if c.whole and c.ended and c.ended >= failed.asked]
             demand(
-                _covered(later, hour.hour),
+                _covered(later, max(hour.hour, failed.window.start), hour.hour + HOUR),
                 f"{name}, but its listing at {failed.asked:%d %H:%M:%S} did not come to its end",
             )
 
@@ -154,10 +154,10 @@ def _overlaps(window: Window, hour: datetime) -> bool:
     return window.start < hour + HOUR and window.end > hour
 
 
-def _covered(chains: Sequence[Chain], hour: datetime) -> bool:
-    """Tell whether the windows of *chains* leave out nothing of the hour."""
-    at = hour
+def _covered(chains: Sequence[Chain], start: datetime, end: datetime) -> bool:
+    """Tell whether the windows of *chains* leave out nothing from *start* to *end*."""
+    at = start
     for chain in sorted(chains, key=lambda c: c.window.start):
         if chain.window.start <= at:
             at = max(at, chain.window.end)
-    return at >= hour + HOUR
+    return at >= end
