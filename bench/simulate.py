@@ -56,7 +56,7 @@ HANDED_OUT = 16
 MINUTE = timedelta(minutes=1)
 SWEEP_EVERY = timedelta(minutes=5)
 GIANT = "00000000-0000-4000-8000-000000000000"
-MOST_OPERATIONS = 8
+MOST_OPERATIONS = 12
 MOST_TIMES_MEDIAN = 3
 A_MONTH = timedelta(days=30)
 KINDS = ("Audit.Exchange", *(kind for kind in CONTENT_TYPES if kind != "Audit.Exchange"))

@@ -11,8 +11,8 @@ from audit_feed.blobs import Stream
 from audit_feed.ledger.statement import HourState, HourStatement
 from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore
 from audit_feed.settings import Settings
-from audit_feed.windows import HOUR, RETENTION, Window, hour_of
-from mailvigil.collect.ledger_store import OpenLedger, file_ledger
+from audit_feed.windows import HOUR, Window
+from mailvigil.collect.ledger_store import OpenLedger
 from mailvigil.listing import print_list
 from mailvigil.printable import counted
 
@@ -73,13 +73,6 @@ def _older_losses(
         return []
     hours = ledger.hours(stream, Window(first, window.start), now)
     return [hour for hour in hours if hour.state is HourState.LOST]
-
-
-def last_days(settings: Settings, now: datetime) -> LedgerReport:
-    """Return what the ledger that *settings* name states: the last 7 days, and all losses."""
-    window = Window(hour_of(now - RETENTION), now)
-    with file_ledger(settings.ledger) as ledger:
-        return ledger_report(ledger, window, streams_of(settings), now)
 
 
 def streams_of(settings: Settings) -> list[Stream]:

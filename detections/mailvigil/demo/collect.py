@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import yaml
@@ -14,12 +15,14 @@ import yaml
 from audit_feed import app
 from audit_feed.delivery.pass_report import PassReport
 from audit_feed.settings import Settings
-from mailvigil.collect.ledger_report import last_days, print_statement
+from audit_feed.windows import Window
+from mailvigil.collect.ledger_report import ledger_report, print_statement, streams_of
+from mailvigil.collect.ledger_store import file_ledger
 from mailvigil.collect.run import Job, collect
 from mailvigil.lab.server.collect_config import write_collect_config
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import IngestionOptions, LabOptions
-from mailvigil.lab.server.tenant_blobs import blobs, lab_tenant, spread
+from mailvigil.lab.server.tenant_blobs import beginning, blobs, lab_tenant, spread
 from mailvigil.lab.tenant.profile import Profile
 
 _NO_PROXY = ("NO_PROXY", "no_proxy")
@@ -60,11 +63,12 @@ def collect_from_a_lab(profile: Profile, folder: Path) -> Collected:
         lab.publish_all(made)
         types = tuple(sorted({blob.content_type for blob in made}))
         config = write_collect_config(lab, folder / "collect.yaml", content_types=types)
-        complete, statement = _collected(config)
+        complete, statement = _collected(config, beginning(now))
         return Collected(lab.checkpoint(), len(made), complete, statement)
 
 
-def _collected(config: Path) -> tuple[bool, str]:
+def _collected(config: Path, first: datetime) -> tuple[bool, str]:
+    """Collect, and return whether all is complete from *first* on, and the ledger's statement."""
     settings = Settings.load(yaml.safe_load(config.read_text(encoding="utf-8")), config.parent)
     job, problems = Job(settings, config.parent), Problems()
     done = collect(job, problems)
@@ -72,7 +76,9 @@ def _collected(config: Path) -> tuple[bool, str]:
         raise KeyboardInterrupt
     if not done:
         return False, "\n".join(problems.lines)
-    report = last_days(settings, app.now())
+    now = app.now()
+    with file_ledger(settings.ledger) as ledger:
+        report = ledger_report(ledger, Window(first, now), streams_of(settings), now)
     statement = io.StringIO()
     print_statement(report, statement)
     return report.complete, statement.getvalue().rstrip()

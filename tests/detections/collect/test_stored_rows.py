@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -60,7 +61,7 @@ def stated(sent: int, **columns: object) -> dict[str, object]:
 def answer(status: int, content: object) -> requests.Response:
     made = requests.Response()
     made.status_code = status
-    made._content = requests.compat.json.dumps(content).encode()  # noqa: SLF001 - no constructor
+    made._content = json.dumps(content).encode()  # noqa: SLF001 - no constructor
     return made
 
 

@@ -65,11 +65,22 @@ def blobs(profile: Profile, now: datetime, chaos: int | None = None) -> list[Pub
 def spread(blobs: Sequence[Publication], now: datetime) -> list[Publication]:
     """Return *blobs* as if they had been created evenly over what the feed keeps at *now*.
 
-    A profile that was long over would else come within one hour.
+    A profile that was long over would else come within one hour. The first of each content type
+    is of the beginning of the first hour: so it shows that the subscription existed in all of it.
     """
-    first, step = now - OLDEST, (OLDEST - RECENT) / max(len(blobs), 1)
-    times = [first + number * step for number in range(len(blobs))]
-    return [replace(blob, created=at, available=at) for blob, at in zip(blobs, times, strict=True)]
+    first = beginning(now)
+    step = (now - RECENT - first) / max(len(blobs), 1)
+    seen, made = set[str](), []
+    for number, blob in enumerate(blobs):
+        at = first + number * step if blob.content_type in seen else first
+        seen.add(blob.content_type)
+        made.append(replace(blob, created=at, available=at))
+    return made
+
+
+def beginning(now: datetime) -> datetime:
+    """Return the first hour of what is published by :func:`spread`."""
+    return (now - OLDEST).replace(minute=0, second=0, microsecond=0)
 
 
 def _until(profile: Profile, end: datetime) -> Iterator[LabRecord]:

@@ -21,7 +21,7 @@ from mailvigil.lab.server.lab import Lab
 SinkKind = Literal["duckdb", "loganalytics", "jsonl"]
 SINKS: tuple[SinkKind, ...] = ("duckdb", "loganalytics", "jsonl")
 TYPES = ("Audit.Exchange", "Audit.General")
-HOURS = 4
+HOURS = 9
 """How far back the log goes."""
 
 LARGE = 55_000

@@ -21,7 +21,7 @@ import duckdb
 from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.ledger.statement import HourStatement, statement
 from audit_feed.ledger.states import BlobRow, BlobState
-from audit_feed.windows import HOUR, RETENTION, Window, hour_of
+from audit_feed.windows import HOUR, MARGIN, RETENTION, Window, hour_of
 from mailvigil.lab.server.contents import Blob
 from mailvigil.lab.server.lab import Lab
 
@@ -34,6 +34,9 @@ STATED = """
 SELECT ContentType, Hour, ListedAt FROM M365FeedHealth_CL WHERE Complete AND Hour IS NOT NULL
 """
 MADE = "SELECT table_name FROM duckdb_tables()"
+
+OF_THE_BLOB = {"ContentCreated", "ContentKey"}
+"""Columns that differ where a record is repeated in another blob."""
 
 SECOND = timedelta(seconds=1)
 """The lab's clock and the collector's differ by less."""
@@ -163,13 +166,20 @@ def missing(there: Found, begun: datetime) -> list[str]:
 
 
 def _closed(site: Site, begun: datetime) -> set[tuple[str, datetime]]:
-    """Return the hours with blobs that were closed when a run began, but those with a loss."""
+    """Return the hours with blobs that could be stated when a run began, but those with a loss.
+
+    Nor the first hour of a content type: its first blob does not show that the subscription
+    existed before.
+    """
     hours: dict[tuple[str, datetime], bool] = {}
     for blob in site.lab.contents.all():
         hour = (blob.content_type, hour_of(blob.created))
         hours[hour] = hours.get(hour, False) or blob.id in site.lost
+    first = {kind: min(hour for k, hour in hours if k == kind) for kind, _ in hours}
     return {
-        (kind, hour) for (kind, hour), lost in hours.items() if hour + HOUR <= begun and not lost
+        (kind, hour)
+        for (kind, hour), lost in hours.items()
+        if hour + HOUR + MARGIN <= begun and hour > first[kind] and not lost
     }
 
 
@@ -186,7 +196,7 @@ def _ledger(site: Site) -> tuple[dict[str, BlobRow], frozenset[str], list[Claim]
         with closing(SqliteLedger(copy)) as store:
             for stream in store.streams():
                 rows += store.rows(stream, window)
-                hours += statement(store, stream, window)
+                hours += statement(store, stream, window, now)
                 parked |= {part.record_id for part in store.parked(stream)}
     claims = [
         Claim("ledger", h.stream.content_type, h.hour, h.listed_at)
@@ -216,7 +226,8 @@ def _folder(folder: Path, cut: list[str]) -> tuple[dict[str, Arrived], list[Clai
     for row in _lines(folder, "M365Activity_CL", cut):
         record = row["Record"]
         right = isinstance(record, dict) and record.get("Note") == f"note of {row['RecordId']}"
-        rows.setdefault(str(row["RecordId"]), []).append((json.dumps(row, sort_keys=True), right))
+        same = {name: value for name, value in row.items() if name not in OF_THE_BLOB}
+        rows.setdefault(str(row["RecordId"]), []).append((json.dumps(same, sort_keys=True), right))
     stated = [
         ("statement", str(row["ContentType"]), row["Hour"], row["ListedAt"])
         for row in _lines(folder, "M365FeedHealth_CL", cut)
