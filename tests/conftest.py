@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -50,3 +51,19 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
     """Return an empty storage account: tables, queues and blobs."""
     with azurite(tmp_path_factory.mktemp("azurite")) as running:
         yield running
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many histories were simulated, and what happened in them."""
+    total: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", "") != "call":
+                continue
+            for name, value in report.user_properties:
+                if name == "simulated":
+                    total.update(value)
+    if total:
+        named = ("seeds", "steps", "kills", "faults", "hours checked", "rows", "doubled rows")
+        counts = ", ".join(f"{name} {total[name]:,}" for name in named)
+        terminalreporter.write_line(f"simulated: {counts}; lost and falsely complete: see failures")

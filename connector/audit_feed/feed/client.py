@@ -48,7 +48,7 @@ PAGE_BYTES = 67_108_864
 """Largest answer, but for a blob, that is read into memory."""
 
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
-_TIMEOUT = Timeout(*TIMEOUT_SECONDS)
+_TIMEOUT = Timeout(connect=TIMEOUT_SECONDS[0], read=TIMEOUT_SECONDS[1])
 _DIGITS = 9
 _OK = 200
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9]{1,39}(?![^\s:,.])")
@@ -243,7 +243,7 @@ class Feed:
         self._before_request()
         given = "publisheridentifier=" in request.url.lower()
         own = {} if given else {"PublisherIdentifier": self._tenant}
-        sent = self._clock.local()
+        began = self._seconds()
         try:
             answer = self._pool.urlopen(
                 request.method,
@@ -256,16 +256,17 @@ class Feed:
             )
         except (HTTPError, requests.RequestException) as error:
             raise RetryError(request.where, f"no answer: {type(error).__name__}") from None
-        self._observe(answer, sent)
+        self._observe(answer, timedelta(seconds=self._seconds() - began))
         return answer if answer.status == _OK else self._refusal(answer)
 
-    def _observe(self, answer: BaseHTTPResponse, sent: datetime) -> None:
+    def _observe(self, answer: BaseHTTPResponse, took: timedelta) -> None:
         """Learn the service's time; an answer out of a cache says how old its ``Date`` is."""
         age = answer.headers.get("Age", "0").strip()
         if age.isascii() and age.isdecimal() and len(age) < _DIGITS:
             old = timedelta(seconds=int(age))
             date, received = answer.headers.get("Date", ""), self._clock.local()
-            self._clock.observe(date, sent - old, received - old)
+            # Not the local time of sending: the clock may have been set since.
+            self._clock.observe(date, received - took - old, received - old)
 
     def _refusal(self, answer: BaseHTTPResponse) -> Refusal:
         answered = http_date(answer.headers.get("Date", "")) or self._clock.now()
