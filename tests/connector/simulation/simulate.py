@@ -292,9 +292,11 @@ def _retry(there: Played) -> None:
 def _calm(there: Played) -> None:
     """Run without faults until all that was ever shown has been listed to its end."""
     world = there.world
-    world.weather, there.calm = CALM, world.now
     there.feed.lies.clear()
-    there.feed.no_role_until = there.workspace.held_until = None
+    there.feed.no_role_until = None
+    # What the programs were asked to wait for, they wait for.
+    world.now = max(world.now, there.workspace.held_until or world.now)
+    world.weather, there.calm = CALM, world.now
     there.program.restart()
     last = max(world.now, ended(there.truth.blobs) - world.service_offset) + timedelta(
         hours=72 if there.plan.long else 20
