@@ -39,7 +39,7 @@ def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     for name in PRESET:
         monkeypatch.delenv(name, raising=False)
     with Lab() as lab:
-        Audited(lab, dice("truth")).past(6)
+        Audited(lab, dice("truth")).past(40)
         files, config = site(lab, tmp_path / "site", "duckdb")
         assert run("collect", "--once", "--config", config).code == 0
     return files
@@ -102,7 +102,7 @@ def test_files_of_rows_that_are_cut_off_do_not_pass(
     for name in PRESET:
         monkeypatch.delenv(name, raising=False)
     with Lab() as lab:
-        Audited(lab, dice("truth")).past(6)
+        Audited(lab, dice("truth")).past(40)
         files, config = site(lab, tmp_path / "site", "jsonl")
         assert run("collect", "--once", "--config", config).code == 0
         now = lab.clock.now()
