@@ -163,7 +163,7 @@ class Client:
 
 
 def sink(client: Client, clock: Clock) -> LogAnalytics:
-    return LogAnalytics(client, "dcr-1", "Custom-x", clock, clock.sleep)  # type: ignore[arg-type]  # a fake
+    return LogAnalytics(client, "dcr-1", "Custom-x", clock, clock.sleep)
 
 
 def refused(message: str) -> ClientAuthenticationError:
@@ -225,7 +225,7 @@ def test_what_does_not_pass_is_an_error_inside_of_the_deadline(
 def test_a_stop_ends_the_waiting_at_once() -> None:
     client, clock, stop = Client(response(503)), Clock(), Event()
     stop.set()
-    waiting = LogAnalytics(client, "dcr-1", "Custom-x", clock, app.sleeper(stop))  # type: ignore[arg-type]  # a fake
+    waiting = LogAnalytics(client, "dcr-1", "Custom-x", clock, app.sleeper(stop))
 
     with pytest.raises(StoppedError):
         waiting.send(Body(b"[]", 0))
@@ -258,8 +258,8 @@ def test_a_token_that_cannot_be_got_is_an_error_of_ours() -> None:
         def get_token(self, *_: str) -> None:
             raise ServiceRequestError("private-subject")
 
-    with pytest.raises(RetryError) as caught:
-        FeedTokens(Credential, "https://feed.example")()  # type: ignore[arg-type]  # a fake
+    with pytest.raises(RetryError) as caught:  # type: ignore[arg-type]  # a fake
+        FeedTokens(Credential, "https://feed.example")()
 
     assert "private" not in str(caught.value)
 

@@ -92,7 +92,7 @@ def test_rows_say_which_blob_brought_them_and_the_ledger_counts_them_once(
 ) -> None:
     sink = Kept(store)
 
-    row = deliver(ROW, pipeline(body(record(1), record(2), record(1)), sink))
+    row = deliver(ROW, pipeline(body(record("1"), record("2"), record("1")), sink))
 
     rows = sent_rows(sink)
     assert (row.records, row.sent_rows, len(rows)) == (3, 2, 3)

@@ -17,7 +17,7 @@ import pytest
 from audit_feed.azure_app import housekeeping
 from audit_feed.azure_app.orders import PacedOrders
 from audit_feed.blobs import Page, Stream
-from audit_feed.delivery import deliver, listing
+from audit_feed.delivery import deliver, listing, narrowing
 from audit_feed.delivery.listing import StreamListing
 from audit_feed.errors import AuditFeedError, BlobRejectedError, BodyRefusedError
 from audit_feed.feed import client
@@ -180,7 +180,7 @@ def refused_body_not_narrowed(patch: Patch) -> None:
         del self, lines
         raise error.cause
 
-    patch.setattr(deliver.Narrowing, "run", run)
+    patch.setattr(narrowing.Narrowing, "run", run)
 
 
 def odd_element_costs_the_blob(patch: Patch) -> None:

@@ -256,6 +256,7 @@ class Table:
 
     def _upsert(self, entity: Entity, mode: UpdateMode) -> Mapping[str, object]:
         rows = self._partitions.get(str(entity["PartitionKey"]), {})
+        before: Mapping[str, object] = {}
         before = rows.get(str(entity["RowKey"]), {}) if mode == UpdateMode.MERGE else {}
         return self._put({**before, **entity})
 

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import orjson
-from urllib3 import HTTPResponse, Timeout
+from urllib3 import HTTPHeaderDict, HTTPResponse, Timeout
 from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutError
 
 from audit_feed.blobs import Stream
@@ -136,7 +136,7 @@ class FeedPool:
         left = _Bound((bound.seconds if bound else 0) - response.wait, self._world.monotonic)
         return HTTPResponse(
             body=_BoundedSocket(line, left).makefile("rb"),
-            headers=headers,
+            headers=HTTPHeaderDict(headers),
             status=response.status,
             preload_content=False,
             request_method=method,

@@ -65,7 +65,7 @@ class VirtualEvent:
         woken = there.tasks.block(until)
         if not woken and there.tasks.current in self._waiting:
             self._waiting.remove(there.tasks.current)
-        return self._set or woken
+        return self.is_set() or woken
 
 
 class VirtualLock:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from azure.data.tables import TableServiceClient
 
+from audit_feed import app
 from audit_feed.ledger.states import BlobRow, expired
 from audit_feed.ledger.table import PREFIX, TableLedger
 from audit_feed.windows import HOUR, Window, hour_of
@@ -24,7 +25,8 @@ FIRST = hour_of(NOW) - 24 * HOUR
 
 @pytest.fixture
 def account(storage: Azurite, monkeypatch: pytest.MonkeyPatch) -> Iterator[TableServiceClient]:
-    """Return an account that holds no ledger, and let the command find it."""
+    """Return an account that holds no ledger, and let the command find it, at the time NOW."""
+    monkeypatch.setattr(app, "now", lambda: NOW)  # an hour that ends meanwhile is not listed
     monkeypatch.setenv(CONNECTION, storage.connection_string)
     with TableServiceClient.from_connection_string(storage.connection_string) as service:
         for table in service.query_tables(f"TableName ge '{PREFIX}' and TableName lt '{PREFIX}~'"):
