@@ -258,8 +258,8 @@ def test_a_token_that_cannot_be_got_is_an_error_of_ours() -> None:
         def get_token(self, *_: str) -> None:
             raise ServiceRequestError("private-subject")
 
-    with pytest.raises(RetryError) as caught:  # type: ignore[arg-type]  # a fake
-        FeedTokens(Credential, "https://feed.example")()
+    with pytest.raises(RetryError) as caught:
+        FeedTokens(Credential, "https://feed.example")()  # type: ignore[arg-type]  # a fake
 
     assert "private" not in str(caught.value)
 
