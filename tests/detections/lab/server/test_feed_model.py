@@ -110,14 +110,15 @@ def struck(fault: Fault, **where: object) -> Client:
     return made
 
 
-def test_the_model_needs_no_socket() -> None:
+def test_the_model_loads_no_network_and_no_database() -> None:
     program = "import sys; import mailvigil.lab.server.feed_model; print(*sys.modules)"
 
     ran = subprocess.run(
         [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True
     )
 
-    assert not {"socket", "ssl", "requests", "cryptography", "duckdb"} & set(ran.stdout.split())
+    # Not socket itself: email.utils of Python 3.11 imports it, to read a date.
+    assert not {"ssl", "requests", "cryptography", "duckdb"} & set(ran.stdout.split())
 
 
 def test_the_same_calls_give_the_same_answers() -> None:
