@@ -107,6 +107,7 @@ def summary(statements: Sequence[HourStatement], now: datetime) -> dict[str, obj
     ``listed_at`` is when the last listing of its newest hours began that came to its end.
     """
     lost = sum(s.state is HourState.LOST for s in statements)
+    undelivered = any(s.undelivered for s in statements)
     statements = health_rows.of_last_days(statements, now)
     over = [s for s in statements if s.state is not HourState.OPEN]
     missing = sum(map(health_rows.is_missing, statements))
@@ -114,7 +115,7 @@ def summary(statements: Sequence[HourStatement], now: datetime) -> dict[str, obj
     return {
         "stated_at": now.isoformat(),
         "listed_at": max(newest).isoformat() if newest else None,
-        "complete": not missing and not lost,
+        "complete": not (missing or lost or undelivered),
         "hours": len(over),
         "hours_missing": missing,
         "hours_lost": lost,

@@ -128,11 +128,12 @@ class Collector:
     def prune(self) -> None:
         """Drop from the ledger what is done and older than the retention.
 
-        Without a known clock nothing is: what is old cannot be told.
+        Without a known clock nothing is: what is old cannot be told. One clock that is ahead drops
+        nothing: with the beginning of a stream, a gap would be forgotten.
         """
         if self.clock_offset() is None:
             return
-        before = self.clock() - self.retention
+        before = min(self.clock(), (self.lease_clock or self.clock)()) - self.retention
         for stream in self.streams:
             self.store.prune(stream, before)
 

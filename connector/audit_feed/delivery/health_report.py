@@ -21,7 +21,8 @@ def _not_known() -> timedelta | None:
 class Reporter:
     """Writes the statement with every pass; hours only when they changed.
 
-    It speaks of the last 7 days, and of what was lost before as far back as *keep*.
+    It speaks of the last 7 days, and of what was lost or is not delivered before, as far back as
+    *keep*.
     """
 
     def __init__(
@@ -60,11 +61,11 @@ class Reporter:
         return hours
 
     def _older_losses(self, now: datetime) -> Sequence[HourStatement]:
-        """Return the lost hours before the last 7 days; they are looked for once an hour."""
+        """Return older hours that are lost or lack a blob; they are looked for once an hour."""
         if self._lost_at != hour_of(now):
             older = Window(hour_of(now - self._keep), hour_of(now - RETENTION))
             stated = self._stated(older, now) if older.start < older.end else []
-            self._lost = [s for s in stated if s.state is HourState.LOST]
+            self._lost = [s for s in stated if s.state is HourState.LOST or s.undelivered]
             self._lost_at = hour_of(now)
         return self._lost
 

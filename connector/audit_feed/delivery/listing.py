@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -27,7 +27,9 @@ from audit_feed.errors import (
 from audit_feed.ledger.states import LedgerStore
 from audit_feed.windows import (
     HOUR,
+    MARGIN,
     RETENTION,
+    HourListing,
     Window,
     due_windows,
     first_whole_hour,
@@ -55,6 +57,12 @@ READ_DLP = "ActivityFeed.ReadDlp"
 NO_READ_DLP = f"the token lacks {READ_DLP}"
 """Without that role the feed answers a listing of ``DLP`` with an empty list (issue 225 of
 OfficeDev's office-365-management-api)."""
+
+SKEW = timedelta(minutes=1)
+"""How far the clocks of two processes may be apart."""
+
+CLOCK_AHEAD = "listed while the clock was ahead"
+"""The problem of an hour whose listing says nothing because it began in the future."""
 
 LONGEST_PROBLEM = 300
 """Characters of a problem that the ledger keeps with an hour."""
@@ -124,9 +132,26 @@ class StreamListing:
     def _due(self, first: datetime, begun: set[datetime]) -> list[Window]:
         whole = first_whole_hour(self.began)
         listings = self.store.listings(self.stream, hour_of(self.began - RETENTION))
+        self._take_back(listings)
         # What is left of the hour before is listed too, though it cannot be stated as complete.
         earliest = first - HOUR if first == whole else first
         return due_windows(listings, earliest, self.began, begun)
+
+    def _take_back(self, listings: Mapping[datetime, HourListing]) -> None:
+        """Take back listings that began in the future, of hours that cannot be stated yet.
+
+        The clock was ahead then. Left alone, they would count once that time has come.
+        """
+        ahead = [
+            hour
+            for hour, known in listings.items()
+            if known.at
+            and not known.problem
+            and known.at > self.began + SKEW
+            and hour + HOUR + MARGIN > self.began
+        ]
+        if ahead:
+            self.store.mark_unlisted(self.stream, ahead, CLOCK_AHEAD)
 
     def _go_on(self, position: ListingPosition) -> _End:
         """List a window from *position* on, if the tenant is not held back; else leave it."""

@@ -47,7 +47,14 @@ ERROR_BYTES = 65_536
 PAGE_BYTES = 67_108_864
 """Largest answer, but for a blob, that is read into memory."""
 
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
+STALE = timedelta(minutes=1)
+"""A listing that was in a cache for longer proves nothing about what its window holds now."""
+
+_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, deflate",
+    "Cache-Control": "no-cache",
+}
 _TIMEOUT = Timeout(connect=TIMEOUT_SECONDS[0], read=TIMEOUT_SECONDS[1])
 _DIGITS = 9
 _OK = 200
@@ -175,6 +182,7 @@ class Feed:
         flaws = (
             (len(read) - len(blobs), "elements are not blobs"),
             (sum(b.created not in window for b in blobs), "blobs lie outside of the window"),
+            (int(_is_stale(answer)), "answer out of a cache (is there a proxy in between?)"),
         )
         flaw = "; ".join(f"{where}: {count} {what}" for count, what in flaws if count)
         return Page(blobs, answer.headers.get("NextPageUri", "").strip(), flaw)
@@ -260,13 +268,15 @@ class Feed:
         return answer if answer.status == _OK else self._refusal(answer)
 
     def _observe(self, answer: BaseHTTPResponse, took: timedelta) -> None:
-        """Learn the service's time; an answer out of a cache says how old its ``Date`` is."""
-        age = answer.headers.get("Age", "0").strip()
-        if age.isascii() and age.isdecimal() and len(age) < _DIGITS:
-            old = timedelta(seconds=int(age))
+        """Learn the service's time; an answer out of a cache says how old its ``Date`` is.
+
+        How long it took is of a clock that never goes back: between two looks at the local one,
+        that may have been set.
+        """
+        age = _age(answer)
+        if age is not None:
             date, received = answer.headers.get("Date", ""), self._clock.local()
-            # Not the local time of sending: the clock may have been set since.
-            self._clock.observe(date, received - took - old, received - old)
+            self._clock.observe(date, received - took, received, age)
 
     def _refusal(self, answer: BaseHTTPResponse) -> Refusal:
         answered = http_date(answer.headers.get("Date", "")) or self._clock.now()
@@ -284,6 +294,20 @@ def pool_of(session: requests.Session, host: str) -> HTTPConnectionPool:
         requests.Request("GET", host).prepare(), given["verify"], given["proxies"], given["cert"]
     )
     return bounded_pool(cast("HTTPConnectionPool", pool))
+
+
+def _age(answer: BaseHTTPResponse) -> timedelta | None:
+    """Return how long an answer was in a cache, None if that cannot be read."""
+    age = answer.headers.get("Age", "0").strip()
+    if age.isascii() and age.isdecimal() and len(age) < _DIGITS:
+        return timedelta(seconds=int(age))
+    return None
+
+
+def _is_stale(answer: BaseHTTPResponse) -> bool:
+    """Return whether an answer may lack what the service has listed since."""
+    age = _age(answer)
+    return age is None or age > STALE
 
 
 def _is_small(answer: BaseHTTPResponse) -> bool:

@@ -65,19 +65,26 @@ class ServiceClock:
             return None
         return observed.offset
 
-    def observe(self, date_header: str, sent: datetime, received: datetime) -> None:
+    def observe(
+        self,
+        date_header: str,
+        sent: datetime,
+        received: datetime,
+        age: timedelta = timedelta(),
+    ) -> None:
         """Learn from an answer; one without a readable ``Date`` says nothing.
 
         Args:
             date_header: The header as it came, or ``""``.
             sent: The local time when the request left.
             received: The local time when the answer's headers were there.
+            age: How long the answer was in a cache on its way.
 
         """
         date = http_date(date_header)
         if date is None or date.year not in _YEARS or received < sent:
             return
-        least, most = date - received, date + _SECOND - sent
+        least, most = date + age - received, date + age + _SECOND - sent
         with self._lock:
             offset = self._observed.offset if self._observed else timedelta()
             if not least - TOLERANCE <= offset <= most + TOLERANCE:

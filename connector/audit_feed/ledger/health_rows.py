@@ -82,7 +82,7 @@ def _heartbeat(stream: Stream, stated: Sequence[HourStatement], now: datetime) -
         "OrganizationId": stream.tenant,
         "ContentType": stream.content_type,
         "Hour": None,
-        "Complete": not missing and not lost,
+        "Complete": not (missing or lost or any(s.undelivered for s in stated)),
         "ListedAt": max((s.listed_at for s in hours if s.listed_at), default=None),
         "Listed": sum(s.listed for s in hours),
         "Delivered": sum(s.delivered for s in hours),

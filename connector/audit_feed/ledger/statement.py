@@ -68,6 +68,15 @@ class HourStatement:
         """Whether the hour was listed to its end late enough, and all of it was delivered."""
         return self.state is HourState.COMPLETE
 
+    @property
+    def undelivered(self) -> bool:
+        """Whether a blob of it is not delivered although the hour could be stated by now.
+
+        Such an hour must be stated for as long as that is so, however old it is.
+        """
+        waits = self.pending and self.state is not HourState.OPEN
+        return bool(waits) or self.state is HourState.PENDING
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HourTally:

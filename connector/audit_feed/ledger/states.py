@@ -24,6 +24,9 @@ LAST_RETRY = timedelta(hours=1)
 SECOND_ANSWER = timedelta(hours=1)
 """One answer that a blob is gone is not final: so long after the first one, another must say it."""
 
+FARTHEST_DUE = timedelta(hours=2)
+"""No blob is put off for so long: one that is due later was put off while the clock was ahead."""
+
 MOST_ADDRESSES = 4
 """Addresses of one blob that are kept; the feed can list a blob under several."""
 
@@ -120,7 +123,7 @@ def _refused(row: BlobRow, to: BlobState, now: datetime, why: str) -> BlobRow:
     time ``SECOND_ANSWER`` or more after the first. Until then it stays listed, and is due at once
     at an address that was not tried yet, else when that time is over.
     """
-    first = row.refused or now
+    first = min(row.refused or now, now)  # a later one is of a clock that was ahead
     addresses = (*row.other_uris, row.blob.uri)  # the one that was asked comes last
     count = row.refusals + 1
     again = replace(
@@ -144,7 +147,8 @@ def _refused(row: BlobRow, to: BlobState, now: datetime, why: str) -> BlobRow:
 def relisted(row: BlobRow, blob: ContentBlob, now: datetime) -> BlobRow:
     """Return the row of a blob that is listed again as *blob*; the same row if nothing is new.
 
-    A blob that has grown is delivered again. Another address is tried next, where the blob is not
+    A blob that has grown is delivered again. One that was put off while the clock was ahead is due
+    now. Another address is tried next, where the blob is not
     delivered; a rejected blob gets another chance by it. A size that was not known is noted.
     """
     if has_grown(blob, row.blob):
@@ -159,6 +163,7 @@ def relisted(row: BlobRow, blob: ContentBlob, now: datetime) -> BlobRow:
             refused=None,
             refusals=0,
         )
+    row = _brought_forward(row, now)
     if row.blob.size is None and blob.size is not None:
         row = replace(row, blob=replace(row.blob, size=blob.size))
     open_ = row.state in {BlobState.LISTED, BlobState.REJECTED}
@@ -171,12 +176,20 @@ def relisted(row: BlobRow, blob: ContentBlob, now: datetime) -> BlobRow:
     return replace(back, blob=replace(row.blob, uri=blob.uri), other_uris=others)
 
 
+def _brought_forward(row: BlobRow, now: datetime) -> BlobRow:
+    """Return the row of a blob that was put off while the clock was ahead as due at *now*."""
+    if row.state is not BlobState.LISTED or row.due <= now + FARTHEST_DUE:
+        return row
+    return replace(row, due=now)
+
+
 def made_due(before: BlobRow, after: BlobRow) -> bool:
     """Return whether :func:`relisted` changed *before* so that the blob is to be delivered now."""
     if after.state is not BlobState.LISTED:
         return False
     again = before.state is not BlobState.LISTED or after.blob.uri != before.blob.uri
-    return again or has_grown(after.blob, before.blob)
+    forward = before.due - after.due >= FARTHEST_DUE
+    return again or forward or has_grown(after.blob, before.blob)
 
 
 def failed(row: BlobRow, now: datetime, why: str) -> BlobRow:

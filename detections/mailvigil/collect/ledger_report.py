@@ -30,8 +30,8 @@ class LedgerReport:
     """What a ledger states of a span.
 
     ``hours`` are those of all feeds, those of a feed together and in order; ``older_losses`` are
-    the lost hours before the span. ``lost`` are the blobs that expired or were rejected,
-    ``never_listed`` the feeds that should be in the ledger and are not.
+    the hours before the span that are lost or lack a blob. ``lost`` are the blobs that expired or
+    were rejected, ``never_listed`` the feeds that should be in the ledger and are not.
     """
 
     hours: Sequence[HourStatement]
@@ -55,8 +55,8 @@ def ledger_report(
 ) -> LedgerReport:
     """Return what *ledger* states of *window* at *now*; the feeds *wanted* must be in it.
 
-    What was lost before is stated too, as far back as the ledger goes, unless *older_losses* is
-    false.
+    What was lost before, or is not delivered, is stated too, as far back as the ledger goes, unless
+    *older_losses* is false.
     """
     known = ledger.store.streams()
     hours = [hour for stream in known for hour in ledger.hours(stream, window, now)]
@@ -72,7 +72,7 @@ def _older_losses(
     if first is None or first >= window.start:
         return []
     hours = ledger.hours(stream, Window(first, window.start), now)
-    return [hour for hour in hours if hour.state is HourState.LOST]
+    return [hour for hour in hours if hour.state is HourState.LOST or hour.undelivered]
 
 
 def streams_of(settings: Settings) -> list[Stream]:

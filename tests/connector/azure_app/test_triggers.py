@@ -304,6 +304,21 @@ def test_a_sweep_without_the_feeds_time_states_closes_and_drops_nothing() -> Non
     assert order.row_keys
 
 
+def test_a_sweep_with_one_clock_that_is_ahead_drops_nothing() -> None:
+    cloud = Cloud()
+    context = context_of(cloud)
+    listed_blob(context)
+    [row] = rows_of(context)
+    context.store.put(delivered(row, START, records=1, sent=1, parked=0))
+    first = context.store.first_hour(STREAM)
+    cloud.clock.now += 60 * DAY
+
+    sweep.sweep(context, LOG)
+
+    assert len(rows_of(context)) == 1
+    assert context.store.first_hour(STREAM) == first
+
+
 def test_hours_are_stated_once_and_again_only_when_they_change() -> None:
     cloud = Cloud()
     context = context_of(cloud)

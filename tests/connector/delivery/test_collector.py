@@ -26,6 +26,7 @@ from audit_feed.errors import (
     WindowError,
 )
 from audit_feed.feed.rate_limit import RateLimiter
+from audit_feed.ledger.statement import HourState
 from audit_feed.ledger.states import BlobRow, BlobState, listed
 from audit_feed.records.batches import Body
 from audit_feed.windows import HOUR, Window, hour_of
@@ -409,6 +410,49 @@ def test_a_clock_that_ran_ahead_claims_nothing_once_it_is_right_again() -> None:
 
     assert names(there, BlobState.DELIVERED) == ["late"]
     assert all(s.listed_at and s.listed_at <= there.now for s in stated(there, START)[:-1])
+
+
+def test_an_hour_to_come_that_a_clock_ahead_listed_is_never_complete_by_that() -> None:
+    there = world(published("late", START + 3 * HOUR))
+    at_work = started(there)
+    there.now = START + timedelta(days=1)
+    at_work.run_pass()
+    there.now = START
+    at_work.run_pass()
+
+    there.now = START + timedelta(hours=30)
+
+    unlisted = stated(there, START + HOUR)
+    assert len(unlisted) == 30
+    assert {hour.state for hour in unlisted} == {HourState.PENDING, HourState.OPEN}
+    assert unlisted[0].why == "listed while the clock was ahead"
+
+
+def test_a_blob_that_was_put_off_by_a_clock_ahead_is_delivered_once_that_is_right() -> None:
+    there = world(published("a", START - 3 * HOUR))
+    at_work = started(there, since=timedelta(days=7))
+    there.now = START + timedelta(days=2)
+    with_fetch(at_work, failing("a", RetryError("blob a", "HTTP 500"))).run_pass()
+    assert names(there, BlobState.LISTED) == ["a"]
+    there.now = START
+
+    at_work.run_pass()
+
+    assert names(there, BlobState.DELIVERED) == ["a"]
+
+
+def test_one_clock_that_is_ahead_drops_no_gap_from_the_ledger() -> None:
+    there = world(published("in the gap", START - timedelta(days=3)))
+    at_work = replace(started(there), lease_clock=lambda: START)
+    first = at_work.store.register_stream(STREAM, hour_of(START) - timedelta(days=5))
+    there.now = START + timedelta(days=60)
+    at_work.run_pass()
+    there.now = START
+
+    at_work.run_pass()
+
+    assert at_work.store.first_hour(STREAM) == first
+    assert names(there, BlobState.DELIVERED) == ["in the gap"]
 
 
 def test_the_beginning_is_kept_before_anything_is_listed() -> None:

@@ -93,6 +93,20 @@ def test_a_loss_stays_in_the_heartbeat_for_as_long_as_the_ledger_keeps_it() -> N
         assert (heartbeat["HoursLost"], heartbeat["Complete"]) == (int(lost), not lost), days
 
 
+def test_a_blob_that_is_never_delivered_stays_in_the_heartbeat_however_old_its_hour_is() -> None:
+    store, told = ledger(), Told()
+    store.add_blobs([blob("a", FIRST + HOUR)], FIRST + HOUR)
+    list_all(store, FIRST, FIRST + 20 * DAY)
+
+    reporter(store, told).state(FIRST + 19 * DAY)
+
+    heartbeat = told.heartbeat()
+    assert (heartbeat["HoursMissing"], heartbeat["HoursLost"]) == (0, 0)
+    assert heartbeat["Complete"] is False
+    [hour] = [row for row in told.hours() if row["Pending"]]
+    assert hour["Hour"] == (FIRST + HOUR).isoformat().replace("+00:00", "Z")
+
+
 def test_hours_without_a_subscription_are_counted_and_not_complete() -> None:
     store, told = MemoryLedger(Disk()), Told()
     store.register_stream(STREAM, FIRST)

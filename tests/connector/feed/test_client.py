@@ -381,6 +381,24 @@ def test_a_blob_outside_of_the_window_is_kept_but_proves_nothing(server: Loopbac
 
 
 @pytest.mark.parametrize(
+    ("age", "proves"), [("0", True), ("60", True), ("61", False), ("?", False)]
+)
+def test_a_listing_out_of_a_cache_keeps_its_blobs_but_proves_nothing(
+    server: Loopback,
+    age: str,
+    proves: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    server.answers = [Answer(200, listing("a"), {"Age": age})]
+
+    page = server.feed().page(STREAM, WINDOW)
+
+    assert [b.id for b in page.blobs] == ["a"]
+    assert page.flaw.endswith("" if proves else "out of a cache (is there a proxy in between?)")
+    assert bool(page.flaw) is not proves
+    assert server.asked[0].headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"contentId": None},

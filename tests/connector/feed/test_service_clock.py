@@ -72,6 +72,17 @@ def test_a_slow_answer_does_not_move_a_clock_that_is_right() -> None:
     assert clock.offset == timedelta()
 
 
+def test_an_answer_out_of_a_cache_tells_the_time_by_its_age() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    header = format_datetime(START - 5 * HOUR, usegmt=True)
+
+    clock.observe(header, START, START, 5 * HOUR)
+
+    assert clock.offset is not None
+    assert abs(clock.now() - START) <= SECOND
+
+
 @pytest.mark.parametrize(
     "header",
     ["", "soon", "Wed, 21 Oct 99999999999 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT",

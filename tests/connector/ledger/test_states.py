@@ -120,6 +120,26 @@ def test_a_blob_that_grows_is_due_whatever_became_of_it(step: str, larger: Conte
     assert states.relisted(again, before, STATED) is again
 
 
+def test_a_blob_that_is_due_later_than_any_wait_is_due_once_it_is_listed_again() -> None:
+    ahead = states.failed(states.listed(SMALL, START), START + 48 * HOUR, "broken off")
+    later = states.failed(states.listed(SMALL, START), START, "broken off")
+
+    again = states.relisted(ahead, SMALL, START)
+
+    assert again.due == START
+    assert states.made_due(ahead, again)
+    assert states.relisted(later, SMALL, START) is later
+
+
+def test_a_first_answer_of_a_clock_ahead_makes_no_blob_wait_for_that_time() -> None:
+    row = states.expired(states.listed(SMALL, START), START + 48 * HOUR)
+
+    again = states.expired(row, START)
+
+    assert again.state is BlobState.LISTED
+    assert again.due == START + SECOND_ANSWER
+
+
 def test_a_rejected_blob_gets_another_chance_at_another_address() -> None:
     row = refused(STEPS["rejected"], states.listed(blob("a"), START), START)
 

@@ -287,6 +287,25 @@ def test_a_loss_before_the_last_seven_days_is_stated_for_as_long_as_the_ledger_g
     assert "lost" in table.out.partition("Blobs that were given up:")[2]
 
 
+@pytest.mark.parametrize("covered", [True, False])
+def test_a_blob_that_is_not_delivered_is_stated_after_the_last_seven_days_too(
+    tmp_path: Path,
+    covered: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    hour = ledger(tmp_path, days=20, covered=False)
+    with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
+        store.note_enabled(STREAM, [hour if covered else hour + HOUR])
+        store.add_blobs([blob("waits", hour, STREAM)], hour)
+
+    ran = run("ledger", "--config", config(tmp_path), "--format", "json")
+
+    assert ran.code == EXIT_FAILED
+    first, *others = hours(ran.out)
+    assert (first["hour"], first["pending"]) == (f"{hour:%Y-%m-%dT%H:%M:%SZ}", 1)
+    assert first["state"] == ("pending" if covered else "not covered")
+    assert {other["state"] for other in others} == {"complete", "open"}
+
+
 def test_hours_that_nobody_listed_while_the_feed_had_them_are_lost_in_one_line(
     tmp_path: Path,
 ) -> None:

@@ -80,11 +80,11 @@ def _summaries(snapshots: Sequence[StreamSnapshot], now: datetime) -> Mapping[St
 
 
 def _prune(context: AppContext, now: datetime, log: InvocationLog) -> None:
-    """Drop from the ledger what is done and old, once an hour."""
+    """Drop from the ledger what is done and old, once an hour, by the clock that is behind."""
     store, hour = context.store, hour_of(now).isoformat()
     if store.markers.get(_PRUNED_HOUR) == hour:
         return
-    before = now - context.settings.collector.keep
+    before = min(now, context.local_clock()) - context.settings.collector.keep
     with ThreadPoolExecutor(context.max_tenants) as pool:
         blobs = sum(pool.map(lambda stream: store.prune(stream, before), context.streams()))
     store.markers.set(_PRUNED_HOUR, hour)
