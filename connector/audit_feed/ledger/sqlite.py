@@ -531,7 +531,12 @@ def upgrade(con: sqlite3.Connection) -> None:
 
 
 def _check_names(file: Path) -> None:
-    """Refuse a file with two names: each would have a lease and SQLite's own files by itself."""
+    """Refuse what is no file, and a file with two names.
+
+    Each name would have a lease and SQLite's own files by itself.
+    """
+    if not file.is_file():
+        raise OSError("it is not a file")
     if file.stat().st_nlink > 1:
         raise OSError("the file has another name, a hard link (remove one of them)")
 

@@ -443,7 +443,7 @@ def test_a_blob_that_was_put_off_by_a_clock_ahead_is_delivered_once_that_is_righ
 
 def test_one_clock_that_is_ahead_drops_no_gap_from_the_ledger() -> None:
     there = world(published("in the gap", START - timedelta(days=3)))
-    at_work = replace(started(there), lease_clock=lambda: START)
+    at_work = replace(started(there), lease_clock=lambda: START, retention=timedelta(days=30))
     first = at_work.store.register_stream(STREAM, hour_of(START) - timedelta(days=5))
     there.now = START + timedelta(days=60)
     at_work.run_pass()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -68,6 +69,27 @@ def writer(path: Path, first: int = 0) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Path.mkdir,
+        pytest.param(
+            lambda path: os.mkfifo(path),  # noqa: PLW0108 - there is none on Windows
+            marks=pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here"),
+        ),
+    ],
+    ids=["folder", "pipe"],
+)
+def test_what_is_not_a_file_is_refused_and_said_to_be_none(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "ledger.sqlite"
+    make(path)
+
+    with pytest.raises(LedgerError, match="cannot be opened as a ledger: it is not a file"):
+        SqliteLedger(path)
 
 
 @pytest.mark.parametrize(
