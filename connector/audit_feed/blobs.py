@@ -21,8 +21,9 @@ CONTENT_TYPES = (
 can be answered with 200 and an empty list."""
 
 DLP = "DLP.All"
-"""The content type that needs a role of its own, ActivityFeed.ReadDlp. Without it, a listing can
-be answered with 200 and an empty list."""
+DLP_ROLE = "ActivityFeed.ReadDlp"
+"""The content type that needs a role of its own, and that role. Without it, a listing can be
+answered with 200 and an empty list (issue 225 of OfficeDev's office-365-management-api)."""
 
 _TOO_LARGE = 2**63
 """No size is that large, and no store holds such a number."""

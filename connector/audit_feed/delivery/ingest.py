@@ -38,7 +38,7 @@ OF_BODY = frozenset({400, 413})
 
 _FORBIDDEN = 403
 
-TODO: Mapping[int, str] = {
+WHAT_TO_DO: Mapping[int, str] = {
     400: "the rows do not fit the stream; compare its columns with the table's",
     401: "the token is refused; check the credential, and the ingestion audience of the cloud",
     404: "there is no such rule or stream; check endpoint, dcr and stream of the sink",
@@ -149,7 +149,7 @@ def _refusal(error: HttpResponseError, now: datetime) -> _Refusal:
             "identity; a new role takes up to 30 minutes)",
         ) from None
     if status not in REPEAT:
-        refused = RetryError("ingestion", f"HTTP {status}", TODO.get(status, ""))
+        refused = RetryError("ingestion", f"HTTP {status}", WHAT_TO_DO.get(status, ""))
         raise (BodyRefusedError(refused) if status in OF_BODY else refused) from None
     headers: Mapping[str, str] = getattr(error.response, "headers", {})
     answered = http_date(headers.get("Date", "")) or now

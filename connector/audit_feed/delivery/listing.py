@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from threading import Event
 
-from audit_feed.blobs import DLP, ContentBlob, Page, Stream
+from audit_feed.blobs import DLP, DLP_ROLE, ContentBlob, Page, Stream
 from audit_feed.delivery.pass_report import PassReport
 from audit_feed.delivery.tenant_feed import TenantFeed
 from audit_feed.delivery.unfinished import ListingPosition, UnfinishedListings
@@ -53,10 +53,8 @@ would never end."""
 LONGEST_LISTING = timedelta(hours=6)
 """How long a window is listed, over several runs, before its listing begins anew."""
 
-READ_DLP = "ActivityFeed.ReadDlp"
-NO_READ_DLP = f"the token lacks {READ_DLP}"
-"""Without that role the feed answers a listing of ``DLP`` with an empty list (issue 225 of
-OfficeDev's office-365-management-api)."""
+NO_DLP_ROLE = f"the token lacks {DLP_ROLE}"
+"""The problem of an hour of ``DLP`` whose empty listing says nothing."""
 
 SKEW = timedelta(minutes=1)
 """How far the clocks of two processes may be apart."""
@@ -258,8 +256,8 @@ class StreamListing:
         """Mark the hours of a window that was listed to its end; return why they are not."""
         hours = self._hours(window)
         if empty and self._reads_no_dlp():
-            self.report.add_problem(f"{self._where}: {NO_READ_DLP}")
-            self.store.mark_unlisted(self.stream, hours, NO_READ_DLP)
+            self.report.add_problem(f"{self._where}: {NO_DLP_ROLE}")
+            self.store.mark_unlisted(self.stream, hours, NO_DLP_ROLE)
         else:
             self.store.mark_listed(self.stream, hours, self.began)
         return ""
@@ -337,7 +335,7 @@ class StreamListing:
         """
         created = [blob.created for blob in page.blobs if blob.created in window]
         times = [min(created), max(created)] if created else []
-        if self.stream.content_type != DLP or READ_DLP in (self.tenant.feed.roles() or ()):
+        if self.stream.content_type != DLP or DLP_ROLE in (self.tenant.feed.roles() or ()):
             times.append(self.clock())
         if times:
             self.store.note_enabled(self.stream, times)
@@ -347,4 +345,4 @@ class StreamListing:
         if self.stream.content_type != DLP:
             return False
         roles = self.tenant.feed.roles()
-        return roles is not None and READ_DLP not in roles
+        return roles is not None and DLP_ROLE not in roles

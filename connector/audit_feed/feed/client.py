@@ -17,7 +17,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
 from urllib3.exceptions import HTTPError
 
-from audit_feed.blobs import ContentBlob, Page, Stream
+from audit_feed.blobs import DLP_ROLE, ContentBlob, Page, Stream
 from audit_feed.errors import (
     AccessError,
     BlobRejectedError,
@@ -60,9 +60,6 @@ _DIGITS = 9
 _OK = 200
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9]{1,39}(?![^\s:,.])")
 """What is shown of an error's code, which can also be a sentence: its first word."""
-
-DLP_ROLE = "ActivityFeed.ReadDlp"
-"""Without it, ``DLP.All`` is answered with an empty list and no error."""
 
 
 @dataclass(frozen=True, slots=True)

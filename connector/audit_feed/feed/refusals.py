@@ -30,7 +30,7 @@ STOP = {
     "AF20010": ("the tenant is not the token's", "check the tenant's id"),
     "AF20011": ("the tenant is unknown", "check its id, and that auditing is on"),
     "AF20012": ("the tenant is not set up", "turn unified auditing on"),
-    "AF20013": ("the tenant's id is no GUID", "check it"),
+    "AF20013": ("the tenant's id is not a GUID", "check it"),
     "AF20020": ("the content type is not valid", "check its spelling"),
     "StartSubscription": ("the service cannot start it", "turn unified auditing on"),
 }

@@ -531,7 +531,7 @@ def upgrade(con: sqlite3.Connection) -> None:
 
 
 def _check_names(file: Path) -> None:
-    """Refuse what is no file, and a file with two names.
+    """Refuse what is not a file, and a file with two names.
 
     Each name would have a lease and SQLite's own files by itself.
     """

@@ -148,8 +148,8 @@ def relisted(row: BlobRow, blob: ContentBlob, now: datetime) -> BlobRow:
     """Return the row of a blob that is listed again as *blob*; the same row if nothing is new.
 
     A blob that has grown is delivered again. One that was put off while the clock was ahead is due
-    now. Another address is tried next, where the blob is not
-    delivered; a rejected blob gets another chance by it. A size that was not known is noted.
+    now. Another address is tried next, where the blob is not delivered; a rejected blob gets
+    another chance by it. A size that was not known is noted.
     """
     if has_grown(blob, row.blob):
         known = [uri for uri in (row.blob.uri, *row.other_uris) if uri != blob.uri]

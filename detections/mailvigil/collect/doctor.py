@@ -16,9 +16,9 @@ from threading import Event
 import requests
 
 from audit_feed import app
-from audit_feed.blobs import Stream
+from audit_feed.blobs import DLP_ROLE, Stream
 from audit_feed.errors import AuditFeedError
-from audit_feed.feed.client import DLP_ROLE, Feed
+from audit_feed.feed.client import Feed
 from audit_feed.feed.credentials import FeedTokens, credential
 from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.feed.retry import retry

@@ -9,9 +9,9 @@ from threading import Event
 
 import pytest
 
-from audit_feed.blobs import ContentBlob, Page, Stream
+from audit_feed.blobs import DLP_ROLE, ContentBlob, Page, Stream
 from audit_feed.delivery.collector import Collector
-from audit_feed.delivery.listing import LONGEST_LISTING, MOST_STALE_PAGES, NO_READ_DLP, READ_DLP
+from audit_feed.delivery.listing import LONGEST_LISTING, MOST_STALE_PAGES, NO_DLP_ROLE
 from audit_feed.delivery.pass_report import PassReport
 from audit_feed.delivery.patience import Patience
 from audit_feed.delivery.unfinished import ListingPosition, UnfinishedListings
@@ -151,8 +151,8 @@ def test_hours_without_a_subscription_stay_not_covered_once_it_is_back() -> None
 @pytest.mark.parametrize(
     ("roles", "state", "why"),
     [
-        (frozenset({"ActivityFeed.Read"}), HourState.NOT_COVERED, NO_READ_DLP),
-        (frozenset({"ActivityFeed.Read", READ_DLP}), HourState.COMPLETE, ""),
+        (frozenset({"ActivityFeed.Read"}), HourState.NOT_COVERED, NO_DLP_ROLE),
+        (frozenset({"ActivityFeed.Read", DLP_ROLE}), HourState.COMPLETE, ""),
         (None, HourState.NOT_COVERED, "no subscription is known to have existed"),
     ],
     ids=["without ReadDlp", "with ReadDlp", "a token that cannot be read"],
