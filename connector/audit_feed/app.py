@@ -46,6 +46,10 @@ HEALTH_STREAM = f"Custom-{HEALTH_TABLE}"
 """Stream of the data collection rule for the statements; its name follows the table's."""
 
 
+Waits = Callable[[str], Callable[[timedelta], None]]
+"""Returns how to wait for who is named."""
+
+
 def now() -> datetime:
     """Return the time, aware, UTC."""
     return datetime.now(UTC)
@@ -65,15 +69,18 @@ def service_clock() -> ServiceClock:
     return ServiceClock(now, monotonic)
 
 
-def collector(
+def collector(  # noqa: PLR0913, PLR0917 - what the two programs give it, named at their calls
     settings: Settings,
     store: LedgerStore,
     sink: Sink,
     stop: Event,
     saving: Saving,
     clock: ServiceClock,
+    waits: Waits | None = None,
 ) -> Collector:
     """Return a collector that works as *settings* say; *saving* counts for the lean profile.
+
+    *waits* says how it waits for a tenant's rate limit; without it, for as long as it takes.
 
     Raises:
         ConfigError: A credential cannot be made.
@@ -81,7 +88,7 @@ def collector(
     """
     return Collector(
         tenants=tuple(
-            _tenant_feed(tenant, settings, store, sink, stop, saving, clock)
+            _tenant_feed(tenant, settings, store, sink, stop, saving, clock, waits)
             for tenant in settings.tenants
         ),
         store=store,
@@ -99,7 +106,12 @@ def collector(
     )
 
 
-def log_analytics(settings: Settings, stop: Event, stream: str = "") -> LogAnalytics:
+def log_analytics(
+    settings: Settings,
+    stop: Event,
+    stream: str = "",
+    sleep: Callable[[timedelta], None] | None = None,
+) -> LogAnalytics:
     """Return the sink that ``sink.kind: loganalytics`` asks for, or for another *stream* of it.
 
     The first tenant's credential signs in to the workspace, as its home is that tenant.
@@ -108,7 +120,11 @@ def log_analytics(settings: Settings, stop: Event, stream: str = "") -> LogAnaly
     values = settings.sink.values
     client = RenewedClient(partial(_ingestion_client, settings))
     return LogAnalytics(
-        client, values["dcr"], stream or values["stream"], steady_clock(), sleeper(stop)
+        client,
+        values["dcr"],
+        stream or values["stream"],
+        steady_clock(),
+        sleep or sleeper(stop),
     )
 
 
@@ -147,8 +163,10 @@ def _tenant_feed(  # noqa: PLR0913, PLR0917 - as `collector`, for one tenant
     stop: Event,
     saving: Saving,
     clock: ServiceClock,
+    waits: Waits | None,
 ) -> TenantFeed:
-    limiter = RateLimiter(steady_clock(), sleeper(stop))
+    sleep = waits(f"the feed of {tenant.id}") if waits else sleeper(stop)
+    limiter = RateLimiter(steady_clock(), sleep)
     feed = feed_of(tenant, settings, limiter, clock)
     pipeline = DeliveryPipeline(
         fetch=feed.fetch,

@@ -110,6 +110,10 @@ class Shown:
         finally:
             self._bars.stop()
 
+    def say(self, line: str) -> None:
+        """Print a line above the progress while it is shown."""
+        self._bars.console.print(Text(f"mailvigil: {visible(line)}"), soft_wrap=True)
+
     def advance(self) -> None:
         """One part is done."""
         self._bars.advance(self._task)

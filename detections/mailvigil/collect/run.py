@@ -3,41 +3,54 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from threading import Event, Thread
-from typing import Protocol
+from threading import Event, Lock, Thread
 
 from audit_feed import app
-from audit_feed.delivery.collector import Collector
+from audit_feed.delivery.collector import LEASE, Collector
 from audit_feed.delivery.deliver import Sink
 from audit_feed.delivery.health_report import Reporter
-from audit_feed.delivery.pass_report import PassReport
+from audit_feed.delivery.patience import Patience
 from audit_feed.delivery.polling import poll
-from audit_feed.errors import AuditFeedError, LedgerError
+from audit_feed.errors import LedgerError
 from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.feed.service_clock import ServiceClock
 from audit_feed.ledger.sqlite import SqliteLedger
+from audit_feed.purpose import check_purpose, purpose_of
 from audit_feed.records.lean import Saving
 from audit_feed.settings import Settings
+from mailvigil.collect.passes import CollectOutput, Passes, Tally, report_losses, run_once
 from mailvigil.collect.progress import WatchedLedger
 from mailvigil.collect.sinks import DuckdbSink, JsonlSink, alone_in
 from mailvigil.collect.start import start_subscriptions
+from mailvigil.collect.target import (
+    DuckdbTarget,
+    FolderTarget,
+    Target,
+    check_target,
+    note_target,
+    refuse_missing,
+)
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import InputError
 from mailvigil.progress import Shown
 from mailvigil.signals import stop_on_signal
 
 _TABLES = (app.TABLE, app.HEALTH_TABLE)
-RELIST = timedelta(seconds=2)
-"""How long ``--once`` waits before it lists again a window that could not be listed."""
+FILES = ("file", "folder")
+"""Settings of a sink that name a file or folder."""
 
+LEASE_OWNER = "collect"
 PATIENCE = timedelta(minutes=10)
-"""How long ``--once`` goes on with blobs that fail, before it leaves them to the next run."""
+"""How long ``--once`` goes on with what fails or has to wait, unless an option says."""
+
+SAID_EVERY = timedelta(seconds=30)
+"""The same wait is said no more often."""
 
 LEAST_ADDRESSES = 2**30
 LEAST_ADDRESSES_DUCKDB = 2**31
@@ -51,37 +64,27 @@ GRACE_SECONDS = 8
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to collect. Sinks in files start from *folder*; without *poll* it ends when done.
+    """What to collect. Sinks in files start from *folder*.
 
+    Without *poll* it ends when done, or when its *patience* ends.
     *progress* shows every blob; *stop* is set when the collector is to end.
     """
 
     settings: Settings
     folder: Path
     poll: timedelta | None = None
+    patience: timedelta = PATIENCE
     start: bool = False
     progress: Shown | None = None
     stop: Event = field(default_factory=Event)
 
 
-class CollectOutput(Protocol):
-    """Where a collector reports."""
-
-    def result(self, line: str) -> None:
-        """Take a line of the result."""
-
-    def problem(self, line: str) -> None:
-        """Take a line on what went wrong, or on what was done beside the result."""
-
-    def passed(self, report: PassReport) -> None:
-        """Take the report of one pass."""
-
-
 def collect(job: Job, output: CollectOutput) -> bool:
-    """Collect, report what was done, and return whether nothing is left to try.
+    """Collect, report what was done; return whether nothing is left to try and nothing was lost.
 
     Raises:
-        AuditFeedError: The ledger or a credential cannot be used.
+        AuditFeedError: The ledger or a credential cannot be used, or the ledger was filled for
+            something else.
 
     """
     settings, stop = job.settings, job.stop
@@ -89,22 +92,66 @@ def collect(job: Job, output: CollectOutput) -> bool:
     with ExitStack() as stack:
         store = _store(job)
         stack.callback(store.close)
-        sinks = stack.enter_context(_sinks(settings, job.folder, stop))
-        saving = Saving()
-        clock = app.service_clock()
-        collector = app.collector(settings, store, sinks.records, stop, saving, clock)
+        waits = _Waits(job, output)
+        sinks = stack.enter_context(_filled_sinks(job, store, waits))
+        saving, clock = Saving(), app.service_clock()
+        collector = app.collector(settings, store, sinks.records, stop, saving, clock, waits)
         if job.start:
-            _start(settings, output, clock)
+            _start(settings, output, clock, waits)
         stack.enter_context(stop_on_signal(stop, GRACE_SECONDS))
         stack.enter_context(_renewing(collector, output))
-        passes = partial(_passes, health=sinks.health, output=output, progress=job.progress)
-        if job.poll:
-            tenants = [(tenant, passes(tenant).report) for tenant in collector.apart()]
-            poll(tenants, job.poll, stop)
-        done = job.poll is not None or _once(passes(collector))
+        done = _run(job, collector, sinks.health, output, waits.until)
         if settings.profile == "lean":
             output.result(f"the lean profile left out {saving.left_out:,} bytes")
         return done
+
+
+def _run(
+    job: Job, collector: Collector, health: Sink, output: CollectOutput, until: datetime | None
+) -> bool:
+    """Run passes until that time, for ever without one; return whether all went well."""
+    tally = Tally()
+    passes = partial(_passes, health=health, output=output, progress=job.progress, tally=tally)
+    done = True
+    if until is None and job.poll:
+        poll([(tenant, passes(tenant).report) for tenant in collector.apart()], job.poll, job.stop)
+    elif until:
+        done = run_once(passes(collector), until)
+        whole = tally.whole
+        output.result(f"{whole.delivered} blobs delivered, {whole.records:,} records")
+    return not report_losses(collector, tally, output) and done
+
+
+class _Waits:
+    """How the parts of a collector wait: until the patience ends, and what is long is said."""
+
+    def __init__(self, job: Job, output: CollectOutput) -> None:
+        self.until = None if job.poll else app.now() + job.patience
+        self._pause = app.sleeper(job.stop)
+        watched = job.progress if job.progress and job.progress.wanted else None
+        self._say = watched.say if watched else output.problem
+
+    def __call__(self, what: str) -> Callable[[timedelta], None]:
+        """Return the sleep of a part; *what* names who asks it to wait."""
+        say = _SeldomSaid(self._say)
+        return Patience(self._pause, app.now, what, self.until, say).sleep
+
+
+class _SeldomSaid:
+    """Says one line in a while: many workers wait for the same thing."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._lock = Lock()
+        self._last: datetime | None = None
+
+    def __call__(self, line: str) -> None:
+        with self._lock:
+            now = app.now()
+            silent = self._last is not None and now - self._last < SAID_EVERY
+            self._last = self._last if silent else now
+        if not silent:
+            self._say(line)
 
 
 def _store(job: Job) -> SqliteLedger:
@@ -140,30 +187,60 @@ def check_room(sink: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Sinks:
-    """Where the records go, and where the statements about them go."""
+    """Where the records go, and where the statements about them go.
+
+    ``target`` is the file or folder in which the ledger is told, if it is one.
+    """
 
     records: Sink
     health: Sink
+    target: Target | None = None
 
 
 @contextmanager
-def _sinks(settings: Settings, folder: Path, stop: Event) -> Iterator[_Sinks]:
+def _filled_sinks(job: Job, store: SqliteLedger, waits: _Waits) -> Iterator[_Sinks]:
+    """Open the sinks, if they are what the ledger was filled for.
+
+    The lease is taken before anything is compared or noted: another collector may be at work.
+    """
+    now, settings = app.now(), job.settings
+    store.acquire_lease(LEASE_OWNER, now, now + LEASE)
+    check_purpose(store, purpose_of(settings, job.folder))
+    if path := next((settings.sink.values[n] for n in FILES if n in settings.sink.values), ""):
+        refuse_missing(store, job.folder / path)
+    with _sinks(settings, job.folder, job.stop, waits) as sinks:
+        if sinks.target:
+            check_target(store, sinks.target)
+            note_target(store, sinks.target)
+        yield sinks
+
+
+@contextmanager
+def _sinks(settings: Settings, folder: Path, stop: Event, waits: _Waits) -> Iterator[_Sinks]:
     values = settings.sink.values
     match settings.sink.kind:
         case "duckdb":
             with tempfile.TemporaryDirectory(prefix="mailvigil") as scratch:
                 con = open_workspace(folder / values["file"], Path(scratch))
                 try:
-                    yield _Sinks(*(DuckdbSink(con, table, app.now) for table in _TABLES))
+                    records, health = (DuckdbSink(con, table, app.now) for table in _TABLES)
+                    yield _Sinks(records, health, DuckdbTarget(con))
                 finally:
                     con.close()
         case "jsonl":
             where = folder / values["folder"]
             with alone_in(where):
-                yield _Sinks(*(JsonlSink(where, table, app.now) for table in _TABLES))
+                yield _Sinks(
+                    JsonlSink(where, app.TABLE, app.now),
+                    JsonlSink(where, app.HEALTH_TABLE, app.now),
+                    FolderTarget(where),
+                )
         case _:
-            health = app.log_analytics(settings, stop, app.HEALTH_STREAM)
-            yield _Sinks(app.log_analytics(settings, stop), health)
+            sleep = waits("the workspace")
+            yield _Sinks(
+                app.log_analytics(settings, stop, "", sleep),
+                app.log_analytics(settings, stop, app.HEALTH_STREAM, sleep),
+            )
 
 
 @contextmanager
@@ -192,8 +269,12 @@ def _renewing(collector: Collector, output: CollectOutput) -> Iterator[None]:
 
 
 def _passes(
-    collector: Collector, health: Sink, output: CollectOutput, progress: Shown | None
-) -> _Passes:
+    collector: Collector,
+    health: Sink,
+    output: CollectOutput,
+    progress: Shown | None,
+    tally: Tally,
+) -> Passes:
     streams = [stream for tenant in collector.tenants for stream in tenant.streams]
     reporter = Reporter(
         collector.store,
@@ -203,79 +284,13 @@ def _passes(
         keep=collector.retention,
         offset=collector.clock_offset,
     )
-    return _Passes(collector, reporter, output, progress)
+    return Passes(collector, reporter, output, progress, tally)
 
 
-@dataclass(frozen=True, slots=True)
-class _Passes:
-    """The passes of a collector, and where they report."""
-
-    collector: Collector
-    reporter: Reporter
-    output: CollectOutput
-    progress: Shown | None
-
-    def run_pass(self) -> PassReport:
-        """Run one pass, state what is known now, and report both."""
-        with self._watched():
-            report = self.collector.run_pass()
-            self._state(report)
-        self.output.passed(report)
-        return report
-
-    def report(self, report: PassReport) -> None:
-        """State what is known now, and report it and what was done since the last time."""
-        self._state(report)
-        self.output.passed(report)
-
-    def _state(self, report: PassReport) -> None:
-        """State what is known now, unless the feed has not told its time yet."""
-        if self.collector.clock_offset() is None:
-            return
-        try:
-            self.reporter.state(self.collector.clock())
-        except AuditFeedError as error:
-            report.problems.append(f"statement not written: {error}")
-
-    def rest(self, until: datetime) -> None:
-        """Wait until that time, or until the collector is stopped."""
-        with self._watched():
-            self.collector.stop.wait(max((until - self.collector.clock()).total_seconds(), 0))
-
-    def _watched(self) -> AbstractContextManager[None]:
-        """Show progress as long as the context lasts; nothing may be printed in it."""
-        return self.progress.back() if self.progress else nullcontext()
-
-
-def _once(passes: _Passes) -> bool:
-    """Run passes until nothing is left to try, or until ``PATIENCE`` ends; return which."""
-    collector = passes.collector
-    end = collector.clock() + PATIENCE
-    delivered, records, refused = 0, 0, False
-    while True:
-        report = passes.run_pass()
-        delivered, records = delivered + report.delivered, records + report.records
-        refused = refused or report.refused
-        due = collector.next_due()
-        if refused or collector.stop.is_set() or (due is None and not report.unlisted):
-            break
-        again = collector.clock() + RELIST if report.unlisted else None
-        wake = min(time for time in (due, again) if time)
-        if wake > end:
-            passes.output.problem("what is left goes to the next run")
-            break
-        passes.rest(wake)
-    passes.output.result(f"{delivered} blobs delivered, {records:,} records")
-    if collector.stop.is_set():
-        return True
-    left = collector.next_due() is not None or report.unlisted
-    return not (refused or left)
-
-
-def _start(settings: Settings, output: CollectOutput, clock: ServiceClock) -> None:
+def _start(settings: Settings, output: CollectOutput, clock: ServiceClock, waits: _Waits) -> None:
     """Start the subscriptions that the settings name; only ever on request."""
-    sleep = app.sleeper(Event())
     for tenant in settings.tenants:
+        sleep = waits(f"the feed of {tenant.id}")
         feed = app.feed_of(tenant, settings, RateLimiter(app.now, sleep), clock)
         for line in start_subscriptions(tenant, feed, sleep):
             output.problem(line)

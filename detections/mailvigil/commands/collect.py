@@ -20,7 +20,7 @@ def run_collect(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: Te
     """Run ``mailvigil collect`` and return the exit code."""
     settings = collect_settings.settings(args, err)
     logging.basicConfig(stream=err, level=logging.ERROR, format="%(levelname)s %(message)s")
-    job = Job(settings, collect_settings.folder(args), start=args.start)
+    job = Job(settings, collect_settings.folder(args), start=args.start, patience=args.patience)
     output = PrintedPasses(out, err)
     if not args.once:
         return _exit_code(collect(replace(job, poll=args.poll), output))

@@ -32,7 +32,10 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     how.add_argument("--once", action="store_true", help="deliver what is there, then end")
     how.add_argument("--follow", action="store_true", help="go on until told to stop (default)")
     collect.add_argument("--poll", type=short_length, default=timedelta(minutes=1), metavar="1m",
-        help="time between two passes")  # fmt: skip
+        help="time between two listings")  # fmt: skip
+    collect.add_argument("--patience", type=short_length, default=timedelta(minutes=10),
+        metavar="10m", help="--once: how long to wait for what fails or is held back, "
+        "before it is left to the next run")  # fmt: skip
     add_verbosity(collect)
     doctor = commands.add_parser("doctor", help="look for what keeps a collector from working")
     doctor.set_defaults(run="mailvigil.commands.collect:run_doctor")
