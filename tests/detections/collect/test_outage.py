@@ -18,7 +18,6 @@ from connector.delivery import simulation
 from connector.delivery.simulation import CALM, START, Published, Weather
 from connector.delivery.worlds import names, published, started, stated, world
 from detections.collect.conftest import PRESET, config, record, run
-from mailvigil.collect import run as collect_run
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 from mailvigil.lab.server.faults import Fault, Scripted
 from mailvigil.lab.server.lab import Lab
@@ -146,10 +145,10 @@ def publish(lab: Lab, count: int, every: timedelta) -> dict[str, datetime]:
     }
 
 
-def collect_and_be_away(lab: Lab, folder: Path, days: int) -> Path:
+def collect_and_be_away(lab: Lab, folder: Path, *options: str, days: int) -> Path:
     """Collect once at the start, then let the time pass; return the configuration."""
     path = config(lab, folder, since="24h")
-    run("collect", "--once", "--config", path)
+    run("collect", "--once", "--config", path, *options)
     lab.clock.move(days * DAY, keep_tokens=True)
     return path
 
@@ -207,14 +206,10 @@ def test_a_catch_up_of_thousands_of_blobs_is_not_throttled(tmp_path: Path, lab: 
     assert not was_throttled(lab)
 
 
-def test_the_command_names_exactly_what_eight_days_lost(
-    tmp_path: Path, lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_names_exactly_what_eight_days_lost(tmp_path: Path, lab: Lab) -> None:
     blobs = publish(lab, 9 * 8, 3 * HOUR)
-    with monkeypatch.context() as impatient:
-        impatient.setattr(collect_run, "PATIENCE", timedelta())
-        lab.faults.script([Scripted(fault=Fault(kind="status"), kind="blob")])
-        path = collect_and_be_away(lab, tmp_path, days=8)
+    lab.faults.script([Scripted(fault=Fault(kind="status"), kind="blob")])
+    path = collect_and_be_away(lab, tmp_path, "--patience", "1s", days=8)
     lab.faults.script(())
     pending = {name for name, created in blobs.items() if created <= START}
 
@@ -223,6 +218,8 @@ def test_the_command_names_exactly_what_eight_days_lost(
     done = run("collect", "--once", "--config", path)
 
     assert "expired 0" in first.out
+    assert done.code == EXIT_FAILED
+    assert f"{len(pending)} blobs given up (mailvigil ledger names them)" in done.err
     told = {line for line in done.err.splitlines() if "expired" in line}
     assert told == {f"mailvigil: blob {n}: expired before it was delivered" for n in pending}
     hours = ledger(path)

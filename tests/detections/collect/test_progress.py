@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from audit_feed.blobs import Stream
-from audit_feed.ledger.states import expired, failed
+from audit_feed.ledger.states import BlobRow, delivered, failed
 from connector.made import TENANT, blob
 from detections.collect.conftest import config, publish, run
 from detections.commands.test_progress import STYLE, Terminal
@@ -82,6 +82,10 @@ def test_a_pipe_gets_no_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert run("collect", "--once", "--config", config(lab, tmp_path)).err == ""
 
 
+def done(row: BlobRow) -> BlobRow:
+    return delivered(row, NOW, records=1, sent=1, parked=0)
+
+
 def test_what_an_earlier_run_left_is_not_counted(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
 
@@ -92,9 +96,9 @@ def test_what_an_earlier_run_left_is_not_counted(tmp_path: Path) -> None:
         store.register_stream(STREAM, NOW)
         store.add_blobs([blob(name, NOW, STREAM) for name in "abc"], NOW)
         first, second, _ = store.due(STREAM, NOW, 9)
-        store.put_all([expired(first, NOW), failed(second, NOW, "HTTP 500")])
+        store.put_all([done(first), failed(second, NOW, "HTTP 500")])
     with closing(opened()) as store:
         store.add_blobs([blob(name, NOW, STREAM) for name in "cd"], NOW)
-        store.put_all([expired(row, NOW) for row in store.due(STREAM, NOW + timedelta(days=1), 9)])
+        store.put_all([done(row) for row in store.due(STREAM, NOW + timedelta(days=1), 9)])
 
     assert told == [(0, 3), (1, 3), (0, 3), (3, 3)]
