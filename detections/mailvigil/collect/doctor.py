@@ -98,16 +98,17 @@ def _tenant(
     yield _role(name, ROLE, claims)
     if DLP in tenant.content_types:
         yield _role(name, DLP_ROLE, claims)
-    feed = app.feed_of(tenant, settings, RateLimiter(clock, sleep), ServiceClock(clock))
-    yield from _subscriptions(name, tenant, _Asking(feed, clock, sleep))
+    service = ServiceClock(clock)
+    feed = app.feed_of(tenant, settings, RateLimiter(clock, sleep), service)
+    yield from _subscriptions(name, tenant, _Asking(feed, service, sleep))
 
 
 @dataclass(frozen=True, slots=True)
 class _Asking:
-    """A tenant's feed, the time, and how to wait before asking again."""
+    """A tenant's feed, its time, and how to wait before asking again."""
 
     feed: Feed
-    clock: Callable[[], datetime]
+    clock: ServiceClock
     sleep: Callable[[timedelta], None]
 
 
@@ -138,6 +139,7 @@ def _subscriptions(name: str, tenant: Tenant, asking: _Asking) -> Iterator[Exami
     except AuditFeedError as error:
         yield Examined(f"{name}: subscriptions", well=False, todo=str(error))
         return
+    yield _feed_clock(name, asking.clock)
     for kind in tenant.content_types:
         status = statuses.get(kind, "missing")
         well = status == _ENABLED
@@ -147,11 +149,21 @@ def _subscriptions(name: str, tenant: Tenant, asking: _Asking) -> Iterator[Exami
     yield from _content(name, [Stream(tenant.id, kind) for kind in on], asking)
 
 
+def _feed_clock(name: str, clock: ServiceClock) -> Examined:
+    """Return how far the feed's clock is from ours; it decides what is complete and expired."""
+    what = f"{name}: clock of the feed"
+    if clock.offset is None:
+        return Examined(what, well=False, todo="its answers have no Date; look for a proxy between")
+    seconds = round(clock.offset.total_seconds())
+    word = f"{abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'} ours" if seconds else "ours"
+    return Examined(f"{what}: {word}", well=True)
+
+
 def _content(name: str, streams: Sequence[Stream], asking: _Asking) -> Iterator[Examined]:
     """Yield whether each content type had content in the last day; none at all is wrong."""
     listed, seen = 0, 0
     for stream in streams:
-        now, kind = asking.clock(), stream.content_type
+        now, kind = asking.clock.now(), stream.content_type
         try:
             blobs = _blobs(stream, Window(now - _DAY, now), asking)
         except AuditFeedError as error:

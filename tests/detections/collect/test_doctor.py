@@ -15,7 +15,7 @@ from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK
 from mailvigil.lab.server.collect_config import write_collect_config
 from mailvigil.lab.server.faults import Fault, FaultKind, Scripted
 from mailvigil.lab.server.lab import Lab, tenants_of
-from mailvigil.lab.server.options import LabOptions, TenantOptions
+from mailvigil.lab.server.options import FeedOptions, LabOptions, TenantOptions
 
 HEALTHY = TenantOptions()
 
@@ -200,3 +200,34 @@ def test_a_clock_ten_minutes_off_is_reported_wrong(tmp_path: Path) -> None:
     assert done.code == EXIT_FAILED
     [told] = wrong(done.out, lab.tenants[0].id)
     assert re.fullmatch(r"clock: it is (59\d|60\d) s off; set it \(NTP\)", told)
+
+
+@pytest.mark.parametrize(
+    ("offset", "told"),
+    [
+        (timedelta(minutes=3), r"clock of the feed: 1(79|80|81) s ahead of ours"),
+        (-timedelta(minutes=3), r"clock of the feed: 1(79|80|81) s behind ours"),
+        (timedelta(), "clock of the feed: ours"),
+    ],
+)
+def test_the_offset_of_the_feeds_clock_is_stated(
+    tmp_path: Path, offset: timedelta, told: str
+) -> None:
+    with Lab(LabOptions(feed=FeedOptions(clock_offset=offset))) as lab:
+        publish(lab)
+
+        done = run("doctor", "--config", config(lab, tmp_path))
+
+    assert re.search(f"^ok    tenant {lab.tenants[0].id}: {told}$", done.out, re.MULTILINE)
+
+
+def test_a_feed_that_does_not_tell_its_time_is_reported_wrong(tmp_path: Path) -> None:
+    silent = Scripted(fault=Fault(kind="date", text=""), path="*/activity/feed/*")
+    with Lab(LabOptions(scripted=(silent,))) as lab:
+        publish(lab)
+
+        done = run("doctor", "--config", config(lab, tmp_path))
+
+        assert done.code == EXIT_FAILED
+        [told] = wrong(done.out, lab.tenants[0].id)
+    assert told == "clock of the feed: its answers have no Date; look for a proxy between"
