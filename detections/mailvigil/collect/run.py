@@ -92,7 +92,7 @@ def collect(job: Job, output: CollectOutput) -> bool:
     with ExitStack() as stack:
         store = _store(job)
         stack.callback(store.close)
-        waits = _Waits(job, output)
+        waits = Waits(job, output)
         sinks = stack.enter_context(_filled_sinks(job, store, waits))
         saving, clock = Saving(), app.service_clock()
         collector = app.collector(settings, store, sinks.records, stop, saving, clock, waits)
@@ -122,7 +122,7 @@ def _run(
     return not report_losses(collector, tally, output) and done
 
 
-class _Waits:
+class Waits:
     """How the parts of a collector wait: until the patience ends, and what is long is said."""
 
     def __init__(self, job: Job, output: CollectOutput) -> None:
@@ -198,7 +198,7 @@ class _Sinks:
 
 
 @contextmanager
-def _filled_sinks(job: Job, store: SqliteLedger, waits: _Waits) -> Iterator[_Sinks]:
+def _filled_sinks(job: Job, store: SqliteLedger, waits: Waits) -> Iterator[_Sinks]:
     """Open the sinks, if they are what the ledger was filled for.
 
     The lease is taken before anything is compared or noted: another collector may be at work.
@@ -216,7 +216,7 @@ def _filled_sinks(job: Job, store: SqliteLedger, waits: _Waits) -> Iterator[_Sin
 
 
 @contextmanager
-def _sinks(settings: Settings, folder: Path, stop: Event, waits: _Waits) -> Iterator[_Sinks]:
+def _sinks(settings: Settings, folder: Path, stop: Event, waits: Waits) -> Iterator[_Sinks]:
     values = settings.sink.values
     match settings.sink.kind:
         case "duckdb":
@@ -287,7 +287,7 @@ def _passes(
     return Passes(collector, reporter, output, progress, tally)
 
 
-def _start(settings: Settings, output: CollectOutput, clock: ServiceClock, waits: _Waits) -> None:
+def _start(settings: Settings, output: CollectOutput, clock: ServiceClock, waits: Waits) -> None:
     """Start the subscriptions that the settings name; only ever on request."""
     for tenant in settings.tenants:
         sleep = waits(f"the feed of {tenant.id}")
