@@ -19,6 +19,7 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
+from audit_feed.ledger.states import SECOND_ANSWER
 from detections.collect.crash import children
 from detections.collect.crash.tenants import SINKS, Audited, dice, site
 from detections.collect.crash.truth import Site, found, missing, untrue
@@ -28,7 +29,8 @@ from mailvigil.lab.server.options import FeedOptions, LabOptions
 
 AT_ONCE = 8
 RUNS = 5
-"""So many runs of ``collect --once`` must do: what fails for ten minutes is left to the next."""
+"""So many runs of ``collect --once`` must do: what fails for ten minutes is left to the next, and
+the one that gives a blob up ends with 1 too."""
 
 
 def play(seed: int, folder: Path) -> Counter[str]:
@@ -66,6 +68,7 @@ def _run_until_done(files: Site, folder: Path, command: Sequence[str | Path]) ->
         assert untrue(found(files)) == []
         if code == 0:
             return begun
+        files.lab.clock.move(SECOND_ANSWER, keep_tokens=True)  # one answer is not final
     raise AssertionError(f"not done after {RUNS} runs")
 
 
