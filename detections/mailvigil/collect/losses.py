@@ -18,7 +18,7 @@ def newly_lost(store: LedgerStore, now: datetime) -> list[HourStatement]:
 
     An hour becomes lost when the feed no longer keeps its beginning, 7 days after it.
     """
-    since = _noted(store)
+    since = _noted(store, now)
     until = hour_of(now - RETENTION) + HOUR
     found = []
     for stream in store.streams():
@@ -40,8 +40,13 @@ def _is_new(hour: HourStatement, since: datetime | None) -> bool:
     return since is None or hour.hour + RETENTION >= since
 
 
-def _noted(store: LedgerStore) -> datetime | None:
+def _noted(store: LedgerStore, now: datetime) -> datetime | None:
+    """Return up to when losses were told; None if that is not known.
+
+    A time after *now* is of a clock that was ahead. By it, losses would be passed over until then.
+    """
     try:
-        return parse_utc(store.noted(NOTE))
+        noted = parse_utc(store.noted(NOTE))
     except ValueError:
         return None
+    return noted if noted <= now else None

@@ -17,11 +17,12 @@ from audit_feed.delivery.pass_report import PassReport
 from audit_feed.errors import ThrottledError
 from audit_feed.ledger.states import delivered
 from audit_feed.settings import Settings
+from audit_feed.times import utc_text
 from audit_feed.windows import HOUR, RETENTION, Window, hour_of
 from connector.ledger.memory_ledger import Disk, MemoryLedger
 from connector.made import START, STREAM, TENANT, Clock, blob
 from detections.collect.conftest import TYPES, Ran, config, publish, run
-from mailvigil.collect.losses import newly_lost
+from mailvigil.collect.losses import NOTE, newly_lost
 from mailvigil.collect.passes import Passes, Tally, report_losses, run_once
 from mailvigil.collect.run import Job, Waits
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
@@ -84,6 +85,16 @@ def test_an_hour_that_is_lost_is_told_by_one_run_and_no_other() -> None:
 
     assert [hour for hours in told for hour in hours] == [0, 2, 3]
     assert told[0] == []
+
+
+def test_a_loss_is_told_although_a_run_before_had_a_clock_that_was_ahead() -> None:
+    store = MemoryLedger(Disk())
+    first = hour_of(START)
+    store.register_stream(STREAM, first)
+    store.note_enabled(STREAM, [first])
+    store.note(NOTE, utc_text(first + 60 * DAY))
+
+    assert lost_hours(store, first + RETENTION + 2 * HOUR) == [0, 1]
 
 
 def test_blobs_that_any_tenant_gave_up_are_added_up() -> None:
