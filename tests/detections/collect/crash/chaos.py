@@ -28,7 +28,7 @@ from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import FeedOptions, LabOptions
 
 AT_ONCE = 8
-RUNS = 5
+RUNS = 8
 """So many runs of ``collect --once`` must do: what fails for ten minutes is left to the next, and
 the one that gives a blob up ends with 1 too."""
 
@@ -60,16 +60,18 @@ def play(seed: int, folder: Path) -> Counter[str]:
 
 def _run_until_done(files: Site, folder: Path, command: Sequence[str | Path]) -> datetime:
     """Run the command until it says that all is done; return when that run began."""
+    printed = ""
     for run in range(RUNS):
         begun = files.lab.clock.now()
         child = children.start(folder / f"run{run}", *command)
         code = child.ended()
-        assert code in {0, 1}, child.printed()
+        printed = child.printed()
+        assert code in {0, 1}, printed
         assert untrue(found(files)) == []
         if code == 0:
             return begun
         files.lab.clock.move(SECOND_ANSWER, keep_tokens=True)  # one answer is not final
-    raise AssertionError(f"not done after {RUNS} runs")
+    raise AssertionError(f"not done after {RUNS} runs: {printed}")
 
 
 def _lose_one(files: Site, luck: Random) -> None:
