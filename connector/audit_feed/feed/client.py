@@ -146,14 +146,19 @@ class Feed:
         return {str(item.get("contentType")): str(item.get("status")) for item in read}
 
     def start(self, content_type: str) -> None:
-        """Start the subscription; one that is started already is good."""
+        """Start the subscription; one that is started already is good.
+
+        Raises:
+            AuditFeedError: As ``refusals.start_error``.
+
+        """
         where = f"start {content_type}"
         url = self._url("subscriptions/start")
         answer = self._answer(_Request(where, url, {"contentType": content_type}, "POST"))
         if not isinstance(answer, Refusal):
             _json(answer, where)  # a proxy's page does not mean that it is started
         elif answer.code != ALREADY_STARTED:
-            raise answer.error(where)
+            raise answer.start_error(where)
 
     def page(self, stream: Stream, window: Window, address: str = "") -> Page:
         """Return one page of the blobs created in *window*.

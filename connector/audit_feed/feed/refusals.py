@@ -31,7 +31,10 @@ STOP = {
     "AF20011": ("the tenant is unknown", "check its id, and that auditing is on"),
     "AF20012": ("the tenant is not set up", "turn unified auditing on"),
     "AF20013": ("the tenant's id is not a GUID", "check it"),
-    "AF20020": ("the content type is not valid", "check its spelling"),
+    "AF20020": (
+        "the content type is not valid",
+        "check its spelling, or take it out of content_types",
+    ),
     "StartSubscription": ("the service cannot start it", "turn unified auditing on"),
 }
 """Error code to what is wrong and how to fix it. Source: the API's reference, "Errors"; the last
@@ -50,6 +53,9 @@ STATUSES = {
     413: "the request is too large; look for a proxy in between",
 }
 """Status to what to do, for an answer without a code that is known."""
+
+NOT_STARTED = "check that the tenant has it, or take it out of content_types"
+"""What to do about a subscription that the feed will not start, for a reason of its own."""
 
 TOKEN_REFUSED = frozenset({"AF10001", "AF20010"})
 """Refusals that another token can overcome: a permission may have been granted meanwhile."""
@@ -79,6 +85,10 @@ class Refusal:
         """Return what it means; see :func:`error_of`."""
         return error_of(self.status, self.code, self.wait, where)
 
+    def start_error(self, where: str) -> AuditFeedError:
+        """Return what it means as the answer to a start; see :func:`start_error`."""
+        return start_error(self.status, self.code, self.wait, where)
+
 
 def error_of(status: int, code: str, wait: timedelta | None, where: str) -> AuditFeedError:
     """Return what a bad answer means. A code that is not known goes by its status."""
@@ -95,6 +105,16 @@ def error_of(status: int, code: str, wait: timedelta | None, where: str) -> Audi
         return WindowError(f"{where}: the window or page is refused ({code})")
     what = f"HTTP {status}{f' {code}' if code else ''}"
     return RetryError(where, what, STATUSES.get(status, ""))
+
+
+def start_error(status: int, code: str, wait: timedelta | None, where: str) -> AuditFeedError:
+    """Return what a bad answer to the start of a subscription means.
+
+    A code that is otherwise about a window or a blob refuses it: neither was asked for.
+    """
+    if code in EXPIRED | REJECTED | REBUILD_WINDOW:
+        return AccessError(where, f"the feed refuses to start it ({code})", NOT_STARTED)
+    return error_of(status, code, wait, where)
 
 
 def _access_error(code: str, where: str) -> AccessError | None:

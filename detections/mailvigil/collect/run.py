@@ -80,7 +80,7 @@ class Job:
 
 
 def collect(job: Job, output: CollectOutput) -> bool:
-    """Collect, report what was done; return whether nothing is left to try and nothing was lost.
+    """Collect, report what was done; return whether nothing is left, was lost, or was refused.
 
     Raises:
         AuditFeedError: The ledger or a credential cannot be used, or the ledger was filled for
@@ -96,11 +96,10 @@ def collect(job: Job, output: CollectOutput) -> bool:
         sinks = stack.enter_context(_filled_sinks(job, store, waits))
         saving, clock = Saving(), app.service_clock()
         collector = app.collector(settings, store, sinks.records, stop, saving, clock, waits)
-        if job.start:
-            _start(settings, output, clock, waits)
+        started = _started(settings, output, clock, waits) if job.start else True
         stack.enter_context(stop_on_signal(stop, GRACE_SECONDS))
         stack.enter_context(_renewing(collector, output))
-        done = _run(job, collector, sinks.health, output, waits.until)
+        done = _run(job, collector, sinks.health, output, waits.until) and started
         if settings.profile == "lean":
             output.result(f"the lean profile left out {saving.left_out:,} bytes")
         return done
@@ -287,10 +286,13 @@ def _passes(
     return Passes(collector, reporter, output, progress, tally)
 
 
-def _start(settings: Settings, output: CollectOutput, clock: ServiceClock, waits: Waits) -> None:
-    """Start the subscriptions that the settings name; only ever on request."""
+def _started(settings: Settings, output: CollectOutput, clock: ServiceClock, waits: Waits) -> bool:
+    """Start the subscriptions that the settings name; return whether none was refused."""
+    refused = False
     for tenant in settings.tenants:
         sleep = waits(f"the feed of {tenant.id}")
         feed = app.feed_of(tenant, settings, RateLimiter(app.now, sleep), clock)
-        for line in start_subscriptions(tenant, feed, sleep):
-            output.problem(line)
+        for start in start_subscriptions(tenant, feed, sleep):
+            output.problem(start.line)
+            refused = refused or start.refused
+    return not refused

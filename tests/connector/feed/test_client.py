@@ -495,10 +495,22 @@ def test_subscriptions_that_are_not_a_list_are_a_passing_fault(
         server.feed().subscriptions()
 
 
-def test_a_subscription_that_cannot_be_started_is_an_error(server: Loopback) -> None:
-    server.answers = [failing(400, "AF20020")]
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("AF20020", r"content type is not valid \(AF20020\) \(check its spelling, or take it out"),
+        (
+            "AF20030",
+            r"refuses to start it \(AF20030\) \(check that the tenant has it, or take it out",
+        ),
+    ],
+)
+def test_a_subscription_that_cannot_be_started_is_an_error_that_says_what_to_do(
+    server: Loopback, code: str, said: str
+) -> None:
+    server.answers = [failing(400, code)]
 
-    with pytest.raises(AccessError, match="content type is not valid"):
+    with pytest.raises(AccessError, match=said):
         server.feed().start("Audit.Exchange")
 
 

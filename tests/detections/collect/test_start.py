@@ -1,22 +1,29 @@
-"""``--start``: what cannot be started is reported, and collecting goes on."""
+"""``--start``: what is not started is reported, and the others are started and collected."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from audit_feed.errors import (
-    AccessError,
     AuditFeedError,
     RetryError,
     SignInError,
+    StoppedError,
     ThrottledError,
 )
+from audit_feed.feed.refusals import NOT_STARTED, STOP, start_error
 from audit_feed.settings import Credential, Tenant
-from mailvigil.collect.start import start_subscriptions
+from detections.collect.conftest import TYPES, config, publish, run
+from mailvigil.collect.start import SubscriptionStart, start_subscriptions
+from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
+from mailvigil.lab.server.faults import Fault, Scripted
+from mailvigil.lab.server.lab import Lab
+from mailvigil.lab.server.options import LabOptions, TenantOptions
 
 TENANT = Tenant(
     "11111111-2222-4333-8444-555555555555",
@@ -43,8 +50,12 @@ class FakeFeed:
         self.started.append(content_type)
 
 
-def lines(feed: FakeFeed) -> list[str]:
+def starts(feed: FakeFeed) -> list[SubscriptionStart]:
     return list(start_subscriptions(TENANT, feed, lambda _: None))
+
+
+def lines(feed: FakeFeed) -> list[str]:
+    return [start.line for start in starts(feed)]
 
 
 def test_every_subscription_is_started() -> None:
@@ -70,16 +81,77 @@ def test_a_start_that_is_throttled_for_long_is_reported_and_collecting_goes_on()
     assert lines(feed)[-1].endswith("is not started: start DLP.All: throttled")
 
 
-@pytest.mark.parametrize(
-    ("place", "error"),
-    [
-        ("DLP.All", AccessError("start DLP.All", "no role (AF10001)", "grant it")),
-        ("sign-in", SignInError("sign-in", "refused: AADSTS7000222", "make a new secret")),
-    ],
-)
-def test_what_is_refused_is_raised(place: str, error: AccessError) -> None:
-    with pytest.raises(AccessError) as raised:
-        lines(FakeFeed({place: error}))
+@pytest.mark.parametrize("code", [*STOP, "AF20030", "AF20031", "AF20050", "AF20051", "AF20055"])
+@pytest.mark.parametrize("kind", TENANT.content_types)
+def test_a_start_that_is_refused_holds_back_no_other_and_says_what_to_do(
+    kind: str, code: str
+) -> None:
+    feed = FakeFeed({kind: start_error(400, code, None, f"start {kind}")})
+
+    told = starts(feed)
+
+    [refused] = [start for start in told if start.refused]
+    todo = STOP[code][1] if code in STOP else NOT_STARTED
+    assert refused.line.startswith(
+        f"subscription {kind} of {TENANT.id} is not started: start {kind}: "
+    )
+    assert refused.line.endswith(f"({code}) ({todo})")
+    assert feed.started == [other for other in TENANT.content_types if other != kind]
+    assert len(told) == len(TENANT.content_types)
+
+
+@pytest.mark.parametrize("code", ["AF20020", "AF20030"])
+def test_with_one_start_refused_the_others_are_collected_and_the_run_ends_with_1(
+    tmp_path: Path, code: str
+) -> None:
+    refused = Scripted(
+        fault=Fault(kind="error", code=code), path=f"*/subscriptions/start*{TYPES[0]}*"
+    )
+    new = TenantOptions(subscribed=TYPES[1:])
+    with Lab(LabOptions(tenants=(new,), scripted=(refused,))) as lab:
+        publish(lab, blobs=6, each=5)
+
+        ran = run("collect", "--once", "--start", "--config", config(lab, tmp_path))
+
+        found = lab.rows("SELECT count(DISTINCT RecordId) FROM M365Activity_CL")
+    assert ran.code == EXIT_FAILED
+    assert f"subscription {TYPES[0]} of {new.id} is not started: " in ran.err
+    assert f"({code}) (check " in ran.err
+    assert f"subscription {TYPES[1]} of {new.id} is started" in ran.err
+    assert "3 blobs delivered, 15 records" in ran.out
+    assert found == [(15,)]
+
+
+def test_a_start_that_is_refused_ends_with_1_though_all_can_be_listed(tmp_path: Path) -> None:
+    refused = Scripted(fault=Fault(kind="error", code="AF20030"), path="*/subscriptions/start*")
+    with Lab(LabOptions(scripted=(refused,))) as lab:
+        publish(lab, blobs=6, each=5)
+        path = config(lab, tmp_path)
+
+        ran = run("collect", "--once", "--start", "--config", path)
+        again = run("collect", "--once", "--config", path)
+
+    assert ran.code == EXIT_FAILED
+    assert "6 blobs delivered, 30 records" in ran.out
+    assert again.code == EXIT_OK
+
+
+def test_a_refused_sign_in_is_reported_once_and_holds_back_no_other_tenant() -> None:
+    error = SignInError("sign-in", "refused: AADSTS7000222", "make a new secret")
+    feed = FakeFeed({"sign-in": error})
+
+    [told] = starts(feed)
+
+    assert told.refused
+    assert told.line == f"no subscription of {TENANT.id} is started: {error}"
+    assert not feed.started
+
+
+def test_a_stop_ends_starting() -> None:
+    error = StoppedError("stopped while waiting")
+
+    with pytest.raises(StoppedError) as raised:
+        starts(FakeFeed({"Audit.General": error}))
 
     assert raised.value is error
 
