@@ -70,6 +70,7 @@ def content(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         shutil.copytree(checkout / name, root / name)
     monkeypatch.setattr("mailvigil.commands.rules.content_root", lambda: root)
     monkeypatch.setattr("mailvigil.commands.package.content_root", lambda: root)
+    monkeypatch.setattr("mailvigil.commands.rule_list.content_root", lambda: root)
     monkeypatch.setattr("mailvigil.hunt.run.content_root", lambda: root)
     return root
 

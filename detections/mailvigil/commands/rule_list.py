@@ -5,23 +5,28 @@ from __future__ import annotations
 import argparse
 from typing import BinaryIO, TextIO
 
-from mailvigil.exit_codes import EXIT_OK
+from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 from mailvigil.listing import print_list
+from mailvigil.printable import visible
 from mailvigil.rules.content import content_root
-from mailvigil.rules.hunting_query import load_hunting
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.hunting_query import parsed_hunting
+from mailvigil.rules.load import parsed_rules
 from mailvigil.rules.rule import Rule
 
 _HEADINGS = ("name", "form", "version", "severity", "title")
 
 
-def run(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
-    """Print one line for each rule and hunting query and return the exit code."""
+def run(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
+    """Print a line for each rule and hunting query, and to *err* what cannot be listed and why."""
     root = content_root()
-    rules = [(r.name, _form(r), r.version, r.severity, r.title) for r in load_rules(root)]
-    hunting = [(q.name, "hunting", q.version, "", q.title) for q in load_hunting(root)]
-    print_list(_HEADINGS, [*rules, *hunting], out)
-    return EXIT_OK
+    rules, hunting = parsed_rules(root), parsed_hunting(root)
+    rows = [(r.name, _form(r), r.version, r.severity, r.title) for r in rules.items]
+    rows += [(q.name, "hunting", q.version, "", q.title) for q in hunting.items]
+    print_list(_HEADINGS, rows, out)
+    problems = (*rules.problems, *hunting.problems)
+    for problem in problems:
+        print(visible(problem), file=err)
+    return EXIT_FAILED if problems else EXIT_OK
 
 
 def _form(rule: Rule) -> str:

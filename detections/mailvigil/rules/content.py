@@ -79,14 +79,25 @@ def from_yaml_documents(text: str) -> list[dict[str, object]]:
     return documents
 
 
+def not_yaml(path: Path, error: yaml.YAMLError) -> RuleError:
+    """Return the error that says in one line where the file *path* is not YAML."""
+    mark = getattr(error, "problem_mark", None)
+    place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+    what = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
+    return RuleError([f"{path}{place}: is not YAML: {what} (correct it)"])
+
+
 def _function(path: Path) -> Function:
     try:
         text = path.read_text(encoding="utf-8")
         data = from_yaml(text)
         if not isinstance(data, dict):
-            raise TypeError("no mapping of names to values")  # noqa: TRY301 - one way out
+            raise TypeError("not a mapping of names to values")  # noqa: TRY301 - one way out
         name, body = str(data["FunctionName"]), str(data["FunctionQuery"])
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise RuleError([f"{path}: no KQL function in Sentinel's parser form: {error}"]) from error
+    except yaml.YAMLError as error:
+        raise not_yaml(path, error) from error
+    except (OSError, UnicodeDecodeError, KeyError, TypeError) as error:
+        what = f"not a KQL function in Sentinel's parser form: {error}"
+        raise RuleError([f"{path}: {what}"]) from error
     head = text[: text.index("FunctionQuery:")]
     return Function(name, body, path, head.count("\n") + 2)

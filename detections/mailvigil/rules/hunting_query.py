@@ -11,6 +11,7 @@ from pathlib import Path
 from mailvigil.errors import RuleError
 from mailvigil.rules.attributes import Attributes
 from mailvigil.rules.metadata import EntityMapping
+from mailvigil.rules.parsed import Parsed, parse_files
 from mailvigil.rules.sentinel_yaml import attack_tags, sentinel_form
 
 
@@ -37,20 +38,12 @@ def load_hunting(root: Path) -> tuple[HuntingQuery, ...]:
         RuleError: One or more files are not hunting queries; it names all problems of all files.
 
     """
-    queries: list[HuntingQuery] = []
-    problems: list[str] = []
-    for path in sorted((root / "kql" / "hunting").glob("*.yaml")):
-        if path.name.endswith(".test.yaml"):
-            continue
-        try:
-            queries.append(parse_hunting(path, path.read_text(encoding="utf-8")))
-        except RuleError as error:
-            problems.extend(error.problems)
-        except UnicodeDecodeError as error:
-            problems.append(f"{path}: no hunting query: {error} (write it in UTF-8)")
-    if problems:
-        raise RuleError(problems)
-    return tuple(queries)
+    return parsed_hunting(root).whole()
+
+
+def parsed_hunting(root: Path) -> Parsed[HuntingQuery]:
+    """Return the queries that can be parsed, by name, and the problems of the other files."""
+    return parse_files((root / "kql" / "hunting").glob("*"), ".yaml", parse_hunting)
 
 
 def parse_hunting(path: Path, text: str) -> HuntingQuery:

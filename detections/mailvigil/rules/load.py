@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mailvigil.errors import InputError, RuleError
+from mailvigil.errors import InputError
 from mailvigil.rules.filters import Filter
 from mailvigil.rules.kql_rule import parse_kql_rule
+from mailvigil.rules.parsed import Parsed, parse_files
 from mailvigil.rules.rule import Rule
 from mailvigil.rules.sigma_rule import SigmaRule, parse_sigma_rule
 
@@ -20,26 +21,16 @@ def load_rules(root: Path) -> tuple[Rule, ...]:
         RuleError: One or more files are not rules; it names all problems of all files.
 
     """
-    rules: list[Rule] = []
-    problems: list[str] = []
-    for path, parse in _files(root):
-        try:
-            rules.append(parse(path, path.read_text(encoding="utf-8")))
-        except RuleError as error:
-            problems.extend(error.problems)
-        except UnicodeDecodeError as error:
-            problems.append(f"{path}: no rule: {error} (write it in UTF-8)")
-    if problems:
-        raise RuleError(problems)
-    return tuple(sorted(rules, key=lambda rule: rule.name))
+    return parsed_rules(root).whole()
 
 
-def _files(root: Path) -> Iterator[tuple[Path, Callable[[Path, str], Rule]]]:
-    for path in sorted((root / "sigma" / "rules").rglob("*.yml")):
-        yield path, parse_sigma_rule
-    for path in sorted((root / "kql" / "analytics").glob("*.yaml")):
-        if not path.name.endswith(".test.yaml"):
-            yield path, parse_kql_rule
+def parsed_rules(root: Path) -> Parsed[Rule]:
+    """Return the rules that can be parsed, by name, and the problems of the other files."""
+    sigma = parse_files((root / "sigma" / "rules").rglob("*"), ".yml", parse_sigma_rule)
+    kql = parse_files((root / "kql" / "analytics").glob("*"), ".yaml", parse_kql_rule)
+    rules: list[Rule] = [*sigma.items, *kql.items]
+    rules.sort(key=lambda rule: rule.name)
+    return Parsed(tuple(rules), (*sigma.problems, *kql.problems))
 
 
 def with_filters(rules: Sequence[Rule], filters: Sequence[Filter]) -> tuple[Rule, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from mailvigil.errors import RuleError
-from mailvigil.rules.content import from_yaml
+from mailvigil.rules.content import from_yaml, not_yaml
 
 
 def sentinel_form(path: Path, text: str) -> Mapping[str, object]:
@@ -22,9 +22,9 @@ def sentinel_form(path: Path, text: str) -> Mapping[str, object]:
     try:
         data = from_yaml(text)
     except yaml.YAMLError as error:
-        raise RuleError([f"{path}: not in Sentinel's form: {error}"]) from error
+        raise not_yaml(path, error) from error
     if not isinstance(data, dict):
-        raise RuleError([f"{path}: not in Sentinel's form: no mapping of names to values"])
+        raise RuleError([f"{path}: not in Sentinel's form: not a mapping of names to values"])
     return data
 
 

@@ -24,7 +24,7 @@ import yaml
 
 from mailvigil.errors import RuleError
 from mailvigil.rules.attributes import Attributes
-from mailvigil.rules.content import from_yaml_documents
+from mailvigil.rules.content import from_yaml_documents, not_yaml
 from mailvigil.rules.correlation_rule import Correlation, column, read_correlation, referenced
 from mailvigil.rules.durations import duration, kql_duration
 from mailvigil.rules.filters import Filter
@@ -121,10 +121,12 @@ def parse_sigma_rule(path: Path, text: str) -> SigmaRule:
         documents = from_yaml_documents(text)
         outer = next((d for d in documents if "correlation" in d), None)
         main = _main_document(outer, documents)
-    except (yaml.YAMLError, TypeError) as error:
-        raise RuleError([f"{path}: no Sigma rule: {error}"]) from error
-    if problems := [f"{path}: no Sigma rule: {what}" for d in documents for what in _refused(d)]:
-        raise RuleError(problems)
+    except yaml.YAMLError as error:
+        raise not_yaml(path, error) from error
+    except TypeError as error:
+        raise RuleError([f"{path}: not a Sigma rule: {error}"]) from error
+    if problems := [f"{path}: not a Sigma rule: {what}" for d in documents for what in _refused(d)]:
+        raise RuleError(tuple(dict.fromkeys(problems)))
     read = Attributes(path, main)
     first = _first_seen(read)
     correlation = _correlation(read, outer, documents)

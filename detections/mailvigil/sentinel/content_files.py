@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from mailvigil.errors import RuleError
-from mailvigil.rules.content import Function
+from mailvigil.rules.content import Function, not_yaml
 from mailvigil.tables.schemas import WATCHLIST_COLUMNS
 
 NAMESPACE = uuid.UUID("7f0f3c9e-52ad-5b61-9d1c-0a4f5a7e2b10")
@@ -137,7 +137,9 @@ def load_solution(root: Path) -> Solution:
             watchlists=data["watchlists"],
             workbooks=data["workbooks"],
         )
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
+    except yaml.YAMLError as error:
+        raise not_yaml(path, error) from error
+    except (OSError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise RuleError([f"{path}: no description of the solution: {error!r}"]) from error
 
 

@@ -95,7 +95,7 @@ class _Refused:
 def misformed(root: Path) -> tuple[Misformed, ...]:
     """Return what the schemas refuse of the rules, hunting queries and tests below *root*.
 
-    A file that is not YAML at all is left to its loader.
+    A file that cannot be read, or is not YAML at all, is left to its loader.
     """
     validators = {schema: _validator(root / schema) for schema in (SIGMA_RULE, KQL_RULE, TEST)}
     return tuple(
@@ -131,7 +131,7 @@ def _problems(
     try:
         text = path.read_text(encoding="utf-8")
         problems = [problem for document in documents(text) for problem in _of(document, validator)]
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
         return []
     line = first_line(path, schema)
     if text.splitlines()[:1] != [line]:

@@ -23,7 +23,7 @@ from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError
 from mailvigil.engine.record_tables import SHAPERS, SourceRow, insert
 from mailvigil.engine.row_values import ResultRow
 from mailvigil.errors import RuleError
-from mailvigil.rules.content import Function, from_yaml
+from mailvigil.rules.content import Function, from_yaml, not_yaml
 from mailvigil.tables.record_tables import lacking_columns
 from mailvigil.tables.schemas import schemas
 from mailvigil.times import parse_utc
@@ -97,7 +97,7 @@ def load_cases(path: Path) -> tuple[Case, ...]:
     try:
         data = from_yaml(path.read_text(encoding="utf-8"))
         if not isinstance(data, dict):
-            raise TypeError("no mapping of names to values")  # noqa: TRY301 - one way out
+            raise TypeError("not a mapping of names to values")  # noqa: TRY301 - one way out
         unknown = set(data) - FILE_KEYS
         if unknown:
             raise ValueError(f"unknown keys {sorted(unknown)}")  # noqa: TRY301 - one way out
@@ -108,8 +108,10 @@ def load_cases(path: Path) -> tuple[Case, ...]:
         )
     except OSError as error:
         raise RuleError([f"{path}: no tests (write one that fires and one near miss)"]) from error
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RuleError([f"{path}: no test file: {error!r}"]) from error
+    except yaml.YAMLError as error:
+        raise not_yaml(path, error) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RuleError([f"{path}: not a test file: {error!r}"]) from error
 
 
 def _case(

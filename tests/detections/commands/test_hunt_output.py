@@ -186,7 +186,7 @@ def test_a_broken_content_is_not_taken_for_a_broken_export(export: Path, content
     ran = run("hunt", *ONE_RULE, export)
 
     assert ran.code not in {EXIT_OK, EXIT_INPUT}
-    assert "mailbox_throttled.yml: no Sigma rule" in ran.err
+    assert "mailbox_throttled.yml: not a Sigma rule" in ran.err
 
 
 @pytest.mark.parametrize("columns", [40, 60, 100])

@@ -55,6 +55,68 @@ def test_every_rule_is_listed_with_version_and_severity() -> None:
     assert all(title for *_, title in words)
 
 
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        (b"a: b: c\n", ":1:5: is not YAML: "),
+        (b"- a list\n", ": not a Sigma rule: not a mapping of names to values"),
+        (b"title: x\n", ": not a Sigma rule: logsource is not a mapping"),
+        (b"\xff", ": is not text in UTF-8 (write it in UTF-8)"),
+        (None, ": cannot be read: "),
+    ],
+)
+def test_a_broken_rule_is_named_beside_the_list_of_the_others(
+    content: Path, written: bytes | None, problem: str
+) -> None:
+    path = rule_file(content, "mailbox_throttled.yml")
+    path.unlink()
+    if written is None:
+        path.mkdir()
+    else:
+        path.write_bytes(written)
+
+    ran = run("rules", "list")
+
+    assert ran.code == EXIT_FAILED
+    assert [line.split()[0] for line in ran.out.splitlines()[1:]] == [
+        *(name for name in NAMES if name != "mailbox_throttled"),
+        *HUNTING,
+    ]
+    assert ran.err.startswith(f"{path}{problem}")
+    assert all(line.startswith(str(path)) for line in ran.err.splitlines())
+
+
+def test_a_broken_hunting_query_is_named_beside_the_list_of_the_rules(content: Path) -> None:
+    path = content / "kql" / "hunting" / f"{HUNTING[0]}.yaml"
+    path.write_text("a: b: c", encoding="utf-8")
+
+    ran = run("rules", "list")
+
+    assert ran.code == EXIT_FAILED
+    assert len(ran.out.splitlines()) == len([*NAMES, *HUNTING])
+    assert ran.err.startswith(f"{path}:1:5: is not YAML: ")
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "ending"),
+    [
+        ("sigma/rules/mail_access", "new_rule.yaml", ".yml"),
+        ("kql/analytics", "new_rule.yml", ".yaml"),
+        ("kql/hunting", "new_query.yml", ".yaml"),
+    ],
+)
+def test_a_rule_in_a_file_of_another_ending_is_named(
+    content: Path, folder: str, name: str, ending: str
+) -> None:
+    path = content / folder / name
+    path.write_text("title: x\n", encoding="utf-8")
+
+    ran = run("rules", "list")
+
+    assert ran.code == EXIT_FAILED
+    assert ran.err == f"{path}: its name does not end in {ending} (rename it)\n"
+
+
 def test_the_shipped_rules_have_no_problem() -> None:
     ran = run("rules", "check")
 
@@ -93,7 +155,7 @@ def test_a_file_that_is_not_a_function_is_reported(content: Path) -> None:
     ran = run("rules", "check")
 
     assert ran.code == EXIT_FAILED
-    assert f"{path}: no KQL function in Sentinel's parser form" in ran.err
+    assert f"{path}: not a KQL function in Sentinel's parser form" in ran.err
 
 
 def test_no_shipped_query_is_stale() -> None:

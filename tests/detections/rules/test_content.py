@@ -29,12 +29,21 @@ def test_a_function_says_the_line_where_its_body_starts() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"- a", b"FunctionName: x", b"FunctionName: [", b"FunctionName: \xff"]
+    ("content", "problem"),
+    [
+        (b"", ": not a KQL function"),
+        (b"- a", ": not a KQL function"),
+        (b"FunctionName: x", ": not a KQL function"),
+        (b"FunctionName: \xff", ": not a KQL function"),
+        (b"FunctionName: a: b", ":1:16: is not YAML: "),
+    ],
 )
-def test_a_file_that_is_not_a_function_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_function_is_refused_by_name(
+    tmp_path: Path, content: bytes, problem: str
+) -> None:
     folder = tmp_path / "kql" / "functions"
     folder.mkdir(parents=True)
     (folder / "odd.yaml").write_bytes(content)
 
-    with pytest.raises(RuleError, match=r"odd\.yaml: no KQL function"):
+    with pytest.raises(RuleError, match=rf"odd\.yaml{problem}"):
         load_functions(tmp_path)

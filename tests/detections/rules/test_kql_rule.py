@@ -110,7 +110,12 @@ def test_a_broken_file_is_refused_with_what_is_wrong(
     assert any(p.startswith(f"made.yaml: {message}") for p in caught.value.problems)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "a: [", "5"])
+def test_text_that_is_not_yaml_is_refused_with_its_place() -> None:
+    with pytest.raises(RuleError, match=r"^made\.yaml:1:5: is not YAML: [^\n]+ \(correct it\)$"):
+        parse_kql_rule(Path("made.yaml"), "a: b: c")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "5"])
 def test_yaml_of_another_form_is_refused(text: str) -> None:
     with pytest.raises(RuleError, match=r"made\.yaml: not in Sentinel's form: "):
         parse_kql_rule(Path("made.yaml"), text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -105,7 +106,6 @@ def test_every_problem_is_named() -> None:
         "",
         "just text",
         "- a\n- b\n",
-        "title: [",
         "a: 1\n---\nb: 2\n",
         "title: x\n",
         "\x00",
@@ -120,7 +120,13 @@ def test_every_problem_is_named() -> None:
 def test_what_is_not_a_sigma_rule_is_refused_by_name(text: str) -> None:
     found = problems(text)
 
-    assert all(problem.startswith(f"{PATH}: ") for problem in found)
+    assert all(re.match(rf"{re.escape(str(PATH))}(:\d+:\d+)?: ", problem) for problem in found)
+
+
+def test_text_that_is_not_yaml_is_refused_with_its_place() -> None:
+    [problem] = problems("title: a: b")
+
+    assert problem.startswith(f"{PATH}:1:9: is not YAML: ")
 
 
 def test_problems_of_all_files_are_named(tmp_path: Path) -> None:

@@ -197,24 +197,33 @@ def test_now_of_another_zone_is_converted_to_utc(tmp_path: Path) -> None:
         ({"tests": [case(given={"Id": "1"})]}, "given is not a list in case 'one'"),
         ({"tests": [case(expect="none")]}, "expect is not a list in case 'one'"),
         ({"tests": [{"given": []}]}, "name"),
-        ({"tests": ["one"]}, "no test file"),
-        ({"tests": 5}, "no test file"),
-        ({"now": "noon"}, "no test file"),
-        ({"defaults": None, "tests": [case()]}, "no test file"),
+        ({"tests": ["one"]}, "not a test file"),
+        ({"tests": 5}, "not a test file"),
+        ({"now": "noon"}, "not a test file"),
+        ({"defaults": None, "tests": [case()]}, "not a test file"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, other: File, named: str) -> None:
     with pytest.raises(RuleError, match=named) as caught:
         cases(tmp_path, **other)
-    assert str(caught.value).startswith(f"{tmp_path / 'rule.test.yaml'}: no test file: ")
+    assert str(caught.value).startswith(f"{tmp_path / 'rule.test.yaml'}: not a test file: ")
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"now: [", b"\xff", b"now: 2026-01-01"])
-def test_content_of_another_form_is_refused(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", ": not a test file: "),
+        (b"[]", ": not a test file: "),
+        (b"\xff", ": not a test file: "),
+        (b"now: 2026-01-01", ": not a test file: "),
+        (b"now: a: b", ":1:7: is not YAML: "),
+    ],
+)
+def test_content_of_another_form_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
     path = tmp_path / "rule.test.yaml"
     path.write_bytes(content)
 
-    with pytest.raises(RuleError, match="no test file"):
+    with pytest.raises(RuleError, match=rf"rule\.test\.yaml{problem}"):
         load_cases(path)
 
 
