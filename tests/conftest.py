@@ -21,6 +21,10 @@ settings.register_profile("mailvigil", deadline=None, print_blob=True, max_examp
 settings.register_profile("proof", settings.get_profile("mailvigil"), max_examples=500)
 settings.load_profile("mailvigil")
 
+# Every process of the tests saves and reads translations here, also those that tests start. A
+# saved one depends on its text and on the versions, so it stays right from run to run.
+os.environ["MAILVIGIL_CACHE_DIR"] = str(CHECKOUT / "build" / "tests")
+
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """Leave out on Windows what needs a POSIX system."""

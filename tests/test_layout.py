@@ -142,7 +142,7 @@ def test_pure_connector_modules_load_where_azure_and_duckdb_are_absent() -> None
 
 @pytest.mark.parametrize(
     ("package", "owner"),
-    [("duckdb_kql", "engine/embedded.py"), ("py_mini_racer", "compiler/parser.py")],
+    [("duckdb_kql", "engine/translation.py"), ("py_mini_racer", "compiler/parser.py")],
 )
 def test_one_module_alone_imports_the_package(package: str, owner: str) -> None:
     others = [path for path in SOURCES if path != DETECTIONS / "mailvigil" / owner]

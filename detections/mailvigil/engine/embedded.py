@@ -1,4 +1,4 @@
-"""Run KQL on the embedded workspace. The only module that knows duckdb-kql."""
+"""Run KQL on the embedded workspace."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 
 import duckdb
-import duckdb_kql
 import orjson
-from duckdb_kql.stored_functions import ResolvedFunctions, StoredFunction, parse_functions
 
 from mailvigil.engine import materialised
 from mailvigil.engine.loaded_columns import (
@@ -23,6 +20,7 @@ from mailvigil.engine.loaded_columns import (
 )
 from mailvigil.engine.row_values import ResultRow
 from mailvigil.engine.shape_sql import TYPES
+from mailvigil.engine.translation import InvalidKqlError, UnsupportedKqlError, translate
 from mailvigil.engine.workspace import END_OF_TIME, look_at
 from mailvigil.errors import MailvigilError
 from mailvigil.rules.content import Function
@@ -39,10 +37,7 @@ _WATCHLIST = (
 _ROWS_AT_ONCE = 500
 """Rows that one statement inserts: one a statement takes a minute for a hundred thousand."""
 
-_STEP = re.compile(r'"_l\d+_[^"]*" AS \(')
 _WORD = re.compile(r"\w+")
-_PARENTHESIS = re.compile(r"""'[^']*'|"[^"]*"|[()]""")
-_MORE_THAN_ROWS = re.compile(r"\b(GROUP BY|JOIN|UNION|DISTINCT|OVER|ORDER BY|LIMIT|MATERIALIZED)\b")
 
 
 class NotRunError(MailvigilError):
@@ -154,16 +149,14 @@ class Engine:
             QueryError: The text does not parse, or names what is not there.
 
         """
+        schema = tuple((table, tuple(columns)) for table, columns in self._schema.items())
         try:
-            return _translated(
-                kql,
-                tuple((table, tuple(columns)) for table, columns in self._schema.items()),
-                (_WATCHLIST, *self._functions.values()),
-            )
-        except duckdb_kql.KqlUnsupportedError as error:
+            made = translate(kql, schema, (_WATCHLIST, *self._functions.values()))
+        except UnsupportedKqlError as error:
             raise NotRunError(str(error)) from error
-        except (duckdb_kql.KqlError, AssertionError) as error:
+        except InvalidKqlError as error:
             raise self._error(str(error) or "a construct that cannot be translated") from error
+        return Query(made.sql, made.parameters)
 
     def columns(self, query: Query) -> frozenset[str]:
         """Return the names of *query*'s columns.
@@ -225,53 +218,6 @@ class Engine:
         }
         columns = stored_without.intersection(_WORD.findall(message))
         return ColumnNotLoadedError(columns) if columns else QueryError(message)
-
-
-@lru_cache(maxsize=256)
-def _translated(
-    kql: str, schema: tuple[tuple[str, tuple[str, ...]], ...], functions: tuple[str, ...]
-) -> Query:
-    """Translate *kql* once for all engines: parsing takes longer than most queries run."""
-    known = {name: it for text in functions for name, it in _parsed(text).items()}
-    of_database: ResolvedFunctions = {None: known}
-    translated = duckdb_kql.to_sql(
-        kql,
-        schema={table: list(columns) for table, columns in schema},
-        functions=of_database,
-        query_now=datetime.now(UTC),
-        allow_write=False,
-    )
-    return Query(_scan_again(str(translated)), dict(translated.parameters))
-
-
-@lru_cache(maxsize=64)
-def _parsed(definition: str) -> Mapping[str, StoredFunction]:
-    """Parse a function's definition once: that takes longer than the queries that call it."""
-    return (parse_functions([definition]) or {})[None]
-
-
-def _scan_again(sql: str) -> str:
-    """Have DuckDB read rows anew wherever a ``let`` only picks rows and columns.
-
-    What is used twice it would else store with all columns first: of ten million records that
-    takes ten times as long as to read them twice. A ``let`` that sums up is small: it stays.
-    """
-    parts, end = [], 0
-    for step in _STEP.finditer(sql):
-        if not _MORE_THAN_ROWS.search(sql, step.end(), _closing(sql, step.end())):
-            parts += [sql[end : step.end() - 1], "NOT MATERIALIZED "]
-            end = step.end() - 1
-    return "".join([*parts, sql[end:]])
-
-
-def _closing(sql: str, start: int) -> int:
-    """Return where the parenthesis that was opened before *start* is closed."""
-    depth = 1
-    for token in _PARENTHESIS.finditer(sql, start):
-        depth += {"(": 1, ")": -1}.get(token[0], 0)
-        if not depth:
-            return token.start()
-    return len(sql)
 
 
 def _body(definition: str) -> str:

@@ -14,11 +14,9 @@ import duckdb
 from mailvigil.engine.embedded import Engine, NotRunError, Query
 from mailvigil.engine.row_values import ResultRow
 from mailvigil.engine.saved_workspace import open_saved
+from mailvigil.engine.translation import CLOCK
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.tables.schemas import ARRIVED, schemas
-
-_NOW = "kqlnow"
-"""The one parameter that the engine binds: what now() is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ def prepared(engine: Engine, kql: str, limit: int | None) -> Query:
     except RecursionError as error:
         raise NotRunError("the query nests too deeply") from error
     # The engine would give each of them the value of now().
-    if set(query.parameters) - {_NOW}:
+    if set(query.parameters) - {CLOCK}:
         raise NotRunError("declare query_parameters (write the values into the query)")
     if limit is None:
         return query

@@ -1,0 +1,137 @@
+"""Translate KQL to DuckDB's SQL. The only module that knows duckdb-kql.
+
+To load its parser takes a second, and to translate the rules several: a translation that an
+earlier run saved needs neither.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, lru_cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from mailvigil.engine.saved_translations import SavedTranslations, cache_folder
+
+if TYPE_CHECKING:
+    from duckdb_kql.stored_functions import StoredFunction
+
+CLOCK = "kqlnow"
+"""The parameter that is bound to the moment a query runs at."""
+
+_STEP = re.compile(r'"_l\d+_[^"]*" AS \(')
+_PARENTHESIS = re.compile(r"""'[^']*'|"[^"]*"|[()]""")
+_MORE_THAN_ROWS = re.compile(r"\b(GROUP BY|JOIN|UNION|DISTINCT|OVER|ORDER BY|LIMIT|MATERIALIZED)\b")
+
+_MADE_BY = ("duckdb-kql", "duckdb", "mailvigil")
+
+Schema = tuple[tuple[str, tuple[str, ...]], ...]
+"""Tables with their columns."""
+
+
+class UnsupportedKqlError(Exception):
+    """The translator does not know a construct."""
+
+
+class InvalidKqlError(Exception):
+    """The text does not parse, or names what is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """SQL, and its parameters with the values that the text gives them."""
+
+    sql: str
+    parameters: Mapping[str, object]
+
+
+@lru_cache(maxsize=256)
+def translate(kql: str, schema: Schema, functions: tuple[str, ...]) -> Translation:
+    """Return *kql* as SQL, from the user's cache folder if it was translated before.
+
+    Args:
+        kql: The query.
+        schema: The tables it may read.
+        functions: Definitions of the functions it may call.
+
+    Raises:
+        UnsupportedKqlError: It has a construct that the translator does not know.
+        InvalidKqlError: It does not parse, or names what is not there.
+
+    """
+    made = _saved_or_made(kql, schema, functions)
+    return Translation(_scan_again(made.sql), made.parameters)
+
+
+def _saved_or_made(kql: str, schema: Schema, functions: tuple[str, ...]) -> Translation:
+    folder = cache_folder(os.environ)
+    saved = SavedTranslations(folder) if folder else None
+    key = json.dumps([_versions(), kql, schema, functions])
+    if saved and (entry := saved.get(key)):
+        return Translation(entry[0], dict.fromkeys(entry[1]))
+    made = _translate(kql, schema, functions)
+    if saved and set(made.parameters) <= {CLOCK}:
+        saved.put(key, made.sql, list(made.parameters))
+    return made
+
+
+def _translate(kql: str, schema: Schema, functions: tuple[str, ...]) -> Translation:
+    import duckdb_kql  # noqa: PLC0415 - a second
+
+    try:
+        known = {name: it for text in functions for name, it in _parsed(text).items()}
+        of_database: dict[str | None, dict[str, StoredFunction]] = {None: known}
+        made = duckdb_kql.to_sql(
+            kql,
+            schema={table: list(columns) for table, columns in schema},
+            functions=of_database,
+            query_now=datetime.now(UTC),
+            allow_write=False,
+        )
+    except duckdb_kql.KqlUnsupportedError as error:
+        raise UnsupportedKqlError(str(error)) from error
+    except (duckdb_kql.KqlError, AssertionError) as error:
+        raise InvalidKqlError(str(error)) from error
+    return Translation(str(made), dict(made.parameters))
+
+
+@lru_cache(maxsize=64)
+def _parsed(definition: str) -> Mapping[str, StoredFunction]:
+    """Parse a function's definition once: that takes longer than the queries that call it."""
+    from duckdb_kql.stored_functions import parse_functions  # noqa: PLC0415 - a second
+
+    return (parse_functions([definition]) or {})[None]
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {package: version(package) for package in _MADE_BY}
+
+
+def _scan_again(sql: str) -> str:
+    """Have DuckDB read rows anew wherever a ``let`` only picks rows and columns.
+
+    What is used twice it would else store with all columns first: of ten million records that
+    takes ten times as long as to read them twice. A ``let`` that sums up is small: it stays.
+    """
+    parts, end = [], 0
+    for step in _STEP.finditer(sql):
+        if not _MORE_THAN_ROWS.search(sql, step.end(), _closing(sql, step.end())):
+            parts += [sql[end : step.end() - 1], "NOT MATERIALIZED "]
+            end = step.end() - 1
+    return "".join([*parts, sql[end:]])
+
+
+def _closing(sql: str, start: int) -> int:
+    """Return where the parenthesis that was opened before *start* is closed."""
+    depth = 1
+    for token in _PARENTHESIS.finditer(sql, start):
+        depth += {"(": 1, ")": -1}.get(token[0], 0)
+        if not depth:
+            return token.start()
+    return len(sql)
