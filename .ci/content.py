@@ -15,7 +15,7 @@ from mailvigil.compiler.targets import TARGETS
 from mailvigil.errors import MailvigilError, RuleError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
 from mailvigil.infra.files import checked_files
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 from mailvigil.sentinel.compiled_content import Pack, load_pack
 from mailvigil.workbench.generated import Generated, compiled_queries, lock, rule_pages
 

@@ -29,7 +29,7 @@ from mailvigil.hunt.alerts import Plan
 from mailvigil.hunt.replay import span, windows
 from mailvigil.rules.content import content_root, load_functions
 from mailvigil.rules.durations import duration
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.rule import Rule
 
 HERE = Path(__file__).parent

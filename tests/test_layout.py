@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -117,7 +118,7 @@ def test_the_project_has_modules_to_judge() -> None:
     assert len(PURE) > 2
 
 
-def test_a_trigger_does_more_than_call_its_step() -> None:
+def test_a_trigger_does_nothing_but_call_its_step() -> None:
     module = parse(CONNECTOR / "function_app.py")
 
     long = [n.name for n in module.body if isinstance(n, Function) and len(n.body) > SHORT]
@@ -184,3 +185,23 @@ def test_everything_public_says_what_it_is() -> None:
     ]
 
     assert silent == []
+
+
+def defined_types(path: Path) -> Iterator[str]:
+    """Yield the classes of a module, and the other names at its top that are written like them."""
+    for node in parse(path).body:
+        match node:
+            case ast.ClassDef(name=name):
+                yield name
+            case ast.Assign(targets=[ast.Name(id=name)]) if re.match(r"_?[A-Z][a-z]", name):
+                yield name
+
+
+def test_a_type_has_a_name_of_its_own_in_the_whole_product() -> None:
+    places: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for name in defined_types(path):
+            places.setdefault(name, []).append(place(path))
+
+    assert len(places) > 300
+    assert {name: there for name, there in places.items() if len(there) > 1} == {}

@@ -46,7 +46,7 @@ HEALTH_STREAM = f"Custom-{HEALTH_TABLE}"
 """Stream of the data collection rule for the statements; its name follows the table's."""
 
 
-Waits = Callable[[str], Callable[[timedelta], None]]
+SleepFactory = Callable[[str], Callable[[timedelta], None]]
 """Returns how to wait for who is named."""
 
 
@@ -76,7 +76,7 @@ def collector(  # noqa: PLR0913, PLR0917 - what the two programs give it, named 
     stop: Event,
     saving: Saving,
     clock: ServiceClock,
-    waits: Waits | None = None,
+    waits: SleepFactory | None = None,
 ) -> Collector:
     """Return a collector that works as *settings* say; *saving* counts for the lean profile.
 
@@ -163,7 +163,7 @@ def _tenant_feed(  # noqa: PLR0913, PLR0917 - as `collector`, for one tenant
     stop: Event,
     saving: Saving,
     clock: ServiceClock,
-    waits: Waits | None,
+    waits: SleepFactory | None,
 ) -> TenantFeed:
     sleep = waits(f"the feed of {tenant.id}") if waits else sleeper(stop)
     limiter = RateLimiter(steady_clock(), sleep)

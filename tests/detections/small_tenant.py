@@ -12,13 +12,13 @@ import duckdb
 
 from mailvigil.compiler.compile import to_kql, with_windows
 from mailvigil.engine.embedded import Engine
-from mailvigil.engine.record_tables import SHAPERS, insert
+from mailvigil.engine.record_rows import SHAPERS, insert
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.hunt.alerts import Alert, Plan
 from mailvigil.hunt.replay import evaluation_times, replay, span, windows
 from mailvigil.rules.content import content_root, load_functions
 from mailvigil.rules.kql_rule import KqlRule
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.rule import Rule
 from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.tables.schemas import ARRIVED

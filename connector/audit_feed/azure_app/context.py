@@ -22,7 +22,7 @@ from audit_feed.azure_app.queues import BACKLOG, BLOBS, HINTS, StorageQueue
 from audit_feed.azure_app.settings import FunctionSettings, Storage
 from audit_feed.azure_app.telemetry import Metrics, metrics
 from audit_feed.blobs import Stream
-from audit_feed.delivery.clock import Offset, known
+from audit_feed.delivery.clock_check import Offset, known
 from audit_feed.delivery.deliver import DeliveryPipeline, Sink
 from audit_feed.delivery.tenant_feed import TenantFeed
 from audit_feed.errors import ThrottledError

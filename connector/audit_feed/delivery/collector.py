@@ -12,7 +12,7 @@ from functools import partial
 from threading import Event
 
 from audit_feed.blobs import ContentBlob, Stream
-from audit_feed.delivery.clock import Offset, known, learn_clock
+from audit_feed.delivery.clock_check import Offset, known, learn_clock
 from audit_feed.delivery.listing import OnNewBlobs, StreamListing, leave_in_ledger
 from audit_feed.delivery.pass_report import PassReport, SharedReport
 from audit_feed.delivery.tenant_feed import TenantFeed

@@ -12,11 +12,11 @@ from urllib3 import HTTPConnectionPool
 
 from audit_feed.feed.bounded_answer import answer_within, bounded_pool
 
-_Given = Any
+_HandedOn = Any
 """What the libraries hand over, and is handed on as it is."""
 
 
-def bounded_transport(seconds: float, **config: _Given) -> RequestsTransport:
+def bounded_transport(seconds: float, **config: _HandedOn) -> RequestsTransport:
     """Return a transport with *config*; an answer that takes longer ends as one that broke off."""
     session = requests.Session()
     for scheme in ("https://", "http://"):  # an app's identity endpoint has no TLS
@@ -31,14 +31,14 @@ class BoundedAdapter(HTTPAdapter):
         self._seconds = seconds
         super().__init__()
 
-    def send(self, request: PreparedRequest, *args: _Given, **kwargs: _Given) -> Response:
+    def send(self, request: PreparedRequest, *args: _HandedOn, **kwargs: _HandedOn) -> Response:
         """Send *request*; an answer that takes longer ends as one that did not come."""
         with answer_within(self._seconds):
             return super().send(request, *args, **kwargs)
 
     def get_connection_with_tls_context(
-        self, *args: _Given, **kwargs: _Given
+        self, *args: _HandedOn, **kwargs: _HandedOn
     ) -> HTTPConnectionPool:
         """Return the pool for a request, with bounded answers."""
-        pool: _Given = super().get_connection_with_tls_context(*args, **kwargs)
+        pool: _HandedOn = super().get_connection_with_tls_context(*args, **kwargs)
         return bounded_pool(pool)

@@ -13,8 +13,8 @@ from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore
 from audit_feed.settings import Settings
 from audit_feed.windows import HOUR, Window
 from mailvigil.collect.ledger_store import OpenLedger
-from mailvigil.listing import print_list
 from mailvigil.printable import counted
+from mailvigil.printed_list import print_list
 
 _FEED = ("tenant", "content type")
 _FEEDS = (*_FEED, "from", "to", "statement", "delivered", "listed", "records")

@@ -24,14 +24,14 @@ from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.purpose import check_purpose, purpose_of
 from audit_feed.records.lean import Saving
 from audit_feed.settings import Settings
+from mailvigil.collect.ledger_progress import WatchedLedger
 from mailvigil.collect.passes import CollectOutput, Passes, Tally, report_losses, run_once
-from mailvigil.collect.progress import WatchedLedger
 from mailvigil.collect.sinks import DuckdbSink, JsonlSink, alone_in
 from mailvigil.collect.start import start_subscriptions
 from mailvigil.collect.target import (
     DuckdbTarget,
     FolderTarget,
-    Target,
+    SinkTarget,
     check_target,
     note_target,
     refuse_missing,
@@ -193,7 +193,7 @@ class _Sinks:
 
     records: Sink
     health: Sink
-    target: Target | None = None
+    target: SinkTarget | None = None
 
 
 @contextmanager

@@ -34,8 +34,8 @@ MARK = ".mailvigil-ledgers.json"
 _TABLE = "_ledgers"
 
 
-class Target(Protocol):
-    """A file or folder in which ledgers can be told."""
+class SinkTarget(Protocol):
+    """A file or folder that is filled, and keeps which ledgers filled it."""
 
     def runs(self) -> Mapping[str, int]:
         """Return the ledgers' ids and the numbers of their last runs."""
@@ -111,7 +111,7 @@ def refuse_missing(store: LedgerStore, path: Path) -> None:
         _refuse(store, "a file or folder that is no longer there")
 
 
-def check_target(store: LedgerStore, target: Target) -> None:
+def check_target(store: LedgerStore, target: SinkTarget) -> None:
     """Refuse a target that is not the one that the ledger has filled up to its last run.
 
     A ledger of an older version kept nothing there: its target is taken as it is.
@@ -126,7 +126,7 @@ def check_target(store: LedgerStore, target: Target) -> None:
             _refuse(store, "another file or folder, or it was put back from an older copy")
 
 
-def note_target(store: LedgerStore, target: Target) -> None:
+def note_target(store: LedgerStore, target: SinkTarget) -> None:
     """Number this run, in the target first: after a crash the target is ahead, never behind."""
     ledger, run = _noted(store) or (uuid4().hex, 0)
     run = max(run, target.runs().get(ledger, 0)) + 1

@@ -17,7 +17,7 @@ from mailvigil.hunt.run import HuntRequest, hunt
 from mailvigil.printable import counted, visible
 from mailvigil.progress import shown
 from mailvigil.reports import writing as reports
-from mailvigil.reports.context import context
+from mailvigil.reports.report_context import context
 from mailvigil.reports.terminal import as_csv, as_json, print_table
 from mailvigil.rules.app_names import name_of
 from mailvigil.rules.metadata import SEVERITIES

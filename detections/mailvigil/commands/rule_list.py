@@ -6,11 +6,11 @@ import argparse
 from typing import BinaryIO, TextIO
 
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
-from mailvigil.listing import print_list
 from mailvigil.printable import visible
+from mailvigil.printed_list import print_list
 from mailvigil.rules.content import content_root
 from mailvigil.rules.hunting_query import parsed_hunting
-from mailvigil.rules.load import parsed_rules
+from mailvigil.rules.load_rules import parsed_rules
 from mailvigil.rules.rule import Rule
 
 _HEADINGS = ("name", "form", "version", "severity", "title")

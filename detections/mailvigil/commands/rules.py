@@ -19,7 +19,7 @@ from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
 from mailvigil.progress import shown
 from mailvigil.rules.content import content_root
-from mailvigil.rules.load import load_rules, with_filters
+from mailvigil.rules.load_rules import load_rules, with_filters
 from mailvigil.workbench import generated
 from mailvigil.workbench.content_checks import check_content
 from mailvigil.workbench.mutate import LEAST_SCORE, Score

@@ -11,19 +11,19 @@ from typing import BinaryIO
 from rich.console import Console
 from rich.text import Text
 
-from mailvigil.demo.collect import Collected, collect_from_a_lab
+from mailvigil.demo.collect_from_lab import Collected, collect_from_a_lab
+from mailvigil.demo.common_rules import Reported, keyed_on_client_app, with_allow_list
 from mailvigil.errors import InputError
 from mailvigil.hunt.findings import Finding, display_name
 from mailvigil.hunt.result import HuntResult
 from mailvigil.hunt.run import HuntProgress, HuntRequest, hunt
-from mailvigil.lab.tenant.other_rules import Reported, keyed_on_client_app, with_allow_list
 from mailvigil.lab.tenant.portal_files import write_approved_csv
 from mailvigil.lab.tenant.profile import DEMO, Profile
 from mailvigil.lab.tenant.records import intrusion_facts, records
 from mailvigil.lab.tenant.uses import approvals
 from mailvigil.printable import counted
 from mailvigil.reports import writing
-from mailvigil.reports.context import context
+from mailvigil.reports.report_context import context
 from mailvigil.reports.terminal import print_table
 from mailvigil.rules.app_names import first_party_ids, name_of
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-from mailvigil.engine.record_tables import SourceRow, insert
+from mailvigil.engine.record_rows import SourceRow, insert
 from mailvigil.errors import InputError
 from mailvigil.tables.schemas import APPROVED_CALLERS, WATCHLIST_COLUMNS
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from mailvigil.engine.embedded import Engine
-from mailvigil.engine.record_tables import SourceRow, insert
+from mailvigil.engine.record_rows import SourceRow, insert
 from mailvigil.engine.row_values import ResultRow
 from mailvigil.engine.workspace import END_OF_TIME
 from mailvigil.errors import InputError

@@ -91,7 +91,7 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Coverage:
+class DataCoverage:
     """What the data cannot show. ``hours`` is the number of hours it spans, gaps included."""
 
     unlogged: tuple[UnloggedMailbox, ...]
@@ -101,7 +101,7 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class HuntEvidence:
     """What a report shows beside the findings.
 
     ``callers`` and ``pairs`` are at most ``MOST_CALLERS`` and ``MOST_MAILBOXES`` wide: those of
@@ -117,7 +117,7 @@ class Evidence:
     all_mailboxes: int
     activity: tuple[Activity, ...]
     pairs: tuple[MailAccess, ...]
-    coverage: Coverage
+    coverage: DataCoverage
     samples: Mapping[UUID, tuple[EvidenceRecord, ...]]
 
 

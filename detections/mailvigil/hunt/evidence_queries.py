@@ -19,9 +19,9 @@ from mailvigil.hunt.evidence import (
     MOST_COUNTED,
     MOST_MAILBOXES,
     Activity,
-    Coverage,
-    Evidence,
+    DataCoverage,
     EvidenceRecord,
+    HuntEvidence,
     MailAccess,
     ThrottledMailbox,
     UnloggedMailbox,
@@ -95,7 +95,7 @@ def gather(
     findings: Sequence[Finding],
     span: tuple[datetime, datetime] | None,
     most: int,
-) -> Evidence:
+) -> HuntEvidence:
     """Read from the workspace what a report shows.
 
     Args:
@@ -118,7 +118,7 @@ def gather(
     text, size = _bin(span)
     engine.put("_ShownCallers", {"Caller": "string"}, [(c.caller,) for c in callers])
     engine.put("_ShownMailboxes", {"Mailbox": "string"}, [(m,) for m in shown])
-    return Evidence(
+    return HuntEvidence(
         bin=size,
         callers=callers,
         all_callers=len(every),
@@ -170,7 +170,7 @@ def _first(most: int, *lists: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for texts in lists for text in texts if text))[:most]
 
 
-def _coverage(engine: Engine) -> Coverage:
+def _coverage(engine: Engine) -> DataCoverage:
     hours = [
         row_values.time(row["Hour"]) for row in _rows(engine, _HOURS) if row["Hour"] is not None
     ]
@@ -189,7 +189,7 @@ def _coverage(engine: Engine) -> Coverage:
         )
         for row in _rows(engine, _THROTTLED)
     ]
-    return Coverage(
+    return DataCoverage(
         unlogged=tuple(sorted(unlogged, key=lambda u: (-u.records, u.mailbox))),
         throttled=tuple(sorted(throttled, key=lambda t: (t.first, t.mailbox))),
         hours=int((max(hours) - min(hours)) / timedelta(hours=1)) + 1 if hours else 0,

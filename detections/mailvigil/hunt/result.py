@@ -7,7 +7,7 @@ from datetime import datetime
 
 from mailvigil.exports.load_report import LoadReport
 from mailvigil.hunt.alerts import Replayed
-from mailvigil.hunt.evidence import Evidence
+from mailvigil.hunt.evidence import HuntEvidence
 from mailvigil.hunt.findings import Finding
 
 
@@ -26,7 +26,7 @@ class HuntResult:
     span: tuple[datetime, datetime] | None
     replayed: tuple[Replayed, ...]
     findings: tuple[Finding, ...]
-    evidence: Evidence | None = None
+    evidence: HuntEvidence | None = None
 
     @property
     def records(self) -> int:

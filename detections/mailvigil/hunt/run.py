@@ -34,7 +34,7 @@ from mailvigil.exports.load_report import LoadReport
 from mailvigil.hunt import baseline, evidence_queries
 from mailvigil.hunt.alerts import Alert, Plan, Replayed
 from mailvigil.hunt.approved import load_approved
-from mailvigil.hunt.evidence import Evidence
+from mailvigil.hunt.evidence import HuntEvidence
 from mailvigil.hunt.findings import (
     CauseKey,
     Finding,
@@ -55,7 +55,7 @@ from mailvigil.hunt.replay import (
 )
 from mailvigil.hunt.result import HuntResult
 from mailvigil.rules.content import Function, content_root, load_functions
-from mailvigil.rules.load import load_rules, with_filters
+from mailvigil.rules.load_rules import load_rules, with_filters
 from mailvigil.rules.rule import Rule
 from mailvigil.tables.record_tables import RECORD_TABLES
 from mailvigil.tables.schemas import schemas
@@ -168,7 +168,7 @@ def _evidence(
     findings: Sequence[Finding],
     covered: tuple[datetime, datetime] | None,
     progress: HuntProgress,
-) -> Evidence | None:
+) -> HuntEvidence | None:
     if not request.evidence:
         return None
     progress.phase("gathering evidence", 0)

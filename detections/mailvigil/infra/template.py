@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mailvigil.infra import app, data_collection, network, roles, storage, tables, vault
-from mailvigil.infra.content import content
+from mailvigil.infra import app_resource, data_collection, network, roles, storage, tables, vault
+from mailvigil.infra.app_settings import settings
 from mailvigil.infra.names import APP_ID, IDENTITY_ID, RULE_ID, VARIABLES
 from mailvigil.infra.parameters import EXAMPLE, PARAMETERS
 from mailvigil.infra.resources import IDENTITY, RULE, Json, formula, state, variable
-from mailvigil.infra.settings import settings
+from mailvigil.infra.sentinel_content import content
 from mailvigil.sentinel.arm import SCHEMA
 from mailvigil.sentinel.compiled_content import Pack
 
@@ -51,12 +51,12 @@ def _resources(pack: Pack) -> Iterator[Json]:
     yield storage.container()
     yield vault.vault()
     yield from network.network()
-    yield app.insights()
+    yield app_resource.insights()
     yield from roles.assignments()
-    yield app.plan()
-    yield app.site()
-    yield from app.publishing()
-    yield app.code()
+    yield app_resource.plan()
+    yield app_resource.site()
+    yield from app_resource.publishing()
+    yield app_resource.code()
     yield from content(pack)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import altair as alt
 
-from mailvigil.hunt.evidence import Evidence
+from mailvigil.hunt.evidence import HuntEvidence
 from mailvigil.hunt.findings import Finding
 from mailvigil.hunt.result import HuntResult
 from mailvigil.printable import visible
@@ -30,7 +30,7 @@ _ROW = 22
 """Height of one caller's row, in pixels."""
 
 
-def charts(result: HuntResult, evidence: Evidence) -> Mapping[str, Spec]:
+def charts(result: HuntResult, evidence: HuntEvidence) -> Mapping[str, Spec]:
     """Return the specifications by the id of the page's element that they go into."""
     if result.span is None:
         return {}
@@ -98,7 +98,7 @@ def _by_bin(result: HuntResult, size: timedelta) -> Mapping[datetime, Counter[st
 
 def _activity(
     result: HuntResult,
-    evidence: Evidence,
+    evidence: HuntEvidence,
     shown: Mapping[str, str],
     covered: tuple[datetime, datetime],
 ) -> alt.TopLevelMixin:
@@ -127,7 +127,7 @@ def _activity(
     return alt.layer(strips, marks).properties(width="container", height=_ROW * max(1, len(shown)))
 
 
-def _strips(result: HuntResult, evidence: Evidence, shown: Mapping[str, str]) -> Sequence[Spec]:
+def _strips(result: HuntResult, evidence: HuntEvidence, shown: Mapping[str, str]) -> Sequence[Spec]:
     reported = {f.key["Caller"] for f in _on_callers(result)}
     most = max((a.operations for a in evidence.activity), default=1)
     return [
@@ -144,7 +144,7 @@ def _strips(result: HuntResult, evidence: Evidence, shown: Mapping[str, str]) ->
     ]
 
 
-def _firsts(result: HuntResult, evidence: Evidence, shown: Mapping[str, str]) -> Sequence[Spec]:
+def _firsts(result: HuntResult, evidence: HuntEvidence, shown: Mapping[str, str]) -> Sequence[Spec]:
     """Return where each caller that is new to the tenant or to a mailbox was first seen."""
     new = {f.key["Caller"] for f in _on_callers(result) if _on_first_seen(f)}
     return [
@@ -158,7 +158,9 @@ def _firsts(result: HuntResult, evidence: Evidence, shown: Mapping[str, str]) ->
     ]
 
 
-def _matrix(result: HuntResult, evidence: Evidence, shown: Mapping[str, str]) -> alt.TopLevelMixin:
+def _matrix(
+    result: HuntResult, evidence: HuntEvidence, shown: Mapping[str, str]
+) -> alt.TopLevelMixin:
     mailboxes = dict(zip(evidence.mailboxes, _labels(evidence.mailboxes), strict=True))
     reported = {(f.key["Caller"], m) for f in _on_callers(result) for m in f.mailboxes}
     new = {

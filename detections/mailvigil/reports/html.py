@@ -10,13 +10,13 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
-from mailvigil.hunt.evidence import MOST_COUNTED, Evidence, MailAccess
+from mailvigil.hunt.evidence import MOST_COUNTED, HuntEvidence, MailAccess
 from mailvigil.hunt.findings import Finding, display_name
 from mailvigil.hunt.result import HuntResult
 from mailvigil.reports import charts
-from mailvigil.reports.context import Context
 from mailvigil.reports.markup import Markup, element, in_script, joined
 from mailvigil.reports.page_data import page_data
+from mailvigil.reports.report_context import Context
 from mailvigil.reports.wording import (
     NOT_A_PROOF,
     caller_name,
@@ -39,7 +39,7 @@ _ASSETS = files("mailvigil.reports") / "assets"
 
 
 def as_html(
-    result: HuntResult, evidence: Evidence, context: Context, chart_scripts: Sequence[str]
+    result: HuntResult, evidence: HuntEvidence, context: Context, chart_scripts: Sequence[str]
 ) -> str:
     """Return the page.
 
@@ -133,7 +133,7 @@ def _contents() -> Markup:
     return element("nav", element("ul", *links), aria_label="Contents")
 
 
-def _pictures(result: HuntResult, evidence: Evidence, specs: Iterable[str]) -> Sequence[Markup]:
+def _pictures(result: HuntResult, evidence: HuntEvidence, specs: Iterable[str]) -> Sequence[Markup]:
     drawn = set(specs)
     legend = element(
         "ul",
@@ -170,7 +170,7 @@ def _pictures(result: HuntResult, evidence: Evidence, specs: Iterable[str]) -> S
     ]
 
 
-def _shown_of(evidence: Evidence) -> str:
+def _shown_of(evidence: HuntEvidence) -> str:
     mailboxes = (
         f"{evidence.all_mailboxes:,}{' or more' if evidence.all_mailboxes >= MOST_COUNTED else ''}"
     )
@@ -203,13 +203,13 @@ def _finding_rows(result: HuntResult) -> Markup:
     return _table("Findings by first access", ("First access", "Severity", "Rule", "Caller"), rows)
 
 
-def _caller_rows(evidence: Evidence) -> Markup:
+def _caller_rows(evidence: HuntEvidence) -> Markup:
     rows = [_access_row(access) for access in evidence.callers]
     head = ("Caller", "First seen", "Last seen", "Operations", "Records")
     return _table("Mail read by caller", head, rows)
 
 
-def _pair_rows(evidence: Evidence) -> Markup:
+def _pair_rows(evidence: HuntEvidence) -> Markup:
     rows = [(p.mailbox, *_access_row(p)) for p in evidence.pairs]
     head = ("Mailbox", "Caller", "First seen", "Last seen", "Operations", "Records")
     return _table("Mail read by caller and mailbox", head, rows)
@@ -293,7 +293,7 @@ def _without_script(result: HuntResult) -> Markup:
     return element("noscript", element("p", note), _table("Findings", head, rows))
 
 
-def _coverage(evidence: Evidence) -> Markup:
+def _coverage(evidence: HuntEvidence) -> Markup:
     unlogged, throttled, hours = coverage_lines(evidence.coverage)
     coverage = evidence.coverage
     return element(

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from mailvigil.hunt.evidence import Evidence, EvidenceRecord
+from mailvigil.hunt.evidence import EvidenceRecord, HuntEvidence
 from mailvigil.hunt.finding_id import finding_id
 from mailvigil.hunt.findings import Finding, display_name
 from mailvigil.hunt.result import HuntResult
 from mailvigil.printable import visible
-from mailvigil.reports.context import Context
+from mailvigil.reports.report_context import Context
 from mailvigil.reports.wording import (
     NOT_A_PROOF,
     coverage_lines,
@@ -28,7 +28,7 @@ _RECORDS = 10
 _MEANS_SOMETHING = re.compile(r"([\\`*_{}\[\]<>#!|~&@]|:(?=/)|(?<=www)\.|^\s*[-+=])", re.IGNORECASE)
 
 
-def as_markdown(result: HuntResult, evidence: Evidence, context: Context) -> str:
+def as_markdown(result: HuntResult, evidence: HuntEvidence, context: Context) -> str:
     """Return the report as CommonMark with tables, every line end a line feed."""
     lines = [
         f"# {_plain(headline(result))}",
@@ -47,7 +47,7 @@ def as_markdown(result: HuntResult, evidence: Evidence, context: Context) -> str
     return "\n\n".join(lines) + "\n"
 
 
-def _finding(finding: Finding, evidence: Evidence) -> Sequence[str]:
+def _finding(finding: Finding, evidence: HuntEvidence) -> Sequence[str]:
     rule = finding.rule
     callers = [display_name(id_, name) for id_, name in finding.callers.items()]
     facts = [
@@ -92,7 +92,7 @@ def _records(finding: Finding, sample: Sequence[EvidenceRecord]) -> Sequence[str
     return [f"The first {len(shown)} of {finding.records:,} records:", _table(head, rows)]
 
 
-def _coverage(evidence: Evidence) -> Sequence[str]:
+def _coverage(evidence: HuntEvidence) -> Sequence[str]:
     unlogged, throttled, hours = coverage_lines(evidence.coverage)
     coverage = evidence.coverage
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mailvigil.hunt.evidence import Evidence, EvidenceRecord
+from mailvigil.hunt.evidence import EvidenceRecord, HuntEvidence
 from mailvigil.hunt.finding_id import finding_id
 from mailvigil.hunt.findings import Finding, display_name
 from mailvigil.printable import visible
@@ -16,7 +16,7 @@ MOST_SHOWN = 40_000
 MOST_OF_ONE = 25
 
 
-def page_data(findings: Sequence[Finding], evidence: Evidence) -> Mapping[str, object]:
+def page_data(findings: Sequence[Finding], evidence: HuntEvidence) -> Mapping[str, object]:
     """Return rules by name, and the findings with a sample of their records."""
     most = max(1, min(MOST_OF_ONE, MOST_SHOWN // max(1, len(findings))))
     rules = {f.rule.name: f.rule for f in findings}

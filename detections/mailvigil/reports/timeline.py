@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from mailvigil.hunt.evidence import Evidence, EvidenceRecord
+from mailvigil.hunt.evidence import EvidenceRecord, HuntEvidence
 from mailvigil.hunt.finding_id import finding_id
 from mailvigil.hunt.findings import Finding, display_name
 from mailvigil.hunt.result import HuntResult
@@ -24,7 +24,7 @@ COLUMNS = (
 """The first three are those that Timesketch asks for."""
 
 
-def as_timeline(result: HuntResult, evidence: Evidence) -> str:
+def as_timeline(result: HuntResult, evidence: HuntEvidence) -> str:
     """Return one line for the begin of each finding and one for each sampled record of it."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
@@ -34,7 +34,7 @@ def as_timeline(result: HuntResult, evidence: Evidence) -> str:
     return out.getvalue()
 
 
-def _rows(result: HuntResult, evidence: Evidence) -> Iterator[Mapping[str, str]]:
+def _rows(result: HuntResult, evidence: HuntEvidence) -> Iterator[Mapping[str, str]]:
     for finding in result.findings:
         yield _begin(finding)
         for record in evidence.samples.get(finding_id(finding), ()):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from mailvigil.hunt.evidence import Coverage
+from mailvigil.hunt.evidence import DataCoverage
 from mailvigil.hunt.findings import Finding, display_name
 from mailvigil.hunt.result import HuntResult
 from mailvigil.rules.app_names import name_of
@@ -89,7 +89,7 @@ def not_run(result: HuntResult) -> list[str]:
     ]
 
 
-def coverage_lines(coverage: Coverage) -> list[str]:
+def coverage_lines(coverage: DataCoverage) -> list[str]:
     """Return what the data cannot show, as sentences."""
     missing = sum(gap.hours for gap in coverage.gaps)
     unlogged, throttled = len(coverage.unlogged), len(coverage.throttled)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mailvigil.errors import InputError
 from mailvigil.extras import need
-from mailvigil.hunt.evidence import Evidence
+from mailvigil.hunt.evidence import HuntEvidence
 from mailvigil.hunt.result import HuntResult
-from mailvigil.reports.context import Context
+from mailvigil.reports.report_context import Context
 from mailvigil.reports.terminal import as_json
 from mailvigil.reports.timeline import as_timeline
 
@@ -17,10 +17,10 @@ SAMPLE = 50
 """Sampled records of a finding for a report, and for a timeline."""
 TIMELINE_SAMPLE = 100_000
 
-ReportForm = Callable[[HuntResult, Evidence, Context], str]
+ReportForm = Callable[[HuntResult, HuntEvidence, Context], str]
 
 
-def _html(result: HuntResult, evidence: Evidence, context: Context) -> str:
+def _html(result: HuntResult, evidence: HuntEvidence, context: Context) -> str:
     # The libraries of a form are loaded when it is asked for: they take longer than a small hunt.
     from mailvigil.reports.html import as_html  # noqa: PLC0415
     from mailvigil.reports.vega import scripts  # noqa: PLC0415
@@ -28,19 +28,19 @@ def _html(result: HuntResult, evidence: Evidence, context: Context) -> str:
     return as_html(result, evidence, context, scripts())
 
 
-def _markdown(result: HuntResult, evidence: Evidence, context: Context) -> str:
+def _markdown(result: HuntResult, evidence: HuntEvidence, context: Context) -> str:
     from mailvigil.reports.markdown import as_markdown  # noqa: PLC0415 - as above
 
     return as_markdown(result, evidence, context)
 
 
-def _stix(result: HuntResult, _evidence: Evidence, _context: Context) -> str:
+def _stix(result: HuntResult, _evidence: HuntEvidence, _context: Context) -> str:
     from mailvigil.reports.stix import as_stix  # noqa: PLC0415 - as above
 
     return as_stix(result)
 
 
-def _json(result: HuntResult, _evidence: Evidence, context: Context) -> str:
+def _json(result: HuntResult, _evidence: HuntEvidence, context: Context) -> str:
     return as_json(result, context.plan) + "\n"
 
 

@@ -12,7 +12,7 @@ from mailvigil.compiler.parser import Validator
 from mailvigil.compiler.targets import DEFENDER
 from mailvigil.rules.content import load_functions
 from mailvigil.rules.hunting_query import load_hunting
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.rule import Rule
 from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.sentinel.analytics import Analytic

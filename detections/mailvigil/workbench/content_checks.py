@@ -12,7 +12,7 @@ from mailvigil.compiler.parser import Validator
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function, load_functions
 from mailvigil.rules.hunting_query import HuntingQuery, load_hunting
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.rule import Rule
 from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.sentinel.compiled_content import Pack, analytic, detection, load_pack_with

@@ -9,7 +9,7 @@ from pathlib import Path
 from mailvigil.compiler.compile import to_kql
 from mailvigil.errors import InputError
 from mailvigil.rules.app_names import CATALOGUE, catalogue, find
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.rule import Rule
 
 _GUID = re.compile(r"\{?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\}?", re.ASCII)

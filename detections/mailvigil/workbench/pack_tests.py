@@ -11,7 +11,7 @@ from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import InputError
 from mailvigil.rules.content import load_functions
 from mailvigil.rules.hunting_query import HuntingQuery, load_hunting
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.rule import Rule
 from mailvigil.workbench.mutate import Score, mutants, score
 from mailvigil.workbench.ruletest import CaseOutcome, CaseRunner, Tested, load_cases, test_path

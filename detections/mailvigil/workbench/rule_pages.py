@@ -17,7 +17,7 @@ from mailvigil.compiler.defender_limits import fits
 from mailvigil.rules.content import Function, load_functions
 from mailvigil.rules.durations import duration, kql_duration
 from mailvigil.rules.hunting_query import HuntingQuery, load_hunting
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.metadata import INSUFFICIENT, SEVERITIES
 from mailvigil.rules.mitre import DOMAIN, tactics_of, technique, techniques_of
 from mailvigil.rules.rule import Rule, allowed_lateness

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
-from mailvigil.workbench.yaml_documents import Document, Position, Step, documents
+from mailvigil.workbench.yaml_documents import Document, KeyOrIndex, Position, documents
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -72,7 +72,7 @@ class _Refused:
     ``at`` are the steps to the value, ``root`` is the whole schema.
     """
 
-    at: tuple[Step, ...]
+    at: tuple[KeyOrIndex, ...]
     keyword: str
     wanted: Any
     value: Any
@@ -147,7 +147,7 @@ def _of(document: Document, validator: Draft202012Validator) -> Iterator[tuple[P
             yield document.position(steps), what
 
 
-def _explained(refused: _Refused) -> Iterator[tuple[tuple[Step, ...], str]]:
+def _explained(refused: _Refused) -> Iterator[tuple[tuple[KeyOrIndex, ...], str]]:
     """Yield the keys that are wrong, as steps that lead to them, and what is wrong with each."""
     at, schema, value = refused.at, refused.schema, refused.value
     if refused.keyword == "required":
@@ -214,7 +214,7 @@ def _meaning(refused: _Refused, key: str) -> str:
     return f"{sentence[:1].lower()}{sentence[1:]}"
 
 
-def _name(steps: Sequence[Step]) -> str:
+def _name(steps: Sequence[KeyOrIndex]) -> str:
     """Return a place as a reader of YAML writes it, such as ``mailvigil.entities[0].type``."""
     parts = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
     return "".join(parts).removeprefix(".") or "the document"

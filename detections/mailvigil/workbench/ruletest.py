@@ -20,7 +20,7 @@ import yaml
 
 from mailvigil.compiler.compile import with_windows
 from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError
-from mailvigil.engine.record_tables import SHAPERS, SourceRow, insert
+from mailvigil.engine.record_rows import SHAPERS, SourceRow, insert
 from mailvigil.engine.row_values import ResultRow
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function, from_yaml, not_yaml

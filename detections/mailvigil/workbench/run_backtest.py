@@ -11,7 +11,7 @@ from mailvigil.lab.tenant.attacks.catalogue import attacks
 from mailvigil.lab.tenant.attacks.story import Attack
 from mailvigil.lab.tenant.profile import Profile
 from mailvigil.rules.content import load_functions
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 from mailvigil.workbench.backtest import (
     ATTACK_MAILBOXES,
     Backtest,

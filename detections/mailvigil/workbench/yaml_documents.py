@@ -9,7 +9,7 @@ import yaml
 
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
-Step = str | int
+KeyOrIndex = str | int
 """A key of a mapping or an index of a list."""
 
 Position = tuple[int, int]
@@ -27,7 +27,7 @@ class Document:
     repeated: tuple[tuple[Position, str], ...]
     _node: yaml.Node
 
-    def position(self, steps: Sequence[Step]) -> Position:
+    def position(self, steps: Sequence[KeyOrIndex]) -> Position:
         """Return where the key or list item is that *steps* lead to, as far as they lead."""
         node, place = self._node, _position(self._node)
         for step in steps:

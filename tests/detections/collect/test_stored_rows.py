@@ -21,7 +21,7 @@ from mailvigil.collect.stored_rows import (
 )
 from mailvigil.compiler.parser import Validator
 from mailvigil.engine.embedded import Engine
-from mailvigil.engine.record_tables import insert
+from mailvigil.engine.record_rows import insert
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.tables.schemas import schemas
 

@@ -12,7 +12,7 @@ from detections.commands.command import NEWCOMER, run
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK
 from mailvigil.rules.app_names import catalogue
 from mailvigil.rules.content import content_root
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.rule import Rule
 
 RULES = load_rules(content_root())

@@ -21,7 +21,7 @@ from detections.commands.command import (
 from detections.exports.written import lines, purview
 from mailvigil.exit_codes import EXIT_FOUND, EXIT_INPUT, EXIT_NOT_RUN, EXIT_OK
 from mailvigil.rules.content import content_root
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 
 RULES = [rule.name for rule in load_rules(content_root())]
 

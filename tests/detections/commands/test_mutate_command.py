@@ -10,7 +10,7 @@ import pytest
 from detections.commands.command import Ran, run
 from mailvigil.compiler.compile import to_kql
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 from mailvigil.workbench.mutate import mutants
 
 SCORE = re.compile(r"(\d+) of (\d+) one-line changes noticed: ([\d.]+)%\n\Z")

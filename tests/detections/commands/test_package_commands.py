@@ -11,7 +11,7 @@ import pytest
 from detections.commands.command import run, version_in
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK, EXIT_STALE
 from mailvigil.rules.hunting_query import load_hunting
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 
 THROTTLED = "sigma/rules/mail_access/mailbox_throttled.yml"
 

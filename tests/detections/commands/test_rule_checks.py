@@ -14,7 +14,7 @@ from detections.commands.command import run
 from mailvigil.exit_codes import EXIT_FAILED
 from mailvigil.rules.content import load_functions
 from mailvigil.rules.hunting_query import load_hunting
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 from mailvigil.workbench.checks import CHECKS
 
 FIRST_SEEN = "caller_new_to_tenant"

@@ -15,10 +15,10 @@ from mailvigil.compiler.compile import PIPELINE
 from mailvigil.compiler.parser import Validator
 from mailvigil.compiler.select import record_level
 from mailvigil.engine.embedded import Engine
-from mailvigil.engine.record_tables import SHAPERS, insert
+from mailvigil.engine.record_rows import SHAPERS, insert
 from mailvigil.engine.workspace import END_OF_TIME, open_workspace
 from mailvigil.rules.content import load_functions
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.tables.record_tables import RECORD_TABLES
 from mailvigil.workbench.ruletest import load_cases, test_path

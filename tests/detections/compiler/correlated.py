@@ -16,7 +16,7 @@ from detections.small_tenant import FUNCTIONS, ROOT, TENANT
 from mailvigil.compiler.compile import to_kql, with_windows
 from mailvigil.compiler.targets import SENTINEL, Target
 from mailvigil.engine.embedded import Engine
-from mailvigil.engine.record_tables import SHAPERS, insert
+from mailvigil.engine.record_rows import SHAPERS, insert
 from mailvigil.engine.row_values import ResultRow
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.rules.rule import Rule

@@ -19,7 +19,7 @@ from mailvigil.compiler.compile import (
 )
 from mailvigil.compiler.select import record_level
 from mailvigil.errors import RuleError
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.rule import Rule
 from mailvigil.rules.sigma_rule import FirstSeen, Rare, SigmaRule
 from mailvigil.tables.record_tables import RECORD_TABLES

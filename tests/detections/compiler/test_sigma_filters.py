@@ -16,7 +16,7 @@ from mailvigil.compiler.sigma_filters import load_filters
 from mailvigil.compiler.targets import DEFENDER
 from mailvigil.errors import InputError
 from mailvigil.rules.filters import Filter
-from mailvigil.rules.load import with_filters
+from mailvigil.rules.load_rules import with_filters
 from mailvigil.rules.rule import Rule
 from mailvigil.rules.sigma_rule import parse_sigma_rule
 

@@ -13,7 +13,7 @@ import pytest
 
 from detections.small_tenant import FUNCTIONS, at, put, read, workspace
 from mailvigil.engine.embedded import Engine, NotRunError, QueryError
-from mailvigil.engine.record_tables import insert
+from mailvigil.engine.record_rows import insert
 from mailvigil.engine.row_values import ResultRow
 
 

@@ -9,9 +9,9 @@ from azure.identity import ManagedIdentityCredential
 from azure.monitor.opentelemetry.exporter.export._base import _get_authentication_credential
 
 from mailvigil.infra import resources as kinds
+from mailvigil.infra.app_settings import AUTHENTICATION
 from mailvigil.infra.evaluate import STATES, ArmResource, Evaluation
 from mailvigil.infra.roles import ROLE_IDS
-from mailvigil.infra.settings import AUTHENTICATION
 
 IDENTITY = STATES[kinds.IDENTITY]("")["principalId"]
 APPLICATION = "00000000-0000-4000-8000-00000000000b"

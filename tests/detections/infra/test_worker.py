@@ -22,8 +22,8 @@ from connector.azure_app.host import worker
 from connector.azurite import Azurite
 from detections.collect.conftest import publish
 from mailvigil.infra import resources as kinds
+from mailvigil.infra.app_settings import AUTHENTICATION
 from mailvigil.infra.evaluate import STATES, Evaluation, evaluate
-from mailvigil.infra.settings import AUTHENTICATION
 from mailvigil.lab.server.options import LabOptions
 
 pytestmark = pytest.mark.posix

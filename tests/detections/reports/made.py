@@ -10,13 +10,13 @@ from detections.commands.command import NEWCOMER, intruded
 from detections.exports.written import Record
 from mailvigil.exports.load import LoadReport
 from mailvigil.hunt.alerts import Plan, Replayed
-from mailvigil.hunt.evidence import Coverage, Evidence, EvidenceRecord, MailAccess
+from mailvigil.hunt.evidence import DataCoverage, EvidenceRecord, HuntEvidence, MailAccess
 from mailvigil.hunt.finding_id import finding_id
 from mailvigil.hunt.findings import Finding
 from mailvigil.hunt.result import HuntResult
-from mailvigil.reports.context import Context
+from mailvigil.reports.report_context import Context
 from mailvigil.rules.content import content_root
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.rule import Rule
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -92,7 +92,7 @@ def many(count: int) -> HuntResult:
     )
 
 
-def _evidence(findings: tuple[Finding, ...]) -> Evidence:
+def _evidence(findings: tuple[Finding, ...]) -> HuntEvidence:
     accesses = [
         MailAccess(
             caller=caller,
@@ -105,7 +105,7 @@ def _evidence(findings: tuple[Finding, ...]) -> Evidence:
         for found in findings[:10]
         for caller in found.callers
     ]
-    return Evidence(
+    return HuntEvidence(
         bin=timedelta(days=1),
         callers=tuple(replace(a, mailbox="") for a in accesses),
         all_callers=len(findings),
@@ -113,7 +113,7 @@ def _evidence(findings: tuple[Finding, ...]) -> Evidence:
         all_mailboxes=len(findings),
         activity=(),
         pairs=tuple(accesses),
-        coverage=Coverage(unlogged=(), throttled=(), hours=2_000, gaps=()),
+        coverage=DataCoverage(unlogged=(), throttled=(), hours=2_000, gaps=()),
         samples={finding_id(f): tuple(_read(f, n) for n in range(3)) for f in findings},
     )
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from detections.commands.command import KNOWN, NEWCOMER, intruded, read_at
 from detections.exports.written import Record, purview
 from mailvigil.exports.load_progress import NoProgress
-from mailvigil.hunt.evidence import MOST_MAILBOXES, Evidence, Gap, gaps
+from mailvigil.hunt.evidence import MOST_MAILBOXES, Gap, HuntEvidence, gaps
 from mailvigil.hunt.finding_id import finding_id
 from mailvigil.hunt.result import HuntResult
 from mailvigil.hunt.run import HuntRequest, hunt
@@ -38,7 +38,9 @@ def hunted(*paths: object, most: int = 50, stdin: bytes = b"") -> HuntResult:
     return hunt(request, stdin=io.BytesIO(stdin), name_of=name_of, progress=Silent())
 
 
-def evidence(folder: Path, records: list[Record], most: int = 50) -> tuple[HuntResult, Evidence]:
+def evidence(
+    folder: Path, records: list[Record], most: int = 50
+) -> tuple[HuntResult, HuntEvidence]:
     path = folder / "export.csv"
     path.write_bytes(purview(records))
     found = hunted(path, most=most)
@@ -47,12 +49,12 @@ def evidence(folder: Path, records: list[Record], most: int = 50) -> tuple[HuntR
 
 
 @pytest.fixture(scope="module")
-def intrusion(tmp_path_factory: pytest.TempPathFactory) -> tuple[HuntResult, Evidence]:
+def intrusion(tmp_path_factory: pytest.TempPathFactory) -> tuple[HuntResult, HuntEvidence]:
     """Return the hunt in a small intrusion, and its evidence."""
     return evidence(tmp_path_factory.mktemp("intrusion"), intruded())
 
 
-def test_a_finding_shows_its_own_records(intrusion: tuple[HuntResult, Evidence]) -> None:
+def test_a_finding_shows_its_own_records(intrusion: tuple[HuntResult, HuntEvidence]) -> None:
     found, there = intrusion
 
     [finding] = found.findings
@@ -75,7 +77,7 @@ def test_a_sample_is_the_first_records_and_no_more_than_asked_for(tmp_path: Path
     assert finding.records == 3
 
 
-def test_what_callers_read_is_counted(intrusion: tuple[HuntResult, Evidence]) -> None:
+def test_what_callers_read_is_counted(intrusion: tuple[HuntResult, HuntEvidence]) -> None:
     _, there = intrusion
 
     callers = {access.caller: access for access in there.callers}

@@ -28,7 +28,7 @@ from mailvigil.reports.stix import as_stix
 from mailvigil.reports.timeline import COLUMNS
 from mailvigil.reports.wording import caller_name
 from mailvigil.rules.content import content_root
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 
 FORMULAS = ("=", "+", "-", "@")
 NAMES = ("r.html", "r.md", "r.json", "r.stix.json")

@@ -25,13 +25,13 @@ from detections.small_tenant import (
 )
 from detections.small_tenant import workspace as empty
 from mailvigil.compiler.compile import record_rows, to_kql, whole_causes
-from mailvigil.engine.record_tables import insert
+from mailvigil.engine.record_rows import insert
 from mailvigil.errors import RuleError
 from mailvigil.hunt.alerts import Alert, Plan
 from mailvigil.hunt.findings import key_of, key_types, merged
 from mailvigil.hunt.replay import evaluation_times, whole_span, windows, without_tables
 from mailvigil.rules.kql_rule import KqlRule, parse_kql_rule
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.metadata import EntityMapping, Schedule
 from mailvigil.rules.rule import Rule
 

@@ -12,7 +12,7 @@ import yaml
 from detections.small_tenant import ROOT, SIGMA
 from mailvigil.errors import RuleError
 from mailvigil.rules.durations import duration
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.sigma_rule import FirstSeen, Rare, parse_sigma_rule
 
 PATH = Path("some/rule.yml")

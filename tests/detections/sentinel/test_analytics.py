@@ -15,7 +15,7 @@ from mailvigil.engine.workspace import open_workspace
 from mailvigil.hunt.approved import load_approved
 from mailvigil.rules.content import content_root, load_functions
 from mailvigil.rules.durations import duration
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.metadata import INSUFFICIENT, EntityMapping
 from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.sentinel.analytics import Analytic, iso_duration, minutes_of

@@ -8,7 +8,7 @@ import pytest
 
 from mailvigil.compiler.targets import DEFENDER_DEMANDS
 from mailvigil.rules.content import content_root
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.metadata import EntityMapping
 from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.sentinel.compiled_content import Pack

@@ -12,7 +12,7 @@ import pytest
 
 from mailvigil.compiler.parser import Validator
 from mailvigil.engine.embedded import Engine
-from mailvigil.engine.record_tables import SHAPERS, SourceRow, insert
+from mailvigil.engine.record_rows import SHAPERS, SourceRow, insert
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.rules.content import content_root, load_functions
 from mailvigil.sentinel.content_files import load_solution, load_workbooks

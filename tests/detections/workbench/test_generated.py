@@ -11,7 +11,7 @@ import pytest
 
 from mailvigil.errors import InputError, RuleError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 from mailvigil.workbench.generated import Generated
 
 CHECKOUT = Path(__file__).resolve().parents[3]

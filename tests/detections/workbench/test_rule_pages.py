@@ -10,7 +10,7 @@ import pytest
 
 from mailvigil.rules.content import content_root
 from mailvigil.rules.hunting_query import load_hunting
-from mailvigil.rules.load import load_rules
+from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.mitre import technique, techniques_of
 from mailvigil.rules.rule import Rule
 from mailvigil.workbench.rule_pages import coverage_page, index_page, navigator_layer, rule_page

@@ -15,7 +15,7 @@ from audit_feed.azure_app.deliver_order import OrderResult, deliver_order, mark_
 from audit_feed.azure_app.invocation_log import InvocationLog
 from audit_feed.azure_app.orders import Order, parse_order
 from audit_feed.blobs import ContentBlob
-from audit_feed.delivery.clock import learn_clock
+from audit_feed.delivery.clock_check import learn_clock
 from audit_feed.delivery.tenant_feed import TenantFeed
 from audit_feed.errors import AuditFeedError, LedgerError
 from audit_feed.ledger.table_rows import blob_key

@@ -13,7 +13,7 @@ import orjson
 from audit_feed.azure_app import callers, housekeeping
 from audit_feed.azure_app.invocation_log import InvocationLog
 from audit_feed.blobs import Stream
-from audit_feed.delivery.clock import learn_clock
+from audit_feed.delivery.clock_check import learn_clock
 from audit_feed.errors import AuditFeedError
 from audit_feed.ledger.snapshot import StreamSnapshot
 from audit_feed.windows import hour_of

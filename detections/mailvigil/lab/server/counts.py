@@ -20,7 +20,7 @@ class CountedResource:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class ResourceTally:
     """The resources of one kind by how often they were requested, and answered whole.
 
     ``once`` and ``more`` count resources, ``requests`` and ``answered`` count requests.
@@ -83,10 +83,10 @@ class Counts:
         with self._lock:
             return {r.name: self._answered[r] for r in self._asked if r.kind == kind}
 
-    def tally(self, kind: Kind) -> Tally:
+    def tally(self, kind: Kind) -> ResourceTally:
         """Sum up the resources of *kind*."""
         asked, answered = self.asked(kind), self.answered(kind)
-        return Tally(
+        return ResourceTally(
             known=len(asked),
             never=sum(n == 0 for n in asked.values()),
             once=sum(n == 1 for n in asked.values()),

@@ -26,7 +26,7 @@ DRIP_BYTES: Final = 4
 HTML: Final = b"<!DOCTYPE html>\r\n<html><head><title>We'll be right back</title></head></html>\r\n"
 
 
-class Feed(Protocol):
+class FaultlessFeed(Protocol):
     """A feed without faults at one moment."""
 
     def answer(self, request: HttpRequest) -> Response:
@@ -36,7 +36,7 @@ class Feed(Protocol):
         """Return a NextPageUri for the page of *request* itself, under a number of its own."""
 
 
-def strike(fault: Fault, request: HttpRequest, feed: Feed, now: datetime) -> Response:
+def strike(fault: Fault, request: HttpRequest, feed: FaultlessFeed, now: datetime) -> Response:
     """Answer *request* with *fault* applied; *now* is by the service's clock."""
     match fault.kind:
         case "drop":
@@ -92,7 +92,7 @@ def _odd(fault: Fault, request: HttpRequest) -> tuple[bytes, ...]:
     return (known[fault.text],) if fault.text in known else tuple(known.values())
 
 
-def _led_on(fault: Fault, request: HttpRequest, feed: Feed) -> Response:
+def _led_on(fault: Fault, request: HttpRequest, feed: FaultlessFeed) -> Response:
     """Return a page with a next one: an empty one, one of ever new ones, or itself."""
     answer = feed.answer(request)
     if feed_resource(request).kind != "page" or answer.status != OK:

@@ -10,7 +10,7 @@ from typing import Final
 from mailvigil.lab.server.counts import CountedResource, Kind
 from mailvigil.lab.server.errors_by_code import as_json, ingestion_error, retry_after_header
 from mailvigil.lab.server.faults import Fault
-from mailvigil.lab.server.feed_faults import Feed, spoil, strike
+from mailvigil.lab.server.feed_faults import FaultlessFeed, spoil, strike
 from mailvigil.lab.server.messages import HttpRequest, Response
 
 FEED_KINDS: Final[frozenset[Kind]] = frozenset({"blob", "page", "subscription"})
@@ -21,7 +21,7 @@ class Services:
     """All services without faults at one moment; ``now`` is by the service's clock."""
 
     answer: Callable[[HttpRequest], Response]
-    feed: Feed
+    feed: FaultlessFeed
     now: datetime
 
 

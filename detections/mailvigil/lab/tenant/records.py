@@ -9,7 +9,7 @@ from operator import itemgetter
 
 from mailvigil.lab.tenant import mail_access
 from mailvigil.lab.tenant.attacks.story import Attack, World, happened
-from mailvigil.lab.tenant.attacks.tokens import (
+from mailvigil.lab.tenant.attacks.token_theft import (
     ADDRESSES,
     CALLER,
     archive_throttled,

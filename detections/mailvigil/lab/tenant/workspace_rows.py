@@ -15,7 +15,7 @@ import orjson
 
 from audit_feed.columns import load_table
 from mailvigil.engine.loaded_columns import ColumnChoice, note_not_loaded
-from mailvigil.engine.record_tables import SHAPERS, insert
+from mailvigil.engine.record_rows import SHAPERS, insert
 from mailvigil.engine.shape_sql import TYPES, select_rows
 from mailvigil.lab.tenant.attacks.story import Attack, SignIn, UnloggedReading, happened
 from mailvigil.lab.tenant.dice import Dice

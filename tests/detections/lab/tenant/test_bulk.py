@@ -16,7 +16,7 @@ from detections.lab.tenant.record_shape import (
     named_messages,
     text,
 )
-from mailvigil.lab.tenant.attacks.tokens import CALLER
+from mailvigil.lab.tenant.attacks.token_theft import CALLER
 from mailvigil.lab.tenant.bulk import bulk_json, bulk_records, write_bulk_csv
 from mailvigil.lab.tenant.clients import CRM, OWA
 from mailvigil.lab.tenant.profile import MILLION

@@ -22,7 +22,7 @@ from detections.lab.tenant.record_shape import (
     text,
 )
 from mailvigil.errors import InputError
-from mailvigil.lab.tenant.attacks.tokens import CALLER, CONSUMER_TENANT
+from mailvigil.lab.tenant.attacks.token_theft import CALLER, CONSUMER_TENANT
 from mailvigil.lab.tenant.clients import CRM, OWA, VAULT
 from mailvigil.lab.tenant.people import tenant_of
 from mailvigil.lab.tenant.portal_files import (

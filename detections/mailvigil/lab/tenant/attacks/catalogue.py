@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from mailvigil.lab.tenant.attacks import apps, insiders, tokens
+from mailvigil.lab.tenant.attacks import apps, insiders, token_theft
 from mailvigil.lab.tenant.attacks.story import Attack, World
 
 _MAKERS: tuple[Callable[[World], Attack], ...] = (
-    tokens.storm_0558,
-    tokens.storm_0558_common_id,
+    token_theft.storm_0558,
+    token_theft.storm_0558_common_id,
     apps.slow_graph_app,
     apps.consent_phishing,
-    tokens.phished_session,
-    tokens.synced_mailbox,
-    tokens.throttled_bulk,
-    tokens.foreign_token,
+    token_theft.phished_session,
+    token_theft.synced_mailbox,
+    token_theft.throttled_bulk,
+    token_theft.foreign_token,
     insiders.delegate_abuse,
     insiders.bypass_then_read,
     insiders.licence_removed_then_read,
-    tokens.ews_script,
-    tokens.spray,
+    token_theft.ews_script,
+    token_theft.spray,
     apps.stolen_app,
 )
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from mailvigil.demo.common_rules import Reported, keyed_on_client_app, with_allow_list
 from mailvigil.lab.tenant.clients import CRM
-from mailvigil.lab.tenant.other_rules import Reported, keyed_on_client_app, with_allow_list
 from mailvigil.lab.tenant.profile import DEMO
 from mailvigil.lab.tenant.records import intrusion_facts
 from mailvigil.rules.app_names import first_party_ids

@@ -16,7 +16,7 @@ from connector.made import TENANT, blob
 from detections.collect.conftest import config, publish, run
 from detections.commands.test_progress import STYLE, Terminal
 from mailvigil.cli import main
-from mailvigil.collect.progress import WatchedLedger
+from mailvigil.collect.ledger_progress import WatchedLedger
 from mailvigil.lab.server.faults import Fault, Scripted
 from mailvigil.lab.server.lab import Lab
 

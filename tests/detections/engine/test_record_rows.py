@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from detections.small_tenant import TABLES, Record, engine, put, read, workspace
-from mailvigil.engine.record_tables import SHAPERS, insert
+from mailvigil.engine.record_rows import SHAPERS, insert
 from mailvigil.engine.row_values import ResultRow
 from mailvigil.engine.workspace import END_OF_TIME
 from mailvigil.lab.tenant.profile import DEMO

@@ -1,4 +1,4 @@
-"""The way of the demonstration: a lab's tenant, the collector as it is, a workspace file."""
+"""Collects a lab tenant's log into a workspace file, with the collector as users run it."""
 
 from __future__ import annotations
 

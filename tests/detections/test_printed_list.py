@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.text import Text
 
-from mailvigil.listing import print_list
+from mailvigil.printed_list import print_list
 
 LONG = "Mail read by a caller that is rare in the tenant and new to the mailbox, " * 3
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mailvigil.infra.app_settings import settings
 from mailvigil.infra.names import (
     APP_ID,
     APP_SUBNET_ID,
@@ -31,7 +32,6 @@ from mailvigil.infra.resources import (
     variable,
 )
 from mailvigil.infra.roles import app_roles
-from mailvigil.infra.settings import settings
 from mailvigil.infra.storage import CODE
 
 PYTHON = "3.13"
