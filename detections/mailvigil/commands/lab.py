@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import BinaryIO, TextIO
@@ -12,7 +13,13 @@ from typing import BinaryIO, TextIO
 from mailvigil.exit_codes import EXIT_OK
 from mailvigil.lab.server.faults import read_script
 from mailvigil.lab.server.lab import Lab
-from mailvigil.lab.server.options import FeedOptions, IngestionOptions, LabOptions
+from mailvigil.lab.server.options import (
+    FIRST_BLOB_DELAY,
+    FeedOptions,
+    IngestionOptions,
+    LabOptions,
+    made_hostile,
+)
 from mailvigil.lab.server.scenarios import FilledLab, fill_lab, scenario
 from mailvigil.lab.server.tenant_blobs import lab_tenant
 from mailvigil.lab.tenant.profile import Profile
@@ -35,15 +42,21 @@ def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) ->
 
 def _options(args: argparse.Namespace, folder: Path, profile: Profile | None) -> LabOptions:
     script = read_script(args.faults) if args.faults else ()
-    return LabOptions(
-        tenants=(lab_tenant(profile),),
-        feed=FeedOptions(page_size=args.page_size, quota=args.quota),
+    tenant = lab_tenant(profile)
+    options = LabOptions(
+        tenants=(replace(tenant, subscribed=()) if args.fresh else tenant,),
+        feed=FeedOptions(
+            page_size=args.page_size,
+            quota=args.quota,
+            first_blob_delay=FIRST_BLOB_DELAY if args.fresh else timedelta(),
+        ),
         ingestion=IngestionOptions(back_dated=profile is not None),
         folder=folder,
         port=args.port,
         scripted=script,
         chaos=args.chaos,
     )
+    return options if args.hostile is None else made_hostile(options, args.hostile)
 
 
 def _print_ready(lab: Lab, filled: FilledLab, out: TextIO) -> None:

@@ -35,6 +35,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help="what happened in the tenant (default: storm-0558)")  # fmt: skip
     add("--folder", type=Path, metavar="DIR", help="for CA, configuration and workspace")
     add("--port", type=int, default=0, metavar="PORT", help="default: a free one")
+    add("--fresh", action="store_true", help="no subscription exists until one is started")
+    add("--hostile", type=int, metavar="SEED", help="all that the feed may do, with random faults")
     add("--chaos", type=int, metavar="SEED", help="random faults, the same for the same seed")
     add("--faults", type=Path, metavar="FILE.yaml", help="scripted faults")
     add("--page-size", type=int, default=50, metavar="N", help="blobs a page (default: 50)")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mailvigil.lab.server.clock import LabClock
+from mailvigil.lab.server.contents import RETENTION, Blob
 from mailvigil.lab.server.directory import Directory
 from mailvigil.lab.server.feed_model import FeedAt, FeedModel
 from mailvigil.lab.server.feed_request import Caller
@@ -29,8 +30,12 @@ class ActivityApi:
         """Answer *request* without a fault; *base* is the scheme and host that it used."""
         response = self.at_present(base).answer(request)
         if request.method == "POST" and self.model.subscriptions.with_webhook():
-            self.webhooks.begin(lambda blob: self.model.shown(blob, base))
+            self.webhooks.begin(self._listed, lambda blob: self.model.shown(blob, base))
         return response
+
+    def _listed(self, tenant: str, content_type: str) -> list[Blob]:
+        now = self.clock.now()
+        return self.model.listed(tenant, content_type, now - RETENTION, now + RETENTION, now)
 
     def at_present(self, base: str) -> FeedAt:
         """Return the feed as it answers now."""

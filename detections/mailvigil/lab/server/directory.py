@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from uuid import NAMESPACE_URL, uuid5
 
 from cryptography import x509
@@ -14,14 +15,28 @@ from mailvigil.lab.server.tokens import thumbprints
 
 @dataclass(slots=True, kw_only=True)
 class App:
-    """An application and its credentials. ``subjects`` are of federated tokens."""
+    """An application and its credentials. ``subjects`` are of federated tokens.
+
+    ``granted`` is whether it may send rows; ``granted_at`` (aware) is when that was decided
+    while the lab ran, None for before.
+    """
 
     client_id: str
     secrets: set[str]
     roles: set[str]
     granted: bool
+    granted_at: datetime | None = None
     certificates: dict[str, x509.Certificate] = field(default_factory=dict)
     subjects: set[str] = field(default_factory=set)
+
+    def may_send(self, now: datetime, delay: timedelta) -> bool:
+        """Return whether the ingestion lets it in: a new role is known only after *delay*."""
+        return self.granted and (self.granted_at is None or now >= self.granted_at + delay)
+
+    def grant(self, now: datetime, *, granted: bool) -> None:
+        """Give or take the role to send."""
+        if granted != self.granted:
+            self.granted, self.granted_at = granted, now
 
     @property
     def object_id(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailvigil.lab.server.clock import LabClock
@@ -23,9 +24,9 @@ MAX_UNPACKED_BYTES = 2**28
 """What a body may unpack to before the lab stops: a guard of its own memory."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class IngestionApi:
-    """The API in front of the workspace."""
+    """The API in front of the workspace. Its options may be replaced at any time."""
 
     options: IngestionOptions
     directory: Directory
@@ -72,7 +73,8 @@ class IngestionApi:
         if rule != self.options.rule_id:
             return ingestion_error(404, rule)
         app = self.directory.app(str(claims.get("tid")), str(claims.get("appid")))
-        return None if app and app.granted else ingestion_error(403, rule)
+        known = app and app.may_send(self.clock.now(), self.options.grant_delay)
+        return None if known else ingestion_error(403, rule)
 
     def _too_fast(self, rule: str, size: int) -> Response | None:
         now = self.clock.now()
@@ -93,9 +95,17 @@ class IngestionApi:
             taken = take(body, table, now, back_dated=self.options.back_dated)
         except NoRowsError:
             return ingestion_error(400)
-        self.landing.put(table, taken.lines)
+        stored = self._transformed(taken.lines)
+        self.landing.put(table, stored)
         self._count(taken, len(body))
+        if lost := len(taken.lines) - len(stored):
+            self.counts.add("ingested", "rows lost after 204", lost)
         return Response(status=204)
+
+    def _transformed(self, lines: Sequence[bytes]) -> Sequence[bytes]:
+        """Return the rows that a transformation leaves over."""
+        nth = self.options.drops_every
+        return [line for place, line in enumerate(lines, 1) if place % nth] if nth else lines
 
     def _count(self, taken: Taken, size: int) -> None:
         self.counts.add("ingested", "bodies")

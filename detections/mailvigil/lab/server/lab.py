@@ -27,6 +27,7 @@ from mailvigil.lab.server.entra import FEDERATION_AUDIENCE, Entra
 from mailvigil.lab.server.faults import Faults
 from mailvigil.lab.server.feed_model import FeedModel
 from mailvigil.lab.server.feed_request import feed_resource
+from mailvigil.lab.server.hostile_blobs import hostile
 from mailvigil.lab.server.ingestion import IngestionApi
 from mailvigil.lab.server.landing import Landing
 from mailvigil.lab.server.managed_identity import PATH as IDENTITY_PATH
@@ -144,7 +145,9 @@ class Lab:
         self._hosts = {f"{name}:{self._https.port}" for name in ("127.0.0.1", "localhost")}
         first = self.tenants[0]
         app = self.directory.tenants[first.id].apps[first.client_id]
-        self._msi = ManagedIdentity(self._entra, app, first.id, self.identity_header, wall)
+        self._msi = ManagedIdentity(
+            self._entra, app, first.id, self.identity_header, wall, self.options.identity_caches
+        )
 
     def __enter__(self) -> Self:
         self._landing = Landing(
@@ -161,7 +164,9 @@ class Lab:
             self.counts,
             MinuteQuota(),
         )
-        self._control = Control(self._activity, self.faults, self._landing, self._publish_one)
+        self._control = Control(
+            self._activity, self._ingestion, self.faults, self._landing, self._publish_one
+        )
         self._https.start()
         self._http.start()
         return self
@@ -200,6 +205,16 @@ class Lab:
             InputError: The content type or the tenant is not known.
 
         """
+        blob = self._blob(
+            Publication(content_type, created, available or created, ()), records, tenant
+        )
+        self.feed.publish(blob)
+        return blob.id
+
+    def _blob(
+        self, publication: Publication, records: Iterable[LabRecord] | bytes | Path, tenant: str
+    ) -> Blob:
+        content_type, created = publication.content_type, publication.created
         owner = (tenant or self.tenants[0].id).lower()
         if content_type not in CONTENT_TYPES or owner not in self.directory.tenants:
             raise InputError("publish", f"no {content_type} of tenant {owner}")
@@ -208,30 +223,23 @@ class Lab:
             listed = list(records)
             ids = tuple(str(record.get("Id")) for record in listed)
             records = body_of(listed)
-        blob = Blob(
+        return Blob(
             id=content_id(owner, content_type, created, next(self._numbers)),
             tenant=owner,
             content_type=content_type,
             created=created,
-            available=available or created,
+            available=publication.available,
             body=records,
             record_ids=ids,
         )
-        self.feed.publish(blob)
-        return blob.id
 
     def publish_all(self, blobs: Iterable[Publication], *, tenant: str = "") -> list[str]:
         """Publish what :func:`mailvigil.lab.server.publishing.cut` yields; return the ids."""
-        return [
-            self.publish(
-                blob.content_type,
-                blob.created,
-                blob.records,
-                available=blob.available,
-                tenant=tenant,
-            )
-            for blob in blobs
-        ]
+        made = [self._blob(publication, publication.records, tenant) for publication in blobs]
+        seed = self.options.hostile
+        for blob in made if seed is None else hostile(made, seed, self.clock.now()):
+            self.feed.publish(blob)
+        return [blob.id for blob in made]
 
     def rows(self, sql: str) -> Sequence[tuple[object, ...]]:
         """Return what *sql* gives of the workspace, with all rows that were accepted."""
@@ -267,9 +275,14 @@ class Lab:
         return next(lab_tenant for lab_tenant in self.tenants if lab_tenant.id == wanted)
 
     def _publish_one(
-        self, content_type: str, created: datetime, records: list[LabRecord], tenant: str
+        self,
+        content_type: str,
+        created: datetime,
+        available: datetime,
+        records: list[LabRecord],
+        tenant: str,
     ) -> str:
-        return self.publish(content_type, created, records, tenant=tenant)
+        return self.publish(content_type, created, records, available=available, tenant=tenant)
 
     def _handle(self, request: HttpRequest) -> Response:
         if request.path.startswith(PREFIX):

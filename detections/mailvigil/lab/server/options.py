@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
+from mailvigil.errors import InputError
 from mailvigil.lab.server.faults import RetryAfterForm, Scripted
 
 CONTENT_TYPES = (
@@ -21,6 +23,9 @@ CONTENT_TYPES = (
 FEED_ROLES = ("ActivityFeed.Read", "ActivityFeed.ReadDlp")
 
 TENANT_ID = "0ce50a11-7ab5-4f00-8000-c0470501ab01"
+FIRST_BLOB_DELAY = timedelta(hours=12)
+"""How long it may take from a start to the first blob."""
+
 CLIENT_ID = "c011ec70-4000-4a00-8000-c0470501ab01"
 
 
@@ -90,7 +95,9 @@ class IngestionOptions:
     ``limit_unpacked`` says whether ``max_body_bytes`` counts after decompression (True) or
     on the wire: the documents do not settle it. Limits a minute are by the lab's clock.
     ``retry_after`` is the form of that header.
-    ``swallow_unknown_streams`` answers 204 and stores nothing, as the service may.
+    ``swallow_unknown_streams`` answers 204 and stores nothing, as the service does; without
+    it an unknown stream is refused. ``drops_every`` loses each n-th row after the 204, as a
+    transformation may; 0 loses none. ``grant_delay`` is how long a new role is not yet known.
     ``back_dated`` lets a row arrive at its own event's time, as in a loaded export, instead
     of the time of receipt: for a month that is collected in one pass.
     ``land_at_close`` writes the workspace only when asked or at the end, for benchmarks.
@@ -103,7 +110,9 @@ class IngestionOptions:
     requests_per_minute: int = 12_000
     bytes_per_minute: int = 2 * 10**9
     retry_after: RetryAfterForm = "seconds"
-    swallow_unknown_streams: bool = False
+    swallow_unknown_streams: bool = True
+    drops_every: int = 0
+    grant_delay: timedelta = timedelta()
     back_dated: bool = False
     land_at_close: bool = False
 
@@ -121,6 +130,10 @@ class LabOptions:
         token_seconds: How long an access token lasts, by the lab's clock.
         scripted: Faults by rule; the first that matches a request wins.
         chaos: Seed of random faults, None for none.
+        hostile: Seed by which blobs are published in every way that the documents allow:
+            grown, odd, under second and encoded addresses. None publishes plain ones.
+        identity_caches: The managed identity endpoint gives the same token until it is about
+            to expire, whatever was granted in between.
 
     """
 
@@ -135,3 +148,57 @@ class LabOptions:
     token_seconds: int = 3_599
     scripted: tuple[Scripted, ...] = ()
     chaos: int | None = None
+    hostile: int | None = None
+    identity_caches: bool = False
+
+
+Options = TypeVar("Options", FeedOptions, IngestionOptions)
+_CHOICES: Mapping[str, tuple[object, ...]] = {
+    "throttle_status": (403, 429),
+    "retry_after": ("", "seconds", "date"),
+}
+
+
+def changed(options: Options, asked: Mapping[str, object]) -> Options:
+    """Return *options* with the fields in *asked*; a span of time is given in seconds.
+
+    Raises:
+        InputError: A field is unknown, or its value is of another type.
+
+    """
+    known = {field.name: getattr(options, field.name) for field in fields(options)}
+    if unknown := sorted(asked.keys() - known.keys()):
+        raise InputError("options", f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
+    values = {name: _value(name, known[name], asked[name]) for name in asked}
+    return replace(options, **values)  # type: ignore[arg-type]  # each has its field's type
+
+
+def _value(name: str, present: object, asked: object) -> object:
+    if isinstance(present, timedelta) and type(asked) in {int, float}:
+        return timedelta(seconds=float(str(asked)))
+    if type(asked) is not type(present) or asked not in _CHOICES.get(name, (asked,)):
+        raise InputError("options", f"`{name}` has a value of another kind")
+    return asked
+
+
+def plain(options: FeedOptions | IngestionOptions) -> dict[str, object]:
+    """Return *options* as JSON can hold them; a span of time in seconds."""
+    found = {field.name: getattr(options, field.name) for field in fields(options)}
+    return {k: v.total_seconds() if isinstance(v, timedelta) else v for k, v in found.items()}
+
+
+def made_hostile(options: LabOptions, seed: int) -> LabOptions:
+    """Return *options* with all that the documents allow turned on, by chance of *seed*."""
+    feed = replace(
+        options.feed,
+        throttle_status=429,
+        retry_after="date",
+        clock_offset=-timedelta(minutes=10),
+        first_blob_delay=FIRST_BLOB_DELAY,
+        lists_sizes=True,
+    )
+    ingestion = replace(options.ingestion, retry_after="date", grant_delay=timedelta(minutes=30))
+    chaos = seed if options.chaos is None else options.chaos
+    return replace(
+        options, feed=feed, ingestion=ingestion, chaos=chaos, hostile=seed, identity_caches=True
+    )

@@ -34,9 +34,11 @@ class Cut:
 
     ``delay`` is the time from the last event in a blob to the blob. Shares are chances: of
     a record to come again in a later blob, of a blob to be listed only ``late_by`` after it
-    was created, of a record to wait for the next blob instead of its own. ``earliest``
-    (aware) is the least creation time: what happened before is published then. ``latest``
-    (aware) is when everything is listed at the latest.
+    was created, of a record to wait for the next blob instead of its own, of a blob that the
+    one before it holds back to have the same creation time. A repeat comes up to
+    ``repeated_by`` later and has its keys in another order. The records of a blob are in no
+    order. ``earliest`` (aware) is the least creation time: what happened before is published
+    then. ``latest`` (aware) is when everything is listed at the latest.
     """
 
     seed: int = 1
@@ -44,6 +46,8 @@ class Cut:
     span: timedelta = timedelta(minutes=30)
     delay: timedelta = timedelta(minutes=2)
     repeated: float = 0.0
+    repeated_by: timedelta = timedelta()
+    tied: float = 0.0
     late: float = 0.0
     late_by: timedelta = timedelta(hours=3)
     straggling: float = 0.0
@@ -98,7 +102,7 @@ class _Open:
         self._how = how
         self._dice = Dice(how.seed, "cut", content_type)
         self._mine: list[LabRecord] = []
-        self._later: list[LabRecord] = []
+        self._later: list[tuple[datetime, LabRecord]] = []
         self._first: datetime | None = None
         self._last: datetime | None = None
         self._previous: datetime | None = None
@@ -111,21 +115,27 @@ class _Open:
         self._first = self._first or at
         self._last = max(self._last or at, at)
         if self._dice.chance(self._how.straggling):
-            self._later.append(record)
+            self._later.append((at, record))
             return
         self._mine.append(record)
         if self._dice.chance(self._how.repeated):
-            self._later.append(record)
+            due = at + self._how.repeated_by * self._dice.fraction()
+            self._later.append((due, dict(reversed(list(record.items())))))
 
     def end(self) -> Iterator[Publication]:
         yield from self._close()
+        self._mine += [record for _, record in self._later]
+        self._later = []
         yield from self._close()
 
     def _close(self) -> Iterator[Publication]:
         """Yield the blob if it holds anything, and begin the next with what is left over."""
         if self._mine:
             yield self._made()
-        self._mine, self._later, self._first = self._later, [], None
+        last = self._last or BEGINNING
+        self._mine = [record for due, record in self._later if due <= last]
+        self._later = [(due, record) for due, record in self._later if due > last]
+        self._first = None
 
     def _made(self) -> Publication:
         how = self._how
@@ -133,10 +143,10 @@ class _Open:
         created = max(created, how.earliest or created)
         created = min(created, how.latest or created)
         if self._previous:
-            created = max(created, self._previous + STEP)
+            step = timedelta() if self._dice.chance(how.tied) else STEP
+            created = max(created, self._previous + step)
         self._previous = created
         available = created + how.late_by if self._dice.chance(how.late) else created
         available = max(created, min(available, how.latest or available))
-        mixed = how.repeated or how.straggling
-        mine = sorted(self._mine, key=lambda _: self._dice.fraction()) if mixed else self._mine
+        mine = sorted(self._mine, key=lambda _: self._dice.fraction())
         return Publication(self._type, created, available, tuple(mine))

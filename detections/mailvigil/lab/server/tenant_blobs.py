@@ -20,6 +20,9 @@ RECENT = timedelta(minutes=5)
 
 WEEK = timedelta(weeks=1)
 
+REPEATED_BY = timedelta(days=3)
+"""How much later a record comes again, with a seed."""
+
 
 def lab_tenant(profile: Profile | None) -> TenantOptions:
     """Return the tenant that the profile's records name, or a lab's own for None."""
@@ -54,6 +57,8 @@ def blobs(profile: Profile, now: datetime, chaos: int | None = None) -> list[Pub
         records_per_blob=500,
         span=timedelta(hours=2),
         repeated=part,
+        repeated_by=REPEATED_BY,
+        tied=part,
         straggling=part,
         late=part,
         earliest=now - OLDEST,

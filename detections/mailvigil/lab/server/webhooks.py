@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -12,7 +12,7 @@ from uuid import uuid4
 import requests
 
 from mailvigil.lab.server.clock import LabClock
-from mailvigil.lab.server.contents import RETENTION, Blob, Contents
+from mailvigil.lab.server.contents import Blob, Contents
 from mailvigil.lab.server.feed_model import WebhookAttempt
 from mailvigil.lab.server.subscriptions import Subscription, Subscriptions, Webhook
 
@@ -29,6 +29,9 @@ PAUSE_SECONDS = 0.1
 
 ShownBlob = Callable[[Blob], Mapping[str, object]]
 """A blob as the listing shows it."""
+
+Listed = Callable[[str, str], Iterable[Blob]]
+"""Tenant and content type to what its listing shows now."""
 
 
 class Webhooks:
@@ -56,13 +59,13 @@ class Webhooks:
         headers = {"Webhook-ValidationCode": code}
         return self._post(address, auth_id, {"validationCode": code}, headers)
 
-    def begin(self, shown: ShownBlob) -> None:
-        """Start to notify; content that was there before is not notified."""
+    def begin(self, listed: Listed, shown: ShownBlob) -> None:
+        """Start to notify of what is *listed*; what was there before is not notified."""
         with self._lock:
             if self._thread is None:
                 now = self._clock.now()
                 self._notified |= {b.id for b in self._contents.all() if b.available <= now}
-                self._thread = Thread(target=self._run, args=(shown,), daemon=True)
+                self._thread = Thread(target=self._run, args=(listed, shown), daemon=True)
                 self._thread.start()
 
     def close(self) -> None:
@@ -79,23 +82,25 @@ class Webhooks:
             if (attempt[0].tenant, attempt[0].content_type) == (tenant, content_type)
         ]
 
-    def _run(self, shown: ShownBlob) -> None:
+    def _run(self, listed: Listed, shown: ShownBlob) -> None:
         while not self._stop.wait(PAUSE_SECONDS):
             for tenant, subscription in self._subscriptions.with_webhook():
-                self._notify(tenant, subscription, shown)
+                fresh = [
+                    blob
+                    for blob in listed(tenant, subscription.content_type)
+                    if blob.id not in self._notified
+                ]
+                self._notify(tenant, subscription, fresh[:BLOBS_AT_ONCE], shown)
 
-    def _notify(self, tenant: str, subscription: Subscription, shown: ShownBlob) -> None:
+    def _notify(
+        self, tenant: str, subscription: Subscription, batch: Sequence[Blob], shown: ShownBlob
+    ) -> None:
         now, hook = self._clock.now(), subscription.webhook
+        if not batch or not subscription.enabled(now):
+            return
         if hook is None or hook.state(now) != "enabled" or now < hook.next_try:
             return
-        listed = self._contents.listed(
-            tenant, subscription.content_type, now - RETENTION, now + RETENTION, now
-        )
-        fresh = [b for b in listed if b.id not in self._notified and subscription.covers(b.created)]
-        if not fresh[:BLOBS_AT_ONCE]:
-            return
         ids = {"tenantId": tenant, "clientId": hook.client_id}
-        batch = fresh[:BLOBS_AT_ONCE]
         problem = self._post(hook.address, hook.auth_id, [{**ids, **shown(b)} for b in batch], {})
         self._attempts += [(b, now, "failure" if problem else "success") for b in batch]
         if problem:

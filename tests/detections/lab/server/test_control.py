@@ -124,3 +124,65 @@ def test_a_page_in_a_browser_cannot_move_the_clock(lab: Lab) -> None:
 
         assert answer.status_code == 403
     assert lab.clock.rate == 1.0
+
+
+def test_options_of_the_feed_are_changed_and_read_while_the_lab_runs(
+    lab: Lab, feed: Feed, ask: Ask
+) -> None:
+    lab.clock.set(datetime(2027, 3, 1, 12, tzinfo=UTC), keep_tokens=True)
+
+    told = ask("feed", {"clock_offset": -600, "page_size": 7})
+
+    assert (told["clock_offset"], told["page_size"]) == (-600.0, 7)
+    assert ask("feed") == told
+    date = feed.get("subscriptions/list").headers["Date"]
+    assert date.startswith("Mon, 01 Mar 2027 11:50:0")
+
+
+@pytest.mark.parametrize(
+    "asked", [{"page_sise": 7}, {"page_size": "7"}, {"retry_after": "soon"}, {"clock_offset": "1"}]
+)
+def test_an_option_that_means_nothing_is_refused(lab: Lab, ask: Ask, asked: Json) -> None:
+    before = lab.feed.options
+
+    assert "options" in ask("feed", asked, status=400)["error"]
+    assert lab.feed.options is before
+
+
+def test_options_of_the_ingestion_are_changed_while_the_lab_runs(ask: Ask) -> None:
+    assert ask("ingestion", {"drops_every": 2, "grant_delay": 1_800})["grant_delay"] == 1_800.0
+    assert ask("ingestion")["drops_every"] == 2
+
+
+def test_a_blob_is_published_late_and_grows_from_outside(lab: Lab, feed: Feed, ask: Ask) -> None:
+    now = lab.clock.now()
+    asked = {
+        "content_type": EXCHANGE,
+        "created": (now - timedelta(hours=2)).isoformat(),
+        "available": (now + timedelta(hours=1)).isoformat(),
+        "records": [record(1)],
+    }
+    blob = ask("publish", asked)["contentId"]
+    assert feed.last_day() == []
+    lab.clock.move(timedelta(hours=1), keep_tokens=True)
+    end = (now + timedelta(days=8)).isoformat()
+
+    ask("grow", {"contentId": blob, "records": [record(1), record(2)], "expiration": end})
+
+    listed = feed.last_day()
+    assert [one["contentId"] for one in listed] == [blob]
+    assert len(feed.get(listed[0]["contentUri"]).json()) == 2
+    assert listed[0]["contentExpiration"][:19] == end[:19]
+
+
+def test_a_subscription_is_turned_off_and_locked_from_outside(
+    lab: Lab, feed: Feed, ask: Ask
+) -> None:
+    now = lab.clock.now()
+    ask("subscription", {"content_type": EXCHANGE, "off": True})
+    stopped = feed.code_of(feed.page(now - timedelta(hours=1), now))
+
+    ask("subscription", {"content_type": EXCHANGE, "disabled_by": "an admin", "locked": True})
+
+    assert stopped == "AF20022"
+    assert feed.code_of(feed.post("subscriptions/start", contentType=EXCHANGE)) == "AF20023"

@@ -186,3 +186,22 @@ def test_an_app_without_the_role_is_refused_with_the_roles_it_has() -> None:
 
         assert client.code_of(answer) == "AF10001"
         assert "ServiceHealth.Read" in answer.text
+
+
+def test_an_identity_that_caches_gives_the_roles_of_its_first_token() -> None:
+    reader = TenantOptions(roles=())
+    with Lab(LabOptions(tenants=(reader,), identity_caches=True)) as lab:
+        tenant = lab.tenants[0]
+        before = _identity_roles(lab)
+        lab.directory.tenants[tenant.id].apps[tenant.client_id].roles = set(FEED_ROLES)
+
+        after = _identity_roles(lab)
+
+        assert (before, after) == (None, None)
+
+
+def _identity_roles(lab: Lab) -> object:
+    params = {"api-version": "2019-08-01", "resource": "https://manage.office.com"}
+    headers = {"X-IDENTITY-HEADER": lab.identity_header}
+    answer = requests.get(lab.identity_endpoint, params, headers=headers, timeout=10)
+    return claims_of(lab, answer.json()["access_token"]).get("roles")

@@ -122,16 +122,57 @@ def test_a_field_over_64_kb_is_cut(lab: Lab) -> None:
     assert lab.counts.ingested["fields cut"] == 2
 
 
-def test_a_rule_or_stream_that_does_not_exist_is_refused(lab: Lab) -> None:
+def test_a_rule_that_does_not_exist_is_refused(lab: Lab) -> None:
     assert refusal(lab, [{}], rule="dcr-0").status_code == 404
-    assert "InvalidStream" in str(refusal(lab, [{}], stream="Custom-Nothing_CL"))
 
 
-def test_an_unknown_stream_can_be_swallowed_as_the_service_may() -> None:
-    with Lab(with_ingestion(swallow_unknown_streams=True)) as lab:
-        send(lab, [{"RecordId": "1"}], stream="Custom-Nothing_CL")
+def test_an_unknown_stream_is_refused_where_the_lab_is_asked_to() -> None:
+    with Lab(with_ingestion(swallow_unknown_streams=False)) as lab:
+        answer = refusal(lab, [{}], stream="Custom-Nothing_CL")
 
-        assert lab.rows(COUNT) == [(0,)]
+        assert "InvalidStream" in str(answer)
+
+
+def test_rows_of_an_unknown_stream_are_acknowledged_and_not_stored(lab: Lab) -> None:
+    send(lab, [{"RecordId": "1"}], stream="Custom-Nothing_CL")
+
+    assert lab.rows(COUNT) == [(0,)]
+
+
+def test_a_transformation_loses_rows_after_their_acknowledgement() -> None:
+    with Lab(with_ingestion(drops_every=3)) as lab:
+        send(lab, [{"RecordId": str(n)} for n in range(7)])
+
+        assert lab.rows(COUNT) == [(5,)]
+        assert lab.counts.ingested["rows lost after 204"] == 2
+
+
+def test_a_new_role_is_known_to_the_ingestion_only_after_half_an_hour() -> None:
+    delay = timedelta(minutes=30)
+    stranger = TenantOptions(granted=False)
+    options = replace(with_ingestion(grant_delay=delay), tenants=(stranger,), rate=0)
+    with Lab(options) as lab:
+        tenant = lab.tenants[0]
+        app = lab.directory.tenants[tenant.id].apps[tenant.client_id]
+        app.grant(lab.clock.now(), granted=True)
+
+        early = refusal(lab, [{"RecordId": "1"}]).status_code
+        lab.clock.move(delay)
+        send(lab, [{"RecordId": "1"}])
+
+        assert early == 403
+        assert lab.rows(COUNT) == [(1,)]
+
+
+def test_the_wait_of_a_429_may_be_a_date() -> None:
+    start = datetime(2026, 6, 10, 12, 0, 20, tzinfo=UTC)
+    options = with_ingestion(requests_per_minute=1, retry_after="date")
+    with Lab(replace(options, start=start, rate=0)) as lab:
+        send(lab, [{"RecordId": "1"}])
+
+        told = headers_of(refusal(lab, [{"RecordId": "2"}]))
+
+        assert told["Retry-After"] == "Wed, 10 Jun 2026 12:01:00 GMT"
 
 
 def test_an_app_without_the_role_may_not_send_and_may_probe_nothing() -> None:

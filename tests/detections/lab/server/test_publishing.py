@@ -74,3 +74,23 @@ def test_a_month_fits_into_the_week_that_the_feed_keeps() -> None:
     assert min(blob.created for blob in blobs) >= end - timedelta(days=6, hours=12)
     assert max(blob.available for blob in blobs) <= end + timedelta(seconds=1)
     assert sum(len(blob.records) for blob in blobs) == sum(1 for _ in records(small))
+
+
+def test_records_of_a_blob_are_not_in_the_order_of_their_events() -> None:
+    blobs = list(cut(made([60] * 90), Cut(records_per_blob=30)))
+
+    times = [[str(r["CreationTime"]) for r in blob.records] for blob in blobs]
+    assert all(inside != sorted(inside) for inside in times)
+
+
+def test_a_repeat_comes_days_later_with_its_keys_in_another_order() -> None:
+    how = Cut(records_per_blob=7, repeated=0.3, repeated_by=timedelta(days=3))
+    blobs = list(cut(made([3_600] * 300), how))
+
+    places: dict[object, list[tuple[datetime, list[str]]]] = {}
+    for blob in blobs:
+        for one in blob.records:
+            places.setdefault(one["Id"], []).append((blob.created, list(one)))
+    twice = [found for found in places.values() if len(found) > 1]
+    assert max(second[0] - first[0] for first, second in twice) > timedelta(days=1)
+    assert all(first[1] == second[1][::-1] for first, second in twice)

@@ -68,6 +68,20 @@ def test_a_collector_needs_nothing_but_the_configuration(tmp_path: Path) -> None
     assert process.returncode == 0
 
 
+@pytest.mark.posix
+def test_a_hostile_lab_waits_half_a_day_and_gives_dates(tmp_path: Path) -> None:
+    process = serve(tmp_path, "--scenario", "none", "--fresh", "--hostile", "3")
+    try:
+        told, ca = ready(process), str(tmp_path / "ca.pem")
+        feed = requests.get(f"{told['lab']}/lab/feed", verify=ca, timeout=10).json()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+
+    assert feed["first_blob_delay"] == 12 * 3_600
+    assert (feed["retry_after"], feed["throttle_status"]) == ("date", 429)
+
+
 def test_a_script_that_cannot_be_read_is_a_wrong_input(tmp_path: Path) -> None:
     script = tmp_path / "faults.yaml"
     script.write_text("- {fault: nothing}", encoding="utf-8")
