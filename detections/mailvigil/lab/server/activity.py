@@ -34,8 +34,13 @@ class ActivityApi:
         return response
 
     def _listed(self, tenant: str, content_type: str) -> list[Blob]:
-        now = self.clock.now()
-        return self.model.listed(tenant, content_type, now - RETENTION, now + RETENTION, now)
+        """Return the blobs of all that a listing shows now: none while it is refused."""
+        at = self.clock.now()
+        now = self.model.now(at)
+        if not self.model.subscriptions.of(tenant, content_type).enabled(now):
+            return []
+        shown = self.model.listed(tenant, content_type, now - RETENTION, now + RETENTION, at)
+        return [blob for blob in shown if blob.element is None]
 
     def at_present(self, base: str) -> FeedAt:
         """Return the feed as it answers now."""

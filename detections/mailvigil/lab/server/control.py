@@ -52,7 +52,7 @@ class Control:
                 return Response(status=204)
             if request.method == "POST" and (do := self._actions().get(name)):
                 return as_json(do(_object(request.body)))
-        except (InputError, ValueError, KeyError, TypeError) as error:
+        except (InputError, ValueError, KeyError, TypeError, OverflowError) as error:
             return as_json({"error": str(error)}, 400)
         return as_json({"error": f"there are {', '.join(sorted(self._actions()))}"}, 404)
 

@@ -115,7 +115,7 @@ class Lab:
         authority = make_authority(self.folder)
         self.ca = authority.file
         feed, ingestion = self.options.feed, self.options.ingestion
-        self._webhooks = Webhooks(self.clock, self.contents, self.subscriptions, self.ca)
+        self._webhooks = Webhooks(self._service_now, self.subscriptions, self.ca)
         self._entra = Entra(
             self.directory,
             self._mint,
@@ -304,7 +304,7 @@ class Lab:
 
     def _services(self, request: HttpRequest) -> Services:
         feed = self._activity.at_present(self._base(request))
-        return Services(self._honest, feed, self.feed.now(self.clock.now()))
+        return Services(self._honest, feed, self._service_now())
 
     def _own(self, request: HttpRequest) -> Response:
         """Answer the lab's own endpoint, but no page of a browser that was led here."""
@@ -330,6 +330,9 @@ class Lab:
         response = self._msi.answer(request)
         self.counts.answer(resource, response.status, whole=True, fault="")
         return response
+
+    def _service_now(self) -> datetime:
+        return self.feed.now(self.clock.now())
 
     def _http_date(self) -> str:
         now = self.clock.now()

@@ -157,13 +157,15 @@ _CHOICES: Mapping[str, tuple[object, ...]] = {
     "throttle_status": (403, 429),
     "retry_after": ("", "seconds", "date"),
 }
+_LEAST = {"page_size": 1, "max_body_bytes": 1}
+"""The least value of a number; of another one it is 0."""
 
 
 def changed(options: Options, asked: Mapping[str, object]) -> Options:
     """Return *options* with the fields in *asked*; a span of time is given in seconds.
 
     Raises:
-        InputError: A field is unknown, or its value is of another type.
+        InputError: A field is unknown, or its value is none that it can have.
 
     """
     known = {field.name: getattr(options, field.name) for field in fields(options)}
@@ -176,6 +178,8 @@ def changed(options: Options, asked: Mapping[str, object]) -> Options:
 def _value(name: str, present: object, asked: object) -> object:
     if isinstance(present, timedelta) and type(asked) in {int, float}:
         return timedelta(seconds=float(str(asked)))
+    if type(asked) is int and asked < _LEAST.get(name, 0):
+        raise InputError("options", f"`{name}` is too small")
     if type(asked) is not type(present) or asked not in _CHOICES.get(name, (asked,)):
         raise InputError("options", f"`{name}` has a value of another kind")
     return asked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -11,8 +11,7 @@ from uuid import uuid4
 
 import requests
 
-from mailvigil.lab.server.clock import LabClock
-from mailvigil.lab.server.contents import Blob, Contents
+from mailvigil.lab.server.contents import Blob
 from mailvigil.lab.server.feed_model import WebhookAttempt
 from mailvigil.lab.server.subscriptions import Subscription, Subscriptions, Webhook
 
@@ -31,20 +30,23 @@ ShownBlob = Callable[[Blob], Mapping[str, object]]
 """A blob as the listing shows it."""
 
 Listed = Callable[[str, str], Iterable[Blob]]
-"""Tenant and content type to what its listing shows now."""
+"""Tenant and content type to the blobs that its listing shows now; none of one that is off."""
 
 
 class Webhooks:
     """Notifies webhooks of new content, in a thread of its own once there is a webhook."""
 
     def __init__(
-        self, clock: LabClock, contents: Contents, subscriptions: Subscriptions, ca: Path
+        self, clock: Callable[[], datetime], subscriptions: Subscriptions, ca: Path
     ) -> None:
-        """*ca* is the file of the authority that signs the receivers' certificates."""
+        """Work by the service's *clock*.
+
+        *ca* is the file of the authority that signs the receivers' certificates.
+        """
         self._clock = clock
-        self._contents = contents
         self._subscriptions = subscriptions
         self._ca = str(ca)
+        self._begun: set[tuple[str, str]] = set()
         self._notified: set[str] = set()
         self._attempts: list[WebhookAttempt] = []
         self._stop = Event()
@@ -60,11 +62,14 @@ class Webhooks:
         return self._post(address, auth_id, {"validationCode": code}, headers)
 
     def begin(self, listed: Listed, shown: ShownBlob) -> None:
-        """Start to notify of what is *listed*; what was there before is not notified."""
+        """Start to notify of what is *listed*, but not of what was before a first webhook."""
         with self._lock:
+            for tenant, subscription in self._subscriptions.with_webhook():
+                stream = tenant, subscription.content_type
+                if stream not in self._begun:
+                    self._notified |= {blob.id for blob in listed(*stream)}
+                    self._begun.add(stream)
             if self._thread is None:
-                now = self._clock.now()
-                self._notified |= {b.id for b in self._contents.all() if b.available <= now}
                 self._thread = Thread(target=self._run, args=(listed, shown), daemon=True)
                 self._thread.start()
 
@@ -85,20 +90,18 @@ class Webhooks:
     def _run(self, listed: Listed, shown: ShownBlob) -> None:
         while not self._stop.wait(PAUSE_SECONDS):
             for tenant, subscription in self._subscriptions.with_webhook():
-                fresh = [
-                    blob
-                    for blob in listed(tenant, subscription.content_type)
-                    if blob.id not in self._notified
-                ]
-                self._notify(tenant, subscription, fresh[:BLOBS_AT_ONCE], shown)
+                if (tenant, subscription.content_type) in self._begun:
+                    self._notify(tenant, subscription, listed, shown)
 
     def _notify(
-        self, tenant: str, subscription: Subscription, batch: Sequence[Blob], shown: ShownBlob
+        self, tenant: str, subscription: Subscription, listed: Listed, shown: ShownBlob
     ) -> None:
-        now, hook = self._clock.now(), subscription.webhook
-        if not batch or not subscription.enabled(now):
-            return
+        now, hook = self._clock(), subscription.webhook
         if hook is None or hook.state(now) != "enabled" or now < hook.next_try:
+            return
+        blobs = listed(tenant, subscription.content_type)
+        batch = [blob for blob in blobs if blob.id not in self._notified][:BLOBS_AT_ONCE]
+        if not batch:
             return
         ids = {"tenantId": tenant, "clientId": hook.client_id}
         problem = self._post(hook.address, hook.auth_id, [{**ids, **shown(b)} for b in batch], {})

@@ -140,7 +140,15 @@ def test_options_of_the_feed_are_changed_and_read_while_the_lab_runs(
 
 
 @pytest.mark.parametrize(
-    "asked", [{"page_sise": 7}, {"page_size": "7"}, {"retry_after": "soon"}, {"clock_offset": "1"}]
+    "asked",
+    [
+        {"page_sise": 7},
+        {"page_size": "7"},
+        {"page_size": 0},
+        {"quota": -1},
+        {"retry_after": "soon"},
+        {"clock_offset": "1"},
+    ],
 )
 def test_an_option_that_means_nothing_is_refused(lab: Lab, ask: Ask, asked: Json) -> None:
     before = lab.feed.options
@@ -186,3 +194,10 @@ def test_a_subscription_is_turned_off_and_locked_from_outside(
 
     assert stopped == "AF20022"
     assert feed.code_of(feed.post("subscriptions/start", contentType=EXCHANGE)) == "AF20023"
+
+
+def test_a_move_beyond_every_calendar_is_refused(lab: Lab, ask: Ask) -> None:
+    before = lab.clock.now()
+
+    assert "error" in ask("clock", {"move": 1e15}, status=400)
+    assert lab.clock.now() - before < timedelta(hours=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -14,6 +15,8 @@ from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.messages import HttpRequest, Response
 from mailvigil.lab.server.webhooks import MAX_FAILURES
 from mailvigil.lab.server.wire import Listener
+
+LAST = "DLP.All"
 
 
 class Receiver:
@@ -41,8 +44,21 @@ def receiver() -> Iterator[Receiver]:
     made.close()
 
 
-def start(feed: Feed, **webhook: str) -> Json:
-    return feed.post("subscriptions/start", {"webhook": webhook}, contentType=EXCHANGE).json()
+def start(feed: Feed, content_type: str = EXCHANGE, **webhook: str) -> Json:
+    return feed.post("subscriptions/start", {"webhook": webhook}, contentType=content_type).json()
+
+
+def notified(receiver: Receiver) -> list[str]:
+    """Return the ids of all content that *receiver* was notified of."""
+    bodies = [json.loads(request.body) for request in receiver.got]
+    return [told["contentId"] for body in bodies if isinstance(body, list) for told in body]
+
+
+def until_all_were_looked_at(lab: Lab, receiver: Receiver) -> None:
+    """Wait until every subscription was looked at after now: two blobs of the last one arrive."""
+    for number in range(2):
+        mark = lab.publish(LAST, lab.clock.now(), [record(900 + number)])
+        until(lambda: mark in notified(receiver))  # noqa: B023 - called before the next one
 
 
 def until(true: Callable[[], object]) -> None:
@@ -120,3 +136,55 @@ def test_a_webhook_that_keeps_failing_is_disabled_and_content_is_still_listed(
     assert hook is not None
     until(lambda: hook.status == "disabled")
     assert len(feed.last_day()) == 1
+
+
+def test_a_stopped_subscription_notifies_of_nothing_and_lists_what_came_before(
+    lab: Lab, feed: Feed, receiver: Receiver
+) -> None:
+    start(feed, address=receiver.url)
+    start(feed, LAST, address=receiver.url)
+    before = lab.publish(EXCHANGE, lab.clock.now(), [record(1)])
+    until(lambda: before in notified(receiver))
+    stopped = lab.clock.move(timedelta(hours=1), keep_tokens=True)
+
+    feed.post("subscriptions/stop", contentType=EXCHANGE)
+    missed = lab.publish(EXCHANGE, stopped + timedelta(minutes=1), [record(2)])
+    unseen = lab.publish(EXCHANGE, stopped - timedelta(minutes=30), [record(3)])
+    lab.clock.move(timedelta(hours=1), keep_tokens=True)
+    until_all_were_looked_at(lab, receiver)
+
+    assert {missed, unseen} & set(notified(receiver)) == set()
+    lab.subscriptions.of(feed.tenant, EXCHANGE).start(lab.clock.now())
+    assert {one["contentId"] for one in feed.last_day()} == {before, unseen}
+
+
+def test_content_is_notified_by_the_clock_of_the_service(
+    lab: Lab, feed: Feed, receiver: Receiver
+) -> None:
+    lab.feed.options = replace(lab.feed.options, clock_offset=-timedelta(minutes=10))
+    start(feed, address=receiver.url)
+    start(feed, LAST, address=receiver.url)
+
+    service = lab.clock.now() - timedelta(minutes=10)
+    now = lab.publish(EXCHANGE, service, [record(1)])
+    soon = lab.publish(EXCHANGE, service + timedelta(minutes=5), [record(2)])
+    until(lambda: now in notified(receiver))
+
+    assert soon not in notified(receiver)
+    lab.clock.move(timedelta(minutes=5))
+    until(lambda: soon in notified(receiver))
+
+
+def test_an_element_that_is_no_blob_is_not_notified(
+    lab: Lab, feed: Feed, receiver: Receiver
+) -> None:
+    start(feed, address=receiver.url)
+    start(feed, LAST, address=receiver.url)
+    good = lab.contents.get(lab.publish(EXCHANGE, lab.clock.now(), [record(1)]))
+    assert good is not None
+
+    lab.feed.publish(replace(good, id=f"{good.id}$0", element=b"null"))
+    until_all_were_looked_at(lab, receiver)
+
+    told = [name for name in notified(receiver) if name.startswith(good.id)]
+    assert told == [good.id]
