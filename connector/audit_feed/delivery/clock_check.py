@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from typing import Protocol
 
 from audit_feed.delivery.tenant_feed import TenantFeed
-from audit_feed.errors import AuditFeedError, RetryError
+from audit_feed.errors import AccessError, AuditFeedError, RetryError, SignInError
 
 Offset = Callable[[], timedelta | None]
 """Returns how far the service's clock is ahead of the local one; None where it is not known."""
+
+NO_TIME = "they have no Date header, or each a different time; look for a proxy in between"
+"""Why the time cannot be told, and what to do."""
+
+MOST_ANSWERS = 4
+"""A time is believed once a second answer gives the same; so it is with a wrong one among them."""
 
 
 def known() -> timedelta | None:
@@ -17,20 +24,41 @@ def known() -> timedelta | None:
     return timedelta()
 
 
+class AskedForTime(Protocol):
+    """What is needed of a feed to learn its time."""
+
+    def subscriptions(self) -> Mapping[str, str]:
+        """Return content type to status; any answer of the feed tells its time."""
+
+
 def learn_clock(tenants: Iterable[TenantFeed], offset: Offset) -> AuditFeedError | None:
     """Ask the feed where its time is not known; return why it still is not, None if it is.
 
-    Without it nothing may be listed or written: it would be under times that are wrong. An
-    answer that refuses tells the time too.
+    Without it nothing may be listed or written: it would be under times that are wrong.
     """
+    if offset() is not None:
+        return None
     problem: AuditFeedError | None = None
     for tenant in tenants:
+        problem = ask_for_time(tenant.feed, offset) or problem
+        if offset() is not None:
+            return None
+    return problem or RetryError("clock", "the answers of the feed do not tell its time", NO_TIME)
+
+
+def ask_for_time(feed: AskedForTime, offset: Offset) -> AuditFeedError | None:
+    """Ask *feed* until its time is known, ``MOST_ANSWERS`` times; return what it refused.
+
+    An answer that refuses tells the time too. After a passing fault, the next pass asks again.
+    """
+    problem: AuditFeedError | None = None
+    for _ in range(MOST_ANSWERS):
         if offset() is not None:
             return None
         try:
-            tenant.feed.subscriptions()
+            feed.subscriptions()
         except AuditFeedError as error:
             problem = error
-    if offset() is not None:
-        return None
-    return problem or RetryError("clock", "the answers of the feed do not tell its time")
+            if isinstance(error, SignInError) or not isinstance(error, AccessError):
+                break
+    return problem

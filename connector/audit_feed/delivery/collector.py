@@ -216,6 +216,7 @@ class Collector:
             on_new_blobs=hand_on,
             began=self.clock(),
             report=report,
+            clock_offset=self.clock_offset,
         )
         try:
             if not self.stop.is_set():

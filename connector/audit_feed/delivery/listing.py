@@ -10,6 +10,7 @@ from enum import Enum
 from threading import Event
 
 from audit_feed.blobs import DLP, DLP_ROLE, ContentBlob, Page, Stream
+from audit_feed.delivery.clock_check import Offset, known
 from audit_feed.delivery.pass_report import PassReport
 from audit_feed.delivery.tenant_feed import TenantFeed
 from audit_feed.delivery.unfinished import ListingPosition, UnfinishedListings
@@ -94,7 +95,8 @@ class StreamListing:
     """The listing of one stream in one pass, begun at that time (aware UTC).
 
     ``on_new_blobs`` is called with the new blobs of a page before its hours are marked as listed.
-    ``renew`` keeps the ledger's lease; it is called after each page.
+    ``renew`` keeps the ledger's lease; it is called after each page. ``clock_offset`` is None
+    while the service's time is not known.
     """
 
     tenant: TenantFeed
@@ -106,6 +108,7 @@ class StreamListing:
     on_new_blobs: OnNewBlobs
     began: datetime
     report: PassReport
+    clock_offset: Offset = known
 
     def list_due(self, first: datetime) -> None:
         """List every window that is due, the newest first, back to *first*.
@@ -193,10 +196,18 @@ class StreamListing:
     def _failed(self, window: Window, error: AuditFeedError) -> _End:
         """Record what a listing failed of."""
         if isinstance(error, NoSubscriptionError):
-            self.store.note_absent(self.stream, self.clock())
+            self.store.note_absent(self.stream, self._time_of_answer())
         refused = isinstance(error, AccessError)
         self._mark_unlisted(self._hours(window), str(error), refused=refused)
         return _End.HALT if refused or isinstance(error, ThrottledError) else _End.PART
+
+    def _time_of_answer(self) -> datetime:
+        """Return the time; while it is not known, it is no earlier than this listing's beginning.
+
+        An absence that is dated too early would end before the time in which it was seen.
+        """
+        now = self.clock()
+        return max(now, self.began) if self.clock_offset() is None else now
 
     def _mark_unlisted(
         self, hours: Sequence[datetime], problem: str, *, refused: bool = False
@@ -331,11 +342,13 @@ class StreamListing:
         """Note that the subscription exists, as an answer shows that has just come.
 
         The time is read after it: before, the local clock may have been set back since the last
-        answer, and the subscription would be known from a time in which there was none.
+        answer, and the subscription would be known from a time in which there was none. Where the
+        answer did not settle what the time is, it shows nothing but its blobs.
         """
         created = [blob.created for blob in page.blobs if blob.created in window]
         times = [min(created), max(created)] if created else []
-        if self.stream.content_type != DLP or DLP_ROLE in (self.tenant.feed.roles() or ()):
+        readable = self.stream.content_type != DLP or DLP_ROLE in (self.tenant.feed.roles() or ())
+        if readable and self.clock_offset() is not None:
             times.append(self.clock())
         if times:
             self.store.note_enabled(self.stream, times)

@@ -1,11 +1,12 @@
 """The service's own time, taken from the ``Date`` header of its answers.
 
 What is complete, due or expired is a question of the service's clock: the local one can be wrong.
+So can one answer: a time is believed once something else says the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
@@ -23,7 +24,7 @@ _YEARS = range(2000, 2200)
 
 @dataclass(frozen=True, slots=True)
 class _Observed:
-    """The offset of the service's clock to the local one, and both clocks when it was seen."""
+    """The offset of the service's clock to the local one, and our two clocks when it was seen."""
 
     offset: timedelta
     local: datetime
@@ -33,8 +34,12 @@ class _Observed:
 class ServiceClock:
     """The local clock, corrected by what the service says. Safe for threads.
 
+    An answer is believed if it agrees with what was known before, by the local clock or by
+    *seconds*; if nothing was, with the local clock; or with the answer before it. So one answer
+    with a wrong time changes nothing, whether that is ahead or behind.
+
     With *seconds*, a clock that never goes back, a jump of the local clock is noticed: then the
-    offset is not known until the next answer.
+    offset is not known until an answer is believed.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class ServiceClock:
         self._sees_jumps = seconds is not None
         self._lock = Lock()
         self._observed: _Observed | None = None
+        self._odd: _Observed | None = None
 
     def now(self) -> datetime:
         """Return the service's time, aware, UTC; the local time until it is known.
@@ -72,7 +78,7 @@ class ServiceClock:
         received: datetime,
         age: timedelta = timedelta(),
     ) -> None:
-        """Learn from an answer; one without a readable ``Date`` says nothing.
+        """Learn from an answer, if it is believed; without a readable ``Date`` it says nothing.
 
         Args:
             date_header: The header as it came, or ``""``.
@@ -84,15 +90,34 @@ class ServiceClock:
         date = http_date(date_header)
         if date is None or date.year not in _YEARS or received < sent:
             return
-        least, most = date + age - received, date + age + _SECOND - sent
+        bounds = (date + age - received, date + age + _SECOND - sent)
+        seconds = self._seconds()
         with self._lock:
-            offset = self._observed.offset if self._observed else timedelta()
-            if not least - TOLERANCE <= offset <= most + TOLERANCE:
-                offset = least + (most - least) / 2
-            self._observed = _Observed(offset, received, self._seconds())
+            believed = [offset for offset in self._likely(received) if _agrees(offset, bounds)]
+            if believed:
+                self._observed, self._odd = _Observed(believed[0], received, seconds), None
+            else:
+                self._odd = _Observed(bounds[0] + (bounds[1] - bounds[0]) / 2, received, seconds)
+
+    def _likely(self, local: datetime) -> Iterator[timedelta]:
+        """Yield the offsets that an answer at *local* may confirm, the most likely first.
+
+        The local clock may have jumped since they were seen, or the other one may have stood
+        still, as it does while a machine sleeps.
+        """
+        for observed in (self._observed, self._odd):
+            if observed:
+                yield observed.offset
+                yield observed.offset - self._jump(observed, local)
+        if self._observed is None:
+            yield timedelta()
 
     def _jump(self, observed: _Observed, local: datetime) -> timedelta:
         """Return how far the local clock has moved away from one that runs evenly."""
         if not self._sees_jumps:
             return timedelta()
         return local - observed.local - timedelta(seconds=self._seconds() - observed.seconds)
+
+
+def _agrees(offset: timedelta, bounds: tuple[timedelta, timedelta]) -> bool:
+    return bounds[0] - TOLERANCE <= offset <= bounds[1] + TOLERANCE

@@ -17,6 +17,7 @@ import requests
 
 from audit_feed import app
 from audit_feed.blobs import DLP_ROLE, Stream
+from audit_feed.delivery.clock_check import NO_TIME, ask_for_time
 from audit_feed.errors import AuditFeedError
 from audit_feed.feed.client import Feed
 from audit_feed.feed.credentials import FeedTokens, credential
@@ -139,6 +140,7 @@ def _subscriptions(name: str, tenant: Tenant, asking: _Asking) -> Iterator[Exami
     except AuditFeedError as error:
         yield Examined(f"{name}: subscriptions", well=False, todo=str(error))
         return
+    ask_for_time(asking.feed, lambda: asking.clock.offset)
     yield _feed_clock(name, asking.clock)
     for kind in tenant.content_types:
         status = statuses.get(kind, "missing")
@@ -153,7 +155,7 @@ def _feed_clock(name: str, clock: ServiceClock) -> Examined:
     """Return how far the feed's clock is from ours; it decides what is complete and expired."""
     what = f"{name}: clock of the feed"
     if clock.offset is None:
-        return Examined(what, well=False, todo="its answers have no Date; look for a proxy between")
+        return Examined(what, well=False, todo=f"its answers do not tell it: {NO_TIME}")
     seconds = round(clock.offset.total_seconds())
     word = f"{abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'} ours" if seconds else "ours"
     return Examined(f"{what}: {word}", well=True)

@@ -20,6 +20,7 @@ from audit_feed.errors import (
     AuditFeedError,
     NoSubscriptionError,
     RetryError,
+    SignInError,
     StoppedError,
     ThrottledError,
     WindowError,
@@ -532,6 +533,77 @@ def test_a_clock_that_jumped_is_asked_for_again() -> None:
     collector.run_pass()
 
     assert feed.clock_asked == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "asked"),
+    [
+        (None, 4),
+        (AccessError("list subscriptions", "the token lacks ActivityFeed.Read", "grant it"), 4),
+        (SignInError("sign-in", "refused", "make a new secret"), 1),
+        (RetryError("list subscriptions", "no answer"), 1),
+        (ThrottledError("list subscriptions", None), 1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_feed_is_asked_four_times_for_its_time_and_not_again_without_an_answer(
+    fault: AuditFeedError | None, asked: int
+) -> None:
+    there = world()
+    collector, feed = at_work(there)
+
+    def answers() -> None:
+        if fault:
+            raise fault
+
+    feed.on_clock = answers
+    report = replace(collector, clock_offset=Unknown()).run_pass()
+
+    assert report.clock_unknown
+    assert feed.clock_asked == asked
+
+
+def test_an_answer_that_does_not_settle_the_time_dates_no_coverage() -> None:
+    there, offset = world(published("a", EARLIER)), Unknown()
+    offset.offset = timedelta()
+    blob = next(iter(there.published.values())).blob
+
+    def jumped(window: Window, _address: str) -> Answer:
+        offset.offset = None
+        there.now = START - timedelta(days=5)
+        return Page((blob,) if blob.created in window else (), "", "no whole answer")
+
+    collector, _ = at_work(there, jumped)
+    replace(collector, clock_offset=offset).run_pass()
+
+    [span] = there.disk.coverage[STREAM]
+    assert span.since == blob.created
+
+
+def test_an_absence_that_is_seen_while_the_time_is_not_known_is_not_dated_before_it() -> None:
+    there, offset = world(), Unknown()
+    offset.offset = timedelta()
+    answers: list[Answer] = [Page((), "")]
+    collector, _ = at_work(there, lambda _window, _address: answers[-1])
+    collector = replace(collector, clock_offset=offset)
+    collector.run_pass()
+
+    def gone(_window: Window, _address: str) -> Answer:
+        offset.offset = None
+        there.now -= timedelta(days=5)
+        return NoSubscriptionError("list", "there is no subscription (AF20022)", "start one")
+
+    there.now = START + 2 * HOUR
+    absent, _ = at_work(there, gone)
+    replace(absent, clock_offset=offset).run_pass()
+    there.now, offset.offset = START + 2 * HOUR + timedelta(minutes=1), timedelta()
+    collector.run_pass()
+    pass_after(collector, there, timedelta(hours=12))
+
+    said = states(there)
+    assert said[hour_of(START) + HOUR] is HourState.NOT_COVERED
+    assert said[hour_of(START) + 2 * HOUR] is HourState.NOT_COVERED
+    assert said[hour_of(START) + 4 * HOUR] is HourState.COMPLETE
 
 
 def test_a_lease_is_by_the_local_clock() -> None:

@@ -48,6 +48,7 @@ def test_the_clock_follows_the_service(off: timedelta) -> None:
     clock = ServiceClock(lambda: START)
 
     observe(clock, START + off, START)
+    observe(clock, START + off, START)
 
     assert abs(clock.now() - (START + off)) <= SECOND
     assert clock.offset is not None
@@ -81,6 +82,82 @@ def test_an_answer_out_of_a_cache_tells_the_time_by_its_age() -> None:
 
     assert clock.offset is not None
     assert abs(clock.now() - START) <= SECOND
+
+
+ODD = [-9 * 24 * HOUR, -HOUR, -3 * SECOND, 3 * SECOND, HOUR, 60 * 24 * HOUR]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_the_first_answer_alone_is_not_believed_unless_the_local_clock_says_the_same(
+    odd: timedelta,
+) -> None:
+    machine = Machine()
+    clock = machine.clock()
+
+    observe(clock, START + odd, START)
+    alone = clock.offset
+    machine.wait(SECOND)
+    observe(clock, START + SECOND, machine.local)
+
+    assert alone is None
+    assert clock.offset == timedelta()
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("off", [timedelta(), 48 * HOUR, -48 * HOUR])
+def test_one_answer_with_a_wrong_time_changes_nothing(off: timedelta, odd: timedelta) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    for _ in range(2):
+        observe(clock, START + off, START)
+    before = clock.offset
+
+    for wrong in (odd, timedelta(), odd):
+        machine.wait(SECOND)
+        observe(clock, machine.local + off + wrong, machine.local)
+
+        assert clock.offset == before
+        assert abs(clock.now() - (machine.local + off)) <= SECOND
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_second_answer_with_the_same_time_is_believed(odd: timedelta) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    observe(clock, START, START)
+
+    for _ in range(2):
+        machine.wait(30 * SECOND)
+        observe(clock, machine.local + odd, machine.local)
+
+    assert abs(clock.now() - (machine.local + odd)) <= SECOND
+
+
+def test_a_wrong_time_after_a_jump_of_the_local_clock_is_not_believed() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    observe(clock, START, START)
+
+    machine.local -= 48 * HOUR
+    observe(clock, START - 5 * 24 * HOUR, machine.local)
+    unknown = clock.offset
+    observe(clock, START, machine.local)
+
+    assert unknown is None
+    assert clock.offset == 48 * HOUR
+
+
+def test_after_a_sleep_in_which_the_even_clock_stood_still_one_answer_is_enough() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    observe(clock, START, START)
+
+    machine.local += 8 * HOUR
+    asleep = clock.offset
+    observe(clock, START + 8 * HOUR, machine.local)
+
+    assert asleep is None
+    assert clock.offset == timedelta()
 
 
 @pytest.mark.parametrize(
@@ -134,6 +211,7 @@ def test_time_that_passes_is_no_jump() -> None:
     machine = Machine()
     clock = machine.clock()
     observe(clock, START + HOUR, START)
+    observe(clock, START + HOUR, START)
 
     machine.wait(24 * HOUR)
 
@@ -147,8 +225,9 @@ def test_every_answer_of_the_feed_gives_the_time(status: int) -> None:
     date = format_datetime(START + HOUR, usegmt=True)
     with loopback() as server:
         server.answers = [Answer(status, b"[]", {"Date": date})]
-        with suppress(AuditFeedError):
-            server.feed(clock).subscriptions()
+        for _ in range(2):
+            with suppress(AuditFeedError):
+                server.feed(clock).subscriptions()
 
     assert clock.offset is not None
     assert abs(clock.now() - (START + HOUR)) <= SECOND

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from audit_feed.delivery.clock_check import NO_TIME
 from detections.collect.conftest import TYPES, config, publish, run
-from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK
+from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 from mailvigil.lab.server.collect_config import write_collect_config
 from mailvigil.lab.server.faults import Fault, FaultKind, Scripted
 from mailvigil.lab.server.lab import Lab, tenants_of
@@ -144,7 +145,7 @@ def test_a_start_says_that_unified_auditing_is_off(tmp_path: Path) -> None:
     with Lab(LabOptions(tenants=(tenant,))) as lab:
         done = run("collect", "--once", "--start", "--config", config(lab, tmp_path))
 
-    assert done.code == EXIT_INPUT
+    assert done.code == EXIT_FAILED
     assert "start Audit.Exchange: the service cannot start it" in done.err
     assert "turn unified auditing on" in done.err
 
@@ -230,4 +231,4 @@ def test_a_feed_that_does_not_tell_its_time_is_reported_wrong(tmp_path: Path) ->
 
         assert done.code == EXIT_FAILED
         [told] = wrong(done.out, lab.tenants[0].id)
-    assert told == "clock of the feed: its answers have no Date; look for a proxy between"
+    assert told == f"clock of the feed: its answers do not tell it: {NO_TIME}"

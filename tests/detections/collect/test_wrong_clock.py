@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
 
 from audit_feed.blobs import Stream
 from audit_feed.ledger.sqlite import SqliteLedger
-from audit_feed.windows import HOUR, RETENTION
+from audit_feed.windows import HOUR, RETENTION, SECOND
 from detections.collect.conftest import TYPES, config, publish, run
+from mailvigil.exit_codes import EXIT_OK
+from mailvigil.lab.server.faults import Fault, Scripted
 from mailvigil.lab.server.lab import Lab
-from mailvigil.lab.server.options import FeedOptions, LabOptions
+from mailvigil.lab.server.options import FeedOptions, LabOptions, TenantOptions
 
 DAY = 24 * HOUR
 TEN_MINUTES = timedelta(minutes=10)
@@ -51,3 +54,36 @@ def test_with_a_clock_that_is_wrong_all_arrives_and_nothing_in_the_future_is_lis
     assert hours
     assert max(hours) <= service
     assert all(abs(at - service) < HOUR for at in hours.values())
+
+
+@pytest.mark.parametrize("nth", [1, 3, 5])
+@pytest.mark.parametrize("odd", [-5 * DAY, 5 * DAY], ids=["-5 d", "5 d"])
+def test_one_answer_with_a_wrong_date_leaves_no_trace_in_the_ledger(
+    tmp_path: Path, odd: timedelta, nth: int
+) -> None:
+    new = TenantOptions(subscribed=())
+    with Lab(LabOptions(tenants=(new,))) as lab:
+        began = lab.clock.now()
+        text = format_datetime(began + odd, usegmt=True)
+        lab.faults.script(
+            [Scripted(fault=Fault(kind="date", text=text), path="*/activity/feed/*", nth=(nth,))]
+        )
+        done = run("collect", "--once", "--start", "--config", config(lab, tmp_path, since="7d"))
+        ended = lab.clock.now()
+        assert lab.counts.faults["date"] == 1
+
+    assert done.code == EXIT_OK, done.err
+    store = SqliteLedger(tmp_path / "ledger.sqlite")
+    try:
+        for kind in TYPES:
+            stream = Stream(new.id, kind)
+            [span] = store.coverage(stream)
+            assert began - SECOND <= span.since <= ended + SECOND
+            at = [said.at for said in store.listings(stream, began - 2 * RETENTION).values()]
+            assert len(at) >= 24 * 7 - 1
+            assert all(time and began - SECOND <= time <= ended + SECOND for time in at)
+            first = store.first_hour(stream)
+            assert first is not None
+            assert began - RETENTION <= first <= began - RETENTION + 2 * HOUR
+    finally:
+        store.close()
