@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from mailvigil.demo.common_rules import Reported, keyed_on_client_app, with_allow_list
 from mailvigil.lab.tenant.clients import CRM
 from mailvigil.lab.tenant.profile import DEMO
-from mailvigil.lab.tenant.records import intrusion_facts
+from mailvigil.lab.tenant.records import intrusion_facts, records
 from mailvigil.rules.app_names import first_party_ids
 
 NEW_APP = "c0000000-0000-4000-a000-000000000001"
@@ -62,9 +62,8 @@ def test_no_records_give_no_report() -> None:
     assert keyed_on_client_app([]) == ()
 
 
-def test_both_miss_the_intruder_and_would_see_it_without_their_blind_spot(
-    demo: list[dict[str, object]],
-) -> None:
+def test_both_miss_the_intruder_and_would_see_it_without_their_blind_spot() -> None:
+    demo = list(records(DEMO))
     intrusion = intrusion_facts(DEMO)
     assert intrusion is not None
     by_client = {report.caller for report in keyed_on_client_app(demo)}
