@@ -8,25 +8,25 @@ from typing import BinaryIO, TextIO
 
 from rich.console import Console
 
-from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FOUND, EXIT_NOT_RUN, EXIT_OK
 from mailvigil.exports.load import Limits
 from mailvigil.hunt.alerts import Plan
+from mailvigil.hunt.request import HuntRequest
 from mailvigil.hunt.result import HuntResult
-from mailvigil.hunt.run import HuntRequest, hunt
+from mailvigil.hunt.run import hunt
 from mailvigil.printable import counted, visible
 from mailvigil.progress import shown
 from mailvigil.reports import writing as reports
 from mailvigil.reports.report_context import context
 from mailvigil.reports.terminal import as_csv, as_json, print_table
 from mailvigil.rules.app_names import name_of
-from mailvigil.rules.metadata import SEVERITIES
 
 
 def run(args: argparse.Namespace, stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     """Hunt, print the findings, write the reports and return the exit code."""
     reports.check(args.report, args.timeline, args.paths)
     request = _request(args)
+    request.check()
     with shown(args, err) as progress:
         result = hunt(request, stdin=stdin, name_of=name_of, progress=progress)
     _print(result, request.plan, args.format, out)
@@ -38,15 +38,6 @@ def run(args: argparse.Namespace, stdin: BinaryIO, out: TextIO, err: TextIO) -> 
 
 
 def _request(args: argparse.Namespace) -> HuntRequest:
-    if not args.paths and not args.workspace:
-        raise InputError("hunt", "nothing to hunt in", "name files, folders, - or --workspace FILE")
-    if args.workspace and not args.workspace.is_file():
-        raise InputError(str(args.workspace), "no such workspace", "make one with --save FILE")
-    for path in filter(None, (args.save, args.save_baseline)):
-        if path.is_dir() or not path.absolute().parent.is_dir():
-            raise InputError(str(path), "cannot be written", "name a file in a folder that exists")
-    if args.save and args.save.exists():
-        raise InputError(str(args.save), "exists already", "name another file, or use --workspace")
     return HuntRequest(
         paths=tuple(args.paths),
         workspace=args.workspace,
@@ -79,10 +70,9 @@ def _print(result: HuntResult, plan: Plan, style: str, out: TextIO) -> None:
 
 def _warn(result: HuntResult, style: str, err: TextIO) -> None:
     """Say on standard error what a reader of JSON or CSV must not miss."""
-    for replayed in result.replayed:
-        if replayed.refused:
-            why = visible(replayed.refused)
-            print(f"mailvigil: {replayed.rule.name} was not run: {why}", file=err)
+    for replayed in result.refused:
+        why = visible(replayed.refused)
+        print(f"mailvigil: {replayed.rule.name} was not run: {why}", file=err)
     if style != "table" and result.unreadable:
         print(f"mailvigil: {counted(result.unreadable, 'row')} could not be read:", file=err)
         for file in result.load.files:
@@ -97,10 +87,6 @@ def _warn(result: HuntResult, style: str, err: TextIO) -> None:
 
 
 def _exit_code(result: HuntResult, fail_on: str | None) -> int:
-    if any(replayed.refused for replayed in result.replayed):
+    if result.refused:
         return EXIT_NOT_RUN
-    if fail_on is None:
-        return EXIT_OK
-    least = [s.lower() for s in SEVERITIES].index(fail_on)
-    found = any(SEVERITIES.index(f.rule.severity) >= least for f in result.findings)
-    return EXIT_FOUND if found else EXIT_OK
+    return EXIT_FOUND if fail_on and result.reaches(fail_on) else EXIT_OK

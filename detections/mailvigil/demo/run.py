@@ -15,8 +15,9 @@ from mailvigil.demo.collect_from_lab import Collected, collect_from_a_lab
 from mailvigil.demo.common_rules import Reported, keyed_on_client_app, with_allow_list
 from mailvigil.errors import InputError
 from mailvigil.hunt.findings import Finding, display_name
+from mailvigil.hunt.request import HuntRequest
 from mailvigil.hunt.result import HuntResult
-from mailvigil.hunt.run import HuntProgress, HuntRequest, hunt
+from mailvigil.hunt.run import HuntProgress, hunt
 from mailvigil.lab.tenant.portal_files import write_approved_csv
 from mailvigil.lab.tenant.profile import DEMO, Profile
 from mailvigil.lab.tenant.records import intrusion_facts, records

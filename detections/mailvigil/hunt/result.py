@@ -9,6 +9,7 @@ from mailvigil.exports.load_report import LoadReport
 from mailvigil.hunt.alerts import Replayed
 from mailvigil.hunt.evidence import HuntEvidence
 from mailvigil.hunt.findings import Finding
+from mailvigil.rules.metadata import SEVERITIES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,16 @@ class HuntResult:
     def records(self) -> int:
         """Readable records in all files, repeats included."""
         return sum(file.records for file in self.load.files)
+
+    @property
+    def refused(self) -> tuple[Replayed, ...]:
+        """The rules that the local engine could not run."""
+        return tuple(replayed for replayed in self.replayed if replayed.refused)
+
+    def reaches(self, severity: str) -> bool:
+        """Return whether a finding has *severity*, in letters of any case, or a higher one."""
+        least = [s.lower() for s in SEVERITIES].index(severity.lower())
+        return any(SEVERITIES.index(f.rule.severity) >= least for f in self.findings)
 
     @property
     def unreadable(self) -> int:

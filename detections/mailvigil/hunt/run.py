@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -28,7 +28,7 @@ from mailvigil.engine.row_values import ResultRow
 from mailvigil.engine.workspace import END_OF_TIME, open_workspace
 from mailvigil.errors import InputError
 from mailvigil.exports.digests import digest
-from mailvigil.exports.load import Limits, load
+from mailvigil.exports.load import load
 from mailvigil.exports.load_progress import LoadProgress
 from mailvigil.exports.load_report import LoadReport
 from mailvigil.hunt import baseline, evidence_queries
@@ -53,6 +53,7 @@ from mailvigil.hunt.replay import (
     windows,
     without_tables,
 )
+from mailvigil.hunt.request import HuntRequest
 from mailvigil.hunt.result import HuntResult
 from mailvigil.rules.content import Function, content_root, load_functions
 from mailvigil.rules.load_rules import load_rules, with_filters
@@ -72,29 +73,6 @@ class HuntProgress(LoadProgress, Protocol):
 
     def advance(self) -> None:
         """Count one part as done."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HuntRequest:
-    """What to hunt in, and how.
-
-    ``paths`` are loaded, into the file ``save`` if it is given. Without paths the hunt is in a
-    ``workspace`` saved earlier; it may also be both, to add records to it. ``evidence`` asks for
-    what a report shows beside the findings: at most so many records of each.
-    """
-
-    paths: tuple[str, ...]
-    workspace: Path | None = None
-    save: Path | None = None
-    plan: Plan = field(default_factory=Plan)
-    rules: tuple[str, ...] = ()
-    baseline: Path | None = None
-    save_baseline: Path | None = None
-    approved: Path | None = None
-    filters: Path | None = None
-    strict: bool = False
-    limits: Limits = field(default_factory=Limits)
-    evidence: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from io import BytesIO
+from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from mailvigil.errors import InputError
@@ -17,6 +20,32 @@ LEFT_OUT = frozenset({"audit_feed/ledger/sqlite.py"})
 
 _TIME = (1980, 1, 1, 0, 0, 0)
 _UNIX, _READABLE = 3, 0o100644 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenPackage:
+    """What a zip holds, its size in bytes and its SHA-256 in hexadecimal."""
+
+    names: tuple[str, ...]
+    size: int
+    sha256: str
+
+
+def write_package(path: Path) -> WrittenPackage:
+    """Write the zip to *path*, whose folder is made where it is missing.
+
+    Raises:
+        InputError: A file of the app is missing, or the zip cannot be written.
+
+    """
+    sources = app_sources()
+    data = zipped(sources)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        raise InputError(str(path), f"cannot be written: {type(error).__name__}") from None
+    return WrittenPackage(tuple(sorted(sources)), len(data), sha256(data).hexdigest())
 
 
 def app_sources() -> Mapping[str, bytes]:

@@ -15,8 +15,9 @@ from mailvigil.errors import InputError
 from mailvigil.exports.load_progress import NoProgress
 from mailvigil.hunt.alerts import Plan
 from mailvigil.hunt.finding_id import finding_id
+from mailvigil.hunt.request import HuntRequest
 from mailvigil.hunt.result import HuntResult
-from mailvigil.hunt.run import HuntRequest, hunt
+from mailvigil.hunt.run import hunt
 from mailvigil.lab.tenant.clients import CRM
 from mailvigil.lab.tenant.portal_files import write_approved_csv, write_purview_csv
 from mailvigil.lab.tenant.profile import DEMO

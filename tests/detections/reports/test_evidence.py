@@ -18,8 +18,9 @@ from detections.exports.written import Record, purview
 from mailvigil.exports.load_progress import NoProgress
 from mailvigil.hunt.evidence import MOST_MAILBOXES, Gap, HuntEvidence, gaps
 from mailvigil.hunt.finding_id import finding_id
+from mailvigil.hunt.request import HuntRequest
 from mailvigil.hunt.result import HuntResult
-from mailvigil.hunt.run import HuntRequest, hunt
+from mailvigil.hunt.run import hunt
 from mailvigil.rules.app_names import name_of
 
 HOUR = timedelta(hours=1)
