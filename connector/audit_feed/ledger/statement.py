@@ -21,6 +21,9 @@ from audit_feed.windows import (
     hour_of,
 )
 
+NO_SUBSCRIPTION_KNOWN = "no subscription is known to have existed"
+"""Why an hour is not covered of which nothing else is known."""
+
 
 class HourState(StrEnum):
     """What can be said of an hour; only *complete* promises anything.
@@ -188,7 +191,7 @@ def _state(
     if now < hour + HOUR + MARGIN:
         return HourState.OPEN, f"stated {MARGIN // HOUR} hours after its end"
     if not covered:
-        return HourState.NOT_COVERED, listing.problem or "no subscription is known to have existed"
+        return HourState.NOT_COVERED, listing.problem or NO_SUBSCRIPTION_KNOWN
     if not (listing.proves(hour) and listing.at and listing.at <= now):
         return _unlisted(hour, listing, now)
     if tally.pending:

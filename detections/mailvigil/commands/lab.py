@@ -31,10 +31,10 @@ def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) ->
     stop = Event()
     with tempfile.TemporaryDirectory(prefix="mailvigil-lab") as temporary, stop_on_signal(stop):
         folder = (args.folder or Path(temporary)).resolve()
-        profile = scenario(args.scenario, datetime.now(UTC))
+        profile = scenario(args.scenario, datetime.now(UTC), fresh=args.fresh)
         with Lab(_options(args, folder, profile)) as lab:
             print("making the tenant's audit log", file=err)
-            _print_ready(lab, fill_lab(lab, profile, folder), out)
+            _print_ready(lab, fill_lab(lab, profile, folder, fresh=args.fresh), out)
             stop.wait()
         print(f"{lab.counts.tally('blob').not_answered} blobs were never fetched", file=err)
     return EXIT_OK

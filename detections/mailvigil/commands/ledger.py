@@ -31,6 +31,7 @@ from mailvigil.collect.ledger_store import OpenLedger, file_ledger, table_ledger
 from mailvigil.collect.noted_clock import service_time
 from mailvigil.collect.parked_lines import print_parked
 from mailvigil.collect.target import accept_next
+from mailvigil.collect.uncovered_hours import print_uncovered_hours, uncovered_hours
 from mailvigil.commands import collect_settings
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
@@ -51,7 +52,9 @@ def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) ->
             case "show":
                 feeds = _feeds(ledger, asked)
                 report = ledger_report(ledger, window, feeds, now, older_losses=not args.span)
-                return _show(report, out, err, as_json=args.format == "json")
+                if args.format == "json":
+                    return _print_json(report, out, err)
+                return _print(report, ledger.store, args.span or RETENTION, out, err)
             case "health":
                 return _health(ledger.store, _feeds(ledger, asked), now, args.within, out)
             case "retry":
@@ -143,15 +146,25 @@ def _feeds(ledger: OpenLedger, asked: _Asked) -> Sequence[Stream]:
     raise InputError("--storage", "the ledger knows no feed yet", "is the app's discover running?")
 
 
-def _show(report: LedgerReport, out: TextIO, err: TextIO, *, as_json: bool) -> int:
+def _print(
+    report: LedgerReport, store: LedgerStore, span: timedelta, out: TextIO, err: TextIO
+) -> int:
+    _print_never_listed(report, err)
+    print_statement(report, out)
+    print_uncovered_hours(uncovered_hours(store, report.hours, span), out)
+    return EXIT_OK if report.complete else EXIT_FAILED
+
+
+def _print_json(report: LedgerReport, out: TextIO, err: TextIO) -> int:
+    _print_never_listed(report, err)
+    hours = [*report.older_losses, *report.hours]
+    print(json.dumps([_as_json(hour, report.lost) for hour in hours], indent=2), file=out)
+    return EXIT_OK if report.complete else EXIT_FAILED
+
+
+def _print_never_listed(report: LedgerReport, err: TextIO) -> None:
     for stream in report.never_listed:
         print(f"mailvigil: {stream.tenant} {stream.content_type}: never listed", file=err)
-    if as_json:
-        hours = [*report.older_losses, *report.hours]
-        print(json.dumps([_as_json(hour, report.lost) for hour in hours], indent=2), file=out)
-    else:
-        print_statement(report, out)
-    return EXIT_OK if report.complete else EXIT_FAILED
 
 
 def _health(

@@ -241,6 +241,29 @@ def test_an_hour_before_the_subscription_is_not_covered_and_not_complete(tmp_pat
     assert line.endswith("no subscription is known to have existed")
 
 
+def test_after_a_first_start_the_ledger_says_what_is_not_covered_and_until_when(
+    tmp_path: Path,
+) -> None:
+    first = ledger(tmp_path, covered=False) - HOUR
+    known = first + timedelta(hours=12, minutes=30)
+    with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as store:
+        store.note_enabled(STREAM, [known])
+    path = config(tmp_path)
+
+    week, last_hours = run("ledger", "--config", path), run("ledger", "--config", path,
+                                                            "--since", "10h")  # fmt: skip
+
+    assert (week.code, last_hours.code) == (EXIT_FAILED, EXIT_OK)
+    assert "Nothing needs to be done" not in last_hours.out
+    said = week.out.partition("Nothing needs to be done about the hours below.")[2]
+    leaves = first + timedelta(days=7, hours=13)
+    assert said.split()[-3:] == [
+        "13",
+        f"{known:%Y-%m-%dT%H:%M:%SZ}",
+        f"{leaves:%Y-%m-%dT%H:%M:%SZ}",
+    ]
+
+
 def test_an_hour_whose_last_listing_failed_is_complete_no_more_and_says_why(
     tmp_path: Path,
 ) -> None:

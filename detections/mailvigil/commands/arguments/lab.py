@@ -13,8 +13,12 @@ _EXAMPLES = """
 examples:
   mailvigil lab serve --folder lab
   mailvigil lab serve --folder lab --chaos 7
-  curl --cacert lab/ca.pem https://127.0.0.1:PORT/lab/counts
-  curl --cacert lab/ca.pem https://127.0.0.1:PORT/lab/clock -d '{"move": 604800}'
+  mailvigil lab serve --folder lab --fresh --port 8443
+  curl --cacert lab/ca.pem https://127.0.0.1:8443/lab/counts
+  curl --cacert lab/ca.pem https://127.0.0.1:8443/lab/clock -d '{"move": 86400}'
+
+The last one moves the lab's clock by a day (86,400 seconds). A collector goes by the lab's
+clock: run it after each move. The feed keeps a blob for seven days of that clock.
 """
 
 
@@ -35,7 +39,11 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help="what happened in the tenant (default: storm-0558)")  # fmt: skip
     add("--folder", type=Path, metavar="DIR", help="for CA, configuration and workspace")
     add("--port", type=int, default=0, metavar="PORT", help="default: a free one")
-    add("--fresh", action="store_true", help="no subscription exists until one is started")
+    add(
+        "--fresh",
+        action="store_true",
+        help="no subscription until one is started; the scenario begins today",
+    )
     add("--hostile", type=int, metavar="SEED", help="all that the feed may do, with random faults")
     add("--chaos", type=int, metavar="SEED", help="random faults, the same for the same seed")
     add("--faults", type=Path, metavar="FILE.yaml", help="scripted faults")

@@ -10,7 +10,7 @@ from pathlib import Path
 from mailvigil.lab.server.collect_config import write_collect_config
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import CONTENT_TYPES
-from mailvigil.lab.server.tenant_blobs import blobs, until_today
+from mailvigil.lab.server.tenant_blobs import blobs, blobs_to_come, from_today, until_today
 from mailvigil.lab.tenant.profile import DEMO, Profile
 
 SCENARIOS: Mapping[str, Profile | None] = {
@@ -28,15 +28,23 @@ class FilledLab:
     blobs: int
 
 
-def scenario(name: str, now: datetime) -> Profile | None:
-    """Return the profile called *name* with today (of *now*, aware) as its last day."""
+def scenario(name: str, now: datetime, *, fresh: bool = False) -> Profile | None:
+    """Return the profile called *name* with today (of *now*, aware) as its last day.
+
+    In a *fresh* lab today is the first day: what was before a subscription is never listed.
+    """
     profile = SCENARIOS[name]
-    return until_today(profile, now) if profile else None
+    days = from_today if fresh else until_today
+    return days(profile, now) if profile else None
 
 
-def fill_lab(lab: Lab, profile: Profile | None, folder: Path) -> FilledLab:
-    """Publish the tenant's audit log in *lab*, and write ``collect.yaml`` into *folder*."""
-    made = blobs(profile, lab.clock.now(), lab.options.chaos) if profile else []
+def fill_lab(lab: Lab, profile: Profile | None, folder: Path, *, fresh: bool = False) -> FilledLab:
+    """Publish the tenant's audit log in *lab*, and write ``collect.yaml`` into *folder*.
+
+    In a *fresh* lab it is what is yet to come, as the lab's clock goes on.
+    """
+    cut_in_blobs = blobs_to_come if fresh else blobs
+    made = cut_in_blobs(profile, lab.clock.now(), lab.options.chaos) if profile else []
     lab.publish_all(made)
     types = tuple(sorted({blob.content_type for blob in made})) or CONTENT_TYPES
     config = write_collect_config(lab, folder / "collect.yaml", content_types=types)

@@ -32,8 +32,8 @@ def lab_tenant(profile: Profile | None) -> TenantOptions:
 
 def until_today(profile: Profile, now: datetime) -> Profile:
     """Return *profile* with today (of *now*, aware) as its last day."""
-    midnight = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
-    return replace(profile, start=midnight - timedelta(days=profile.days - 1))
+    today = from_today(profile, now)
+    return replace(today, start=today.start - timedelta(days=profile.days - 1))
 
 
 def in_the_past(profile: Profile, now: datetime) -> Profile:
@@ -46,13 +46,28 @@ def in_the_past(profile: Profile, now: datetime) -> Profile:
     return replace(profile, start=profile.start - weeks * WEEK)
 
 
+def from_today(profile: Profile, now: datetime) -> Profile:
+    """Return *profile* with today (of *now*, aware) as its first day."""
+    return replace(profile, start=datetime.combine(now.astimezone(UTC).date(), time(), UTC))
+
+
 def blobs(profile: Profile, now: datetime, chaos: int | None = None) -> list[Publication]:
     """Return what has happened by *now* (aware) as blobs.
 
     With *chaos*, the seed, some are late, some are mixed and some hold repeats.
     """
+    how = replace(_cut(chaos), earliest=now - OLDEST, latest=now - RECENT)
+    return list(cut(_until(profile, now - RECENT), how))
+
+
+def blobs_to_come(profile: Profile, now: datetime, chaos: int | None = None) -> list[Publication]:
+    """Return what happens from *now* (aware) on as blobs; each is listed when its time has come."""
+    return [blob for blob in cut(records(profile), _cut(chaos)) if blob.created > now]
+
+
+def _cut(chaos: int | None) -> Cut:
     part = 0.0 if chaos is None else 0.05
-    how = Cut(
+    return Cut(
         seed=chaos or 0,
         records_per_blob=500,
         span=timedelta(hours=2),
@@ -61,10 +76,7 @@ def blobs(profile: Profile, now: datetime, chaos: int | None = None) -> list[Pub
         tied=part,
         straggling=part,
         late=part,
-        earliest=now - OLDEST,
-        latest=now - RECENT,
     )
-    return list(cut(_until(profile, now - RECENT), how))
 
 
 def spread(blobs: Sequence[Publication], now: datetime) -> list[Publication]:
