@@ -12,16 +12,13 @@ from audit_feed import certificate
 from audit_feed.blobs import CONTENT_TYPES
 from audit_feed.clouds import CLOUDS, Cloud
 from audit_feed.errors import ConfigError
-from audit_feed.windows import RETENTION
+from audit_feed.windows import LEAST_KEPT, RETENTION
 
 GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 FILTERS = ("workload", "operation", "record_type")
 """What records can be chosen by: fields Workload, Operation and RecordType."""
 
 _LENGTH = re.compile(r"(\d{1,6})([dhm])")
-LEAST_KEPT = RETENTION + timedelta(days=1)
-"""What the feed still lists, and what a statement is made of, is never dropped."""
-
 MOST_KEPT = timedelta(days=3650)
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 _CREDENTIALS: Mapping[str, tuple[str, ...]] = {

@@ -22,6 +22,10 @@ MAX_WINDOW = timedelta(hours=24)
 RETENTION = timedelta(days=7)
 """How long the feed keeps a blob (API reference)."""
 
+LEAST_KEPT = RETENTION + timedelta(days=1)
+"""Every ledger keeps an hour for so long: what the feed still lists, and what a statement is made
+of, is never dropped."""
+
 SECOND = timedelta(seconds=1)
 
 EDGE = timedelta(minutes=5)

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -26,11 +26,19 @@ from audit_feed.ledger.coverage import (
     enabled,
     since,
 )
-from audit_feed.ledger.states import UNLISTED, BlobRow, BlobState, listed, made_due, relisted
+from audit_feed.ledger.states import (
+    UNLISTED,
+    BlobRow,
+    BlobState,
+    dropped_note,
+    listed,
+    made_due,
+    relisted,
+)
 from audit_feed.ledger.texts import storable
 from audit_feed.records.batches import Parked
 from audit_feed.times import parse_utc, utc_text
-from audit_feed.windows import HourListing, Window, hour_of
+from audit_feed.windows import LEAST_KEPT, RETENTION, HourListing, Window, hour_of
 
 FORMAT = 2
 """Version of the file. A file of version 1 is brought up to it; another one is refused."""
@@ -92,9 +100,10 @@ _AN_HOUR = len("2026-01-10T09")
 _OLD = "tenant = :tenant AND content_type = :kind"
 _LEFT = (
     f"FROM blobs WHERE {_OLD} AND created < :end "
-    "AND (state = 'listed' OR state = 'rejected' AND expires > :end)"
+    "AND (state = 'listed' OR state = 'rejected' AND expires > :end "
+    "OR julianday(seen) - julianday(created) > :late AND (seen > :again OR expires > :end))"
 )
-"""Old blobs that something can still become of."""
+"""Old blobs that are not final; see ``states.is_final``."""
 
 
 class SqliteLedger:
@@ -376,9 +385,16 @@ class SqliteLedger:
 
     def prune(self, stream: Stream, before: datetime) -> int:
         """Drop what is known of old hours; see ``LedgerStore.prune``."""
-        end = utc_text(hour_of(before))
-        known = {"tenant": stream.tenant, "kind": stream.content_type, "end": end}
+        end = hour_of(before)
+        known = {
+            "tenant": stream.tenant,
+            "kind": stream.content_type,
+            "end": utc_text(end),
+            "again": utc_text(end - RETENTION),
+            "late": LEAST_KEPT / timedelta(days=1),
+        }
         with self._step() as con:
+            _note_dropped(con, stream, end)
             [(first,)] = con.execute(f"SELECT min(created) {_LEFT}", known).fetchall()
             blobs = con.execute(
                 f"DELETE FROM blobs WHERE {_OLD} AND created < :end "
@@ -405,6 +421,10 @@ class SqliteLedger:
             covered = _coverage(con, stream)
             _put_coverage(con, stream, covered, since(covered, left))
         return blobs
+
+    def dropped_before(self, stream: Stream) -> datetime | None:
+        """Return before when hours were dropped; see ``LedgerStore.dropped_before``."""
+        return _time(self.noted(dropped_note(stream)))
 
     def repair(self) -> Sequence[str]:
         """Drop rows that cannot be read, and have their hours listed again."""
@@ -454,6 +474,13 @@ def _put_coverage(
     if tuple(after) != tuple(before):
         values = (stream.tenant, stream.content_type, coverage_text(after))
         con.execute("INSERT OR REPLACE INTO coverage VALUES (?, ?, ?)", values)
+
+
+def _note_dropped(con: sqlite3.Connection, stream: Stream, end: datetime) -> None:
+    con.execute(
+        "INSERT INTO notes VALUES (?, ?) ON CONFLICT DO UPDATE SET text = max(text, excluded.text)",
+        (dropped_note(stream), utc_text(end)),
+    )
 
 
 def _repaired(con: sqlite3.Connection) -> Iterator[str]:

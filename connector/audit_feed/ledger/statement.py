@@ -102,11 +102,15 @@ EMPTY = HourTally()
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a stream's statement is made of: its blobs, its listings and its subscription."""
+    """What a stream's statement is made of: its blobs, its listings and its subscription.
+
+    Hours before ``dropped_before`` were dropped, but for those that lack a blob.
+    """
 
     rows: Iterable[BlobRow]
     listings: Mapping[datetime, HourListing]
     coverage: Coverage
+    dropped_before: datetime | None = None
 
 
 def tally_of(rows: Sequence[BlobRow]) -> HourTally:
@@ -134,21 +138,37 @@ def tally_of(rows: Sequence[BlobRow]) -> HourTally:
 def hour_statements(
     stream: Stream, evidence: Evidence, window: Window, now: datetime
 ) -> list[HourStatement]:
-    """Return the statement of every hour in *window* at *now*, in order, empty hours too."""
+    """Return the statement of every hour in *window* at *now*, in order, empty hours too.
+
+    Of hours that were dropped nothing is said.
+    """
     by_hour: dict[datetime, list[BlobRow]] = {}
     for row in evidence.rows:
         by_hour.setdefault(hour_of(row.blob.created), []).append(row)
+    tallies = {hour: tally_of(by_hour.get(hour, [])) for hour in hours_of(window)}
     return [
         hour_statement(
             stream,
             hour,
-            tally_of(by_hour.get(hour, [])),
+            tally,
             evidence.listings.get(hour, NEVER_LISTED),
             covered=is_covered(evidence.coverage, hour),
             now=now,
         )
-        for hour in hours_of(window)
+        for hour, tally in tallies.items()
+        if is_kept(hour, tally, evidence.dropped_before)
     ]
+
+
+def is_kept(hour: datetime, tally: HourTally, dropped_before: datetime | None) -> bool:
+    """Return whether there is something to say of *hour*.
+
+    Of one that was dropped there is not. One that was not, because a blob in it is not delivered,
+    is stated, and no other hour for its sake.
+    """
+    if dropped_before is None or hour >= dropped_before:
+        return True
+    return bool(tally.pending or tally.expired or tally.rejected)
 
 
 def hours_of(window: Window) -> list[datetime]:
@@ -214,6 +234,9 @@ def statement(
         return []
     known = Window(max(hour_of(window.start), hour_of(first)), window.end)
     evidence = Evidence(
-        store.rows(stream, known), store.listings(stream, known.start), store.coverage(stream)
+        store.rows(stream, known),
+        store.listings(stream, known.start),
+        store.coverage(stream),
+        store.dropped_before(stream),
     )
     return hour_statements(stream, evidence, known, now)

@@ -15,7 +15,7 @@ from audit_feed.blobs import ContentBlob, Stream, has_grown
 from audit_feed.errors import LedgerConflictError, LedgerError
 from audit_feed.ledger.coverage import Coverage
 from audit_feed.records.batches import Parked
-from audit_feed.windows import HourListing, Window
+from audit_feed.windows import LEAST_KEPT, RETENTION, HourListing, Window
 
 FIRST_RETRY = timedelta(seconds=2)
 LAST_RETRY = timedelta(hours=1)
@@ -218,9 +218,16 @@ def redelivered(row: BlobRow, now: datetime) -> BlobRow:
 
 
 def is_final(row: BlobRow, now: datetime) -> bool:
-    """Return whether a blob can change only by growing; a rejected one can until it expires."""
+    """Return whether a blob can change only by growing; a rejected one can until it expires.
+
+    One that was listed when a ledger need not keep its hour any more is not final while the feed
+    may list it again: forgotten, it would be new each time.
+    """
     if row.state is BlobState.REJECTED:
         return row.blob.expires <= now
+    late = row.first_listed - row.blob.created > LEAST_KEPT
+    if late and now < max(row.first_listed + RETENTION, row.blob.expires):
+        return False
     return row.state is not BlobState.LISTED
 
 
@@ -234,6 +241,11 @@ def _moved(row: BlobRow, to: BlobState, now: datetime) -> BlobRow:
     if to not in _FORWARD[row.state]:
         raise LedgerError(f"blob {row.blob.id}: cannot go from {row.state} to {to}")
     return replace(row, state=to, finished=now)
+
+
+def dropped_note(stream: Stream) -> str:
+    """Return the name under which stores keep before when hours of *stream* were dropped."""
+    return f"dropped {stream.tenant} {stream.content_type}"
 
 
 class LedgerStore(Protocol):
@@ -340,8 +352,14 @@ class LedgerStore(Protocol):
     def prune(self, stream: Stream, before: datetime) -> int:
         """Drop what is known of hours before *before* (its hour); return how many blobs.
 
-        An hour stays whole while a blob in it is listed, or rejected and not expired by *before*.
+        An hour stays whole while a blob in it is not final; see :func:`is_final`.
         From then on nothing is said of what was dropped: :meth:`first_hour` moves up to
-        *before*, or to the earliest hour that stays. What was parked of the blobs goes too. A
-        store may leave some of it to the next call.
+        *before*, or to the earliest hour that stays, and :meth:`dropped_before` to *before*. What
+        was parked of the blobs goes too. A store may leave some of it to the next call.
+        """
+
+    def dropped_before(self, stream: Stream) -> datetime | None:
+        """Return the hour before which hours were dropped, None if none ever was.
+
+        An hour before it that stays has a blob; of the others there is nothing to say.
         """

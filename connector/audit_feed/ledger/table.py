@@ -79,7 +79,7 @@ class TableLedger:
         self._coverage = TableCoverage(self.streams_table, self._hours, self._blobs)
         self._listing = TableListing(self._hours, self._blobs)
         self.snapshots = TableSnapshots(
-            self.streams_table, self._hours, self._blobs, self._parked, self._coverage
+            self.streams_table, self._hours, self._blobs, self._parked, self._coverage, self._notes
         )
 
     def close(self) -> None:
@@ -199,6 +199,10 @@ class TableLedger:
     def prune(self, stream: Stream, before: datetime) -> int:
         """Drop what is known of old hours; see ``TableSnapshots.prune``."""
         return self.snapshots.prune(stream, before)
+
+    def dropped_before(self, stream: Stream) -> datetime | None:
+        """Return before when hours were dropped; see ``LedgerStore.dropped_before``."""
+        return self.snapshots.dropped_before(stream)
 
 
 def _check_format(table: TableClient, *, make: bool) -> None:

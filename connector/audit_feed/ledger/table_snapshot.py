@@ -18,11 +18,13 @@ from audit_feed.ledger.statement import (
     HourTally,
     hour_statement,
     hours_of,
+    is_kept,
     tally_of,
 )
-from audit_feed.ledger.states import is_final
+from audit_feed.ledger.states import dropped_note, is_final
 from audit_feed.ledger.table_hours import MAX_CLOCK_SKEW
 from audit_feed.ledger.table_rows import HourRow, partition
+from audit_feed.times import parse_utc, utc_text
 from audit_feed.windows import HOUR, NEVER_LISTED, RETENTION, Window, hour_of
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from audit_feed.ledger.table_coverage import TableCoverage
     from audit_feed.ledger.table_hours import TableHours
     from audit_feed.ledger.table_parked import TableParked
-    from audit_feed.ledger.table_streams import TableStreams
+    from audit_feed.ledger.table_streams import TableMarkers, TableStreams
 
 READ_AGAIN = 60_000
 """Blobs of a stream that one snapshot reads again though nothing was listed in their hours: of
@@ -45,11 +47,15 @@ MAX_PRUNED_HOURS = 48
 
 @dataclass(frozen=True, slots=True)
 class _LastTally:
-    """What became of the blobs of an open hour when they were read *at*, and its row's ETag."""
+    """What became of the blobs of an open hour when they were read *at*, and its row's ETag.
+
+    ``final`` is whether nothing could become of any of them any more.
+    """
 
     etag: str
     tally: HourTally
     at: datetime
+    final: bool
 
     def is_settled(self, hour: datetime) -> bool:
         """Return whether a blob of *hour* can change only after its row, which gets another ETag.
@@ -58,7 +64,7 @@ class _LastTally:
         not final change without one, and a rejected one can be tried again.
         """
         over = self.at >= hour + HOUR + 2 * MAX_CLOCK_SKEW
-        return over and not self.tally.pending and not self.tally.rejected
+        return over and self.final and not self.tally.rejected
 
 
 class TableSnapshots:
@@ -71,12 +77,14 @@ class TableSnapshots:
         blobs: TableBlobs,
         parked: TableParked,
         coverage: TableCoverage,
+        notes: TableMarkers,
     ) -> None:
         self._streams = streams
         self._hours = hours
         self._blobs = blobs
         self._parked = parked
         self._coverage = coverage
+        self._notes = notes
         self._last: dict[Stream, dict[datetime, _LastTally]] = {}
 
     def read(self, stream: Stream, window: Window, now: datetime) -> StreamSnapshot:
@@ -98,16 +106,21 @@ class TableSnapshots:
         open_hours = self._open_hours(stream, rows, now)
         last = self._last[stream]
         coverage = self._coverage.read(stream)
+        tallies = {hour: _tally(rows.get(hour), last.get(hour)) for hour in hours_of(known)}
+        # It takes a request, so it is read only where it can change what is said.
+        unknown = any(hour not in rows for hour in tallies if hour < now - RETENTION)
+        dropped = self.dropped_before(stream) if unknown else None
         statements = [
             hour_statement(
                 stream,
                 hour,
-                _tally(rows.get(hour), last.get(hour)),
+                tally,
                 rows[hour].listing if hour in rows else NEVER_LISTED,
                 covered=is_covered(coverage, hour),
                 now=now,
             )
-            for hour in hours_of(known)
+            for hour, tally in tallies.items()
+            if is_kept(hour, tally, dropped)
         ]
         closed = frozenset(hour for hour, row in rows.items() if row.tally)
         return StreamSnapshot(stream, statements, closed, open_hours, frozenset(rows))
@@ -140,10 +153,22 @@ class TableSnapshots:
         done = [r.hour for r in rows if r.tally or self._close_if_final(stream, r, end)]
         left = {row.hour for row in rows}.difference(done)
         first = min({end} | left)
+        self._note_dropped(stream, end)
         self._streams.move_first_hour(stream, first)
         self._coverage.prune(stream, first)
         self._parked.prune(stream, end, left)
         return sum(self._drop(stream, hour) for hour in done[:MAX_PRUNED_HOURS])
+
+    def dropped_before(self, stream: Stream) -> datetime | None:
+        """Return before when hours were dropped; see ``LedgerStore.dropped_before``."""
+        noted = self._notes.get(dropped_note(stream))
+        return parse_utc(noted) if noted else None
+
+    def _note_dropped(self, stream: Stream, end: datetime) -> None:
+        """Note it before anything is dropped: after a crash, an hour that is gone is not stated."""
+        before = self.dropped_before(stream)
+        if before is None or before < end:
+            self._notes.set(dropped_note(stream), utc_text(end))
 
     def _open_hours(
         self, stream: Stream, rows: Mapping[datetime, HourRow], now: datetime
@@ -165,7 +190,7 @@ class TableSnapshots:
         self._last[stream] = {
             **settled,
             **later,
-            **{hour.row.hour: _LastTally(hour.row.etag, hour.tally, now) for hour in read},
+            **{hour.row.hour: _last_tally(hour, now) for hour in read},
         }
         return [
             OpenHour(open_[h], (), said.tally, settled=True) for h, said in settled.items()
@@ -186,6 +211,11 @@ class TableSnapshots:
         count = self._blobs.delete_hour(partition(stream, hour))
         self._hours.delete(stream, hour)
         return count
+
+
+def _last_tally(hour: OpenHour, now: datetime) -> _LastTally:
+    final = all(is_final(row, now) for row in hour.rows)
+    return _LastTally(hour.row.etag, hour.tally, now, final)
 
 
 def _tally(row: HourRow | None, last: _LastTally | None) -> HourTally:

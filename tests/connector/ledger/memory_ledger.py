@@ -34,6 +34,7 @@ class Disk:
     coverage: dict[Stream, Coverage] = field(default_factory=dict)
     blobs: dict[Key, BlobRow] = field(default_factory=dict)
     parked: dict[tuple[Key, str], Parked] = field(default_factory=dict)
+    dropped: dict[Stream, datetime] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     owner: str = ""
     until: datetime | None = None
@@ -152,6 +153,7 @@ class MemoryLedger:
 
     def prune(self, stream: Stream, before: datetime) -> int:
         end = hour_of(before)
+        self.disk.dropped[stream] = max(end, self.disk.dropped.get(stream, end))
         rows = [r for r in self.disk.blobs.values() if r.blob.stream == stream]
         old = [row for row in rows if row.blob.created < end]
         kept = {hour_of(row.blob.created) for row in old if not is_final(row, end)}
@@ -168,6 +170,9 @@ class MemoryLedger:
         if stream in self.disk.begun:
             self.disk.begun[stream] = max(self.disk.begun[stream], min({end} | kept))
         return len(gone)
+
+    def dropped_before(self, stream: Stream) -> datetime | None:
+        return self.disk.dropped.get(stream)
 
     def _listed(self, stream: Stream) -> list[BlobRow]:
         rows = self.disk.blobs.values()

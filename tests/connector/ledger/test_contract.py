@@ -19,6 +19,7 @@ from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.errors import LeaseHeldError, LedgerConflictError
 from audit_feed.ledger.coverage import Span
 from audit_feed.ledger.sqlite import SqliteLedger
+from audit_feed.ledger.statement import HourState, statement
 from audit_feed.ledger.states import (
     BlobRow,
     BlobState,
@@ -39,7 +40,8 @@ from connector.made import OTHER_STREAM, SOON, START, STREAM, TENANT, blob, refu
 
 HOURS = [hour_of(START) - HOUR * n for n in range(3)]
 EVER = Window(START - timedelta(days=30), START + timedelta(days=30))
-LATER = START + timedelta(days=1)
+DAY = timedelta(days=1)
+LATER = START + DAY
 
 
 class Store(LedgerStore, Protocol):
@@ -476,6 +478,70 @@ def test_nothing_is_stated_of_what_was_dropped(store: Store) -> None:
     assert store.first_hour(STREAM) == hour_of(START)
     assert list(store.listings(STREAM, EVER.start)) == [hour_of(START)]
     assert store.register_stream(STREAM, START) == hour_of(START)
+
+
+def test_an_old_blob_that_is_not_delivered_keeps_its_own_hour_in_the_statement_and_no_other(
+    opens: Opens,
+) -> None:
+    store, end = opens(), hour_of(START)
+    hours = [end - n * HOUR for n in range(30)]
+    store.register_stream(STREAM, hours[-1])
+    store.note_enabled(STREAM, [hours[-1]])
+    _, done = noted(store, blob("fails", hours[-2]), blob("done", hours[-10]))
+    store.put(delivered(done, START, records=1, sent=1, parked=0))
+    store.mark_listed(STREAM, hours, START + DAY)
+
+    pruned(store)
+
+    later, window = START + 20 * DAY, Window(EVER.start, end)
+    for again in (store, opens()):
+        said = statement(again, STREAM, window, later)
+        assert [(s.hour, s.state) for s in said] == [(hours[-2], HourState.PENDING)]
+        assert again.dropped_before(STREAM) == end
+
+    [row] = [r for r in store.rows(STREAM, EVER) if r.blob.id == "fails"]
+    store.put(refused(expired, row, later))
+    assert [s.state for s in statement(store, STREAM, window, later)] == [HourState.LOST]
+    pruned(store)
+    assert statement(store, STREAM, window, later) == []
+
+
+def test_before_anything_is_dropped_every_hour_is_stated(store: Store) -> None:
+    hours = [hour_of(START) - n * HOUR for n in range(30)]
+    store.register_stream(STREAM, hours[-1])
+
+    said = statement(store, STREAM, Window(EVER.start, START), START + 20 * DAY)
+
+    assert store.dropped_before(STREAM) is None
+    assert len(said) == 30
+
+
+def test_a_blob_that_is_older_than_the_ledger_keeps_is_new_once_however_often_it_is_listed(
+    opens: Opens,
+) -> None:
+    old, keep = blob("old", START - 20 * DAY), 8 * DAY
+    [row] = noted(opens(), old)
+    opens().put(delivered(row, START, records=1, sent=1, parked=0))
+
+    for day in range(8):
+        now = START + day * DAY
+        opens().prune(STREAM, now - keep)
+        assert opens().add_blobs([old], now) == []
+
+    opens().prune(STREAM, START + 16 * DAY - keep)
+    assert list(opens().rows(STREAM, EVER)) == []
+
+
+def test_a_blob_that_is_older_than_the_ledger_keeps_is_remembered_until_it_expires(
+    opens: Opens,
+) -> None:
+    old = replace(blob("old", START - 20 * DAY), expires=START + 20 * DAY)
+    [row] = noted(opens(), old)
+    opens().put(delivered(row, START, records=1, sent=1, parked=0))
+
+    opens().prune(STREAM, START + 19 * DAY)
+
+    assert opens().add_blobs([old], START + 19 * DAY) == []
 
 
 def test_a_rejected_blob_stays_until_it_expires(store: Store) -> None:

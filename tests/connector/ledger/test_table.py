@@ -30,6 +30,7 @@ from connector.ledger.memory_tables import MemoryTable, MemoryTables
 from connector.made import OTHER_STREAM, SOON, START, STREAM, blob, refused
 
 NOW = hour_of(START) + HOUR + MARGIN
+DAY = timedelta(days=1)
 WEEK = Window(NOW - timedelta(days=7), NOW)
 
 
@@ -561,6 +562,44 @@ def test_hours_in_which_nothing_ran_are_lost_and_closed_once(
     again = opens().snapshots.read(STREAM, month, now)
     assert set(lost) - {hour_of(START)} <= again.closed
     assert [s.hour for s in again.statements if s.state is HourState.LOST] == lost
+
+
+def test_an_old_blob_that_is_not_delivered_is_in_the_snapshot_and_no_dropped_hour_is(
+    opens: Callable[[], TableLedger],
+) -> None:
+    store, fails = opens(), hour_of(NOW) - 60 * HOUR
+    noted(store, blob("fails", fails))
+    store.mark_listed(STREAM, [fails + n * HOUR for n in range(60)], NOW)
+    later = NOW + 20 * DAY
+    close(store, later)
+
+    for _ in range(3):
+        store.prune(STREAM, NOW)
+
+    window = Window(WEEK.start, NOW)
+    for again in (store, opens()):
+        read = again.snapshots.read(STREAM, window, later).statements
+        assert [(said.hour, said.state) for said in read] == [(fails, HourState.PENDING)]
+        assert read == statement(again, STREAM, window, later)
+
+
+def test_a_blob_that_is_older_than_the_ledger_keeps_stays_on_record_through_every_sweep(
+    opens: Callable[[], TableLedger],
+) -> None:
+    old, keep = blob("old", NOW - 20 * DAY), 8 * DAY
+    opens().register_stream(STREAM, WEEK.start)
+    assert opens().add_blobs([old], NOW) == [old]
+    [row] = opens().rows(STREAM, Window(old.created, NOW))
+    opens().put(done(row))
+    sweeping = opens()
+
+    for day in range(7):
+        for hour in range(3):
+            now = NOW + day * DAY + hour * HOUR
+            window = Window(now - keep, now)
+            sweeping.snapshots.close_hours(sweeping.snapshots.read(STREAM, window, now), now)
+            sweeping.prune(STREAM, now - keep)
+            assert opens().add_blobs([old], now) == []
 
 
 def test_a_snapshot_of_months_reads_the_blobs_of_open_hours_only() -> None:
