@@ -98,6 +98,10 @@ class CollectorProgram:
         self._open = self._collector = self._reporter = None
         self.process = Process("collector", self.process.offset)
 
+    def has_ledger(self) -> bool:
+        """Return whether there is a ledger."""
+        return self.path.exists()
+
     def read(self) -> SqliteLedger:
         """Open the file as ``mailvigil ledger`` does."""
         return SqliteLedger(self.path)

@@ -140,6 +140,11 @@ class FunctionProgram:
         instance.process = Process(instance.process.name, instance.process.offset)
         instance.context = None
 
+    def has_ledger(self) -> bool:
+        """Return whether anything is in the ledger."""
+        hours = self.tables.tables.get("mailvigilhours")
+        return bool(hours and hours.partitions)
+
     def read(self) -> TableLedger:
         """Open the ledger as ``mailvigil ledger`` does."""
         return TableLedger(self.service(), make=False)  # type: ignore[arg-type]  # seen from the connector

@@ -19,67 +19,141 @@ from mailvigil.lab.server.odd_elements import ODD_ELEMENTS, with_elements
 TENANTS = ("11111111-2222-4333-8444-555555555555", "66666666-7777-4888-9999-000000000000")
 TYPES = ("Audit.Exchange", "Audit.General", "DLP.All")
 SMALL, LARGE = 300, 25_000
-LATEST = timedelta(days=4)
-"""How late a blob can appear: an hour is listed for the last time when it is 5 days old."""
-
-LONG = 0.15
-"""Part of the histories that are long."""
-
-DAYS = 6
-"""Blobs are created until so long after the start."""
 
 ODD = tuple(name for name in sorted(ODD_ELEMENTS) if name not in {"very_deep", "huge_integer"})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How much time a history takes.
+
+    Attributes:
+        since: How many hours the program may be asked to go back.
+        blobs: The most blobs that are created.
+        before: How many hours before the start blobs may be created.
+        after: Until how many hours after the start blobs are created.
+        latest: How late a blob can appear. An hour is listed for the last time when it is 5 days
+            old.
+        outages: The longest times, in hours, for which nothing runs.
+        late_start: The most minutes after which a subscription begins.
+        gap: The first and the last minute at which a gap of a subscription begins, and its longest.
+        off: Hours after which a subscription begins that nobody starts.
+        first_blob: The most hours until a subscription that has begun lists its first blob.
+        calm: Hours without faults, after the last blob has appeared.
+        pause: The longest time between two turns in the calm.
+
+    """
+
+    since: Sequence[int]
+    blobs: int
+    before: Sequence[int]
+    after: int
+    latest: timedelta
+    outages: Sequence[int]
+    late_start: int
+    gap: tuple[int, int, int]
+    off: int
+    first_blob: int
+    calm: int
+    pause: timedelta
+
+    @property
+    def earliest(self) -> datetime:
+        """The beginning of what can be of interest."""
+        return hour_of(START - HOUR * (max(*self.since, *self.before) + 2))
+
+
+SHORT = Scale(
+    since=(1, 3),
+    blobs=7,
+    before=(1, 3),
+    after=4,
+    latest=3 * HOUR,
+    outages=(2,),
+    late_start=200,
+    gap=(-200, 300, 60),
+    off=3,
+    first_blob=3,
+    calm=9,
+    pause=4 * HOUR,
+)
+DAY = Scale(
+    since=(1, 3, 8),
+    blobs=15,
+    before=(1, 9),
+    after=14,
+    latest=6 * HOUR,
+    outages=(6, 3),
+    late_start=400,
+    gap=(-400, 800, 300),
+    off=5,
+    first_blob=12,
+    calm=20,
+    pause=5 * HOUR,
+)
+WEEK = Scale(
+    since=(24, 60, 168),
+    blobs=15,
+    before=(192, 24, 24, 1, 1),
+    after=144,
+    latest=timedelta(days=4),
+    outages=(6, 48, 144, 192),
+    late_start=3_000,
+    gap=(-9_000, 6_000, 3_000),
+    off=48,
+    first_blob=12,
+    calm=72,
+    pause=11 * HOUR,
+)
+SCALES = (SHORT,) * 12 + (DAY,) * 5 + (WEEK,) * 3
+"""Most histories are short: many of them find more than few long ones."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a history is about. ``since`` is how far back the program is asked to go.
-
-    Most histories are short, and take a day; a ``long`` one has outages of a week.
-    """
+    """What a history is about. ``since`` is how far back the program is asked to go."""
 
     streams: tuple[Stream, ...]
     since: timedelta
     starts: bool
-    long: bool
+    scale: Scale
 
 
 def plan_of(dice: Random) -> Plan:
     """Draw the streams and the settings."""
-    tenants = TENANTS[: dice.choice((1, 1, 1, 2))]
-    kinds = dice.sample(TYPES[:2], dice.choice((1, 1, 2)))
+    tenants = TENANTS[: dice.choice((1, 1, 1, 1, 2))]
+    kinds = dice.sample(TYPES[:2], dice.choice((1, 1, 1, 2)))
     if dice.random() < 0.1:
         kinds = [*kinds[:1], "DLP.All"]
     streams = tuple(Stream(tenant, kind) for tenant in tenants for kind in kinds)
-    long = dice.random() < LONG
-    hours = dice.choice((24, 60, 168) if long else (1, 3, 8))
-    return Plan(streams, timedelta(hours=hours), dice.random() < 0.3, long)
+    scale = dice.choice(SCALES)
+    return Plan(streams, HOUR * dice.choice(scale.since), dice.random() < 0.3, scale)
 
 
 def subscribe(model: FeedModel, plan: Plan, dice: Random) -> None:
     """Turn subscriptions on and off: most have always been on."""
+    scale = plan.scale
     for stream in plan.streams:
         subscription = model.subscriptions.of(stream.tenant, stream.content_type)
         kind = dice.choice(("on", "on", "on", "on", "late", "gap", "gap", "off"))
         if kind in {"on", "gap"}:
             subscription.start(START - timedelta(days=60))
         if kind == "late":
-            most = 3_000 if plan.long else 400
-            subscription.start(START + timedelta(minutes=dice.randrange(1, most)))
+            subscription.start(START + timedelta(minutes=dice.randrange(1, scale.late_start)))
         if kind == "gap":
-            first, last = (-9_000, 6_000) if plan.long else (-400, 800)
+            first, last, longest = scale.gap
             off = START + timedelta(minutes=dice.randrange(first, last))
-            length = timedelta(minutes=dice.choice((1, 40, 300, 3_000 if plan.long else 100)))
+            length = timedelta(minutes=dice.choice((1, 40, longest // 3, longest)))
             subscription.stop(off, disabled_by=dice.choice(("", "an admin")))
             subscription.start(off + length)
         if kind == "off" and not plan.starts:
-            subscription.start(START + timedelta(hours=48 if plan.long else 5))
+            subscription.start(START + HOUR * scale.off)
 
 
 def publish(model: FeedModel, plan: Plan, dice: Random) -> list[Blob]:
     """Put blobs into the feed: early, late, grown, under two addresses, with odd elements."""
     blobs: list[Blob] = []
-    for number in range(dice.randrange(1, 16)):
+    for number in range(dice.randrange(1, plan.scale.blobs + 1)):
         blob = _blob(dice, plan, number)
         versions = [blob]
         if dice.random() < 0.15:
@@ -95,15 +169,14 @@ def publish(model: FeedModel, plan: Plan, dice: Random) -> list[Blob]:
 
 def _blob(dice: Random, plan: Plan, number: int) -> Blob:
     stream = dice.choice(plan.streams)
-    if plan.long:
-        earliest, latest, longest = dice.choice((-8, -1, -1, 0, 0)) * 24, DAYS * 24, LATEST
-    else:
-        earliest, latest, longest = -dice.choice((1, 9)), 14, 6 * HOUR
-    created = START + timedelta(seconds=dice.randrange(earliest * 3_600, latest * 3_600))
+    first, last = -dice.choice(plan.scale.before) * 3_600, plan.scale.after * 3_600
+    created = START + timedelta(seconds=dice.randrange(first, last))
     created = created.replace(microsecond=dice.choice((0, 0, 123_000)))
     if dice.random() < 0.2:
         created = hour_of(created)
-    late = dice.choice((timedelta(), timedelta(), timedelta(minutes=3), 3 * HOUR, longest))
+    late = dice.choice(
+        (timedelta(), timedelta(), timedelta(minutes=3), 3 * HOUR, plan.scale.latest)
+    )
     records = tuple(
         f"{dice.choice(('r', 'r', 'r', 'r', 'large', 'bad'))}{dice.randrange(60)}"
         for _ in range(dice.choice((0, 1, 2, 5)))

@@ -10,6 +10,7 @@ Play seeds again with
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -19,12 +20,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain, count, product, repeat
 from pathlib import Path
 from random import Random
 
 from audit_feed.blobs import Stream
+from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.ledger.statement import HourState, HourStatement
 from audit_feed.ledger.states import BlobRow, BlobState
+from audit_feed.ledger.table import TableLedger
 from audit_feed.settings import Settings
 from audit_feed.windows import (
     EDGE,
@@ -57,7 +61,9 @@ AGAIN = "PYTHONPATH=tests .venv/bin/python -P -m connector.simulation.simulate"
 """The command that plays a seed again, from the project's folder."""
 
 PROGRAMS = ("collector", "function")
-CALM_PAUSE, SHORT_PAUSE = timedelta(hours=11), timedelta(hours=5)
+FIRST_PAUSES = tuple(timedelta(minutes=n) for n in (6, 61))
+"""Between the first turns in the calm."""
+
 SHOWN_STEPS = 60
 FAST = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 
@@ -116,7 +122,7 @@ def _made(seed: int, program: str, folder: Path) -> Played:
     options = FeedOptions(
         page_size=dice.choice((1, 2, 5, 200)),
         clock_offset=world.service_offset,
-        first_blob_delay=timedelta(hours=dice.choice((0, 0, 2, 12))),
+        first_blob_delay=timedelta(hours=dice.choice((0, 0, 2, plan.scale.first_blob))),
         lists_sizes=True,
         forgets_on_restart=dice.random() < 0.2,
     )
@@ -168,9 +174,11 @@ def _settings(plan: Plan, folder: Path) -> Settings:
 
 
 def _excuse(feed: FeedSide) -> None:
-    """Demand nothing of listings that a process which has died could not note."""
-    for chain in feed.log.chains:
-        chain.excused = chain.excused or not chain.whole
+    """Demand nothing of what a process has read in this turn and could not note."""
+    for listing in feed.log.chains:
+        listing.excused = listing.excused or not listing.whole
+    for times in feed.log.absent.values():
+        times.difference_update({time for time in times if time >= feed.log.turn})
 
 
 def _rough(there: Played) -> None:
@@ -178,7 +186,7 @@ def _rough(there: Played) -> None:
     world = there.world
     for _ in range(world.dice.randrange(2, 9)):
         _turn(there)
-        _wait(world, long=there.plan.long)
+        _wait(world, there.plan)
         if world.happens(0.1):
             there.program.restart()
         if world.happens(0.2):
@@ -190,6 +198,7 @@ def _rough(there: Played) -> None:
 def _turn(there: Played) -> None:
     """Let the program do what it would do now, and check what it says then."""
     world, program = there.world, there.program
+    there.feed.log.turn = world.service()
     if isinstance(program, CollectorProgram):
         if not program.turn():
             _excuse(there.feed)
@@ -212,10 +221,10 @@ def _function_turn(program: FunctionProgram, dice: Random) -> None:
         program.timer("sweep")
 
 
-def _wait(world: World, *, long: bool) -> None:
+def _wait(world: World, plan: Plan) -> None:
     """Let time go by: mostly a minute, at times hours or days."""
-    days = (2 * 86_400, 6 * 86_400, 8 * 86_400) if long else (3 * 3_600,)
-    length = world.dice.choice((60,) * 6 + (600, 3_600, 3_600, 6 * 3_600, *days))
+    outages = (hours * 3_600 for hours in plan.scale.outages)
+    length = world.dice.choice((60,) * 6 + (600, 3_600, 3_600, *outages))
     world.now += timedelta(seconds=length)
 
 
@@ -229,64 +238,45 @@ def _quiet(world: World) -> Iterator[None]:
         world.quiet = False
 
 
-def check(there: Played, back: timedelta = RETENTION + 2 * HOUR) -> None:
-    """Demand that no hour is called complete that is not."""
+@contextmanager
+def _ledgers(there: Played) -> Iterator[Sequence[SqliteLedger | TableLedger]]:
+    """Open the ledger as an operator does, with nothing happening, if there is one."""
+    program = there.program
     with _quiet(there.world):
-        for stream in there.plan.streams:
-            hours, parked = _stated(there, stream, back)
-            there.truth.check(stream, hours, parked)
+        store = program.read() if program.has_ledger() else None
+        try:
+            yield [store] if store else []
+        finally:
+            if isinstance(store, SqliteLedger):
+                store.close()
+
+
+def check(there: Played, back: timedelta | None = None) -> None:
+    """Demand that no hour is called complete that is not, of all that the history is about."""
+    now = there.world.service()
+    start = now - back if back else max(there.plan.scale.earliest, now - RETENTION - 2 * HOUR)
+    with _ledgers(there) as found:
+        for store, stream in product(found, there.plan.streams):
+            hours = _stated(store, stream, Window(start, now))
+            there.truth.check(stream, hours, list(store.parked(stream)))
             there.given_up = there.given_up or any(hour.rejected for hour in hours)
 
 
-def _stated(there: Played, stream: Stream, back: timedelta) -> tuple[list[HourStatement], list]:  # type: ignore[type-arg]
-    """Return what an operator is told of the last hours, and what is parked."""
-    now = there.world.service()
-    window = Window(now - back, now)
-    program = there.program
-    if isinstance(program, CollectorProgram):
-        if not program.path.exists():
-            return [], []
-        store = program.read()
-        try:
-            return list(statements(store, stream, window, now)), list(store.parked(stream))
-        finally:
-            store.close()
-    if (
-        "mailvigilhours" not in program.tables.tables
-        or not program.tables.tables["mailvigilhours"].partitions
-    ):
-        return [], []
-    tables = program.read()
-    return list(tables.snapshots.read(stream, window, now).statements), list(tables.parked(stream))
-
-
-def _rows(there: Played, stream: Stream) -> list[BlobRow]:
-    program, now = there.program, there.world.service()
-    if isinstance(program, CollectorProgram):
-        store = program.read()
-        try:
-            return rows(store, stream, now)
-        finally:
-            store.close()
-    return rows(program.read(), stream, now)
+def _stated(
+    store: SqliteLedger | TableLedger, stream: Stream, window: Window
+) -> Sequence[HourStatement]:
+    """Return what an operator is told of the hours of *window*, at its end."""
+    if isinstance(store, TableLedger):
+        return store.snapshots.read(stream, window, window.end).statements
+    return statements(store, stream, window, window.end)
 
 
 def _retry(there: Played) -> None:
     """Ask for the rejected blobs again, as ``mailvigil ledger retry`` does."""
-    program, now = there.program, there.world.service()
     there.given_up = False
-    with _quiet(there.world):
-        for stream in there.plan.streams:
-            if isinstance(program, CollectorProgram):
-                if program.path.exists():
-                    store = program.read()
-                    retry_rejected(store, stream, now)
-                    store.close()
-            elif (
-                program.tables.tables.get("mailvigilhours")
-                and program.tables.tables["mailvigilhours"].partitions
-            ):
-                retry_rejected(program.read(), stream, now)
+    with _ledgers(there) as found:
+        for store, stream in product(found, there.plan.streams):
+            retry_rejected(store, stream, there.world.service())
 
 
 def _calm(there: Played) -> None:
@@ -299,19 +289,25 @@ def _calm(there: Played) -> None:
     world.weather, there.calm = CALM, world.now
     there.program.restart()
     last = max(world.now, ended(there.truth.blobs) - world.service_offset) + timedelta(
-        hours=72 if there.plan.long else 20
+        hours=there.plan.scale.calm
     )
-    pauses = [timedelta(minutes=n) for n in (6, 31, 40, 100, 200)]
     check(there)
     if there.given_up:
         _retry(there)
-    while world.now < last:
-        _calm_turn(there)
-        check(there)
-        world.now += pauses.pop(0) if pauses else CALM_PAUSE if there.plan.long else SHORT_PAUSE
+    pauses = chain(FIRST_PAUSES, repeat(there.plan.scale.pause))
+    for turn in count():
+        pause = next(pauses)
+        at_end = world.now + pause >= last
+        # What a sweep does costs more than all else: it states the seven days.
+        _calm_turn(there, sweeps=at_end or turn % 2 == 0)
+        if at_end or turn < len(FIRST_PAUSES):
+            check(there)
+        world.now += pause
+        if world.now >= last + there.plan.scale.pause:
+            return
 
 
-def _calm_turn(there: Played) -> None:
+def _calm_turn(there: Played, *, sweeps: bool) -> None:
     program = there.program
     if isinstance(program, CollectorProgram):
         demand(program.turn(), "the collector ends though all is calm")
@@ -320,6 +316,8 @@ def _calm_turn(there: Played) -> None:
     for _ in range(200):
         if not program.hand_out(16):
             break
+    if not sweeps:
+        return
     demand(program.timer("sweep"), "sweep fails though all is calm")
     for _ in range(200):
         if not program.hand_out(16):
@@ -328,20 +326,21 @@ def _calm_turn(there: Played) -> None:
 
 def _check_end(there: Played) -> None:
     """Demand that nothing is left to do, and nothing was lost that the feed kept long enough."""
-    check(there, back=timedelta(days=60))
-    with _quiet(there.world):
-        for stream in there.plan.streams:
-            _check_stream(there, stream)
+    check(there, back=timedelta(days=20))
+    with _ledgers(there) as found:
+        demand(found, "there is no ledger in the end")
+        for store, stream in product(found, there.plan.streams):
+            _check_stream(there, store, stream)
 
 
-def _check_stream(there: Played, stream: Stream) -> None:
-    found = {row.blob.id: row for row in _rows(there, stream)}
+def _check_stream(there: Played, store: SqliteLedger | TableLedger, stream: Stream) -> None:
+    found = {row.blob.id: row for row in rows(store, stream, there.world.service())}
     listed = [row.blob.id[-12:] for row in found.values() if row.state is BlobState.LISTED]
     demand(not listed, f"{stream.content_type}: left to do: {listed}")
     for blob in there.truth.blobs:
         if (blob.tenant, blob.content_type) == (stream.tenant, stream.content_type):
             _check_blob(there, stream, blob, found.get(blob.id))
-    _check_settled(there, stream)
+    _check_settled(there, store, stream)
 
 
 def _check_blob(there: Played, stream: Stream, blob: Blob, row: BlobRow | None) -> None:
@@ -352,7 +351,7 @@ def _check_blob(there: Played, stream: Stream, blob: Blob, row: BlobRow | None) 
         return
     seen = max(blob.available, subscription.started(blob.created) + model.options.first_blob_delay)
     begin = max(seen, calm)
-    until = blob.expires - EDGE - SECOND - timedelta(hours=30) - CALM_PAUSE
+    until = blob.expires - EDGE - SECOND - timedelta(hours=30) - there.plan.scale.pause
     wanted = blob.created >= max(hour_of(calm - there.plan.since), first_whole_hour(calm))
     gone = model.options.forgets_on_restart or any(
         c.at > blob.created for c in subscription.changes
@@ -370,13 +369,13 @@ def _check_blob(there: Played, stream: Stream, blob: Blob, row: BlobRow | None) 
             demand(there_, f"{name}: record {record} never arrived")
 
 
-def _check_settled(there: Played, stream: Stream) -> None:
+def _check_settled(there: Played, store: SqliteLedger | TableLedger, stream: Stream) -> None:
     """Demand that hours which began in the calm are complete in the end, or lost for a reason."""
     now = there.world.service()
-    hours, _ = _stated(there, stream, RETENTION - 2 * HOUR)
+    hours = _stated(store, stream, Window(now - RETENTION + 2 * HOUR, now))
     begun = there.calm + there.world.service_offset + HOUR
     for hour in hours:
-        settled = hour.hour + HOUR + MARGIN + CALM_PAUSE * 2 < now
+        settled = hour.hour + HOUR + MARGIN + there.plan.scale.pause < now
         if hour.hour < begun or not settled or not there.truth.is_known(stream, hour.hour):
             continue
         demand(
@@ -402,9 +401,15 @@ def scratch() -> Iterator[Path]:
 
 
 def play_fresh(seed: int, program: str) -> Played:
-    """Play a seed in a folder of its own."""
-    with scratch() as folder:
-        return play(seed, program, folder)
+    """Play a seed in a folder of its own; the garbage of one history is small enough to wait."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        with scratch() as folder:
+            return play(seed, program, folder)
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def main(argv: Sequence[str]) -> int:

@@ -21,7 +21,7 @@ from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutErr
 from audit_feed.blobs import Stream
 from audit_feed.feed.bounded_answer import _BOUND, _Bound, _BoundedSocket
 from audit_feed.windows import Window
-from connector.simulation.world import World, demand
+from connector.simulation.world import START, World, demand
 from mailvigil.lab.server.messages import HttpRequest, Response
 
 HOST = "https://manage.office.com"
@@ -58,12 +58,14 @@ class FeedLog:
 
     ``enabled`` are the times, by the service's clock, at which a listing was answered, and the
     creation of blobs that were listed; ``absent`` those at which there was no subscription.
+    ``turn`` is when the program's last turn began.
     """
 
     chains: list[Chain] = field(default_factory=list)
     pages: dict[str, Chain] = field(default_factory=dict)
     enabled: dict[Stream, set[datetime]] = field(default_factory=dict)
     absent: dict[Stream, set[datetime]] = field(default_factory=dict)
+    turn: datetime = START
 
 
 class FeedPool:

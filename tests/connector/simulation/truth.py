@@ -37,24 +37,28 @@ class Truth:
         self, stream: Stream, hours: Iterable[HourStatement], parked: Sequence[Parked]
     ) -> None:
         """Demand that nothing is called complete that is not."""
-        held = _Held(parked)
+        held, chains = _Held(parked), self.feed.log.chains
+        failed = [
+            n for n, c in enumerate(chains) if c.stream == stream and not c.excused and not c.whole
+        ]
         for hour in hours:
             self.hours_checked += 1
             if hour.complete:
-                self._check_anew(stream, hour, held)
+                self._check_anew(stream, hour, held, failed[-1] if failed else -1)
 
-    def _check_anew(self, stream: Stream, hour: HourStatement, held: _Held) -> None:
-        """Check a statement, or of one that was checked before only what can have changed."""
-        chains = self.feed.log.chains
+    def _check_anew(self, stream: Stream, hour: HourStatement, held: _Held, failed: int) -> None:
+        """Check a statement, or of one that was checked before only what can have changed.
+
+        *failed* is the place of the last listing that did not come to its end.
+        """
         before, seen = self.checked.get((stream, hour.hour), (None, 0))
         if before != hour:
             self._check_complete(stream, hour, held)
             seen = 0
-        news = chains[seen:]
-        if any(not c.whole and c.stream == stream and not c.excused for c in news):
+        if failed >= seen:
             name = f"{stream.content_type} {hour.hour:%d %H}h is called complete"
             self._check_last_listing(stream, hour, name)
-        self.checked[stream, hour.hour] = (hour, len(chains))
+        self.checked[stream, hour.hour] = (hour, len(self.feed.log.chains))
 
     def _check_complete(self, stream: Stream, hour: HourStatement, held: _Held) -> None:
         name = f"{stream.content_type} {hour.hour:%d %H}h is called complete"

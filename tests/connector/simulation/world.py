@@ -17,7 +17,7 @@ _TICKS = tuple(timedelta(milliseconds=n) for n in (1, 7, 90, 400))
 MOST_STEPS = 60_000
 """Steps of one history: more mean that something goes round in a circle."""
 
-_CHANCES = (0, 0, 0, 0.02, 0.1, 0.25)
+_CHANCES = (0, 0, 0, 0.05, 0.15, 0.4)
 _JUMPS = (-2 * 86_400, -4_000, -700, -3, 3, 700, 4_000, 2 * 86_400)
 """Seconds by which the clock of a machine is set on or back."""
 
@@ -130,7 +130,7 @@ class World:
 
     def may_die(self) -> None:
         """End the process here, if the dice say so."""
-        if self.weather.kill and self.happens(self.weather.kill / 16):
+        if self.weather.kill and self.happens(self.weather.kill / 12):
             self.counts["kills"] += 1
             self.steps.append((self.now, f"{self.process.name}: killed"))
             self.process.alive = False
