@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 from azure.data.tables import TableServiceClient
 from azure.storage.queue import QueueServiceClient
@@ -26,6 +25,7 @@ from audit_feed.delivery.clock_check import Offset, known
 from audit_feed.delivery.deliver import DeliveryPipeline, Sink
 from audit_feed.delivery.tenant_feed import TenantFeed
 from audit_feed.errors import ThrottledError
+from audit_feed.feed.bounded_transport import storage_options
 from audit_feed.feed.credentials import identity
 from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.feed.service_clock import ServiceClock
@@ -41,14 +41,6 @@ MAX_PAUSE = timedelta(seconds=20)
 """
 
 BASELINE_TABLE = "M365CallerBaseline_CL"
-
-_BOUNDED: Mapping[str, Any] = {  # keyword arguments of azure-core, which are untyped
-    "retry_total": 3,
-    "connection_timeout": 10,
-    "read_timeout": 60,
-}
-"""The libraries would go on for minutes where storage does not answer, past a trigger's deadline.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,13 +130,13 @@ def app_context() -> AppContext:
 def _clients(storage: Storage) -> tuple[TableServiceClient, QueueServiceClient]:
     if storage.connection:
         return (
-            TableServiceClient.from_connection_string(storage.connection, **_BOUNDED),
-            QueueServiceClient.from_connection_string(storage.connection, **_BOUNDED),
+            TableServiceClient.from_connection_string(storage.connection, **storage_options()),
+            QueueServiceClient.from_connection_string(storage.connection, **storage_options()),
         )
     credential = identity(storage.client_id)
     return (
-        TableServiceClient(storage.tables, credential=credential, **_BOUNDED),
-        QueueServiceClient(storage.queues, credential=credential, **_BOUNDED),
+        TableServiceClient(storage.tables, credential=credential, **storage_options()),
+        QueueServiceClient(storage.queues, credential=credential, **storage_options()),
     )
 
 

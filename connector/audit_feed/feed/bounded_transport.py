@@ -16,12 +16,32 @@ _HandedOn = Any
 """What the libraries hand over, and is handed on as it is."""
 
 
-def bounded_transport(seconds: float, **config: _HandedOn) -> RequestsTransport:
-    """Return a transport with *config*; an answer that takes longer ends as one that broke off."""
+STORAGE_SECONDS = 20.0
+"""How long an answer of Table or Queue Storage may take to its end."""
+
+STORAGE_RETRIES = 2
+"""The libraries would go on for minutes where storage does not answer: past any deadline."""
+
+
+def bounded_session(seconds: float) -> requests.Session:
+    """Return a session; an answer that takes longer than *seconds* ends as one that broke off."""
     session = requests.Session()
     for scheme in ("https://", "http://"):  # an app's identity endpoint has no TLS
         session.mount(scheme, BoundedAdapter(seconds))
-    return RequestsTransport(session=session, **config)
+    return session
+
+
+def bounded_transport(seconds: float, **config: _HandedOn) -> RequestsTransport:
+    """Return a transport with *config*; an answer that takes longer ends as one that broke off."""
+    return RequestsTransport(session=bounded_session(seconds), **config)
+
+
+def storage_options() -> dict[str, _HandedOn]:
+    """Return what a client of Table or Queue Storage is made with: each call of it ends soon."""
+    transport = bounded_transport(
+        STORAGE_SECONDS, connection_timeout=10, read_timeout=STORAGE_SECONDS
+    )
+    return {"transport": transport, "retry_total": STORAGE_RETRIES}
 
 
 class BoundedAdapter(HTTPAdapter):

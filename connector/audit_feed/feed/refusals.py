@@ -26,7 +26,10 @@ STOP = {
     "AF20002": ("a parameter is of the wrong type", "check tenant and content types"),
     "AF20003": ("the webhook's expiration is in the past", "set a later one"),
     "AF20021": ("the webhook could not be validated", "check its address"),
-    "AF10001": ("the token lacks ActivityFeed.Read", "grant that application permission"),
+    "AF10001": (
+        "the token lacks ActivityFeed.Read",
+        "grant that application permission; a managed identity can take a day to have it",
+    ),
     "AF20010": ("the tenant is not the token's", "check the tenant's id"),
     "AF20011": ("the tenant is unknown", "check its id, and that auditing is on"),
     "AF20012": ("the tenant is not set up", "turn unified auditing on"),

@@ -19,7 +19,8 @@ from audit_feed import app
 from audit_feed.blobs import DLP_ROLE, Stream
 from audit_feed.delivery.clock_check import NO_TIME, ask_for_time
 from audit_feed.errors import AuditFeedError
-from audit_feed.feed.client import Feed
+from audit_feed.feed.bounded_transport import bounded_session
+from audit_feed.feed.client import ANSWER_SECONDS, Feed
 from audit_feed.feed.credentials import FeedTokens, credential
 from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.feed.retry import retry
@@ -206,8 +207,9 @@ def _rows_in_the_table(settings: Settings, workspace: str, stop: Event) -> Exami
     try:
         tokens = FeedTokens(partial(credential, settings.tenants[0], cloud), host)
         token = retry(tokens, app.sleeper(stop))
-        post = partial(requests.post, verify=cloud.ca or True)
-        counts = hour_counts(host, workspace, token, post)
+        with bounded_session(ANSWER_SECONDS) as session:
+            post = partial(session.post, verify=cloud.ca or True)
+            counts = hour_counts(host, workspace, token, post)
     except AuditFeedError as error:
         return Examined(what, well=False, todo=str(error))
     if lacking := "; ".join(differences(counts)):
@@ -220,12 +222,13 @@ def _rows_in_the_table(settings: Settings, workspace: str, stop: Event) -> Exami
 def _clock(settings: Settings, clock: Callable[[], datetime], name: str) -> Examined:
     what = f"{name}: clock"
     try:
-        answer = requests.head(
-            settings.cloud.login,
-            timeout=10,
-            verify=settings.cloud.ca or True,
-            allow_redirects=False,
-        )
+        with bounded_session(ANSWER_SECONDS) as session:
+            answer = session.head(
+                settings.cloud.login,
+                timeout=10,
+                verify=settings.cloud.ca or True,
+                allow_redirects=False,
+            )
         login_time = parsedate_to_datetime(answer.headers["Date"])
     except (requests.RequestException, KeyError, ValueError) as error:
         return Examined(

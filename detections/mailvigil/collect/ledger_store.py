@@ -73,10 +73,12 @@ def table_ledger(address: str, environ: Mapping[str, str]) -> Iterator[OpenLedge
 def _service(address: str, environ: Mapping[str, str]) -> TableServiceClient:
     from azure.data.tables import TableServiceClient  # noqa: PLC0415 - half a second
 
+    from audit_feed.feed.bounded_transport import storage_options  # noqa: PLC0415 - half a second
+
     if not (given := environ.get(CONNECTION, "")):
-        return TableServiceClient(address, credential=_signed_in())
+        return TableServiceClient(address, credential=_signed_in(), **storage_options())
     try:
-        service = TableServiceClient.from_connection_string(given)
+        service = TableServiceClient.from_connection_string(given, **storage_options())
     except ValueError:
         raise InputError(CONNECTION, "no connection string", "unset it to sign in") from None
     if address not in {service.url.rstrip("/"), TABLES_ADDRESS.format(service.account_name)}:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
 import requests
+from azure.core.exceptions import AzureError
+from azure.data.tables import TableServiceClient
+from azure.storage.queue import QueueServiceClient
 
+from audit_feed.azure_app import context
+from audit_feed.azure_app.settings import Storage
 from audit_feed.errors import RetryError
+from audit_feed.feed import bounded_transport
 from audit_feed.feed.bounded_transport import BoundedAdapter
 from audit_feed.feed.client import ANSWER_SECONDS, BLOB_SECONDS
 from audit_feed.windows import HOUR, Window, hour_of
@@ -98,3 +104,38 @@ def test_answers_to_the_libraries_clients_are_bounded_too(server: Loopback) -> N
 
     with pytest.raises(requests.Timeout):
         session.get(server.address, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda tables, _queues: list(tables.list_tables()),
+        lambda tables, _queues: tables.get_table_client("hours").get_entity("a", "b"),
+        lambda _tables, queues: list(queues.list_queues()),
+        lambda _tables, queues: queues.get_queue_client("blobs").get_queue_properties(),
+    ],
+    ids=["tables", "one table", "queues", "one queue"],
+)
+@pytest.mark.parametrize("sends", [Answer(headers=LONG), Answer(body=LARGE)])
+def test_answers_of_storage_are_bounded_to_their_end_and_asked_for_three_times_at_most(
+    server: Loopback,
+    monkeypatch: pytest.MonkeyPatch,
+    ask: Callable[[TableServiceClient, QueueServiceClient], object],
+    sends: Answer,
+) -> None:
+    assert bounded_transport.STORAGE_RETRIES == 2
+    monkeypatch.setattr(bounded_transport, "STORAGE_RETRIES", 0)  # they sleep in between
+    monkeypatch.setattr(bounded_transport, "STORAGE_SECONDS", 1e-9)
+    server.answers = [sends]
+    place = f"{server.address}/account"
+    tables, queues = context._clients(  # noqa: SLF001 - as the app makes them
+        Storage(
+            connection="DefaultEndpointsProtocol=http;AccountName=account;AccountKey=bWFkZSB1cA==;"
+            f"TableEndpoint={place};QueueEndpoint={place};"
+        )
+    )
+
+    with tables, queues, pytest.raises(AzureError, match=r"(?i)time"):
+        ask(tables, queues)
+
+    assert len(server.asked) <= 1

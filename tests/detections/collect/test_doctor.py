@@ -90,7 +90,8 @@ def wrong(text: str, tenant: str) -> list[str]:
                 ),
                 (
                     "subscriptions: list subscriptions: the token lacks ActivityFeed.Read "
-                    "(AF10001) (grant that application permission)"
+                    "(AF10001) (grant that application permission; "
+                    "a managed identity can take a day to have it)"
                 ),
             ],
         ),
