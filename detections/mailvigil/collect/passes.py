@@ -14,8 +14,8 @@ from audit_feed.delivery.health_report import Reporter
 from audit_feed.delivery.pass_report import PassReport
 from audit_feed.delivery.patience import LONGEST_SILENT_WAIT
 from audit_feed.errors import AuditFeedError
+from audit_feed.ledger.noted_clock import note_offset
 from mailvigil.collect.losses import newly_lost
-from mailvigil.collect.noted_clock import note_offset
 from mailvigil.printable import counted
 from mailvigil.progress import Shown
 

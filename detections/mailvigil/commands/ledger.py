@@ -15,6 +15,7 @@ from typing import BinaryIO, TextIO
 from audit_feed import app
 from audit_feed.azure_app.housekeeping import GRACE
 from audit_feed.blobs import Stream
+from audit_feed.ledger.noted_clock import service_time
 from audit_feed.ledger.redelivery import redeliver
 from audit_feed.ledger.statement import HourStatement
 from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore, retried
@@ -28,7 +29,6 @@ from mailvigil.collect.ledger_report import (
     streams_of,
 )
 from mailvigil.collect.ledger_store import OpenLedger, file_ledger, table_ledger
-from mailvigil.collect.noted_clock import service_time
 from mailvigil.collect.parked_lines import print_parked
 from mailvigil.collect.target import accept_next
 from mailvigil.collect.uncovered_hours import print_uncovered_hours, uncovered_hours

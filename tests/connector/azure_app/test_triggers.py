@@ -27,6 +27,7 @@ from audit_feed.delivery.tenant_feed import TenantFeed
 from audit_feed.errors import AccessError, AuditFeedError, LedgerError, RetryError
 from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.feed.subscriptions import SubscriptionStarter
+from audit_feed.ledger.noted_clock import service_time
 from audit_feed.ledger.states import BlobRow, BlobState, delivered
 from audit_feed.ledger.table import TableLedger
 from audit_feed.purpose import PurposeError, check_purpose, purpose_of
@@ -90,6 +91,20 @@ class Cloud:
         """Return the rows of hours that were stated, and forget all that was."""
         told, self.told = self.told, []
         return [row for row in told if row.get("Hour")]
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweringFeed:
+    """The feed of a cloud that answers which subscriptions there are."""
+
+    cloud: Cloud
+    subscriptions: Callable[[], Mapping[str, str]]
+
+    def page(self, stream: Stream, window: Window, address: str = "") -> Page:
+        return self.cloud.page(stream, window, address)
+
+    def roles(self) -> frozenset[str] | None:
+        return None
 
 
 def context_of(cloud: Cloud, **settings: str) -> AppContext:
@@ -192,6 +207,112 @@ def test_health_is_503_where_only_older_hours_are_listed() -> None:
     pass_and_sweep(context_of(cloud, AUDIT_FEED_SINCE="3d"), cloud)
 
     assert health.health(context)[0] is HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def asked_health(context: AppContext) -> tuple[HTTPStatus, dict[str, Any]]:
+    status, text = health.health(context)
+    return status, orjson.loads(text)
+
+
+def test_health_is_good_up_to_half_an_hour_after_the_last_listing_and_not_after() -> None:
+    cloud = Cloud()
+    context = context_of(cloud)
+    pass_and_sweep(context, cloud)
+
+    cloud.clock.now += timedelta(minutes=30)
+    good, _ = asked_health(context)
+    cloud.clock.now += timedelta(seconds=1)
+    bad, told = asked_health(context)
+
+    assert (good, bad) == (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE)
+    assert (told["problem"], told["streams"][0]["recent"]) == ("", False)
+
+
+def test_health_is_503_half_an_hour_after_a_permission_was_taken_though_sweeps_go_on() -> None:
+    cloud = Cloud()
+    context = context_of(cloud)
+    pass_and_sweep(context, cloud)
+    cloud.answer = lambda _window, _address: REFUSED
+
+    answers = []
+    for _ in range(8):
+        pass_and_sweep(context, cloud, timedelta(minutes=5))
+        answers.append(asked_health(context))
+
+    assert [status for status, _ in answers] == (
+        [HTTPStatus.OK] * 6 + [HTTPStatus.SERVICE_UNAVAILABLE] * 2
+    )
+    [stream] = answers[-1][1]["streams"]
+    assert stream["stated_at"] == cloud.clock.now.isoformat()
+    assert stream["listed_at"] == START.isoformat()
+
+
+def test_health_is_503_where_the_feeds_time_is_not_known() -> None:
+    """A local clock that is days behind would call every old statement recent."""
+    cloud = Cloud()
+    pass_and_sweep(context_of(cloud), cloud)
+
+    cloud.offset = None
+    status, told = asked_health(context_of(cloud))
+
+    assert status is HTTPStatus.SERVICE_UNAVAILABLE
+    assert told["healthy"] is False
+    assert told["problem"] == (
+        "the feed's time is not known: list subscriptions: no answer: ReadTimeoutError"
+    )
+
+
+def test_health_asks_the_feed_for_its_time_where_its_process_has_listed_nothing() -> None:
+    cloud = Cloud()
+    pass_and_sweep(context_of(cloud), cloud)
+    cloud.offset, asked = None, list[str]()
+
+    def subscriptions() -> Mapping[str, str]:
+        asked.append("subscriptions")
+        cloud.offset = timedelta()
+        return {}
+
+    context = context_of(cloud)
+    feed = AnsweringFeed(cloud, subscriptions)
+    tenants = {name: replace(tenant, feed=feed) for name, tenant in context.tenants.items()}
+    answers = [asked_health(replace(context, tenants=tenants)) for _ in range(2)]
+
+    assert [status for status, _ in answers] == [HTTPStatus.OK] * 2
+    assert asked == ["subscriptions"]
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=2), 3 * DAY])
+def test_health_is_503_where_the_last_statement_lies_in_the_future(ahead: timedelta) -> None:
+    cloud = Cloud()
+    context = context_of(cloud)
+    pass_and_sweep(context, cloud)
+
+    cloud.clock.now -= ahead
+
+    assert asked_health(context)[0] is HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def test_health_is_503_at_once_where_the_ledger_was_filled_for_another_sink() -> None:
+    cloud = Cloud()
+    first = with_purpose(cloud)
+    pass_and_sweep(first, cloud)
+    deliver.deliver(first, listed_blob(first).text(), BLOBS, LOG)
+    good, _ = asked_health(first)
+
+    bad, told = asked_health(with_purpose(cloud, AUDIT_FEED_SINK_DCR="dcr-2"))
+
+    assert (good, bad) == (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE)
+    assert "another place in the sink" in told["problem"]
+    assert "dcr" not in told["problem"]
+
+
+def test_a_sweep_keeps_the_offset_of_the_clock_for_the_command_ledger() -> None:
+    cloud = Cloud(offset=timedelta(days=8))
+    context = context_of(cloud)
+
+    pass_and_sweep(context, cloud)
+
+    assert service_time(context.store, START) == START + 8 * DAY
 
 
 @pytest.mark.parametrize(

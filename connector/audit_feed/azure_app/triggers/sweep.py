@@ -15,6 +15,7 @@ from audit_feed.azure_app.invocation_log import InvocationLog
 from audit_feed.blobs import Stream
 from audit_feed.delivery.clock_check import learn_clock
 from audit_feed.errors import AuditFeedError
+from audit_feed.ledger.noted_clock import note_offset
 from audit_feed.ledger.snapshot import StreamSnapshot
 from audit_feed.windows import hour_of
 
@@ -35,6 +36,7 @@ def sweep(context: AppContext, log: InvocationLog) -> None:
     if problem:
         log.warning("not swept: the feed's time is not known", problem=str(problem))
         return
+    note_offset(context.store, context.clock_offset())
     now = context.clock()
     grace = housekeeping.grace(context.paced_orders)
     with ThreadPoolExecutor(context.max_tenants) as pool:
