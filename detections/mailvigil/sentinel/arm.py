@@ -111,13 +111,7 @@ def _schedule(analytic: Analytic) -> SentinelResource:
 
 def hunting_search(query: SentinelHuntingQuery) -> SentinelResource:
     """Return a hunting query as a saved search of the workspace."""
-    return {
-        "type": SAVED_SEARCHES,
-        "apiVersion": API_VERSIONS[SAVED_SEARCHES],
-        "name": in_workspace(query.id),
-        "etag": REPLACE,
-        "properties": hunting_properties(query),
-    }
+    return _saved_search(query.id, hunting_properties(query))
 
 
 def hunting_properties(query: SentinelHuntingQuery) -> SentinelResource:
@@ -137,12 +131,16 @@ def hunting_properties(query: SentinelHuntingQuery) -> SentinelResource:
 
 def function_search(parser: Parser) -> SentinelResource:
     """Return a KQL function as a saved search with an alias."""
+    return _saved_search(parser.alias, function_properties(parser))
+
+
+def _saved_search(name: str, properties: SentinelResource) -> SentinelResource:
     return {
         "type": SAVED_SEARCHES,
         "apiVersion": API_VERSIONS[SAVED_SEARCHES],
-        "name": in_workspace(parser.alias),
+        "name": in_workspace(name),
         "etag": REPLACE,
-        "properties": function_properties(parser),
+        "properties": properties,
     }
 
 

@@ -38,6 +38,9 @@ _SHORT = {"AnalyticsRule": "ar", "HuntingQuery": "hq", "Parser": "pr", "Workbook
 """Content kinds to the letters that name their templates."""
 
 
+_Versioned = Analytic | SentinelHuntingQuery | Parser
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Item:
     """One piece of content: what it is, what it deploys, and the resource that this makes."""
@@ -48,6 +51,18 @@ class _Item:
     title: str
     resource: SentinelResource
     parent: str
+
+    @classmethod
+    def of(cls, kind: str, content: _Versioned, parent: str, resource: SentinelResource) -> _Item:
+        """Return the item of *content*, which has an id, a version and a title."""
+        return cls(
+            kind=kind,
+            id=content.id,
+            version=content.version,
+            title=content.title,
+            parent=parent,
+            resource=resource,
+        )
 
     @property
     def product(self) -> str:
@@ -155,50 +170,34 @@ def _rule_item(analytic: Analytic) -> _Item:
         "version": analytic.version,
         "requiredDataConnectors": connectors(analytic.sources),
     }
-    return _Item(
-        kind="AnalyticsRule",
-        id=analytic.id,
-        version=analytic.version,
-        title=analytic.title,
-        parent=f"resourceId('Microsoft.SecurityInsights/AlertRuleTemplates', '{analytic.id}')",
-        resource={
-            "type": RULE_TEMPLATES,
-            "apiVersion": CONTENT_API if analytic.kind == "Scheduled" else "2025-07-01-preview",
-            "name": analytic.id,
-            "kind": analytic.kind,
-            "location": _LOCATION,
-            "properties": properties,
-        },
-    )
+    parent = f"resourceId('Microsoft.SecurityInsights/AlertRuleTemplates', '{analytic.id}')"
+    resource: SentinelResource = {
+        "type": RULE_TEMPLATES,
+        "apiVersion": CONTENT_API if analytic.kind == "Scheduled" else "2025-07-01-preview",
+        "name": analytic.id,
+        "kind": analytic.kind,
+        "location": _LOCATION,
+        "properties": properties,
+    }
+    return _Item.of("AnalyticsRule", analytic, parent, resource)
 
 
 def _hunting_item(query: SentinelHuntingQuery) -> _Item:
-    return _Item(
-        kind="HuntingQuery",
-        id=query.id,
-        version=query.version,
-        title=query.title,
-        parent=f"resourceId('{SOLUTION_SEARCHES}', '{query.id}')",
-        resource={
-            "type": SOLUTION_SEARCHES,
-            "apiVersion": arm.API_VERSIONS[arm.SAVED_SEARCHES],
-            "name": query.id,
-            "etag": arm.REPLACE,
-            "location": _LOCATION,
-            "properties": arm.hunting_properties(query),
-        },
-    )
+    parent = f"resourceId('{SOLUTION_SEARCHES}', '{query.id}')"
+    resource: SentinelResource = {
+        "type": SOLUTION_SEARCHES,
+        "apiVersion": arm.API_VERSIONS[arm.SAVED_SEARCHES],
+        "name": query.id,
+        "etag": arm.REPLACE,
+        "location": _LOCATION,
+        "properties": arm.hunting_properties(query),
+    }
+    return _Item.of("HuntingQuery", query, parent, resource)
 
 
 def _parser_item(parser: Parser) -> _Item:
-    return _Item(
-        kind="Parser",
-        id=parser.id,
-        version=parser.version,
-        title=parser.title,
-        parent=f"resourceId('{arm.SAVED_SEARCHES}', parameters('workspace'), '{parser.alias}')",
-        resource=_at_once(arm.function_search(parser)),
-    )
+    parent = f"resourceId('{arm.SAVED_SEARCHES}', parameters('workspace'), '{parser.alias}')"
+    return _Item.of("Parser", parser, parent, _at_once(arm.function_search(parser)))
 
 
 def _workbook_item(number: int, book: Workbook) -> _Item:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
 import pytest
 from azure.data.tables import TableServiceClient
@@ -13,7 +11,6 @@ from audit_feed.azure_app.callers import MAX_MAILBOXES, Access, CallerStats, bas
 from audit_feed.azure_app.callers_table import MAX_NOTES, TableCallers
 from audit_feed.columns import load_table
 from audit_feed.errors import LedgerError
-from connector.azurite import Azurite
 from connector.made import START, TENANT, blob, record, shaped
 
 OWA = "Client=OWA;Action=ViaProxy"
@@ -75,17 +72,6 @@ def test_a_baseline_row_has_the_columns_of_its_table() -> None:
     assert list(row) == [column.name for column in load_table("M365CallerBaseline_CL").columns]
     assert row["MailboxCount"] == 1
     assert row["FirstSeen"] == START + timedelta(days=1)
-
-
-@pytest.fixture
-def service(storage: Azurite) -> Iterator[TableServiceClient]:
-    with TableServiceClient.from_connection_string(storage.connection_string) as made:
-        yield made
-
-
-@pytest.fixture
-def prefix() -> str:
-    return f"t{uuid4().hex}"
 
 
 @pytest.fixture

@@ -397,13 +397,19 @@ def test_a_run_that_lists_nothing_says_so() -> None:
     assert report.problems == ["list: no answer"]
 
 
-def test_a_clock_that_ran_ahead_claims_nothing_once_it_is_right_again() -> None:
+def after_a_clock_ahead() -> tuple[World, Collector]:
+    """Return a blob to come and a collector whose clock was a day ahead, and is right again."""
     there = world(published("late", START + 3 * HOUR))
     at_work = started(there)
     there.now = START + timedelta(days=1)
     at_work.run_pass()
     there.now = START
     at_work.run_pass()
+    return there, at_work
+
+
+def test_a_clock_that_ran_ahead_claims_nothing_once_it_is_right_again() -> None:
+    there, at_work = after_a_clock_ahead()
     there.now = START + timedelta(hours=6)
 
     at_work.run_pass()
@@ -413,12 +419,7 @@ def test_a_clock_that_ran_ahead_claims_nothing_once_it_is_right_again() -> None:
 
 
 def test_an_hour_to_come_that_a_clock_ahead_listed_is_never_complete_by_that() -> None:
-    there = world(published("late", START + 3 * HOUR))
-    at_work = started(there)
-    there.now = START + timedelta(days=1)
-    at_work.run_pass()
-    there.now = START
-    at_work.run_pass()
+    there, _ = after_a_clock_ahead()
 
     there.now = START + timedelta(hours=30)
 

@@ -219,16 +219,21 @@ def sent_rows(sink: Kept) -> list[dict[str, object]]:
     return [row for part in sink.bodies for row in orjson.loads(part.data)]
 
 
+def delivered_beside_two(store: MemoryLedger, odd: bytes, pad: bytes) -> Kept:
+    """Deliver *odd* between two records, so that one of three is parked, and return the sink."""
+    sink = Kept(store)
+    done = deliver(ROW, pipeline(with_odd(odd, pad), sink))
+    assert (done.state, done.records, done.parked) == (BlobState.DELIVERED, 3, 1)
+    return sink
+
+
 @pytest.mark.parametrize("pad", [b"", PAD], ids=["small", "in pieces"])
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
 def test_the_good_records_of_a_blob_land_and_an_odd_element_is_parked_as_it_came(
     store: MemoryLedger, odd: bytes, pad: bytes
 ) -> None:
-    sink = Kept(store)
+    sink = delivered_beside_two(store, odd, pad)
 
-    done = deliver(ROW, pipeline(with_odd(odd, pad), sink))
-
-    assert (done.state, done.records, done.parked) == (BlobState.DELIVERED, 3, 1)
     assert [row["RecordId"] for row in sent_rows(sink)] == ["first", "last"]
     assert list(store.parked(STREAM)) == [Parked("", odd, "not an object")]
 
@@ -238,12 +243,10 @@ def test_the_good_records_of_a_blob_land_and_an_odd_element_is_parked_as_it_came
 def test_an_odd_record_lands_with_a_mark_and_is_parked_as_it_came(
     store: MemoryLedger, odd: bytes, pad: bytes
 ) -> None:
-    sink = Kept(store)
+    sink = delivered_beside_two(store, odd, pad)
 
-    done = deliver(ROW, pipeline(with_odd(odd, pad), sink))
-
-    assert (done.state, done.records, done.parked) == (BlobState.DELIVERED, 3, 1)
     first, row, last = sent_rows(sink)
+
     assert [r["RecordId"] for r in (first, row, last)] == ["first", "odd", "last"]
     [parked] = store.parked(STREAM)
     assert (parked.record_id, parked.data) == ("odd", odd)

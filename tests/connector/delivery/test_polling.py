@@ -91,21 +91,27 @@ def follow(there: World, feed: Followed, until: Callable[[], bool]) -> list[Pass
     return reports
 
 
-def test_a_slow_listing_holds_back_no_other_streams_blobs() -> None:
-    there, other_is_delivered = world(), Event()
+def with_a_slow_listing() -> tuple[Followed, Event, list[bool]]:
+    """Return a feed whose listing of one stream waits for the event, and then if it came."""
+    other_is_delivered = Event()
     waited: list[bool] = []
-    feed = Followed([published("o", START - HOUR, stream=OTHER).blob])
 
     def wait(stream: Stream) -> None:
         if stream == STREAM:
             waited.append(other_is_delivered.wait(WAIT_SECONDS))
 
+    blobs = [published("o", START - HOUR, stream=OTHER).blob]
+    return Followed(blobs, page_waits=wait), other_is_delivered, waited
+
+
+def test_a_slow_listing_holds_back_no_other_streams_blobs() -> None:
+    there = world()
+    feed, other_is_delivered, waited = with_a_slow_listing()
+
     def delivered() -> bool:
         if "o" in names(there, BlobState.DELIVERED):
             other_is_delivered.set()
         return bool(waited)
-
-    feed.page_waits = wait
 
     follow(there, feed, delivered)
 
@@ -114,19 +120,13 @@ def test_a_slow_listing_holds_back_no_other_streams_blobs() -> None:
 
 
 def test_deliveries_of_a_pass_go_on_while_another_stream_is_listed() -> None:
-    there, other_is_delivered = world(), Event()
-    waited: list[bool] = []
-    feed = Followed([published("o", START - HOUR, stream=OTHER).blob])
-
-    def wait(stream: Stream) -> None:
-        if stream == STREAM:
-            waited.append(other_is_delivered.wait(WAIT_SECONDS))
+    there = world()
+    feed, other_is_delivered, waited = with_a_slow_listing()
 
     class Told(Sink):
         def send(self, _body: object) -> None:
             other_is_delivered.set()
 
-    feed.page_waits = wait
     collector = feed.collector(there)
     [tenant] = collector.tenants
     tenant = replace(tenant, pipeline=replace(tenant.pipeline, sink=Told()))

@@ -19,7 +19,7 @@ from audit_feed.errors import ConfigError, RetryError
 from audit_feed.feed.credentials import FeedTokens, credential, identity
 from audit_feed.settings import Credential, Settings, Tenant
 from connector.feed.loopback import Answer, loopback
-from detections.collect.conftest import PRESET
+from detections.presets import PRESET
 from mailvigil.lab.server.faults import Fault, Scripted
 from mailvigil.lab.server.lab import Lab
 

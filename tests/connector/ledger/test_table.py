@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -32,17 +32,6 @@ from connector.made import OTHER_STREAM, SOON, START, STREAM, blob, refused
 NOW = hour_of(START) + HOUR + MARGIN
 DAY = timedelta(days=1)
 WEEK = Window(NOW - timedelta(days=7), NOW)
-
-
-@pytest.fixture
-def service(storage: Azurite) -> Iterator[TableServiceClient]:
-    with TableServiceClient.from_connection_string(storage.connection_string) as made:
-        yield made
-
-
-@pytest.fixture
-def prefix() -> str:
-    return f"t{uuid4().hex}"
 
 
 @pytest.fixture

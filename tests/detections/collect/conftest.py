@@ -11,18 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from detections.presets import PRESET
 from mailvigil.cli import main
 from mailvigil.lab.server.collect_config import write_collect_config
 from mailvigil.lab.server.lab import Lab
 
-PRESET = (
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "SSL_CERT_FILE",
-    "IDENTITY_ENDPOINT",
-    "IDENTITY_HEADER",
-    "AZURE_AUTHORITY_HOST",
-)
 TYPES = ("Audit.Exchange", "Audit.General")
 
 

@@ -17,7 +17,8 @@ from audit_feed.windows import HOUR, hour_of
 from connector.delivery import simulation
 from connector.delivery.simulation import CALM, START, Published, Weather
 from connector.delivery.worlds import names, published, started, stated, world
-from detections.collect.conftest import PRESET, config, record, run
+from detections.collect.conftest import config, record, run
+from detections.presets import PRESET
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 from mailvigil.lab.server.faults import Fault, Scripted
 from mailvigil.lab.server.lab import Lab

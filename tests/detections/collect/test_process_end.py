@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from detections.collect.conftest import PRESET, config, publish, run
+from detections.collect.conftest import config, publish, run
+from detections.presets import PRESET
 from mailvigil.exit_codes import EXIT_OK
 from mailvigil.lab.server.faults import Fault, Scripted
 from mailvigil.lab.server.lab import Lab

@@ -43,14 +43,10 @@ def deliver(context: AppContext, text: str, queue: str, log: InvocationLog) -> N
         LedgerError, RetryError: Ledger or queue do not work; the host delivers the order again.
 
     """
-    order = _read_order(text, log)
-    tenant = context.tenants.get(order.stream.tenant) if order else None
-    if order is None or tenant is None:
-        log.warning("order dropped: unreadable, or of a tenant that is not collected")
+    work = _work(context, text, queue, log)
+    if work is None:
         return
-    if not _may_deliver(context, tenant, log):
-        context.order_queues[queue].send(order, LATER)
-        return
+    order, tenant = work
     stats = CallerStats(order.stream.tenant)
     deadline = context.local_clock() + DEADLINE
     pipeline = replace(
@@ -68,17 +64,31 @@ def deliver(context: AppContext, text: str, queue: str, log: InvocationLog) -> N
 
 def poison(context: AppContext, text: str, queue: str, log: InvocationLog) -> None:
     """Record blobs as failed whose workers ended repeatedly; they are tried until they expire."""
-    order = _read_order(text, log)
-    tenant = context.tenants.get(order.stream.tenant) if order else None
-    if order is None or tenant is None:
-        log.warning("poison dropped: unreadable, or of a tenant that is not collected")
+    work = _work(context, text, queue, log)
+    if work is None:
         return
-    if not _may_deliver(context, tenant, log):
-        context.order_queues[queue].send(order, LATER)
-        return
+    order, tenant = work
     failed = mark_failed(order, context.store, tenant.pipeline, context.order_queues[queue])
     context.metrics.count("failed", failed, order.stream.tenant)
     log.warning("poison", partition=order.partition, failed=failed)
+
+
+def _work(
+    context: AppContext, text: str, queue: str, log: InvocationLog
+) -> tuple[Order, TenantFeed] | None:
+    """Return the order in a message and its tenant, or None where nothing is to be done now.
+
+    An order that is not a collected tenant's is dropped; one that must wait goes back to *queue*.
+    """
+    order = _read_order(text, log)
+    tenant = context.tenants.get(order.stream.tenant) if order else None
+    if order is None or tenant is None:
+        log.warning("order dropped: unreadable, or of a tenant that is not collected")
+        return None
+    if not _may_deliver(context, tenant, log):
+        context.order_queues[queue].send(order, LATER)
+        return None
+    return order, tenant
 
 
 def _may_deliver(context: AppContext, tenant: TenantFeed, log: InvocationLog) -> bool:

@@ -66,6 +66,39 @@ class Client:
         return self.client_app_id or self.app_id
 
 
+def _desktop_outlook(name: str, weight: float) -> Client:
+    """Return a part of Outlook on Windows, whose records have no AppId."""
+    return Client(
+        name=name,
+        info="Client=MSExchangeRPC",
+        place="desk",
+        share=0.8,
+        weight=weight,
+        session=True,
+    )
+
+
+def _phone(name: str, agent: str, app_id: str, share: float) -> Client:
+    """Return a mail program of a phone that synchronises by ActiveSync."""
+    info = f"Client=ActiveSync;UserAgent={agent};Action=/Proxy/;"
+    return Client(name=name, info=info, place="phone", app_id=app_id, share=share)
+
+
+def _through_graph(
+    name: str, client_app_id: str, share: float = 0.0, weight: float = 1.0
+) -> Client:
+    """Return an application that reads mail through Microsoft Graph."""
+    return Client(
+        name=name,
+        info="Client=REST;;",
+        place="cloud",
+        app_id=GRAPH,
+        client_app_id=client_app_id,
+        share=share,
+        weight=weight,
+    )
+
+
 OWA_BEFORE = Client(
     name="owa",
     info="Client=OWA;{browser};",
@@ -75,32 +108,10 @@ OWA_BEFORE = Client(
     weight=1.4,
     session=True,
 )
-OWA_AFTER = Client(
-    name="owa-new",
-    info="Client=OWA;{browser};",
-    place="anywhere",
-    app_id=OWA,
-    session=True,
-)
+OWA_AFTER = replace(OWA_BEFORE, name="owa-new", app_id=OWA, share=0.0, weight=1.0)
 OWA_PROXY = Client(name="owa-proxy", info="Client=OWA;Action=ViaProxy", place="anywhere")
-OUTLOOK_SYNC = Client(
-    name="outlook-sync",
-    info="Client=MSExchangeRPC",
-    place="desk",
-    share=0.8,
-    weight=0.9,
-    sync=True,
-    session=True,
-    process="OUTLOOK.EXE",
-)
-OUTLOOK_BIND = Client(
-    name="outlook-bind",
-    info="Client=MSExchangeRPC",
-    place="desk",
-    share=0.8,
-    weight=0.8,
-    session=True,
-)
+OUTLOOK_SYNC = replace(_desktop_outlook("outlook-sync", 0.9), sync=True, process="OUTLOOK.EXE")
+OUTLOOK_BIND = _desktop_outlook("outlook-bind", 0.8)
 PHONE = Client(
     name="outlook-mobile",
     info="Client=REST;Client=RESTSystem;;",
@@ -110,20 +121,8 @@ PHONE = Client(
     share=0.6,
     weight=1.6,
 )
-IPHONE = Client(
-    name="apple-mail",
-    info="Client=ActiveSync;UserAgent=Apple-iPhone16C2/2206.82;Action=/Proxy/;",
-    place="phone",
-    app_id=APPLE,
-    share=0.2,
-)
-GALAXY = Client(
-    name="samsung-email",
-    info="Client=ActiveSync;UserAgent=Android-SAMSUNG-SM-S921B/101.140000;Action=/Proxy/;",
-    place="phone",
-    app_id=SAMSUNG,
-    share=0.15,
-)
+IPHONE = _phone("apple-mail", "Apple-iPhone16C2/2206.82", APPLE, 0.2)
+GALAXY = _phone("samsung-email", "Android-SAMSUNG-SM-S921B/101.140000", SAMSUNG, 0.15)
 MAC = Client(
     name="outlook-mac",
     info=f"Client=WebServices;MacOutlook/16.98.25060824 (Intelx64 Mac OS X 15.5)[AppId={OFFICE}];",
@@ -131,15 +130,7 @@ MAC = Client(
     app_id=OFFICE,
     share=0.18,
 )
-TEAMS_GRAPH = Client(
-    name="teams",
-    info="Client=REST;;",
-    place="cloud",
-    app_id=GRAPH,
-    client_app_id=TEAMS,
-    share=0.5,
-    weight=0.6,
-)
+TEAMS_GRAPH = _through_graph("teams", TEAMS, share=0.5, weight=0.6)
 IMAP = Client(
     name="thunderbird",
     info="Client=POP3/IMAP4;Protocol=IMAP4",
@@ -147,12 +138,8 @@ IMAP = Client(
     app_id=THUNDERBIRD,
     share=0.08,
 )
-TICKETS = Client(
-    name="tickets", info="Client=REST;;", place="cloud", app_id=GRAPH, client_app_id=DESK
-)
-CUSTOMERS = Client(
-    name="customers", info="Client=REST;;", place="cloud", app_id=GRAPH, client_app_id=CRM
-)
+TICKETS = _through_graph("tickets", DESK)
+CUSTOMERS = _through_graph("customers", CRM)
 ARCHIVE = Client(
     name="archive",
     info="Client=WebServices;ExchangeServicesClient/15.00.0913.015;",

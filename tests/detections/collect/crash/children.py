@@ -19,8 +19,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from threading import Lock
 
-from detections.collect.conftest import PRESET
 from detections.collect.crash.steps import kill_at
+from detections.presets import PRESET
 from mailvigil.cli import main
 
 PATIENCE_SECONDS = 300

@@ -9,9 +9,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from detections.collect.conftest import PRESET, run
+from detections.collect.conftest import run
 from detections.collect.crash.tenants import Audited, dice, site
 from detections.collect.crash.truth import Found, Site, found, missing, untrue
+from detections.presets import PRESET
 from mailvigil.lab.server.lab import Lab
 
 WORKSPACE = {

@@ -7,16 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from detections.lab.server.clients import Feed
+from detections.presets import PRESET
 from mailvigil.lab.server.lab import Lab
-
-PRESET = (
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "SSL_CERT_FILE",
-    "IDENTITY_ENDPOINT",
-    "IDENTITY_HEADER",
-    "AZURE_AUTHORITY_HOST",
-)
 
 
 @pytest.fixture(autouse=True)
