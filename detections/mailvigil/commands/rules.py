@@ -35,6 +35,11 @@ def run_check(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: Tex
     for problem in found.problems:
         print(problem, file=out)
     print(
+        f"{found.looked_at} analyses of a query with a set of missing tables, "
+        f"{found.analysed} of them different",
+        file=out,
+    )
+    print(
         f"{len(found.rules)} rules, {len(found.hunting)} hunting queries, "
         f"{len(found.functions)} functions, {len(found.problems)} problems",
         file=out,

@@ -71,8 +71,7 @@ function diagnosticsOf(code, text) {
   return found;
 }
 
-function columnsOf(code) {
-  var type = code.ResultType;
+function columnsOf(type) {
   var columns = [];
   if (type && type.Columns) {
     for (var i = 0; i < type.Columns.Count; i++) {
@@ -83,9 +82,44 @@ function columnsOf(code) {
   return columns;
 }
 
+function legOf(expression) {
+  return {
+    start: expression.TextStart,
+    end: expression.End,
+    columns: columnsOf(expression.ResultType),
+  };
+}
+
+// Every union below the node. What is piped into a union is "input", or null.
+function unionsOf(node, found) {
+  var S = Kusto.Language.Syntax;
+  if (node instanceof S.UnionOperator) {
+    var parent = node.Parent;
+    var piped = parent instanceof S.PipeExpression && parent.Operator === node;
+    var legs = [];
+    for (var i = 0; i < node.Expressions.Count; i++) {
+      legs.push(legOf(node.Expressions.getItem(i).Element$1));
+    }
+    found.push({
+      input: piped ? legOf(parent.Expression) : null,
+      legs: legs,
+      fuzzy: /isfuzzy\s*=\s*true/i.test(node.Parameters.ToString()),
+    });
+  }
+  for (var j = 0; j < node.ChildCount; j++) {
+    var child = node.GetChild(j);
+    if (child) unionsOf(child, found);
+  }
+  return found;
+}
+
 function analyse(text) {
   var code = Kusto.Language.KustoCode.ParseAndAnalyze(text, workspace);
-  return JSON.stringify({ diagnostics: diagnosticsOf(code, text), columns: columnsOf(code) });
+  return JSON.stringify({
+    diagnostics: diagnosticsOf(code, text),
+    columns: columnsOf(code.ResultType),
+    unions: unionsOf(code.Syntax, []),
+  });
 }
 
 // given a position in UTF-16 units: all that can stand there, whatever is typed of it already,

@@ -51,11 +51,48 @@ class Diagnostic:
 
 
 @dataclass(frozen=True, slots=True)
+class UnionLeg:
+    """One leg of a ``union``, at ``start`` to ``end`` of the query, with its columns and types.
+
+    Its columns are those that it has by itself, whatever the other legs have.
+    """
+
+    start: int
+    end: int
+    columns: Mapping[str, str]
+
+    @classmethod
+    def load(cls, leg: Mapping[str, Any], kql: str) -> Self:
+        """Read the bridge's answer about the query *kql*."""
+        return cls(_index(kql, leg["start"]), _index(kql, leg["end"]), _columns(leg["columns"]))
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedUnion:
+    """One ``union``. ``input`` is what is piped into it; ``fuzzy`` is ``isfuzzy=true``."""
+
+    input: UnionLeg | None
+    legs: tuple[UnionLeg, ...]
+    fuzzy: bool
+
+    @classmethod
+    def load(cls, union: Mapping[str, Any], kql: str) -> Self:
+        """Read one element of the bridge's answer about the query *kql*."""
+        piped = union["input"]
+        return cls(
+            input=UnionLeg.load(piped, kql) if piped else None,
+            legs=tuple(UnionLeg.load(leg, kql) for leg in union["legs"]),
+            fuzzy=bool(union["fuzzy"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Analysis:
-    """What the parser says of one query: its diagnostics, and the result's columns and types."""
+    """What the parser says of one query: its diagnostics, the result's columns, its unions."""
 
     diagnostics: tuple[Diagnostic, ...]
     columns: Mapping[str, str]
+    unions: tuple[ParsedUnion, ...]
 
 
 class Validator:
@@ -81,10 +118,16 @@ class Validator:
         self._v8.close()
 
     def declare(
-        self, functions: Sequence[Function], tables: Mapping[str, Mapping[str, str]]
+        self,
+        functions: Sequence[Function],
+        tables: Mapping[str, Mapping[str, str]],
+        watchlists: Mapping[str, Mapping[str, str]] = WATCHLIST_COLUMNS,
     ) -> None:
-        """Have the queries after this one be those of another workspace."""
-        self._workspace = json.dumps(_workspace(functions, tables))
+        """Have the queries after this one be those of another workspace.
+
+        A watchlist without columns is one that the workspace does not have.
+        """
+        self._workspace = json.dumps(_workspace(functions, tables, watchlists))
         self._v8.call("declareWorkspace", self._workspace)
 
     def analyse(self, kql: str) -> Analysis:
@@ -99,15 +142,15 @@ class Validator:
                 diagnostics=tuple(
                     Diagnostic.load(diagnostic) for diagnostic in answer["diagnostics"]
                 ),
-                columns={c["name"]: c["type"] for c in answer["columns"]},
+                columns=_columns(answer["columns"]),
+                unions=tuple(ParsedUnion.load(union, kql) for union in answer["unions"]),
             )
         return self._answers[key]
 
     def complete(self, text: str, position: int) -> tuple[int, list[str]]:
         """Return where the word at *position* of *text* begins, and all words that fit there."""
         answer = self._call("complete", text, _units(text[:position]))
-        typed = text.encode("utf-16-le")[2 * answer["start"] : 2 * _units(text[:position])]
-        start = position - len(typed.decode("utf-16-le", "replace"))
+        start = _index(text, answer["start"])
         begun = text[start:position].lower()
         return start, [word for word in answer["words"] if word.lower().startswith(begun)]
 
@@ -126,13 +169,26 @@ def _units(text: str) -> int:
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
+def _index(text: str, units: int) -> int:
+    """Return where in *text* the UTF-16 unit number *units* is."""
+    return len(
+        text.encode("utf-16-le", "surrogatepass")[: 2 * units].decode("utf-16-le", "replace")
+    )
+
+
+def _columns(listed: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    return {column["name"]: column["type"] for column in listed}
+
+
 def _workspace(
-    functions: Sequence[Function], tables: Mapping[str, Mapping[str, str]]
+    functions: Sequence[Function],
+    tables: Mapping[str, Mapping[str, str]],
+    watchlists: Mapping[str, Mapping[str, str]],
 ) -> dict[str, object]:
     return {
         "tables": {t: c for t, c in tables.items() if not t.startswith("_")},
         "functions": [{"name": f.name, "parameters": "()", "body": f.body} for f in functions],
-        "watchlists": WATCHLIST_COLUMNS,
+        "watchlists": watchlists,
     }
 
 

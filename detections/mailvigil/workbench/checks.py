@@ -29,6 +29,7 @@ from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.tables.record_tables import RECORD_TABLES
 from mailvigil.tables.schemas import schemas
 from mailvigil.workbench.ruletest import Tested, load_cases, test_path
+from mailvigil.workbench.source_checks import union_problems
 
 _NEED_NETWORK = {"attacktag", "d3_fendtag"}
 """pySigma's validators that load lists from the network, and so fail without it."""
@@ -110,6 +111,7 @@ def _for_defender(rule: Rule, root: Path, validator: Validator) -> Iterator[str]
         return
     where = generated_path(root, rule, DEFENDER)
     yield from (_line(where, d) for d in analysis.diagnostics)
+    yield from (f"{where}: {problem}" for problem in union_problems(analysis))
     for name in defender_limits.lacking(frozenset(analysis.columns)):
         yield f"{where}: no column {name}, which a custom detection must return"
 

@@ -30,16 +30,19 @@ from mailvigil.sentinel.package_checks import (
     pack_problems,
     rule_faults,
 )
+from mailvigil.tables.schemas import schemas
 from mailvigil.workbench.checks import check_all
 from mailvigil.workbench.lock import lock_path, lock_problems, locked, read_lock
 from mailvigil.workbench.rule_schema import Misformed, misformed
+from mailvigil.workbench.source_checks import SourceChecker, union_problems
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
     """The content as checked. ``pack`` is None where it has problems that keep it from loading.
 
-    Each problem is ``file[:line:column]: what (what to do)``.
+    Each problem is ``file[:line:column]: what (what to do)``. ``looked_at`` are the pairs of a
+    query and a set of missing tables, ``analysed`` the texts that were analysed for them.
     """
 
     rules: tuple[Rule, ...]
@@ -47,6 +50,8 @@ class Content:
     hunting: tuple[HuntingQuery, ...]
     pack: Pack | None
     problems: tuple[str, ...]
+    looked_at: int = 0
+    analysed: int = 0
 
 
 def check_content(root: Path) -> Content:
@@ -67,11 +72,15 @@ def check_content(root: Path) -> Content:
         problems += _rules(rules, root, validator)
         for query in hunting:
             problems += [f"{query.path}: {problem}" for problem in _hunting(query, validator)]
+        sources = SourceChecker(validator, functions)
+        problems += _sources(rules, hunting, root, sources)
+        validator.declare(functions, schemas())
         # Only of a content that can be packaged can be said what is locked.
         if not problems:
             pack = load_pack_with(root, validator)
             problems += _lock(root, pack)
-    return Content(rules, functions, hunting, pack, tuple(problems))
+    counts = (sources.looked_at, sources.analysed)
+    return Content(rules, functions, hunting, pack, tuple(problems), *counts)
 
 
 def _load(
@@ -103,6 +112,22 @@ def _rules(rules: Sequence[Rule], root: Path, validator: Validator) -> Iterator[
     yield from (f"{root}: {problem}" for problem in pack_problems(tuple(analytics), ()))
 
 
+def _sources(
+    rules: Sequence[Rule], hunting: Sequence[HuntingQuery], root: Path, checker: SourceChecker
+) -> Iterator[str]:
+    """Yield what is wrong with a query in a workspace that lacks tables."""
+    for function in checker.functions:
+        yield from (f"{function.path}: {problem}" for problem in checker.problems(function.body))
+    for rule in rules:
+        try:
+            problems = checker.problems(to_kql(rule, root))
+        except RuleError:
+            continue  # reported by the checks of the rule
+        yield from (f"{rule.path}: {problem}" for problem in problems)
+    for query in hunting:
+        yield from (f"{query.path}: {problem}" for problem in checker.problems(query.query))
+
+
 def _defender(rule: SigmaRule, root: Path, validator: Validator) -> Iterator[str]:
     """Yield what Microsoft's parser or Defender says against the rule's form for Defender."""
     try:
@@ -120,9 +145,12 @@ def _hunting(query: HuntingQuery, validator: Validator) -> Iterator[str]:
 
 def _workbook(workbook: Workbook, validator: Validator) -> Iterator[str]:
     for name, query in workbook.queries():
-        for diagnostic in validator.analyse(query).diagnostics:
+        analysis = validator.analyse(query)
+        for diagnostic in analysis.diagnostics:
             place = f"{workbook.path}: query {name!r}, {diagnostic.line}:{diagnostic.column}"
             yield f"{place}: {diagnostic.code}: {diagnostic.message}"
+        for problem in union_problems(analysis):
+            yield f"{workbook.path}: query {name!r}: {problem}"
 
 
 def _around(root: Path, functions: Sequence[Function], validator: Validator) -> Iterator[str]:
