@@ -41,7 +41,7 @@ param(
     [ValidateSet('Audit.AzureActiveDirectory', 'Audit.Exchange', 'Audit.SharePoint', 'Audit.General', 'DLP.All')]
     [string[]] $Types = @('Audit.Exchange'),
 
-    # Start also what somebody stopped.
+    # Start also subscriptions that are disabled.
     [switch] $Restart,
 
     # mailboxes: change them, and do not only list them.
@@ -130,7 +130,7 @@ function Set-Subscription([string] $Type, [object[]] $All, [securestring] $Token
     }
     elseif (-not $Undo -and $status -ne 'enabled') {
         if ($status -eq 'disabled' -and -not $Restart) {
-            throw "${Type}: somebody stopped it (-Restart starts it again)"
+            throw "${Type}: the subscription is disabled (-Restart starts it again)"
         }
         if ($PSCmdlet.ShouldProcess($Type, 'start the subscription')) {
             Invoke-Feed POST "start?contentType=$Type" $Token | Out-Null

@@ -24,7 +24,7 @@ show       prints which permissions the identity has.
   --identity OBJECT-ID  of the service principal, not its application id
   --dlp                 ActivityFeed.ReadDlp too, for DLP.All; with --undo, that alone
   --types TYPE,...      Audit.Exchange unless given
-  --restart             start also what an administrator stopped
+  --restart             start also subscriptions that are disabled
   --cloud CLOUD         worldwide (default), gcc, gcc-high or dod
   --host URL            another feed than the cloud's
   --undo                take back: the permissions, or the subscriptions of --types. What is
@@ -179,7 +179,7 @@ set_subscription() { # TYPE
     no-enabled) say "as it should be: $1 is started" ;;
     no-missing) change "start $1" turn start "$1" ;;
     no-disabled)
-        [[ $restart == yes ]] || fail "$1: somebody stopped it (--restart starts it again)"
+        [[ $restart == yes ]] || fail "$1: the subscription is disabled (--restart starts it again)"
         change "start $1 again" turn start "$1"
         ;;
     yes-enabled) change "stop $1" turn stop "$1" ;;

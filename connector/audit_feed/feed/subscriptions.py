@@ -17,7 +17,10 @@ from audit_feed.errors import AuditFeedError
 AGAIN = timedelta(minutes=15)
 """Time between two requests to start. Source: the API's reference, "Start a subscription"."""
 
-STOPPED = "somebody stopped it, so it is not started (infra/scripts/tenant.sh subscribe --restart)"
+STOPPED = (
+    "the subscription is disabled, so it is not started "
+    "(infra/scripts/tenant.sh subscribe --restart)"
+)
 
 
 class Subscribing(Protocol):
