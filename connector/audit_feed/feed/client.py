@@ -50,6 +50,10 @@ PAGE_BYTES = 67_108_864
 STALE = timedelta(minutes=1)
 """A listing that was in a cache for longer proves nothing about what its window holds now."""
 
+OF_ANOTHER_TYPE = (
+    "elements are of another content type and were not taken (the listing of their own has them)"
+)
+
 _HEADERS = {
     "Accept": "application/json",
     "Accept-Encoding": "gzip, deflate",
@@ -179,10 +183,11 @@ class Feed:
         items = _json(answer, where)
         if not isinstance(items, list):
             raise RetryError(where, "JSON, but no list of blobs")
-        read = [_blob(stream, item) for item in items]
-        blobs = tuple(blob for blob in read if blob)
+        own = [item for item in items if not _is_of_another_type(stream, item)]
+        blobs = tuple(blob for blob in (_blob(stream, item) for item in own) if blob)
         flaws = (
-            (len(read) - len(blobs), "elements are not blobs"),
+            (len(own) - len(blobs), "elements are not blobs"),
+            (len(items) - len(own), OF_ANOTHER_TYPE),
             (sum(b.created not in window for b in blobs), "blobs lie outside of the window"),
             (int(_is_stale(answer)), "answer out of a cache (is there a proxy in between?)"),
         )
@@ -357,6 +362,15 @@ def _loads(text: bytes) -> object:
             return json.loads(text)
         except RecursionError:
             raise ValueError("nested too deeply") from None
+
+
+def _is_of_another_type(stream: Stream, item: object) -> bool:
+    """Return whether an element names another content type than the one that was asked for.
+
+    Under the one asked for it would be counted, and perhaps delivered twice.
+    """
+    named = item.get("contentType") if isinstance(item, dict) else None
+    return isinstance(named, str) and named.lower() != stream.content_type.lower()
 
 
 def _blob(stream: Stream, item: object) -> ContentBlob | None:

@@ -380,6 +380,33 @@ def test_a_blob_outside_of_the_window_is_kept_but_proves_nothing(server: Loopbac
     assert page.flaw.endswith("1 blobs lie outside of the window")
 
 
+@pytest.mark.parametrize("other", ["Audit.SharePoint", "DLP.All", "Audit.Exchange.Old", ""])
+def test_an_element_of_another_content_type_is_not_taken_and_the_listing_proves_nothing(
+    server: Loopback, other: str
+) -> None:
+    strange, good = orjson.loads(listing("x", contentType=other)), orjson.loads(listing("good"))
+    server.answers = [Answer(200, orjson.dumps([*strange, *good]))]
+
+    page = server.feed().page(STREAM, WINDOW)
+
+    assert [b.id for b in page.blobs] == ["good"]
+    assert page.flaw == (
+        f"list {STREAM.content_type} 2026-01-10T09:00:00: 1 elements are of another content type "
+        "and were not taken (the listing of their own has them)"
+    )
+
+
+@pytest.mark.parametrize("spelt", [STREAM.content_type, STREAM.content_type.lower(), None])
+def test_an_element_that_names_no_other_content_type_is_taken(
+    server: Loopback, spelt: str | None
+) -> None:
+    server.answers = [Answer(200, listing("a", contentType=spelt))]
+
+    page = server.feed().page(STREAM, WINDOW)
+
+    assert ([b.id for b in page.blobs], page.flaw) == (["a"], "")
+
+
 @pytest.mark.parametrize(
     ("age", "proves"), [("0", True), ("60", True), ("61", False), ("?", False)]
 )

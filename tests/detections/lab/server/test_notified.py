@@ -42,10 +42,10 @@ def hook(feed: Feed) -> Iterator[Hook]:
     made.close()
 
 
-def start(feed: Feed, hook: Hook, auth_id: str) -> str:
+def start(feed: Feed, hook: Hook, auth_id: str, content_type: str = EXCHANGE) -> str:
     """Start a subscription with a webhook; return the webhook's state or the error's code."""
     webhook = {"address": hook.url, "authId": auth_id}
-    told = feed.post("subscriptions/start", {"webhook": webhook}, contentType=EXCHANGE).json()
+    told = feed.post("subscriptions/start", {"webhook": webhook}, contentType=content_type).json()
     return str(told["error"]["code"] if "error" in told else told["webhook"]["status"])
 
 
