@@ -1,4 +1,4 @@
-"""Answer whether every stream was listed and stated of late, and what was stated. Pure."""
+"""Answer whether every stream was listed and stated recently, and what was stated. Pure."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ MAX_AHEAD = timedelta(minutes=1)
 def health(context: AppContext) -> tuple[HTTPStatus, str]:
     """Return the last summary of every stream, with 503 where one is old or missing.
 
-    It is old too where the newest hours were not listed of late by a listing that came to its
+    It is old too where the newest hours were not listed recently by a listing that came to its
     end: no permission, no subscription, a feed that does not answer. It is 503 as well, with the
-    ``problem``, where the feed's time cannot be told or the ledger was filled for something else.
+    ``problem``, where the feed's time is not known or the ledger was filled for something else.
     """
     problem = _problem(context)
     now, stored = context.clock(), context.store.streams_table.summaries()
@@ -44,8 +44,8 @@ def health(context: AppContext) -> tuple[HTTPStatus, str]:
         for stream, summary in summaries.items()
     ]
     status = HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE
-    told = {"healthy": healthy, "problem": problem, "streams": streams}
-    return status, orjson.dumps(told).decode()
+    body = {"healthy": healthy, "problem": problem, "streams": streams}
+    return status, orjson.dumps(body).decode()
 
 
 def _problem(context: AppContext) -> str:

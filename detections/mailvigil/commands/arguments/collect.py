@@ -30,7 +30,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     collect.add_argument("--start", action="store_true", help="start missing subscriptions first")
     how = collect.add_mutually_exclusive_group()
     how.add_argument("--once", action="store_true", help="deliver what is there, then end")
-    how.add_argument("--follow", action="store_true", help="go on until told to stop (default)")
+    how.add_argument("--follow", action="store_true", help="go on until it is stopped (default)")
     collect.add_argument("--poll", type=short_length, default=timedelta(minutes=1), metavar="1m",
         help="time between two listings")  # fmt: skip
     collect.add_argument("--patience", type=short_length, default=timedelta(minutes=10),

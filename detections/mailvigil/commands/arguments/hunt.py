@@ -64,10 +64,10 @@ def _add_replay(hunting: argparse.ArgumentParser) -> None:
 
 
 def _add_memory(hunting: argparse.ArgumentParser) -> None:
-    group = hunting.add_argument_group("what is kept")
+    group = hunting.add_argument_group("baseline and workspace")
     add = group.add_argument
     add("--baseline", type=Path, metavar="FILE", help="known callers of an earlier hunt")
     add("--save-baseline", type=Path, metavar="FILE", help="write the callers known now")
-    kept = group.add_mutually_exclusive_group()
-    kept.add_argument("--save", type=Path, metavar="FILE", help="keep the workspace in FILE")
-    kept.add_argument("--workspace", type=Path, metavar="FILE", help="hunt in a saved workspace")
+    file = group.add_mutually_exclusive_group()
+    file.add_argument("--save", type=Path, metavar="FILE", help="keep the workspace in FILE")
+    file.add_argument("--workspace", type=Path, metavar="FILE", help="hunt in a saved workspace")

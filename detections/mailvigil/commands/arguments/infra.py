@@ -19,5 +19,5 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     build.set_defaults(run="mailvigil.commands.infra:run")
     build.add_argument("--out", type=Path, default=FOLDER, metavar="DIR",
         help=f"folder to write into (default: {FOLDER})")  # fmt: skip
-    build.add_argument("--check", action="store_true", help="only tell if files are stale")
+    build.add_argument("--check", action="store_true", help="only say which files are stale")
     examples(build, "mailvigil infra build --out templates", "mailvigil infra build --check")

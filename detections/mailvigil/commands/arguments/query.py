@@ -13,7 +13,7 @@ TABLE_ROWS = 1000
 _EXAMPLES = """
 examples:
   mailvigil query 'MailItemsAccessed() | summarize count() by Caller' exports/
-  mailvigil query 'MailItemsAccessed() | sort by EventTime desc | take 5' --workspace kept.db
+  mailvigil query 'MailItemsAccessed() | sort by EventTime desc | take 5' --workspace saved.db
   mailvigil query 'MailItemsAccessed() | where EventTime > ago(7d)' exports/ --as-of 2026-01-20
   mailvigil query 'M365Activity_CL | project TimeGenerated, UserId' exports/ --format csv > rows.csv
 

@@ -23,7 +23,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     check.set_defaults(run="mailvigil.commands.rules:run_check")
     examples(check, "mailvigil rules check", "mailvigil rules check sentinel")
     compiling = below.add_parser("compile", help="write kql/generated/")
-    compiling.add_argument("--check", action="store_true", help="only tell if files are stale")
+    compiling.add_argument("--check", action="store_true", help="only say which files are stale")
     compiling.add_argument(
         "--target", choices=list(TARGETS), help="only for this one (default: for each)"
     )

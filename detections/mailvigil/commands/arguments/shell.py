@@ -15,9 +15,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     shell.set_defaults(run="mailvigil.commands.shell:run")
     examples(
         shell,
-        "mailvigil shell kept.db",
-        "mailvigil shell kept.db --as-of 2026-01-20",
-        "echo 'MailItemsAccessed() | count' | mailvigil shell kept.db --format csv",
+        "mailvigil shell saved.db",
+        "mailvigil shell saved.db --as-of 2026-01-20",
+        "echo 'MailItemsAccessed() | count' | mailvigil shell saved.db --format csv",
         "",
         "Piped, it reads queries that ; or an empty line parts.",
     )

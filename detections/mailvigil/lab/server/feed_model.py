@@ -1,7 +1,7 @@
 """The Management Activity API as a pure function of a request, a time and its own state.
 
 ``FeedModel.answer(request, at)`` opens no socket, reads no clock and draws no chance: the same
-calls give the same answers. The lab's server stands on it, and so does the simulation.
+calls give the same answers. The lab's server answers with it, and so does the simulation.
 """
 
 from __future__ import annotations

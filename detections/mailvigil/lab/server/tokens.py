@@ -131,7 +131,7 @@ def verified(token: str, key: rsa.RSAPublicKey) -> Claims:
     """Return the claims of *token* after its signature was found to be *key*'s.
 
     Raises:
-        TokenError: It is no JWT, or the signature is another's.
+        TokenError: It is not a JWT, or the signature is another's.
 
     """
     head, claims, signature, text = _parts(token)
