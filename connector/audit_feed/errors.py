@@ -5,6 +5,8 @@ Messages hold no query string, no body and no token: all of them can hold tenant
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -104,6 +106,33 @@ class LedgerConflictError(LedgerError):
 
 class LeaseHeldError(LedgerError):
     """Another collector works with this ledger. Stop."""
+
+
+_FREE_ROOM = "free some room; what was not written is done again"
+_MAY_WRITE = "let this user write there, or name another place"
+_REMEDIES = {
+    errno.ENOSPC: _FREE_ROOM,
+    getattr(errno, "EDQUOT", -1): _FREE_ROOM,
+    errno.EFBIG: "raise the limit of a file's size; what was not written is done again",
+    errno.EACCES: _MAY_WRITE,
+    errno.EPERM: _MAY_WRITE,
+    errno.EROFS: _MAY_WRITE,
+    errno.EIO: "look at the disk",
+    errno.ENOENT: "make the folder, or name another place",
+}
+"""What to do about a file or folder that cannot be used, by the system's number of the error."""
+
+DISK_FULL = (os.strerror(errno.ENOSPC), _FREE_ROOM)
+"""What is wrong where a disk is full, and what to do."""
+
+
+def file_fault(error: OSError) -> tuple[str, str]:
+    """Return what is wrong with a file or folder, in the system's words, and what to do.
+
+    The error's own text can name any file.
+    """
+    what = os.strerror(error.errno) if error.errno else type(error).__name__
+    return what, _REMEDIES.get(error.errno or 0, "look at the disk, and at who may write there")
 
 
 def fault_of(error: Exception) -> str:

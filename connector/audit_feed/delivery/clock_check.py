@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from audit_feed.delivery.tenant_feed import TenantFeed
-from audit_feed.errors import AccessError, AuditFeedError, RetryError, SignInError
+from audit_feed.errors import AccessError, AuditFeedError, SignInError
 
 Offset = Callable[[], timedelta | None]
 """Returns how far the service's clock is ahead of the local one; None where it is not known."""
@@ -34,7 +34,8 @@ class AskedForTime(Protocol):
 def learn_clock(tenants: Iterable[TenantFeed], offset: Offset) -> AuditFeedError | None:
     """Ask the feed where its time is not known; return why it still is not, None if it is.
 
-    Without it nothing may be listed or written: it would be under times that are wrong.
+    Without it nothing may be listed or written: it would be under times that are wrong. Answers
+    that do not tell it are nothing that passes: an operator has to look.
     """
     if offset() is not None:
         return None
@@ -43,7 +44,7 @@ def learn_clock(tenants: Iterable[TenantFeed], offset: Offset) -> AuditFeedError
         problem = ask_for_time(tenant.feed, offset) or problem
         if offset() is not None:
             return None
-    return problem or RetryError("clock", "the answers of the feed do not tell its time", NO_TIME)
+    return problem or AccessError("clock of the feed", "its answers do not tell the time", NO_TIME)
 
 
 def ask_for_time(feed: AskedForTime, offset: Offset) -> AuditFeedError | None:

@@ -16,7 +16,13 @@ import orjson
 from filelock import FileLock, Timeout
 
 from audit_feed.blobs import DLP, ContentBlob, Stream
-from audit_feed.errors import LeaseHeldError, LedgerConflictError, LedgerError
+from audit_feed.errors import (
+    DISK_FULL,
+    LeaseHeldError,
+    LedgerConflictError,
+    LedgerError,
+    file_fault,
+)
 from audit_feed.ledger.coverage import (
     NOT_KNOWN,
     Coverage,
@@ -96,6 +102,19 @@ _UPDATE = f"UPDATE blobs SET ({_COLUMNS}) = ({_MARKS}) WHERE {_KEY} AND version 
 _UNREADABLE = (ValueError, TypeError, AttributeError)
 _DROPPED = "a row of it could not be read and was dropped"
 
+_REMEDIES: Mapping[str, str] = {
+    "SQLITE_FULL": DISK_FULL[1],
+    "SQLITE_IOERR": "look at the disk: is it full, or gone?",
+    "SQLITE_READONLY": "let this user write there",
+    "SQLITE_CANTOPEN": "let this user write there",
+    "SQLITE_PERM": "let this user write there",
+    "SQLITE_BUSY": "end the other program that holds it",
+    "SQLITE_LOCKED": "end the other program that holds it",
+    "SQLITE_CORRUPT": "put a copy of it back, or name another ledger",
+    "SQLITE_NOTADB": "name another ledger",
+}
+"""What to do about an error of SQLite, by the beginning of its name."""
+
 _AN_HOUR = len("2026-01-10T09")
 _OLD = "tenant = :tenant AND content_type = :kind"
 _LEFT = (
@@ -126,7 +145,7 @@ class SqliteLedger:
             _check_names(file)
             self._con = _connect(file)
         except (sqlite3.Error, OSError) as error:
-            raise LedgerError(f"{path}: cannot be opened as a ledger: {error}") from error
+            raise LedgerError(f"{path}: cannot be opened as a ledger: {_fault(error)}") from error
         try:
             if self._version() == 1:
                 self._upgrade()
@@ -135,8 +154,9 @@ class SqliteLedger:
             self._con.execute("PRAGMA busy_timeout = 10000")
         except (sqlite3.Error, LedgerError) as error:
             self._con.close()
+            what = _fault(error) if isinstance(error, sqlite3.Error) else error
             raise LedgerError(
-                f"{path}: no ledger of version {FORMAT} (it is left as it is): {error}"
+                f"{path}: no ledger of version {FORMAT} (it is left as it is): {what}"
             ) from error
 
     def _version(self) -> int:
@@ -172,7 +192,7 @@ class SqliteLedger:
                     if self._con.in_transaction:  # also when COMMIT failed: a full disk
                         self._con.execute("ROLLBACK")
             except sqlite3.Error as error:
-                raise LedgerError(f"{self._path}: {error}") from error
+                raise LedgerError(f"{self._path}: {_fault(error)}") from error
 
     def close(self) -> None:
         """Release the lease and close the file."""
@@ -193,7 +213,7 @@ class SqliteLedger:
                 f"{self._path}: another collector works with this ledger (stop it first)"
             ) from None
         except OSError as error:
-            raise LedgerError(f"{self._path}: no lease: {type(error).__name__}") from error
+            raise LedgerError(f"{self._path}: no lease: {_fault(error)}") from error
 
     def release_lease(self, owner: str) -> None:  # noqa: ARG002 - protocol
         """Give the lease back; see ``LedgerStore.release_lease``."""
@@ -442,6 +462,18 @@ class SqliteLedger:
     def _all(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         with self._step() as con:
             return con.execute(sql, tuple(values)).fetchall()
+
+
+def _fault(error: sqlite3.Error | OSError) -> str:
+    """Return what is wrong with the ledger's file, and what to do where that is known."""
+    if isinstance(error, OSError):
+        if error.errno is None:
+            return str(error)
+        what, todo = file_fault(error)
+        return f"{what} ({todo})"
+    name = getattr(error, "sqlite_errorname", "")
+    todo = next((todo for start, todo in _REMEDIES.items() if name.startswith(start)), "")
+    return f"{error} ({todo})" if todo else str(error)
 
 
 def _added(con: sqlite3.Connection, values: Sequence[object]) -> bool:

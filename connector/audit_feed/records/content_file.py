@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from tempfile import TemporaryFile
 from typing import IO
 
-from audit_feed.errors import RetryError
+from audit_feed.errors import RetryError, file_fault
 
 CHUNK_BYTES = 262_144
 
@@ -43,5 +43,6 @@ def content_file(where: str) -> Iterator[ContentFile]:
         with TemporaryFile() as file:
             yield ContentFile(file)
     except OSError as error:
-        what = f"no room for its content: {error.strerror} (free the folder of temporary files)"
-        raise RetryError(where, what) from None
+        what, todo = file_fault(error)
+        what = f"no room for its content in the folder of temporary files: {what}"
+        raise RetryError(where, what, f"{todo}; TMPDIR names the folder") from None

@@ -11,13 +11,15 @@ from functools import partial
 from pathlib import Path
 from threading import Event, Lock, Thread
 
+import duckdb
+
 from audit_feed import app
 from audit_feed.delivery.collector import LEASE, Collector
 from audit_feed.delivery.deliver import Sink
 from audit_feed.delivery.health_report import Reporter
 from audit_feed.delivery.patience import Patience
 from audit_feed.delivery.polling import poll
-from audit_feed.errors import LedgerError
+from audit_feed.errors import LedgerError, file_fault
 from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.feed.service_clock import ServiceClock
 from audit_feed.ledger.sqlite import SqliteLedger
@@ -26,7 +28,7 @@ from audit_feed.records.lean import Saving
 from audit_feed.settings import Settings
 from mailvigil.collect.ledger_progress import WatchedLedger
 from mailvigil.collect.passes import CollectOutput, Passes, Tally, report_losses, run_once
-from mailvigil.collect.sinks import DuckdbSink, JsonlSink, alone_in
+from mailvigil.collect.sinks import DuckdbSink, JsonlSink, alone_in, duckdb_fault
 from mailvigil.collect.start import start_subscriptions
 from mailvigil.collect.target import (
     DuckdbTarget,
@@ -219,10 +221,13 @@ def _sinks(settings: Settings, folder: Path, stop: Event, waits: Waits) -> Itera
     values = settings.sink.values
     match settings.sink.kind:
         case "duckdb":
-            with tempfile.TemporaryDirectory(prefix="mailvigil") as scratch:
-                con = open_workspace(folder / values["file"], Path(scratch))
+            path = folder / values["file"]
+            with _scratch() as scratch:
+                con = _workspace(path, scratch)
                 try:
-                    records, health = (DuckdbSink(con, table, app.now) for table in _TABLES)
+                    records, health = (
+                        DuckdbSink(con, table, app.now, f"workspace {path}") for table in _TABLES
+                    )
                     yield _Sinks(records, health, DuckdbTarget(con))
                 finally:
                     con.close()
@@ -240,6 +245,26 @@ def _sinks(settings: Settings, folder: Path, stop: Event, waits: Waits) -> Itera
                 app.log_analytics(settings, stop, "", sleep),
                 app.log_analytics(settings, stop, app.HEALTH_STREAM, sleep),
             )
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Give a folder for what does not fit into memory, and remove it."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="mailvigil")
+    except OSError as error:
+        what, todo = file_fault(error)
+        raise InputError("folder of temporary files", what, f"{todo}, or set TMPDIR") from None
+    with folder as name:
+        yield Path(name)
+
+
+def _workspace(path: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
+    """Open the workspace; where its tables cannot be made, that is said."""
+    try:
+        return open_workspace(path, scratch)
+    except duckdb.Error as error:
+        raise InputError(str(path), *duckdb_fault(error)) from None
 
 
 @contextmanager

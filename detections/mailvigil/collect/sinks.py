@@ -16,7 +16,7 @@ import duckdb
 from filelock import FileLock, Timeout
 
 from audit_feed.columns import load_table
-from audit_feed.errors import RetryError
+from audit_feed.errors import DISK_FULL, RetryError, file_fault
 from audit_feed.records.batches import Body
 from mailvigil.collect.gzip_members import truncate_broken
 from mailvigil.engine.shape_sql import TYPES
@@ -24,14 +24,33 @@ from mailvigil.errors import InputError
 from mailvigil.tables.schemas import ARRIVED
 
 
+def duckdb_fault(error: duckdb.Error) -> tuple[str, str]:
+    """Return what is wrong with a workspace file, and what to do.
+
+    DuckDB's own text can hold what was being written, so it is not shown.
+    """
+    if DISK_FULL[0] in str(error):
+        return DISK_FULL
+    if isinstance(error, duckdb.FatalException):
+        return "it takes no more rows after an earlier error", "run it again; the rest comes then"
+    if isinstance(error, duckdb.IOException):
+        return "cannot be written", "look at the disk, and at who may write there"
+    return type(error).__name__, "run it again; if it stays so, name another file"
+
+
 class DuckdbSink:
     """Rows into a workspace file, which ``mailvigil hunt --workspace`` reads."""
 
     def __init__(
-        self, con: duckdb.DuckDBPyConnection, table: str, clock: Callable[[], datetime]
+        self,
+        con: duckdb.DuckDBPyConnection,
+        table: str,
+        clock: Callable[[], datetime],
+        where: str = "workspace file",
     ) -> None:
-        """Write into *table* of the open workspace *con*."""
+        """Write into *table* of the open workspace *con*, which errors call *where*."""
         self._con = con.cursor()
+        self._where = where
         self._clock = clock
         self._lock = Lock()
         columns = {c.name: TYPES[c.type] for c in load_table(table).columns}
@@ -48,7 +67,7 @@ class DuckdbSink:
             with self._lock:
                 self._con.execute(self._insert, [body.data.decode(), now])
         except duckdb.Error as error:
-            raise RetryError("workspace file", type(error).__name__) from None
+            raise RetryError(self._where, *duckdb_fault(error)) from None
 
 
 # For a time the lock's name was the second one by mistake. A collector of that time knows no
@@ -74,7 +93,8 @@ def alone_in(folder: Path) -> Iterator[None]:
         what = "another collector writes into this folder"
         raise InputError(str(folder), what, "stop it, or name another folder") from None
     except OSError as error:
-        raise InputError(str(folder), f"cannot be written to: {error.strerror}") from None
+        what, todo = file_fault(error)
+        raise InputError(str(folder), f"cannot be written to: {what}", todo) from None
     with held:
         yield
 
@@ -104,7 +124,8 @@ class JsonlSink:
             for file in _written_last(sorted(folder.glob(f"{table}-*.jsonl.gz"))):
                 truncate_broken(file)
         except OSError as error:
-            raise InputError(str(folder), f"cannot be repaired: {error.strerror}") from None
+            what, todo = file_fault(error)
+            raise InputError(str(folder), f"cannot be repaired: {what}", todo) from None
 
     def send(self, body: Body) -> None:
         """Append the body's rows and wait until they are on the disk."""
@@ -113,7 +134,8 @@ class JsonlSink:
             try:
                 self._append(gzip.compress(lines, 1, mtime=0))
             except OSError as error:
-                raise RetryError("JSON lines file", type(error).__name__) from None
+                where = f"JSON lines in {self._folder}"
+                raise RetryError(where, *file_fault(error)) from None
 
     def _append(self, member: bytes) -> None:
         """Write *member* behind others of its hour, or as the first of a new file."""

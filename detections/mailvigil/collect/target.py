@@ -12,14 +12,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import uuid4
 
 import duckdb
 
+from audit_feed.errors import file_fault
 from audit_feed.ledger.states import LedgerStore
 from audit_feed.purpose import NOTE as PURPOSE
 from audit_feed.purpose import WAYS_ON, PurposeError, has_delivered
+from mailvigil.collect.sinks import duckdb_fault
 from mailvigil.errors import InputError
 
 NOTE = "target"
@@ -51,20 +53,29 @@ class DuckdbTarget:
     con: duckdb.DuckDBPyConnection
 
     def runs(self) -> Mapping[str, int]:
-        """Return what the table holds."""
-        self._make()
-        rows = self.con.execute(f"SELECT ledger, run FROM {_TABLE}").fetchall()
+        """Return what the table holds; raises as :meth:`put`."""
+        rows = self._do(f"SELECT ledger, run FROM {_TABLE}")
         return {str(ledger): int(run) for ledger, run in rows}
 
     def put(self, ledger: str, run: int) -> None:
-        """Replace a ledger's row."""
-        self._make()
-        self.con.execute(f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?)", [ledger, run])
+        """Replace a ledger's row.
 
-    def _make(self) -> None:
-        self.con.execute(
-            f"CREATE TABLE IF NOT EXISTS {_TABLE} (ledger VARCHAR PRIMARY KEY, run BIGINT NOT NULL)"
-        )
+        Raises:
+            InputError: The file cannot be written.
+
+        """
+        self._do(f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?)", ledger, run)
+
+    def _do(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Make sure of the table, run *sql* and return its rows."""
+        try:
+            self.con.execute(
+                f"CREATE TABLE IF NOT EXISTS {_TABLE} "
+                "(ledger VARCHAR PRIMARY KEY, run BIGINT NOT NULL)"
+            )
+            return self.con.execute(sql, values).fetchall()
+        except duckdb.Error as error:
+            raise InputError("workspace file", *duckdb_fault(error)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +108,8 @@ class FolderTarget:
                 os.fsync(file.fileno())
             draft.replace(path)
         except OSError as error:
-            raise InputError(str(path), f"cannot be written: {error.strerror}") from None
+            what, todo = file_fault(error)
+            raise InputError(str(path), f"cannot be written: {what}", todo) from None
 
 
 def refuse_missing(store: LedgerStore, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
@@ -20,6 +21,7 @@ from filelock import FileLock
 
 from audit_feed.blobs import Stream
 from audit_feed.errors import LeaseHeldError, LedgerError
+from audit_feed.ledger import sqlite
 from audit_feed.ledger.coverage import Span
 from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.ledger.states import BlobState, failed, listed
@@ -176,12 +178,33 @@ def test_a_full_disk_does_not_spoil_the_ledger_for_later(tmp_path: Path) -> None
     with closing(SqliteLedger(path)) as store:
         [(pages,)] = store._all("PRAGMA page_count", ())  # noqa: SLF001 - sets the limit of the file
         store._all(f"PRAGMA max_page_count = {pages}", ())  # noqa: SLF001 - stands for a full disk
-        with pytest.raises(LedgerError, match="full"):
+        with pytest.raises(LedgerError) as full:
             store.add_blobs([blob(f"{n}" * 100) for n in range(500)], START)
         store._all("PRAGMA max_page_count = 100000", ())  # noqa: SLF001 - the disk has room again
 
+        said = "database or disk is full (free some room; what was not written is done again)"
+        assert str(full.value) == f"{path}: {said}"
+
         assert store.rows(STREAM, EVER) == []
         assert store.add_blobs([blob("a")], START) == [blob("a")]
+
+
+def test_a_ledger_for_which_there_is_no_room_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "private text", "private name")
+
+    monkeypatch.setattr(sqlite, "TemporaryDirectory", full)
+    path = tmp_path / "ledger.sqlite"
+
+    with pytest.raises(LedgerError) as raised:
+        SqliteLedger(path)
+
+    assert str(raised.value) == (
+        f"{path}: cannot be opened as a ledger: No space left on device "
+        "(free some room; what was not written is done again)"
+    )
 
 
 @pytest.mark.posix

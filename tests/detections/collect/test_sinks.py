@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from io import FileIO
 from itertools import accumulate
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import duckdb
 import orjson
@@ -22,17 +24,20 @@ from hypothesis import strategies as st
 
 from audit_feed.app import TABLE
 from audit_feed.errors import RetryError
+from audit_feed.records import content_file as content_file_module
 from audit_feed.records.batches import Body, bodies
 from audit_feed.records.shape import Record, Row
 from audit_feed.windows import HOUR
 from connector.made import START, Clock, record, shaped
 from mailvigil.cli import main
-from mailvigil.collect import sinks
+from mailvigil.collect import run, sinks
 from mailvigil.collect.gzip_members import whole_bytes
 from mailvigil.collect.sinks import DuckdbSink, JsonlSink, alone_in
+from mailvigil.collect.target import MARK, DuckdbTarget, FolderTarget
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import InputError
 
+FULL = "No space left on device (free some room; what was not written is done again)"
 RECORDS: list[Record] = [
     record("plain"),
     record(
@@ -216,9 +221,9 @@ def test_a_full_disk_leaves_no_half_row_behind(
 
     monkeypatch.setattr(sinks, "_write", full)
     for _ in range(2):
-        with pytest.raises(RetryError, match="JSON lines file: OSError") as caught:
+        with pytest.raises(RetryError) as caught:
             sent(sink, "b")
-        assert "adele" not in str(caught.value)
+        assert str(caught.value) == f"JSON lines in {tmp_path}: {FULL}"
     monkeypatch.undo()
 
     sent(sink, "b", "c")
@@ -295,3 +300,97 @@ def test_exactly_the_whole_members_are_kept(contents: list[bytes], data: st.Data
     kept = whole_bytes(io.BytesIO(b"".join(members)[:cut]))
 
     assert kept == max(end for end in ends if end <= cut)
+
+
+class BrokenDatabase:
+    """A database that cannot write, for *error*."""
+
+    def __init__(self, error: duckdb.Error) -> None:
+        self.error = error
+
+    def cursor(self) -> Self:
+        return self
+
+    def execute(self, *_: object) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (duckdb.TransactionException('Could not write "private": No space left on device'), FULL),
+        (duckdb.IOException('Could not write "private": No space left on device'), FULL),
+        (
+            duckdb.FatalException("invalidated, private"),
+            "it takes no more rows after an earlier error (run it again; the rest comes then)",
+        ),
+        (
+            duckdb.IOException("private"),
+            "cannot be written (look at the disk, and at who may write there)",
+        ),
+        (
+            duckdb.ConversionException("private"),
+            "ConversionException (run it again; if it stays so, name another file)",
+        ),
+    ],
+)
+def test_a_workspace_that_cannot_be_written_says_why_where_and_what_to_do(
+    error: duckdb.Error, said: str
+) -> None:
+    broken = cast("duckdb.DuckDBPyConnection", BrokenDatabase(error))
+
+    with pytest.raises(RetryError) as sending:
+        DuckdbSink(broken, TABLE, Clock(), "workspace w.duckdb").send(Body(b"[]", 0))
+    with pytest.raises(InputError) as marking:
+        DuckdbTarget(broken).put("ledger", 1)
+    with pytest.raises(InputError) as reading:
+        DuckdbTarget(broken).runs()
+
+    assert str(sending.value) == f"workspace w.duckdb: {said}"
+    assert str(marking.value) == str(reading.value) == f"workspace file: {said}"
+
+
+def test_a_folder_that_has_no_room_for_the_marks_of_ledgers_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "private")
+
+    monkeypatch.setattr(os, "fsync", full)
+
+    with pytest.raises(InputError) as raised:
+        FolderTarget(tmp_path).put("ledger", 1)
+
+    assert str(raised.value) == f"{tmp_path / MARK}: cannot be written: {FULL}"
+
+
+def test_without_room_for_temporary_files_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "private")
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
+
+    with pytest.raises(InputError) as raised, run._scratch():  # noqa: SLF001 - one step of a run
+        raise AssertionError
+
+    assert str(raised.value) == (
+        f"folder of temporary files: {FULL.removesuffix(')')}, or set TMPDIR)"
+    )
+
+
+def test_a_blob_for_whose_content_there_is_no_room_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "private")
+
+    monkeypatch.setattr(content_file_module, "TemporaryFile", full)
+
+    with pytest.raises(RetryError) as raised, content_file_module.content_file("blob a"):
+        raise AssertionError
+
+    said = FULL.removesuffix(")")
+    assert str(raised.value) == (
+        "blob a: no room for its content in the folder of temporary files: "
+        f"{said}; TMPDIR names the folder)"
+    )

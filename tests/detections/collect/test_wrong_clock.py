@@ -9,15 +9,19 @@ from pathlib import Path
 import pytest
 
 from audit_feed.blobs import Stream
+from audit_feed.delivery.clock_check import MOST_ANSWERS, NO_TIME
 from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.windows import HOUR, RETENTION, SECOND
 from detections.collect.conftest import TYPES, config, publish, run
-from mailvigil.exit_codes import EXIT_OK
+from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 from mailvigil.lab.server.faults import Fault, Scripted
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import FeedOptions, LabOptions, TenantOptions
 
 DAY = 24 * HOUR
+PATIENCE = "30s"
+"""With a clock that is not mended, every listing is refused, and tried again until then."""
+
 TEN_MINUTES = timedelta(minutes=10)
 
 
@@ -42,7 +46,8 @@ def test_with_a_clock_that_is_wrong_all_arrives_and_nothing_in_the_future_is_lis
     """The service is *ahead* of this machine by so much."""
     with Lab(LabOptions(feed=FeedOptions(clock_offset=ahead))) as lab:
         records = publish(lab, ago=3 * HOUR - ahead)
-        done = run("collect", "--once", "--config", config(lab, tmp_path))
+        path = config(lab, tmp_path)
+        done = run("collect", "--once", "--patience", PATIENCE, "--config", path)
         service = lab.clock.now() + ahead
         stream = Stream(lab.tenants[0].id, TYPES[0])
 
@@ -68,7 +73,8 @@ def test_one_answer_with_a_wrong_date_leaves_no_trace_in_the_ledger(
         lab.faults.script(
             [Scripted(fault=Fault(kind="date", text=text), path="*/activity/feed/*", nth=(nth,))]
         )
-        done = run("collect", "--once", "--start", "--config", config(lab, tmp_path, since="7d"))
+        path = config(lab, tmp_path, since="7d")
+        done = run("collect", "--once", "--start", "--patience", PATIENCE, "--config", path)
         ended = lab.clock.now()
         assert lab.counts.faults["date"] == 1
 
@@ -87,3 +93,18 @@ def test_one_answer_with_a_wrong_date_leaves_no_trace_in_the_ledger(
             assert began - RETENTION <= first <= began - RETENTION + 2 * HOUR
     finally:
         store.close()
+
+
+def test_a_run_that_never_learns_the_feeds_time_ends_at_once_and_says_what_to_do(
+    tmp_path: Path,
+) -> None:
+    silent = Scripted(fault=Fault(kind="date", text=""), path="*/activity/feed/*")
+    with Lab(LabOptions(scripted=(silent,))) as lab:
+        publish(lab)
+
+        done = run("collect", "--once", "--config", config(lab, tmp_path))
+
+        asked = lab.counts.faults["date"]
+    assert done.code == EXIT_FAILED
+    assert f"clock of the feed: its answers do not tell the time ({NO_TIME})" in done.err
+    assert asked == MOST_ANSWERS
