@@ -234,9 +234,11 @@ def _clock(settings: Settings, clock: Callable[[], datetime], name: str) -> Exam
         return Examined(
             what, well=False, todo=f"the login host gives no time: {type(error).__name__}"
         )
-    skew = abs(clock() - login_time)
-    well = skew <= MAX_SKEW
-    todo = "" if well else f"it is {int(skew.total_seconds())} s off; set it (NTP)"
+    ahead = clock() - login_time
+    well = abs(ahead) <= MAX_SKEW
+    word = "ahead of" if ahead > timedelta() else "behind"
+    seconds = int(abs(ahead).total_seconds())
+    todo = "" if well else f"it is {seconds} s {word} the login host's; set it (NTP)"
     return Examined(what, well, todo)
 
 

@@ -262,6 +262,15 @@ def test_health_is_503_where_the_feeds_time_is_not_known() -> None:
     )
 
 
+@pytest.mark.parametrize("seconds", [-600, 0, 600])
+def test_health_tells_how_far_the_feeds_clock_is_ahead_or_behind(seconds: int) -> None:
+    cloud = Cloud(offset=timedelta(seconds=seconds))
+
+    _, told = asked_health(context_of(cloud))
+
+    assert told["clock_offset_seconds"] == seconds
+
+
 def test_health_asks_the_feed_for_its_time_where_its_process_has_listed_nothing() -> None:
     cloud = Cloud()
     pass_and_sweep(context_of(cloud), cloud)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import orjson
+import pytest
 
 from audit_feed.delivery.health_report import Reporter
 from audit_feed.ledger.states import expired
@@ -146,9 +147,13 @@ def test_an_hour_that_is_taken_back_is_stated_again() -> None:
     assert heartbeat["Complete"] is False
 
 
-def test_the_heartbeat_tells_how_far_the_feeds_clock_is_ahead() -> None:
+@pytest.mark.parametrize("seconds", [-600, 0, 600, None])
+def test_the_heartbeat_tells_how_far_the_feeds_clock_is_ahead_or_behind(
+    seconds: int | None,
+) -> None:
     store, told = ledger(), Told()
+    offset = None if seconds is None else timedelta(seconds=seconds)
 
-    reporter(store, told, -timedelta(minutes=10)).state(FIRST + HOUR)
+    reporter(store, told, offset).state(FIRST + HOUR)
 
-    assert told.heartbeat()["ClockOffsetSeconds"] == -600
+    assert told.heartbeat()["ClockOffsetSeconds"] == seconds

@@ -193,15 +193,19 @@ def test_a_token_of_another_tenant_is_reported_wrong(
     ]
 
 
-def test_a_clock_ten_minutes_off_is_reported_wrong(tmp_path: Path) -> None:
-    with Lab(LabOptions(start=datetime.now(UTC) + timedelta(minutes=10))) as lab:
+@pytest.mark.parametrize(("minutes", "word"), [(10, "behind"), (-10, "ahead of")])
+def test_a_clock_ten_minutes_off_is_reported_wrong_with_its_direction(
+    tmp_path: Path, minutes: int, word: str
+) -> None:
+    with Lab(LabOptions(start=datetime.now(UTC) + timedelta(minutes=minutes))) as lab:
         publish(lab)
 
         done = run("doctor", "--config", config(lab, tmp_path))
 
     assert done.code == EXIT_FAILED
     [told] = wrong(done.out, lab.tenants[0].id)
-    assert re.fullmatch(r"clock: it is (59\d|60\d) s off; set it \(NTP\)", told)
+    said = rf"clock: it is (59\d|60\d) s {word} the login host's; set it \(NTP\)"
+    assert re.fullmatch(said, told)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ def health(context: AppContext) -> tuple[HTTPStatus, str]:
     It is old too where the newest hours were not listed recently by a listing that came to its
     end: no permission, no subscription, a feed that does not answer. It is 503 as well, with the
     ``problem``, where the feed's time is not known or the ledger was filled for something else.
+    ``clock_offset_seconds`` is how far the feed's clock is ahead of the app's, below 0 if behind.
     """
     problem = _problem(context)
     now, stored = context.clock(), context.store.streams_table.summaries()
@@ -44,7 +45,13 @@ def health(context: AppContext) -> tuple[HTTPStatus, str]:
         for stream, summary in summaries.items()
     ]
     status = HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE
-    body = {"healthy": healthy, "problem": problem, "streams": streams}
+    offset = context.clock_offset()
+    body = {
+        "healthy": healthy,
+        "problem": problem,
+        "clock_offset_seconds": None if offset is None else round(offset.total_seconds()),
+        "streams": streams,
+    }
     return status, orjson.dumps(body).decode()
 
 
