@@ -18,9 +18,10 @@ from audit_feed.azure_app import housekeeping
 from audit_feed.azure_app.orders import PacedOrders
 from audit_feed.blobs import Page, Stream
 from audit_feed.delivery import deliver, listing, narrowing
+from audit_feed.delivery.collector import Collector
 from audit_feed.delivery.listing import StreamListing
 from audit_feed.errors import AuditFeedError, BlobRejectedError, BodyRefusedError
-from audit_feed.feed import client
+from audit_feed.feed import client, service_clock
 from audit_feed.feed.service_clock import ServiceClock
 from audit_feed.feed.tokens import CachedToken
 from audit_feed.ledger import statement, states, table_snapshot
@@ -30,6 +31,7 @@ from audit_feed.ledger.states import BlobRow, BlobState
 from audit_feed.ledger.table import TableLedger
 from audit_feed.ledger.table_blobs import TableBlobs
 from audit_feed.ledger.table_hours import TableHours
+from audit_feed.times import http_date
 from audit_feed.windows import HOUR, HourListing, Window, due_windows
 from connector.simulation.simulate import PROGRAMS, play_fresh
 from connector.simulation.world import Broken
@@ -272,11 +274,57 @@ def only_the_first_try(patch: Patch) -> None:
     patch.setattr(states, "failed", failed)
 
 
+def one_date_is_believed(patch: Patch) -> None:
+    def observe(
+        self: Given,
+        date_header: str,
+        sent: datetime,
+        received: datetime,
+        age: timedelta = timedelta(),
+    ) -> None:
+        date = http_date(date_header)
+        if date is not None and date.year in range(2000, 2200):
+            offset = date + age - received + (received - sent) / 2
+            self._observed = service_clock._Observed(offset, received, self._seconds())  # noqa: SLF001
+
+    patch.setattr(ServiceClock, "observe", observe)
+
+
+def listings_of_a_wrong_time_stay(patch: Patch) -> None:
+    patch.setattr(StreamListing, "_take_back", lambda *_: None)
+
+
+def blobs_wait_for_a_wrong_time(patch: Patch) -> None:
+    patch.setattr(states, "_brought_forward", lambda row, _now: row)
+
+
+def pruned_by_a_wrong_time(patch: Patch) -> None:
+    def prune(self: Collector) -> None:
+        for stream in self.streams:
+            self.store.prune(stream, self.clock() - self.retention)
+
+    patch.setattr(Collector, "prune", prune)
+
+
+def cached_listings_prove(patch: Patch) -> None:
+    patch.setattr(client, "_is_stale", lambda _answer: False)
+
+
+def age_is_not_read(patch: Patch) -> None:
+    patch.setattr(client, "_age", lambda _answer: timedelta())
+
+
 BUGS: Sequence[Bug] = (
     Bug(hours_without_subscription, "1: hours without a subscription are complete"),
     Bug(absence_not_noted, "1: AF20022 leaves the hours covered"),
     Bug(complete_never_withdrawn, "2: a later listing that fails takes nothing back"),
     Bug(local_clock, "3: windows and statements go by the local clock"),
+    Bug(one_date_is_believed, "3: one answer with a wrong Date is believed"),
+    Bug(listings_of_a_wrong_time_stay, "3: hours listed while the clock was ahead stay listed"),
+    Bug(blobs_wait_for_a_wrong_time, "3: a blob put off while the clock was ahead waits for it"),
+    Bug(pruned_by_a_wrong_time, "3: the ledger is pruned by a clock that is ahead"),
+    Bug(cached_listings_prove, "3: a listing out of a cache counts as one of now"),
+    Bug(age_is_not_read, "3: the time of a cached answer is taken for now"),
     Bug(stated_the_minute_after, "4: an hour is stated when it has ended"),
     Bug(losses_leave_the_statement, "6: a blob that was given up counts for nothing"),
     Bug(odd_element_costs_the_blob, "9: an odd element costs its blob"),

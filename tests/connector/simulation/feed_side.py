@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import orjson
@@ -28,6 +29,17 @@ RENEWED = timedelta(minutes=5)
 LONGEST_LIE = timedelta(minutes=50)
 """For so long at most, and once only, the feed says of a blob that it is gone though it is not."""
 
+OLDEST_FRESH = timedelta(seconds=61)
+"""A cache on the way gives out answers that are older."""
+
+WRONG_DATES: Sequence[timedelta | str] = (
+    *(timedelta(days=n) for n in (60, 8, 1, -3, -30)),
+    *(timedelta(hours=n) for n in (2, -6)),
+    "", "yesterday", "Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT",
+)  # fmt: skip
+"""How far the ``Date`` of an answer can be off, or what it says instead; ``""`` is none."""
+
+_OK = 200
 _LENGTHS = tuple(timedelta(seconds=n) for n in (1, 20, 400, 3_000))
 
 
@@ -44,11 +56,15 @@ class FeedSide:
     lies: dict[str, tuple[datetime, str]] = field(default_factory=dict)
     no_role_until: datetime | None = None
     held: dict[str, datetime] = field(default_factory=dict)
+    wrong_date: tuple[datetime, timedelta | str] | None = None
+    cached: dict[str, tuple[datetime, Response]] = field(default_factory=dict)
 
     def answer(self, request: HttpRequest, at: datetime) -> Response:
         """Answer as the model does, with what the weather makes of it."""
         del at  # the model's clock is set by its options
         world, now = self.world, self.world.now
+        if old := self._cached(request):
+            return old
         feed = self.model.feed_of(now, HOST)
         fault = self._fault(request)
         response = (
@@ -56,7 +72,49 @@ class FeedSide:
         )
         if fault and fault.retry_after and fault.kind in {"throttle", "status"}:
             self.held["all"] = world.now + timedelta(seconds=fault.retry_after)
-        return self.model.dated(response, now)
+        dated = self.model.dated(response, now)
+        if request.method == "GET" and response.status == _OK and not fault:
+            self.cached[f"{request.path}?{request.query}"] = (now, dated)
+        return self._misdated(dated)
+
+    def _cached(self, request: HttpRequest) -> Response | None:
+        """Return what a cache has kept of the same request, with its ``Age``, now and then."""
+        at, old = self.cached.get(f"{request.path}?{request.query}", (self.world.now, None))
+        age = self.world.now - at
+        if old is None or age < OLDEST_FRESH:
+            return None
+        if not self.world.happens(self.world.weather.cached, "an answer out of a cache"):
+            return None
+        seconds = str(age // timedelta(seconds=1))
+        return replace(old, headers=(*old.headers, ("Age", seconds)))
+
+    def _misdated(self, response: Response) -> Response:
+        """Return an answer whose ``Date`` is wrong, once or for a while."""
+        world = self.world
+        if self.wrong_date is None and world.happens(world.weather.date / 8, "a wrong Date"):
+            self.wrong_date = self._wrong_date()
+        if self.wrong_date is None:
+            return response
+        until, wrong = self.wrong_date
+        if world.now >= until:
+            self.wrong_date = None
+        if isinstance(wrong, timedelta):
+            wrong = format_datetime(world.service() + wrong, usegmt=True)
+        others = tuple(h for h in response.headers if h[0].lower() != "date")
+        return replace(response, headers=(("Date", wrong), *others))
+
+    def _wrong_date(self) -> tuple[datetime, timedelta | str]:
+        """Return until when a ``Date`` is wrong, and how. One that is ahead stays so at times.
+
+        Two answers that say the same are believed. So one that is behind for longer would have a
+        subscription known from a time in which there was none.
+        """
+        world, wrong = self.world, self.world.dice.choice(WRONG_DATES)
+        length = world.dice.choice((timedelta(), timedelta(), *_LENGTHS))
+        if isinstance(wrong, timedelta) and wrong < timedelta():
+            length = timedelta()
+        self.log.lied = self.log.lied or (isinstance(wrong, timedelta) and bool(length))
+        return world.now + length, wrong
 
     def issue(self, tenant: str) -> tuple[str, datetime]:
         """Return a new token and when it ends; its roles are those of this moment."""

@@ -283,7 +283,7 @@ def _calm(there: Played) -> None:
     """Run without faults until all that was ever shown has been listed to its end."""
     world = there.world
     there.feed.lies.clear()
-    there.feed.no_role_until = None
+    there.feed.no_role_until = there.feed.wrong_date = None
     # What the programs were asked to wait for, they wait for.
     world.now = max(world.now, there.workspace.held_until or world.now)
     world.weather, there.calm = CALM, world.now
@@ -370,7 +370,13 @@ def _check_blob(there: Played, stream: Stream, blob: Blob, row: BlobRow | None) 
 
 
 def _check_settled(there: Played, store: SqliteLedger | TableLedger, stream: Stream) -> None:
-    """Demand that hours which began in the calm are complete in the end, or lost for a reason."""
+    """Demand that hours which began in the calm are complete in the end, or lost for a reason.
+
+    Where the feed's ``Date`` was ahead for a while, it may have said for these hours, as it seemed,
+    that there is no subscription.
+    """
+    if there.feed.log.lied:
+        return
     now = there.world.service()
     hours = _stated(store, stream, Window(now - RETENTION + 2 * HOUR, now))
     begun = there.calm + there.world.service_offset + HOUR

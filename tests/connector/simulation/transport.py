@@ -58,7 +58,8 @@ class FeedLog:
 
     ``enabled`` are the times, by the service's clock, at which a listing was answered, and the
     creation of blobs that were listed; ``absent`` those at which there was no subscription.
-    ``turn`` is when the program's last turn began.
+    ``turn`` is when the program's last turn began; ``lied`` says that a ``Date`` was ahead
+    in several answers.
     """
 
     chains: list[Chain] = field(default_factory=list)
@@ -66,6 +67,7 @@ class FeedLog:
     enabled: dict[Stream, set[datetime]] = field(default_factory=dict)
     absent: dict[Stream, set[datetime]] = field(default_factory=dict)
     turn: datetime = START
+    lied: bool = False
 
 
 class FeedPool:
@@ -161,7 +163,8 @@ class FeedPool:
 
     def _read_page(self, chain: Chain, response: Response) -> bool:
         """Note what the page says, before the client does; return whether it can be read."""
-        now = self._world.service()
+        age = timedelta(seconds=int(response.header("Age") or 0))
+        now = self._world.service() - age
         if response.status != 200:
             if b"AF20022" in _bytes(response) or b"AF20023" in _bytes(response):
                 self._log.absent.setdefault(chain.stream, set()).add(now)
@@ -175,7 +178,7 @@ class FeedPool:
         following = (response.header("NextPageUri") or "").strip()
         if following:
             self._log.pages[_page_key(following)] = chain
-        chain.odd = chain.odd or len(entries) < len(items)
+        chain.odd = chain.odd or len(entries) < len(items) or bool(age)
         return True
 
 

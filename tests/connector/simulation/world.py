@@ -30,7 +30,8 @@ class Weather:
     """How bad it is: the chance of each fault at each step where it can happen.
 
     ``kill`` ends the process; ``before`` and ``after`` fail a call before or after its effect, at
-    the stores; ``feed`` and ``sink`` are faults of the services; ``refused`` is of tokens.
+    the stores; ``feed`` and ``sink`` are faults of the services; ``refused`` is of tokens. ``date``
+    is a wrong ``Date`` of the feed, ``cached`` an answer out of a cache on the way.
     """
 
     kill: float = 0
@@ -51,6 +52,8 @@ class Weather:
     sink_refused: float = 0
     dropped: float = 0
     jump: float = 0
+    date: float = 0
+    cached: float = 0
 
     @classmethod
     def drawn(cls, dice: Random) -> Weather:
@@ -122,7 +125,7 @@ class World:
         self.steps.append((self.now, f"{process.name}: {what}"))
         demand(len(self.steps) < MOST_STEPS, "too many steps: something goes round in a circle")
         self.now += _TICKS[int(self.dice.random() * len(_TICKS))]
-        if self.weather.jump and self.happens(self.weather.jump / 200, "the local clock jumps"):
+        if self.weather.jump and self.happens(self.weather.jump / 100, "the local clock jumps"):
             process.offset += timedelta(seconds=self.dice.choice(_JUMPS))
         self.may_die()
         if self.tasks.ready and self.dice.random() < SWITCHES:
