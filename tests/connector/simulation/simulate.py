@@ -381,7 +381,7 @@ def _check_settled(there: Played, store: SqliteLedger | TableLedger, stream: Str
     hours = _stated(store, stream, Window(now - RETENTION + 2 * HOUR, now))
     begun = there.calm + there.world.service_offset + HOUR
     for hour in hours:
-        settled = hour.hour + HOUR + MARGIN + there.plan.scale.pause < now
+        settled = hour.hour + HOUR + MARGIN + there.plan.scale.pause * 2 < now
         if hour.hour < begun or not settled or not there.truth.is_known(stream, hour.hour):
             continue
         demand(
