@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from mailvigil.engine.lighter_sql import lighter
 from mailvigil.engine.saved_translations import SavedTranslations, cache_folder
 
 if TYPE_CHECKING:
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
 CLOCK = "kqlnow"
 """The parameter that is bound to the moment a query runs at."""
-
-_STEP = re.compile(r'"_l\d+_[^"]*" AS \(')
-_PARENTHESIS = re.compile(r"""'[^']*'|"[^"]*"|[()]""")
-_MORE_THAN_ROWS = re.compile(r"\b(GROUP BY|JOIN|UNION|DISTINCT|OVER|ORDER BY|LIMIT|MATERIALIZED)\b")
 
 _MADE_BY = ("duckdb-kql", "duckdb", "mailvigil")
 
@@ -65,7 +61,7 @@ def translate(kql: str, schema: Schema, functions: tuple[str, ...]) -> Translati
 
     """
     made = _saved_or_made(kql, schema, functions)
-    return Translation(_scan_again(made.sql), made.parameters)
+    return Translation(lighter(made.sql), made.parameters)
 
 
 def _saved_or_made(kql: str, schema: Schema, functions: tuple[str, ...]) -> Translation:
@@ -111,27 +107,3 @@ def _parsed(definition: str) -> Mapping[str, StoredFunction]:
 @cache
 def _versions() -> dict[str, str]:
     return {package: version(package) for package in _MADE_BY}
-
-
-def _scan_again(sql: str) -> str:
-    """Have DuckDB read rows anew wherever a ``let`` only picks rows and columns.
-
-    What is used twice it would else store with all columns first: of ten million records that
-    takes ten times as long as to read them twice. A ``let`` that sums up is small: it stays.
-    """
-    parts, end = [], 0
-    for step in _STEP.finditer(sql):
-        if not _MORE_THAN_ROWS.search(sql, step.end(), _closing(sql, step.end())):
-            parts += [sql[end : step.end() - 1], "NOT MATERIALIZED "]
-            end = step.end() - 1
-    return "".join([*parts, sql[end:]])
-
-
-def _closing(sql: str, start: int) -> int:
-    """Return where the parenthesis that was opened before *start* is closed."""
-    depth = 1
-    for token in _PARENTHESIS.finditer(sql, start):
-        depth += {"(": 1, ")": -1}.get(token[0], 0)
-        if not depth:
-            return token.start()
-    return len(sql)
