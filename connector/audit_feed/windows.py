@@ -11,7 +11,7 @@ and then again ever more seldom, because blobs appear late.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 HOUR = timedelta(hours=1)
@@ -37,6 +37,9 @@ FIRST_RELISTING = timedelta(minutes=5)
 RELISTING_SHARE = 4
 """A closed hour is listed again after this part (1/4) of its age."""
 
+LONGEST_LISTING = timedelta(hours=6)
+"""How long a window is listed, over several runs, before its listing begins anew."""
+
 MARGIN = timedelta(hours=3)
 """How long after its end an hour must be listed to be stated: blobs appear that late as a rule,
 under the time of their creation. The lab's late blobs do."""
@@ -47,11 +50,32 @@ class HourListing:
     """What is known of an hour's listings.
 
     ``at`` is when the last one began that got to its end (aware UTC), None if none did.
-    ``problem`` says why a later one did not, and is empty once one did.
+    ``problem`` says why a later one did not, and is empty once one did; ``problem_at`` is when
+    that one began, None where it is not known.
     """
 
     at: datetime | None
     problem: str = ""
+    problem_at: datetime | None = field(default=None, compare=False)
+
+    def listed(self, began: datetime) -> HourListing:
+        """Return what is known once a listing that began at *began* got to its end.
+
+        One that began after it and did not still counts, whichever of them ended first.
+        """
+        if began_after(self.problem_at, began):
+            return replace(self, at=began)
+        return HourListing(began)
+
+    def unlisted(self, problem: str, began: datetime | None) -> HourListing:
+        """Return what is known once a listing did not get to its end, for *problem*.
+
+        One that began after it and did still counts, whichever of them ended first. Without
+        *began* nothing does.
+        """
+        if began is not None and began_after(self.at, began):
+            return self
+        return replace(self, problem=problem, problem_at=began)
 
     def proves(self, hour: datetime) -> bool:
         """Return whether *hour* was listed to its end late enough, and nothing took that back."""
@@ -59,6 +83,15 @@ class HourListing:
 
 
 NEVER_LISTED = HourListing(None)
+
+
+def began_after(other: datetime | None, began: datetime) -> bool:
+    """Return whether the listing that began at *other* began after one that ends only now.
+
+    No listing takes longer than ``LONGEST_LISTING``: a time that is later is of a clock that was
+    ahead, and says nothing.
+    """
+    return other is not None and began < other <= began + LONGEST_LISTING
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from audit_feed.errors import (
 from audit_feed.ledger.states import LedgerStore
 from audit_feed.windows import (
     HOUR,
+    LONGEST_LISTING,
     MARGIN,
     RETENTION,
     HourListing,
@@ -50,9 +51,6 @@ SLOW_PAGE = timedelta(seconds=20)
 MOST_STALE_PAGES = 20
 """Pages in a row that name no blob that was not named before: a listing that goes on like that
 would never end."""
-
-LONGEST_LISTING = timedelta(hours=6)
-"""How long a window is listed, over several runs, before its listing begins anew."""
 
 NO_DLP_ROLE = f"the token lacks {DLP_ROLE}"
 """The problem of an hour of ``DLP`` whose empty listing says nothing."""
@@ -214,7 +212,7 @@ class StreamListing:
     ) -> None:
         self.report.count_unlisted(problem, refused=refused)
         if hours:
-            self.store.mark_unlisted(self.stream, hours, problem[:LONGEST_PROBLEM])
+            self.store.mark_unlisted(self.stream, hours, problem[:LONGEST_PROBLEM], self.began)
 
     def _list_halves(self, window: Window, problem: str) -> _End:
         """List both halves. An hour that was cut is listed only once both got to their ends."""
@@ -230,7 +228,7 @@ class StreamListing:
         whole = {hour for half in parts for hour in self._hours(half)}
         cut = [hour for hour in self._hours(window) if hour not in whole]
         if cut and ends[-1] is not _End.STOPPED:
-            self.store.mark_unlisted(self.stream, cut, problem[:LONGEST_PROBLEM])
+            self.store.mark_unlisted(self.stream, cut, problem[:LONGEST_PROBLEM], self.began)
         return ends[-1] if ends[-1] in _LAST else _End.PART
 
     def _list_pages(self, position: ListingPosition) -> str:
@@ -268,7 +266,7 @@ class StreamListing:
         hours = self._hours(window)
         if empty and self._reads_no_dlp():
             self.report.add_problem(f"{self._where}: {NO_DLP_ROLE}")
-            self.store.mark_unlisted(self.stream, hours, NO_DLP_ROLE)
+            self.store.mark_unlisted(self.stream, hours, NO_DLP_ROLE, self.began)
         else:
             self.store.mark_listed(self.stream, hours, self.began)
         return ""

@@ -44,7 +44,14 @@ from audit_feed.ledger.states import (
 from audit_feed.ledger.texts import storable
 from audit_feed.records.batches import Parked
 from audit_feed.times import parse_utc, utc_text
-from audit_feed.windows import LEAST_KEPT, RETENTION, HourListing, Window, hour_of
+from audit_feed.windows import (
+    LEAST_KEPT,
+    LONGEST_LISTING,
+    RETENTION,
+    HourListing,
+    Window,
+    hour_of,
+)
 
 FORMAT = 2
 """Version of the file. A file of version 1 is brought up to it; another one is refused."""
@@ -255,15 +262,28 @@ class SqliteLedger:
                 [(stream.tenant, stream.content_type, utc_text(h), utc_text(now)) for h in hours],
             )
 
-    def mark_unlisted(self, stream: Stream, hours: Sequence[datetime], problem: str) -> None:
-        """Record that a listing did not end; see ``LedgerStore.mark_unlisted``."""
+    def mark_unlisted(
+        self,
+        stream: Stream,
+        hours: Sequence[datetime],
+        problem: str,
+        began: datetime | None = None,
+    ) -> None:
+        """Record that a listing did not end; see ``LedgerStore.mark_unlisted``.
+
+        The lease keeps a second collector out, and one lists a stream once at a time: when the
+        listing began that did not end need not be kept.
+        """
+        why = storable(problem) or UNLISTED
         with self._step() as con:
+            later = _listed_after(con, stream, began) if began else frozenset()
             con.executemany(
                 "INSERT INTO hours (tenant, content_type, hour, listed_at, problem) "
                 "VALUES (?, ?, ?, '', ?) ON CONFLICT DO UPDATE SET problem = excluded.problem",
                 [
-                    (stream.tenant, stream.content_type, utc_text(h), storable(problem) or UNLISTED)
-                    for h in hours
+                    (stream.tenant, stream.content_type, hour, why)
+                    for hour in map(utc_text, hours)
+                    if hour not in later
                 ],
             )
 
@@ -490,6 +510,21 @@ def _replaced(con: sqlite3.Connection, row: BlobRow) -> BlobRow | LedgerConflict
     if changed.rowcount != 1:
         return LedgerConflictError(f"blob {row.blob.id}: changed by another run")
     return stored
+
+
+def _listed_after(con: sqlite3.Connection, stream: Stream, began: datetime) -> frozenset[str]:
+    """Return the hours of which a listing that began after *began* got to its end."""
+    rows = con.execute(
+        "SELECT hour FROM hours WHERE tenant = ? AND content_type = ? "
+        "AND listed_at > ? AND listed_at <= ? AND problem = ''",
+        (
+            stream.tenant,
+            stream.content_type,
+            utc_text(began),
+            utc_text(began + LONGEST_LISTING),
+        ),
+    ).fetchall()
+    return frozenset(str(hour) for (hour,) in rows)
 
 
 def _coverage(con: sqlite3.Connection, stream: Stream) -> Coverage:

@@ -276,12 +276,23 @@ class LedgerStore(Protocol):
         """Record that the listing of *hours* that began at *now* came to its end.
 
         Called after the blobs of every page were added, and whatever is to be done with the new
-        ones was done: a crash before leaves the hours to be listed once more. It withdraws
-        :meth:`mark_unlisted`.
+        ones was done: a crash before leaves the hours to be listed once more. It withdraws an
+        earlier :meth:`mark_unlisted`.
         """
 
-    def mark_unlisted(self, stream: Stream, hours: Sequence[datetime], problem: str) -> None:
-        """Record that the last listing of *hours* did not come to its end, for *problem*."""
+    def mark_unlisted(
+        self,
+        stream: Stream,
+        hours: Sequence[datetime],
+        problem: str,
+        began: datetime | None = None,
+    ) -> None:
+        """Record that the listing of *hours* that began at *began* did not come to its end.
+
+        An hour of which a listing that began after it did is left as it is, and :meth:`mark_listed`
+        withdraws no problem of one that began after it: two processes may list at once, and end in
+        any order. Without *began* it counts whatever is known. *problem* is for people.
+        """
 
     def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, HourListing]:
         """Return hour to what is known of its listings, from *since* on."""

@@ -102,9 +102,15 @@ class TableLedger:
         """Record that hours were listed; see ``LedgerStore.mark_listed``."""
         self._hours.mark_listed(stream, hours, now)
 
-    def mark_unlisted(self, stream: Stream, hours: Sequence[datetime], problem: str) -> None:
+    def mark_unlisted(
+        self,
+        stream: Stream,
+        hours: Sequence[datetime],
+        problem: str,
+        began: datetime | None = None,
+    ) -> None:
         """Record that a listing did not end; see ``LedgerStore.mark_unlisted``."""
-        self._hours.mark_unlisted(stream, hours, problem)
+        self._hours.mark_unlisted(stream, hours, problem, began)
 
     def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, HourListing]:
         """Return what is known of hours' listings; see ``TableHours.listings``."""

@@ -7,7 +7,7 @@ that they need not be read again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
 
@@ -116,25 +116,62 @@ class TableHours:
 
     def mark_listed(self, stream: Stream, hours: Sequence[datetime], now: datetime) -> None:
         """Record that hours were listed; see ``LedgerStore.mark_listed``."""
-        values = {"listed_at": text(now), "problem": ""}
-        self._merge([self._entity(stream, hour, values) for hour in dict.fromkeys(hours)])
-        with self._lock:
-            if stream in self._listings:
-                self._listings[stream].hours.update(dict.fromkeys(hours, HourListing(now)))
+        if not hours:
+            return
+        known = self._known_listings(stream, min(hours))
+        marked = {hour: known.get(hour, NEVER_LISTED).listed(now) for hour in hours}
+        self._write(stream, marked, known)
 
-    def mark_unlisted(self, stream: Stream, hours: Sequence[datetime], problem: str) -> None:
+    def mark_unlisted(
+        self,
+        stream: Stream,
+        hours: Sequence[datetime],
+        problem: str,
+        began: datetime | None = None,
+    ) -> None:
         """Record that a listing did not end; see ``LedgerStore.mark_unlisted``.
 
         The hours are opened, so that what is stated of them is sent again.
         """
-        problem = storable(problem)[:LONGEST_PROBLEM] or UNLISTED
-        values = {"problem": problem, "closed": False}
-        self._merge([self._entity(stream, hour, values) for hour in dict.fromkeys(hours)])
+        if not hours:
+            return
+        why = storable(problem)[:LONGEST_PROBLEM] or UNLISTED
+        # Read anew: another process may have listed them to their end meanwhile.
+        known = {row.hour: row.listing for row in self.since(stream, min(hours))}
+        marked = {hour: known.get(hour, NEVER_LISTED).unlisted(why, began) for hour in hours}
+        changed = {hour: said for hour, said in marked.items() if said is not known.get(hour)}
+        self._write(stream, changed, known)
+
+    def _known_listings(self, stream: Stream, since: datetime) -> Mapping[datetime, HourListing]:
+        """Return the listings that this process remembers, or read them.
+
+        A problem that another process has marked since stays until it is seen and listed away.
+        """
+        with self._lock:
+            cached = self._listings.get(stream)
+            if cached and cached.since <= since:
+                return dict(cached.hours)
+        return {row.hour: row.listing for row in self.since(stream, since)}
+
+    def _write(
+        self,
+        stream: Stream,
+        marked: Mapping[datetime, HourListing],
+        known: Mapping[datetime, HourListing],
+    ) -> None:
+        """Write what is *marked*, and of that only what is not *known* already.
+
+        What another process writes meanwhile of the rest stays as it is.
+        """
+        self._merge(
+            [
+                self._entity(stream, hour, _changes(known.get(hour, NEVER_LISTED), listing))
+                for hour, listing in marked.items()
+            ]
+        )
         with self._lock:
             if stream in self._listings:
-                known = self._listings[stream].hours
-                for hour in hours:
-                    known[hour] = replace(known.get(hour, NEVER_LISTED), problem=problem)
+                self._listings[stream].hours.update(marked)
 
     def has_row(self, stream: Stream, hour: datetime) -> bool:
         """Return whether this process knows that the hour has a whole row."""
@@ -197,3 +234,16 @@ class TableHours:
             if len(self._known) > MAX_KNOWN:
                 self._known.clear()
             self._known.update(keys)
+
+
+def _changes(before: HourListing, after: HourListing) -> dict[str, object]:
+    """Return what is written of an hour whose listing is known as *after*, and was as *before*."""
+    values: dict[str, object] = {}
+    if after.at != before.at and after.at:
+        values["listed_at"] = text(after.at)
+    if (after.problem, after.problem_at) != (before.problem, before.problem_at):
+        values["problem"] = after.problem
+        values["problem_at"] = text(after.problem_at) if after.problem_at else ""
+    if after.problem:
+        values["closed"] = False
+    return values

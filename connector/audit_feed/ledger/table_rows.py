@@ -192,7 +192,11 @@ def hour_row(entity: TableEntity, etag: str = "") -> HourRow | None:
         hour = hour_from(entity["RowKey"])
     except ValueError:
         return None
-    listing = HourListing(_time_or_none(entity.get("listed_at")), str(entity.get("problem") or ""))
+    listing = HourListing(
+        _time_or_none(entity.get("listed_at")),
+        str(entity.get("problem") or ""),
+        _time_or_none(entity.get("problem_at")),
+    )
     tally = _tally(entity) if entity.get("closed") is True else None
     return HourRow(hour, listing, tally, etag, whole="closed" in entity)
 

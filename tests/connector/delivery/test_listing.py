@@ -11,7 +11,7 @@ import pytest
 
 from audit_feed.blobs import DLP_ROLE, ContentBlob, Page, Stream
 from audit_feed.delivery.collector import Collector
-from audit_feed.delivery.listing import LONGEST_LISTING, MOST_STALE_PAGES, NO_DLP_ROLE
+from audit_feed.delivery.listing import MOST_STALE_PAGES, NO_DLP_ROLE
 from audit_feed.delivery.pass_report import PassReport
 from audit_feed.delivery.patience import Patience
 from audit_feed.delivery.unfinished import ListingPosition, UnfinishedListings
@@ -28,7 +28,7 @@ from audit_feed.errors import (
 from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.ledger.statement import HourState, HourStatement
 from audit_feed.ledger.states import BlobState
-from audit_feed.windows import HOUR, MARGIN, Window, hour_of
+from audit_feed.windows import HOUR, LONGEST_LISTING, MARGIN, Window, hour_of
 from connector.delivery import simulation
 from connector.delivery.simulation import START, World
 from connector.delivery.worlds import STREAM, names, published, started, stated, world

@@ -74,12 +74,19 @@ class MemoryLedger:
         return list(new.values())
 
     def mark_listed(self, stream: Stream, hours: Sequence[datetime], now: datetime) -> None:
-        self.disk.hours.setdefault(stream, {}).update(dict.fromkeys(hours, HourListing(now)))
-
-    def mark_unlisted(self, stream: Stream, hours: Sequence[datetime], problem: str) -> None:
         known = self.disk.hours.setdefault(stream, {})
-        for hour in hours:
-            known[hour] = replace(known.get(hour, NEVER_LISTED), problem=problem or UNLISTED)
+        known |= {hour: known.get(hour, NEVER_LISTED).listed(now) for hour in hours}
+
+    def mark_unlisted(
+        self,
+        stream: Stream,
+        hours: Sequence[datetime],
+        problem: str,
+        began: datetime | None = None,
+    ) -> None:
+        known = self.disk.hours.setdefault(stream, {})
+        why = problem or UNLISTED
+        known |= {hour: known.get(hour, NEVER_LISTED).unlisted(why, began) for hour in hours}
 
     def listings(self, stream: Stream, since: datetime) -> Mapping[datetime, HourListing]:
         return {h: said for h, said in self.disk.hours.get(stream, {}).items() if h >= since}

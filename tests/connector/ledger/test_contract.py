@@ -290,6 +290,33 @@ def test_a_listing_that_did_not_end_takes_back_the_one_that_did(opens: Opens) ->
     assert said[HOURS[1]].problem
 
 
+def test_an_older_listing_that_fails_late_takes_no_newer_one_back(opens: Opens) -> None:
+    began, later = START + 5 * HOUR, START + 5 * HOUR + timedelta(minutes=10)
+    opens().mark_listed(STREAM, HOURS, later)
+
+    opens().mark_unlisted(STREAM, HOURS, "page 9: HTTP 500", began)
+
+    assert opens().listings(STREAM, EVER.start) == dict.fromkeys(HOURS, HourListing(later))
+
+
+def test_a_newer_listing_that_fails_takes_an_older_one_back(opens: Opens) -> None:
+    began, later = START + 5 * HOUR, START + 5 * HOUR + timedelta(minutes=10)
+    opens().mark_listed(STREAM, HOURS, began)
+
+    opens().mark_unlisted(STREAM, HOURS, "page 2: HTTP 500", later)
+
+    known = opens().listings(STREAM, EVER.start)
+    assert known == dict.fromkeys(HOURS, HourListing(began, "page 2: HTTP 500"))
+
+
+def test_a_listing_of_a_clock_that_ran_ahead_is_taken_back_by_one_that_fails(opens: Opens) -> None:
+    opens().mark_listed(STREAM, HOURS, START + 2 * DAY)
+
+    opens().mark_unlisted(STREAM, HOURS, "no answer", START)
+
+    assert {said.problem for said in opens().listings(STREAM, EVER.start).values()} == {"no answer"}
+
+
 def test_an_hour_that_was_never_listed_can_have_a_problem(store: Store) -> None:
     store.mark_unlisted(STREAM, HOURS[:1], "no answer")
     store.mark_unlisted(STREAM, HOURS[1:2], "")

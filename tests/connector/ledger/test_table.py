@@ -24,7 +24,7 @@ from audit_feed.ledger.table import TableLedger
 from audit_feed.ledger.table_parked import PIECE_BYTES
 from audit_feed.ledger.table_rows import blob_key, hour_key, stream_key
 from audit_feed.records.batches import Parked
-from audit_feed.windows import HOUR, MARGIN, Window, hour_of
+from audit_feed.windows import HOUR, MARGIN, HourListing, Window, hour_of
 from connector.azurite import Azurite
 from connector.ledger.memory_tables import MemoryTable, MemoryTables
 from connector.made import OTHER_STREAM, SOON, START, STREAM, blob, refused
@@ -589,6 +589,37 @@ def test_a_blob_that_is_older_than_the_ledger_keeps_stays_on_record_through_ever
             sweeping.snapshots.close_hours(sweeping.snapshots.read(STREAM, window, now), now)
             sweeping.prune(STREAM, now - keep)
             assert opens().add_blobs([old], now) == []
+
+
+def test_an_older_listing_that_ends_late_withdraws_no_newer_ones_problem(
+    opens: Callable[[], TableLedger],
+) -> None:
+    hour, first, second = hour_of(NOW) - 5 * HOUR, opens(), opens()
+    for store in (first, second):
+        assert store.listings(STREAM, WEEK.start) == {}
+    later = NOW + timedelta(minutes=10)
+    second.mark_unlisted(STREAM, [hour], "page 2: HTTP 500", later)
+
+    first.mark_listed(STREAM, [hour], NOW)
+    known = opens().listings(STREAM, WEEK.start)[hour]
+    opens().mark_listed(STREAM, [hour], NOW + timedelta(minutes=5))
+    still = opens().listings(STREAM, WEEK.start)[hour]
+    opens().mark_listed(STREAM, [hour], later + timedelta(minutes=1))
+
+    assert known == HourListing(NOW, "page 2: HTTP 500")
+    assert still.problem == "page 2: HTTP 500"
+    assert opens().listings(STREAM, WEEK.start)[hour] == HourListing(later + timedelta(minutes=1))
+
+
+def test_a_problem_of_a_clock_that_ran_ahead_is_withdrawn_by_a_whole_listing(
+    opens: Callable[[], TableLedger],
+) -> None:
+    hour = hour_of(NOW) - 5 * HOUR
+    opens().mark_unlisted(STREAM, [hour], "no answer", NOW + 60 * DAY)
+
+    opens().mark_listed(STREAM, [hour], NOW)
+
+    assert opens().listings(STREAM, WEEK.start)[hour] == HourListing(NOW)
 
 
 def test_a_snapshot_of_months_reads_the_blobs_of_open_hours_only() -> None:
