@@ -12,13 +12,13 @@ from typing import BinaryIO, TextIO
 
 from mailvigil.exit_codes import EXIT_OK
 from mailvigil.lab.server.faults import read_script
+from mailvigil.lab.server.hostile_options import made_hostile
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import (
     FIRST_BLOB_DELAY,
     FeedOptions,
     IngestionOptions,
     LabOptions,
-    made_hostile,
 )
 from mailvigil.lab.server.scenarios import FilledLab, fill_lab, scenario
 from mailvigil.lab.server.tenant_blobs import lab_tenant

@@ -20,7 +20,8 @@ GROWS_AFTER: Final = timedelta(hours=2)
 LATEST: Final = timedelta(days=3)
 """How late a blob is listed at most."""
 
-ODD_LETTERS: Final = (" ", "\u00fc", "\u00e9 ", "%")
+ODD_LETTERS: Final = ("a b", "\u00fc", "\u00e9 e", "%")
+"""None begins or ends with a blank: readers of addresses drop it."""
 
 Way = Callable[[Blob, Dice, datetime], Iterator[Blob]]
 

@@ -189,20 +189,3 @@ def plain(options: FeedOptions | IngestionOptions) -> dict[str, object]:
     """Return *options* as JSON can hold them; a span of time in seconds."""
     found = {field.name: getattr(options, field.name) for field in fields(options)}
     return {k: v.total_seconds() if isinstance(v, timedelta) else v for k, v in found.items()}
-
-
-def made_hostile(options: LabOptions, seed: int) -> LabOptions:
-    """Return *options* with all that the documents allow turned on, by chance of *seed*."""
-    feed = replace(
-        options.feed,
-        throttle_status=429,
-        retry_after="date",
-        clock_offset=-timedelta(minutes=10),
-        first_blob_delay=FIRST_BLOB_DELAY,
-        lists_sizes=True,
-    )
-    ingestion = replace(options.ingestion, retry_after="date", grant_delay=timedelta(minutes=30))
-    chaos = seed if options.chaos is None else options.chaos
-    return replace(
-        options, feed=feed, ingestion=ingestion, chaos=chaos, hostile=seed, identity_caches=True
-    )

@@ -15,6 +15,8 @@ from azure.identity import ClientSecretCredential
 
 from detections.commands.command import run
 from detections.lab.server.clients import FEED_SCOPE
+from mailvigil.lab.server.hostile_options import made_hostile
+from mailvigil.lab.server.options import LabOptions
 
 
 def serve(folder: Path, *more: str) -> subprocess.Popen[str]:
@@ -69,7 +71,7 @@ def test_a_collector_needs_nothing_but_the_configuration(tmp_path: Path) -> None
 
 
 @pytest.mark.posix
-def test_a_hostile_lab_waits_half_a_day_and_gives_dates(tmp_path: Path) -> None:
+def test_a_hostile_lab_waits_half_a_day_and_is_as_its_seed_says(tmp_path: Path) -> None:
     process = serve(tmp_path, "--scenario", "none", "--fresh", "--hostile", "3")
     try:
         told, ca = ready(process), str(tmp_path / "ca.pem")
@@ -79,7 +81,10 @@ def test_a_hostile_lab_waits_half_a_day_and_gives_dates(tmp_path: Path) -> None:
         process.communicate(timeout=20)
 
     assert feed["first_blob_delay"] == 12 * 3_600
-    assert (feed["retry_after"], feed["throttle_status"]) == ("date", 429)
+    expected = made_hostile(LabOptions(), 3).feed
+    assert feed["retry_after"] == expected.retry_after
+    assert feed["throttle_status"] == expected.throttle_status
+    assert feed["clock_offset"] == expected.clock_offset.total_seconds()
 
 
 def test_a_script_that_cannot_be_read_is_a_wrong_input(tmp_path: Path) -> None:
