@@ -217,6 +217,14 @@ def redelivered(row: BlobRow, now: datetime) -> BlobRow:
     return replace(moved, finished=None, due=now, refused=None, refusals=0)
 
 
+def superseded(row: BlobRow) -> BlobRow:
+    """Return the row of a blob that was given up although it has grown into a later hour.
+
+    The row in that hour says what becomes of it, in a store that has a row for each.
+    """
+    return replace(row, state=BlobState.DELIVERED, last_error="", refused=None, refusals=0)
+
+
 def is_final(row: BlobRow, now: datetime) -> bool:
     """Return whether a blob can change only by growing; a rejected one can until it expires.
 

@@ -44,7 +44,8 @@ class TableLedger:
 
     Two that list the same page, or deliver the same blob, do not get in each other's way: what
     a row was read as is compared by its ETag. A blob that is listed again with a ``created`` of
-    another hour is another blob here: it is sent again, and both hours count it.
+    another hour is another blob here: it is sent again, and both hours count it. What cannot be
+    fetched any more under the earlier hour is lost only if the later one's is.
 
     ``streams_table``, ``snapshots`` and ``markers`` are what the Function app needs beside the
     contract of all stores.

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from azure.core import MatchConditions
 from azure.data.tables import TableClient, UpdateMode
 
+from audit_feed.blobs import ContentBlob
 from audit_feed.errors import LedgerConflictError, LedgerError
 from audit_feed.ledger import table_client
 from audit_feed.ledger.states import BlobRow, BlobState
@@ -22,6 +23,8 @@ from audit_feed.ledger.table_rows import (
     row_of,
     stored,
 )
+from audit_feed.ledger.table_rows import partition as partition_of
+from audit_feed.windows import RETENTION, hour_of
 
 MAX_CACHED = 200_000
 """Blobs of which a process remembers that they are on record, and as what version."""
@@ -73,6 +76,19 @@ class TableBlobs:
             if row
         )
         return {name: row for name, (row, _) in rows.items() if name in names}
+
+    def later(self, blob: ContentBlob) -> list[BlobRow]:
+        """Return the rows of the same id in later hours, for as long as the feed keeps a blob.
+
+        The query goes over a week of partitions: it is for what happens seldom.
+        """
+        where, name = blob_key(blob)
+        end = partition_of(blob.stream, hour_of(blob.created) + RETENTION)
+        asked = "PartitionKey gt @a and PartitionKey le @b and RowKey eq @n"
+        with translated_errors(f"blob {blob.id}"):
+            values = {"a": where, "b": end, "n": name}
+            entities = table_client.query(self._table, asked, values)
+        return [row for row in map(_readable, entities) if row]
 
     def create(self, partition: str, rows: Sequence[BlobRow]) -> list[BlobRow]:
         """Create those of *rows* that are not there, and return them.

@@ -11,9 +11,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from threading import Lock
 
-from audit_feed.blobs import ContentBlob
+from audit_feed.blobs import ContentBlob, has_grown
 from audit_feed.errors import LedgerConflictError, LedgerError
-from audit_feed.ledger.states import BlobRow, listed, made_due, relisted
+from audit_feed.ledger.states import (
+    BlobRow,
+    BlobState,
+    listed,
+    made_due,
+    relisted,
+    superseded,
+)
 from audit_feed.ledger.table_blobs import MAX_CACHED, TableBlobs
 from audit_feed.ledger.table_client import MAX_ROUNDS
 from audit_feed.ledger.table_hours import MAX_CLOCK_SKEW, TableHours
@@ -131,7 +138,11 @@ class TableListing:
         return None if again is row else again
 
     def put_listed(self, rows: Sequence[BlobRow]) -> Sequence[BlobRow | LedgerConflictError]:
-        """Store rows; open the hours of those that may not have been listed, before and after."""
+        """Store rows; open the hours of those that may not have been listed, before and after.
+
+        A blob that is given up is looked for in later hours: it may have grown into one of them.
+        """
+        rows = [superseded(row) if self._has_moved(row) else row for row in rows]
         hours = {
             (row.blob.stream, hour_of(row.blob.created))
             for row in rows
@@ -143,6 +154,12 @@ class TableListing:
         for stream, hour in hours:
             self._hours.reopen(stream, hour)
         return results
+
+    def _has_moved(self, row: BlobRow) -> bool:
+        """Return whether *row* gives up a blob that has grown into a later hour."""
+        if row.state not in {BlobState.EXPIRED, BlobState.REJECTED}:
+            return False
+        return any(has_grown(later.blob, row.blob) for later in self._blobs.later(row.blob))
 
 
 class _SeenCache:

@@ -19,7 +19,14 @@ from audit_feed.errors import LeaseHeldError, LedgerConflictError, LedgerError
 from audit_feed.ledger import table_snapshot
 from audit_feed.ledger.coverage import Span
 from audit_feed.ledger.statement import HourState, HourStatement, statement
-from audit_feed.ledger.states import BlobRow, BlobState, delivered, redelivered, rejected
+from audit_feed.ledger.states import (
+    BlobRow,
+    BlobState,
+    delivered,
+    expired,
+    redelivered,
+    rejected,
+)
 from audit_feed.ledger.table import TableLedger
 from audit_feed.ledger.table_parked import PIECE_BYTES
 from audit_feed.ledger.table_rows import blob_key, hour_key, stream_key
@@ -620,6 +627,52 @@ def test_a_problem_of_a_clock_that_ran_ahead_is_withdrawn_by_a_whole_listing(
     opens().mark_listed(STREAM, [hour], NOW)
 
     assert opens().listings(STREAM, WEEK.start)[hour] == HourListing(NOW)
+
+
+GROWN = [timedelta(hours=1), timedelta(days=6)]
+
+
+@pytest.mark.parametrize("step", [expired, unknown])
+@pytest.mark.parametrize("later", GROWN)
+def test_a_blob_that_grew_into_a_later_hour_is_lost_in_no_earlier_one(
+    store: TableLedger, later: timedelta, step: Callable[[BlobRow, datetime], BlobRow]
+) -> None:
+    first = blob("a", NOW - 6 * DAY - 5 * HOUR)
+    grown = replace(
+        first,
+        created=first.created + later,
+        expires=first.expires + later,
+        uri=f"{first.uri}/2",
+    )
+    [row, _] = noted(store, first, grown)
+
+    stored = store.put(refused(step, row, NOW))
+
+    said = {s.hour: s for s in stated(store)}
+    assert (stored.state, stored.records) == (BlobState.DELIVERED, 0)
+    assert said[hour_of(first.created)].state is HourState.COMPLETE
+    assert said[hour_of(grown.created)].pending == 1
+    assert not any(s.state is HourState.LOST for s in said.values())
+
+
+@pytest.mark.parametrize("step", [expired, unknown])
+def test_a_blob_that_is_given_up_in_its_last_hour_is_lost_there(
+    store: TableLedger, step: Callable[[BlobRow, datetime], BlobRow]
+) -> None:
+    last = blob("a", NOW - 5 * DAY)
+    others = [
+        replace(last, created=last.created - DAY, expires=last.expires - DAY),
+        replace(last, stream=OTHER_STREAM, created=last.created + DAY),
+        replace(last, id="b", created=last.created + DAY),
+    ]
+    rows = noted(store, last, *others)
+    [row] = [row for row in rows if row.blob == last]
+
+    stored = store.put(refused(step, row, NOW))
+
+    assert stored.state is refused(step, row, NOW).state
+    lost = [s.hour for s in stated(store) if s.state is HourState.LOST]
+    assert lost == [hour_of(last.created)]
 
 
 def test_a_snapshot_of_months_reads_the_blobs_of_open_hours_only() -> None:
