@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -94,7 +95,7 @@ REFUSED_BY_SCHEMA = (
     Fault("", "no_alert", PLAIN, "alert_name: 'Mailbox {{Mailbox}}",
           "alert_title: 'Mailbox {{Mailbox}}", "mailvigil.alert_name is missing"),
 )  # fmt: skip
-"""Faults of the form of a file; there are more in ``core/test_rule_schema.py``."""
+"""Faults of the form of a file; there are more in ``workbench/test_rule_schema.py``."""
 
 REFUSED_BY_SENTINEL = (
     Fault("", "odd_detail_name", PLAIN, "Operations: OperationCount",
@@ -153,6 +154,12 @@ def broken_rule(root: Path, number: int, fault: Fault) -> None:
         (folder / f"{fault.name}.test.yaml").write_text(fault.tests(tests), encoding="utf-8")
 
 
+def below(root: Path, problem: str) -> str:
+    """Return *problem* with its file as seen from *root*, written as on POSIX systems."""
+    where, colon, what = problem.removeprefix(f"{root}{os.sep}").partition(":")
+    return f"{where.replace(os.sep, '/')}{colon}{what}"
+
+
 @pytest.fixture(scope="module")
 def problems(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Return what is said of a content that holds every fault at once, below its folder."""
@@ -167,14 +174,15 @@ def problems(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> list[s
         patch.setattr("mailvigil.commands.rules.content_root", lambda: root)
         ran = run("rules", "check")
     assert (ran.code, ran.err) == (EXIT_FAILED, "")
-    *lines, last = ran.out.splitlines()
+    *lines, analyses, last = ran.out.splitlines()
+    assert re.match(r"\d+ analyses of a query ", analyses)
     rules = len(load_rules(checkout)) + len(ALL)
     functions = len(load_functions(checkout)) + len(KQL_FAULTS)
     hunting = len(load_hunting(checkout))
     assert last == (
         f"{rules} rules, {hunting} hunting queries, {functions} functions, {len(lines)} problems"
     )
-    return [line.removeprefix(f"{root}/") for line in lines]
+    return [below(root, line) for line in lines]
 
 
 @pytest.mark.parametrize("fault", [f for f in ALL if f.message], ids=lambda fault: fault.name)

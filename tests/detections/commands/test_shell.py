@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import pty
 import select
 import signal
 import stat
@@ -217,6 +216,8 @@ ENDLESS = (
 
 @pytest.mark.posix
 def test_ctrl_c_stops_a_query_and_not_the_shell(kept: Path, tmp_path: Path) -> None:
+    import pty  # noqa: PLC0415 - not there on Windows
+
     command = [sys.executable, "-P", "-m", "mailvigil", "shell", str(kept.absolute())]
     process, terminal = pty.fork()
     if process == 0:

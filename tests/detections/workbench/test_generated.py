@@ -85,6 +85,7 @@ def test_nothing_generated_of_this_checkout_is_stale() -> None:
     assert made.count == len(made.files) > 2 * len(load_rules(CHECKOUT))
 
 
+@pytest.mark.posix
 def test_content_on_a_clean_tree_changes_nothing(
     root: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,6 +97,7 @@ def test_content_on_a_clean_tree_changes_nothing(
     assert files(root) == before
 
 
+@pytest.mark.posix
 def test_content_check_names_every_file_that_a_changed_rule_makes_stale(
     root: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,6 +124,7 @@ def test_content_check_names_every_file_that_a_changed_rule_makes_stale(
     assert files(root) == before
 
 
+@pytest.mark.posix
 def test_content_writes_what_content_check_named(
     root: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,6 +140,7 @@ def test_content_writes_what_content_check_named(
     assert "let recent = 2d;" in (root / "kql/generated/mailbox_throttled.kql").read_text("utf-8")
 
 
+@pytest.mark.posix
 def test_a_change_without_a_higher_version_is_not_locked(
     root: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,6 +156,7 @@ def test_a_change_without_a_higher_version_is_not_locked(
     assert (root / "kql/rules.lock").read_bytes() == lock
 
 
+@pytest.mark.posix
 def test_a_broken_rule_does_not_keep_the_requirements_from_being_checked(
     root: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
