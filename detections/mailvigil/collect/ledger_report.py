@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from audit_feed.blobs import Stream
 from audit_feed.ledger.statement import HourState, HourStatement
 from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore
 from audit_feed.settings import Settings
-from audit_feed.windows import HOUR, Window
+from audit_feed.windows import HOUR, Window, hour_of
 from mailvigil.collect.ledger_store import OpenLedger
 from mailvigil.printable import counted
 from mailvigil.printed_list import print_list
@@ -162,3 +163,35 @@ def _run(hours: Sequence[HourStatement]) -> tuple[object, ...]:
         hours[0].state.value, sum(h.listed for h in hours), sum(h.pending for h in hours),
         sum(h.expired for h in hours), sum(h.rejected for h in hours), hours[0].why,
     )  # fmt: skip
+
+
+def as_json(report: LedgerReport) -> str:
+    """Return the hours as a JSON array, those before the span first."""
+    hours = [*report.older_losses, *report.hours]
+    return json.dumps([_as_json(hour, report.lost) for hour in hours], indent=2)
+
+
+def _as_json(hour: HourStatement, lost: Sequence[BlobRow]) -> dict[str, object]:
+    return {
+        "tenant": hour.stream.tenant,
+        "content_type": hour.stream.content_type,
+        "hour": stamp(hour.hour),
+        "complete": hour.complete,
+        "state": hour.state.value,
+        "why": hour.why,
+        "listed_at": stamp(hour.listed_at) if hour.listed_at else None,
+        "listed": hour.listed,
+        "delivered": hour.delivered,
+        "pending": hour.pending,
+        "expired": hour.expired,
+        "rejected": hour.rejected,
+        "records": hour.records,
+        "bytes": hour.sent,
+        "parked": hour.parked,
+        "lag_seconds": int(hour.lag.total_seconds()),
+        "lost_blobs": [
+            {"id": row.blob.id, "state": row.state.value, "error": row.last_error}
+            for row in lost
+            if row.blob.stream == hour.stream and hour_of(row.blob.created) == hour.hour
+        ],
+    }

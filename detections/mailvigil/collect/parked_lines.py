@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+from pathlib import Path
 from typing import TextIO
 
 import orjson
@@ -11,6 +13,7 @@ import orjson
 from audit_feed.blobs import Stream
 from audit_feed.ledger.states import LedgerStore
 from audit_feed.records.batches import Parked
+from mailvigil.errors import InputError
 
 
 def print_parked(store: LedgerStore, out: TextIO) -> int:
@@ -21,6 +24,28 @@ def print_parked(store: LedgerStore, out: TextIO) -> int:
             print(json.dumps(_line(stream, parked)), file=out)
             count += 1
     return count
+
+
+def write_parked(store: LedgerStore, path: Path) -> int:
+    """Write each remainder to a new file that only its owner can read; return how many there are.
+
+    Raises:
+        InputError: The file exists already, or cannot be made.
+
+    """
+    with _new(path) as file:
+        return print_parked(store, file)
+
+
+def _new(path: Path) -> TextIO:
+    """Open a file that is not there yet: an earlier export is not written over."""
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w")
+    except FileExistsError:
+        raise InputError(str(path), "exists already", "name another file") from None
+    except OSError as error:
+        why = f"cannot be written: {error.strerror}"
+        raise InputError(str(path), why, "name a file in a folder that exists") from None
 
 
 def _line(stream: Stream, parked: Parked) -> dict[str, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -17,29 +16,26 @@ from audit_feed.azure_app.housekeeping import GRACE
 from audit_feed.blobs import Stream
 from audit_feed.ledger.noted_clock import service_time
 from audit_feed.ledger.redelivery import redeliver
-from audit_feed.ledger.statement import HourStatement
-from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore, retried
-from audit_feed.windows import HOUR, RETENTION, Window, first_whole_hour, hour_of
+from audit_feed.ledger.states import LedgerStore
+from audit_feed.windows import RETENTION, Window, first_whole_hour, hour_of
+from mailvigil.collect.ledger_changes import check_export, retry_rejected, without_collector
+from mailvigil.collect.ledger_health import feed_health
 from mailvigil.collect.ledger_report import (
     LedgerReport,
+    as_json,
     ledger_report,
-    lost_blobs,
     print_statement,
     stamp,
     streams_of,
 )
 from mailvigil.collect.ledger_store import OpenLedger, file_ledger, table_ledger
-from mailvigil.collect.parked_lines import print_parked
+from mailvigil.collect.parked_lines import print_parked, write_parked
 from mailvigil.collect.target import accept_next
 from mailvigil.collect.uncovered_hours import print_uncovered_hours, uncovered_hours
 from mailvigil.commands import collect_settings
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 from mailvigil.printable import counted
-
-LEASE_OWNER = "mailvigil ledger"
-LEASE = timedelta(minutes=10)
-"""How long a change may take before a collector may begin."""
 
 
 def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
@@ -58,9 +54,10 @@ def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) ->
             case "health":
                 return _health(ledger.store, _feeds(ledger, asked), now, args.within, out)
             case "retry":
-                rows = _rejected(ledger, window, now, args.blob)
-                count = _retry(ledger.store, rows, now, out)
-                print(f"{count} rejected blobs will be tried again {asked.again}", file=out)
+                rows = retry_rejected(ledger, window, now, args.blob)
+                for row in rows:
+                    print(f"  {row.blob.id} ({row.last_error})", file=out)
+                print(f"{len(rows)} rejected blobs will be tried again {asked.again}", file=out)
             case "parked":
                 _parked(ledger.store, args.export, out)
             case _:
@@ -72,9 +69,7 @@ def _change(
     args: argparse.Namespace, store: LedgerStore, now: datetime, again: str, out: TextIO
 ) -> None:
     """Do what changes the ledger itself, while no collector works with it."""
-    local = app.now()
-    store.acquire_lease(LEASE_OWNER, local, local + LEASE)
-    try:
+    with without_collector(store):
         match args.action:
             case "redeliver":
                 _redeliver(store, args.export, now, again, out)
@@ -85,8 +80,6 @@ def _change(
                 sentences = store.repair()
                 print("".join(f"  {sentence}\n" for sentence in sentences), end="", file=out)
                 print(f"{counted(len(sentences), 'thing')} repaired", file=out)
-    finally:
-        store.release_lease(LEASE_OWNER)
 
 
 def _redeliver(
@@ -98,11 +91,7 @@ def _redeliver(
         InputError: Remainders of records would be dropped, and no file is named for them.
 
     """
-    kept = sum(len(store.parked(stream)) for stream in store.streams())
-    if kept and not export:
-        what = f"the ledger keeps {counted(kept, 'remainder')} of records, which may go"
-        raise InputError("ledger redeliver", what, "--export FILE writes them to a file first")
-    if kept:
+    if check_export(store, export):
         _parked(store, export, out)
     done = redeliver(store, now)
     if done.dropped:
@@ -157,8 +146,7 @@ def _print(
 
 def _print_json(report: LedgerReport, out: TextIO, err: TextIO) -> int:
     _print_never_listed(report, err)
-    hours = [*report.older_losses, *report.hours]
-    print(json.dumps([_as_json(hour, report.lost) for hour in hours], indent=2), file=out)
+    print(as_json(report), file=out)
     return EXIT_OK if report.complete else EXIT_FAILED
 
 
@@ -171,18 +159,13 @@ def _health(
     store: LedgerStore, wanted: Sequence[Stream], now: datetime, within: timedelta, out: TextIO
 ) -> int:
     """Print when each feed was listed last; a feed that was not *within* that time is ill."""
-    ill = 0
-    for stream in wanted:
-        listed = store.listings(stream, hour_of(now - within) - HOUR).values()
-        whole = (listing.at for listing in listed if listing.at)
-        last = max((at for at in whole if at <= now), default=None)  # no clock that was wrong
-        well = last is not None and now - last <= within
-        word = f"listed {stamp(last)}" if last else "not listed of late"
-        todo = "" if well else "; mailvigil doctor says why, unless no collector is running"
-        print(f"{'ok   ' if well else 'WRONG'} {stream.tenant} {stream.content_type}: {word}{todo}",
-            file=out)  # fmt: skip
-        ill += not well
-    return EXIT_FAILED if ill else EXIT_OK
+    feeds = feed_health(store, wanted, now, within)
+    for feed in feeds:
+        word = f"listed {stamp(feed.listed)}" if feed.listed else "not listed recently"
+        todo = "" if feed.well else "; mailvigil doctor says why, unless no collector is running"
+        name = f"{feed.stream.tenant} {feed.stream.content_type}"
+        print(f"{'ok   ' if feed.well else 'WRONG'} {name}: {word}{todo}", file=out)
+    return EXIT_OK if all(feed.well for feed in feeds) else EXIT_FAILED
 
 
 def _parked(store: LedgerStore, export: Path | None, out: TextIO) -> None:
@@ -190,68 +173,5 @@ def _parked(store: LedgerStore, export: Path | None, out: TextIO) -> None:
     if not export:
         print_parked(store, out)
         return
-    with _new(export) as file:
-        count = print_parked(store, file)
+    count = write_parked(store, export)
     print(f"{count} parked remainders written to {export}", file=out)
-
-
-def _new(path: Path) -> TextIO:
-    """Open a file that is not there yet: an earlier export is not written over."""
-    try:
-        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w")
-    except FileExistsError:
-        raise InputError(str(path), "exists already", "name another file") from None
-    except OSError as error:
-        why = f"cannot be written: {error.strerror}"
-        raise InputError(str(path), why, "name a file in a folder that exists") from None
-
-
-def _rejected(
-    ledger: OpenLedger, window: Window, now: datetime, wanted: Sequence[str]
-) -> list[BlobRow]:
-    """Return the rejected blobs, or those of the ids *wanted*.
-
-    Raises:
-        InputError: A blob that is wanted is not among the rejected ones.
-
-    """
-    hours = [h for stream in ledger.store.streams() for h in ledger.hours(stream, window, now)]
-    found = [row for row in lost_blobs(ledger.store, hours) if row.state is BlobState.REJECTED]
-    absent = set(wanted) - {row.blob.id for row in found}
-    if absent:
-        what = f"no rejected blob {min(absent)}"
-        raise InputError("--blob", what, "mailvigil ledger lists those that can be tried again")
-    return [row for row in found if not wanted or row.blob.id in wanted]
-
-
-def _retry(store: LedgerStore, rows: Sequence[BlobRow], now: datetime, out: TextIO) -> int:
-    for row in rows:
-        store.put(retried(row, now))
-        print(f"  {row.blob.id} ({row.last_error})", file=out)
-    return len(rows)
-
-
-def _as_json(hour: HourStatement, lost: Sequence[BlobRow]) -> dict[str, object]:
-    return {
-        "tenant": hour.stream.tenant,
-        "content_type": hour.stream.content_type,
-        "hour": stamp(hour.hour),
-        "complete": hour.complete,
-        "state": hour.state.value,
-        "why": hour.why,
-        "listed_at": stamp(hour.listed_at) if hour.listed_at else None,
-        "listed": hour.listed,
-        "delivered": hour.delivered,
-        "pending": hour.pending,
-        "expired": hour.expired,
-        "rejected": hour.rejected,
-        "records": hour.records,
-        "bytes": hour.sent,
-        "parked": hour.parked,
-        "lag_seconds": int(hour.lag.total_seconds()),
-        "lost_blobs": [
-            {"id": row.blob.id, "state": row.state.value, "error": row.last_error}
-            for row in lost
-            if row.blob.stream == hour.stream and hour_of(row.blob.created) == hour.hour
-        ],
-    }

@@ -47,7 +47,7 @@ def test_a_collector_that_stopped_an_hour_ago_is_reported_wrong(
 
     assert (late.code, patient.code, gone.code) == (EXIT_FAILED, EXIT_OK, EXIT_FAILED)
     assert all(line.startswith("WRONG ") for line in late.out.splitlines())
-    assert "not listed of late" in gone.out
+    assert "not listed recently" in gone.out
 
 
 def test_a_listing_in_the_future_is_not_a_sign_of_life(
