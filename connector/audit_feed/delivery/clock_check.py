@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from audit_feed.delivery.tenant_feed import TenantFeed
-from audit_feed.errors import AccessError, AuditFeedError, SignInError
+from audit_feed.errors import AccessError, AuditFeedError, SignInError, ThrottledError
 
 Offset = Callable[[], timedelta | None]
 """Returns how far the service's clock is ahead of the local one; None where it is not known."""
@@ -41,10 +41,20 @@ def learn_clock(tenants: Iterable[TenantFeed], offset: Offset) -> AuditFeedError
         return None
     problem: AuditFeedError | None = None
     for tenant in tenants:
-        problem = ask_for_time(tenant.feed, offset) or problem
+        problem = _ask(tenant, offset) or problem
         if offset() is not None:
             return None
     return problem or AccessError("clock of the feed", "its answers do not tell the time", NO_TIME)
+
+
+def _ask(tenant: TenantFeed, offset: Offset) -> AuditFeedError | None:
+    """Ask a tenant's feed, unless it has asked to wait; return what it refused."""
+    if wait := tenant.limiter.free_in():
+        return ThrottledError("clock of the feed", wait)
+    problem = ask_for_time(tenant.feed, offset)
+    if isinstance(problem, ThrottledError):
+        tenant.limiter.throttled(problem.wait)
+    return problem
 
 
 def ask_for_time(feed: AskedForTime, offset: Offset) -> AuditFeedError | None:

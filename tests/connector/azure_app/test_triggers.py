@@ -495,7 +495,7 @@ def with_purpose(cloud: Cloud, **settings: str) -> AppContext:
     return replace(context, purpose=purpose_of(context.settings.collector, Path()))
 
 
-def test_an_app_whose_ledger_was_filled_for_another_rule_lists_and_delivers_nothing() -> None:
+def test_an_app_whose_ledger_is_of_another_rule_lists_delivers_and_states_nothing() -> None:
     cloud = Cloud()
     first = with_purpose(cloud)
     discover.discover(first, LOG)
@@ -509,6 +509,9 @@ def test_an_app_whose_ledger_was_filled_for_another_rule_lists_and_delivers_noth
         discover.discover(second, LOG)
     discover.hint(second, HINT, LOG)
     deliver.deliver(second, order.text(), BLOBS, LOG)
+
+    with pytest.raises(PurposeError, match="another place in the sink"):
+        sweep.sweep(second, LOG)
 
     assert cloud.asked == []
     assert cloud.queues[BLOBS].sent[-1] == (order, deliver.LATER)

@@ -17,6 +17,7 @@ from audit_feed.errors import AuditFeedError, LedgerError
 from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.ledger.statement import HourStatement, statement
 from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore, retried
+from audit_feed.purpose import check_purpose, purpose_of
 from audit_feed.records.lean import Saving
 from audit_feed.settings import Settings
 from audit_feed.windows import Window
@@ -68,6 +69,7 @@ class CollectorProgram:
     def _start(self) -> None:
         self._open = SqliteLedger(self.path)
         store = cast("LedgerStore", SteppedLedger(self.world, self._open))
+        check_purpose(store, purpose_of(self.settings, self.path.parent))
         stop: Any = VirtualEvent()
         sink = app.log_analytics(self.settings, stop)
         clock = app.service_clock()

@@ -14,7 +14,7 @@ from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
 
 from connector.simulation.transport import HOST, FeedLog
-from connector.simulation.world import World
+from connector.simulation.world import Process, World, demand
 from mailvigil.lab.server.faults import Fault
 from mailvigil.lab.server.feed_faults import strike
 from mailvigil.lab.server.feed_model import FeedModel, TokenTable
@@ -43,6 +43,21 @@ _OK = 200
 _LENGTHS = tuple(timedelta(seconds=n) for n in (1, 20, 400, 3_000))
 
 
+GRACE = timedelta(seconds=20)
+_BUSY = {429, 503}
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A time in which a process must ask nothing for a tenant."""
+
+    process: Process
+    offset: timedelta
+    tenant: str
+    since: datetime
+    until: datetime
+
+
 @dataclass(slots=True)
 class FeedSide:
     """The service as the simulation plays it. ``roles`` are what the application has now."""
@@ -55,7 +70,7 @@ class FeedSide:
     current: set[str] = field(default_factory=set)
     lies: dict[str, tuple[datetime, str]] = field(default_factory=dict)
     no_role_until: datetime | None = None
-    held: dict[str, datetime] = field(default_factory=dict)
+    holds: list[Hold] = field(default_factory=list)
     wrong_date: tuple[datetime, timedelta | str] | None = None
     cached: dict[str, tuple[datetime, Response]] = field(default_factory=dict)
 
@@ -63,6 +78,7 @@ class FeedSide:
         """Answer as the model does, with what the weather makes of it."""
         del at  # the model's clock is set by its options
         world, now = self.world, self.world.now
+        self._check_holds(request)
         if old := self._cached(request):
             return old
         feed = self.model.feed_of(now, HOST)
@@ -70,12 +86,29 @@ class FeedSide:
         response = (
             strike(fault, request, feed, self.model.now(now)) if fault else feed.answer(request)
         )
-        if fault and fault.retry_after and fault.kind in {"throttle", "status"}:
-            self.held["all"] = world.now + timedelta(seconds=fault.retry_after)
         dated = self.model.dated(response, now)
         if request.method == "GET" and response.status == _OK and not fault:
             self.cached[f"{request.path}?{request.query}"] = (now, dated)
-        return self._misdated(dated)
+        sent = self._misdated(dated)
+        if fault and fault.retry_after and response.status in _BUSY and sent is dated:
+            until = now + timedelta(seconds=fault.retry_after)
+            tenant, process = _tenant(request), world.process
+            self.holds.append(Hold(process, process.offset, tenant, now + GRACE, until - GRACE))
+        return sent
+
+    def _check_holds(self, request: HttpRequest) -> None:
+        """Demand that a process which was asked to wait for a tenant does so.
+
+        What had left by then is passed over, and a process whose clock was set since.
+        """
+        process, now = self.world.process, self.world.now
+        for hold in self.holds:
+            if hold.process is process and hold.tenant == _tenant(request):
+                early = hold.since < now < hold.until and hold.offset == process.offset
+                demand(
+                    self.log.lied or not early,
+                    f"a request at {now:%d %H:%M:%S}, though asked to wait until {hold.until}",
+                )
 
     def _cached(self, request: HttpRequest) -> Response | None:
         """Return what a cache has kept of the same request, with its ``Age``, now and then."""
@@ -176,6 +209,10 @@ class FeedSide:
             self.lies[address] = (world.now + length, code)
         until, code = self.lies.get(address, (world.now, ""))
         return Fault(kind="error", code=code) if world.now < until else None
+
+
+def _tenant(request: HttpRequest) -> str:
+    return request.path.split("/")[3]
 
 
 def jwt_of(roles: Sequence[str], token: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from azure.core.exceptions import AzureError
@@ -13,7 +15,7 @@ from audit_feed.azure_app import context as app_module
 from audit_feed.azure_app.context import AppContext, app_context
 from audit_feed.azure_app.invocation_log import InvocationLog
 from audit_feed.azure_app.queues import BACKLOG, BACKLOG_POISON, BLOBS, HINTS, POISON
-from audit_feed.azure_app.triggers import deliver, discover, sweep
+from audit_feed.azure_app.triggers import deliver, discover, health, sweep
 from audit_feed.errors import AuditFeedError
 from audit_feed.ledger.table import TableLedger
 from audit_feed.settings import Settings
@@ -28,8 +30,8 @@ from connector.simulation.queue_service import (
     TakenMessage,
 )
 from connector.simulation.scheduler import Task
-from connector.simulation.table_service import TableAccount, TableService
-from connector.simulation.world import Process, World
+from connector.simulation.table_service import Entity, TableAccount, TableService
+from connector.simulation.world import Process, World, demand
 
 MOST_DEQUEUES = 5
 HIDDEN = timedelta(minutes=10)
@@ -55,6 +57,13 @@ TIMERS: Mapping[str, Callable[[AppContext, InvocationLog], None]] = {
     "sweep": sweep.sweep,
 }
 LOG = InvocationLog("run", "function")
+
+
+def check_version(table: str, before: Entity | None, after: Entity) -> None:
+    """Demand that a blob's row is written over the version that was read."""
+    if table == "mailvigilblobs" and before:
+        was, now = int(str(before["version"])), int(str(after["version"]))
+        demand(now == was + 1, f"version {now} of {after['RowKey']} is written over {was}")
 
 
 @dataclass(slots=True)
@@ -88,9 +97,20 @@ class FunctionProgram:
     instances: list[Instance] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.tables.watch = check_version
         self.queues = QueueAccount(lambda: self.world.now, self.world.dice)
         self.queues.queues = {POISON: [], BACKLOG_POISON: []}
         self.instances = [Instance(Process("worker 1")), Instance(Process("worker 2"))]
+
+    def check_rows(self) -> None:
+        """Demand that every hour on record says whether it may still change.
+
+        One that does not is not seen any more once it is seven days old.
+        """
+        hours = self.tables.tables.get("mailvigilhours")
+        for rows in hours.partitions.values() if hours else ():
+            for key, row in rows.items():
+                demand("listed_at" not in row or "closed" in row, f"hour {key} is lost from sight")
 
     def timer(self, name: str) -> bool:
         """Let a timer fire; return whether the function got to its end."""
@@ -134,6 +154,21 @@ class FunctionProgram:
     def restart(self) -> None:
         """Let a worker end between two invocations, as the platform does."""
         self._replace(self.world.dice.choice(self.instances))
+
+    def restart_all(self) -> None:
+        """Let every worker end, as a change of settings does."""
+        for instance in self.instances:
+            self._replace(instance)
+
+    def is_healthy(self) -> bool:
+        """Return whether ``/health`` answers with 200 at any worker that runs."""
+        tasks = []
+        for instance in self.instances:
+            if instance.context:
+                ask = partial(health.health, instance.context)
+                tasks.append(self.world.tasks.spawn(instance.process, ask))
+        self.world.tasks.run(tasks)
+        return any(task.result and task.result[0] == HTTPStatus.OK for task in tasks)
 
     def _replace(self, instance: Instance) -> None:
         self.world.tasks.bury(instance.process)

@@ -197,12 +197,12 @@ def _grown(dice: Random, blob: Blob, number: int) -> Blob:
     """Return the blob as it is later: with more records."""
     ids = tuple(sorted({*(blob.record_ids or ()), f"grown{number}"}))
     later = blob.available + dice.choice((timedelta(minutes=9), 2 * HOUR, timedelta(days=1)))
-    body = body_of(ids, dice)
-    size = len(blob.body) if isinstance(blob.body, bytes) else 0
+    assert isinstance(blob.body, bytes)
+    before, new = blob.body[:-1], orjson.dumps(record_of(f"grown{number}"))
     return replace(
         blob,
         available=later,
-        body=body + b" " * max(size + 1 - len(body), 0),
+        body=before + (b"," if before != b"[" else b"") + new + b"]",
         record_ids=ids,
         expiration=dice.choice((None, blob.created + RETENTION + HOUR)),
     )

@@ -16,14 +16,16 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain, count, product, repeat
 from pathlib import Path
 from random import Random
 
+from audit_feed.azure_app.triggers import health
 from audit_feed.blobs import Stream
 from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.ledger.statement import HourState, HourStatement
@@ -50,8 +52,8 @@ from connector.simulation.feed_side import FeedSide, signature_of
 from connector.simulation.function_program import FunctionProgram
 from connector.simulation.history import Plan, ended, plan_of, publish, subscribe
 from connector.simulation.installed import connected
-from connector.simulation.truth import Truth, key_of
-from connector.simulation.workspace import Workspace
+from connector.simulation.truth import TOLERANCE, Truth, key_of
+from connector.simulation.workspace import OTHER_RULE, RULE, Workspace
 from connector.simulation.world import CALM, START, Broken, Weather, World, demand
 from mailvigil.lab.server.contents import Blob
 from mailvigil.lab.server.feed_model import FeedModel, TokenTable
@@ -98,15 +100,17 @@ def play(seed: int, program: str, folder: Path) -> Played:
     world = there.world
     try:
         with connected(world, there.feed, there.workspace):
-            _rough(there)
-            _calm(there)
-            _check_end(there)
+            try:
+                _rough(there)
+                _calm(there)
+                _check_end(there)
+            finally:
+                world.tasks.end()
     except Broken as broken:
         last = "\n  ".join(f"{at:%d %H:%M:%S} {what}" for at, what in world.steps[-SHOWN_STEPS:])
         again = f"again: {AGAIN} {program} {seed}"
         raise Broken(f"seed {seed}: {broken}\nafter\n  {last}\n{again}") from None
     finally:
-        world.tasks.end()
         if isinstance(there.program, CollectorProgram):
             there.program.restart()
     return there
@@ -160,7 +164,7 @@ def _settings(plan: Plan, folder: Path) -> Settings:
     sink = {
         "kind": "loganalytics",
         "endpoint": "https://sink.example",
-        "dcr": "dcr-1",
+        "dcr": RULE,
         "stream": "Custom-M365Activity_CL",
     }
     data = {
@@ -187,6 +191,8 @@ def _rough(there: Played) -> None:
     for _ in range(world.dice.randrange(2, 9)):
         _turn(there)
         _wait(world, there.plan)
+        if world.dice.random() < 0.05:
+            _retarget(there)
         if world.happens(0.1):
             there.program.restart()
         if world.happens(0.2):
@@ -204,6 +210,7 @@ def _turn(there: Played) -> None:
             _excuse(there.feed)
     else:
         _function_turn(program, world.dice)
+        _check_health(there, program)
     check(there)
 
 
@@ -219,6 +226,45 @@ def _function_turn(program: FunctionProgram, dice: Random) -> None:
         program.hand_out(dice.choice((1, 4, 16)))
     if dice.random() < 0.4:
         program.timer("sweep")
+
+
+def _check_health(there: Played, program: FunctionProgram) -> None:
+    """Demand that ``/health`` is 200 only if every stream was listed in the last half hour."""
+    with _quiet(there.world):
+        if there.feed.log.lied or not program.is_healthy():
+            return
+    there.world.counts["healthy"] += 1
+    earliest = there.world.service() - health.MAX_AGE - TOLERANCE
+    recent = {c.stream for c in there.feed.log.chains if c.whole and c.asked >= earliest}
+    for stream in there.plan.streams:
+        demand(stream in recent, f"/health is 200, but {stream.content_type} was not listed")
+
+
+def _retarget(there: Played) -> None:
+    """Give the program another sink for a turn: it must send nothing there, nor say "complete"."""
+    with _ledgers(there) as found:
+        delivered = any(
+            row.state is BlobState.DELIVERED
+            for store, stream in product(found, there.plan.streams)
+            for row in rows(store, stream, there.world.service())
+        )
+    if not delivered:
+        return
+    program, before = there.program, there.program.settings
+    there.world.counts["other sinks"] += 1
+    values = {**before.sink.values, "dcr": OTHER_RULE}
+    program.settings = replace(before, sink=replace(before.sink, values=values))
+    _restart_all(program)
+    _turn(there)
+    program.settings = before
+    _restart_all(program)
+
+
+def _restart_all(program: CollectorProgram | FunctionProgram) -> None:
+    if isinstance(program, CollectorProgram):
+        program.restart()
+    else:
+        program.restart_all()
 
 
 def _wait(world: World, plan: Plan) -> None:
@@ -327,6 +373,8 @@ def _calm_turn(there: Played, *, sweeps: bool) -> None:
 def _check_end(there: Played) -> None:
     """Demand that nothing is left to do, and nothing was lost that the feed kept long enough."""
     check(there, back=timedelta(days=20))
+    if isinstance(there.program, FunctionProgram):
+        there.program.check_rows()
     with _ledgers(there) as found:
         demand(found, "there is no ledger in the end")
         for store, stream in product(found, there.plan.streams):
@@ -341,6 +389,7 @@ def _check_stream(there: Played, store: SqliteLedger | TableLedger, stream: Stre
         if (blob.tenant, blob.content_type) == (stream.tenant, stream.content_type):
             _check_blob(there, stream, blob, found.get(blob.id))
     _check_settled(there, store, stream)
+    _check_sent(there, stream)
 
 
 def _check_blob(there: Played, stream: Stream, blob: Blob, row: BlobRow | None) -> None:
@@ -393,6 +442,29 @@ def _check_settled(there: Played, store: SqliteLedger | TableLedger, stream: Str
             hour.state is HourState.COMPLETE or lost,
             f"{stream.content_type} {hour.hour:%d %H}h is lost: {hour.why}",
         )
+
+
+def _check_sent(there: Played, stream: Stream) -> None:
+    """Demand that ``Sent`` of a complete hour is what the table took of it, repeats dropped."""
+    space = there.workspace
+    keys = {
+        key_of(stream, blob): hour_of(blob.created)
+        for blob in there.truth.blobs
+        if (blob.tenant, blob.content_type) == (stream.tenant, stream.content_type)
+    }
+    stored = Counter(keys[key] for key, _ in space.acknowledged if key in keys)
+    last = {
+        str(row["Hour"]): row
+        for row in space.health
+        if row.get("Hour")
+        and (row["OrganizationId"], row["ContentType"]) == (stream.tenant, stream.content_type)
+    }
+    for text, row in last.items():
+        hour = datetime.fromisoformat(text)
+        if row["Complete"]:
+            what = f"{stream.content_type} {hour:%d %H}h: Sent is {row['Sent']}"
+            demand(row["Sent"] == stored[hour], f"{what}, the table took {stored[hour]}")
+            there.world.counts["Sent checked"] += 1
 
 
 @contextmanager

@@ -91,10 +91,14 @@ class StoredTable:
 
 @dataclass(slots=True)
 class TableAccount:
-    """The tables of a storage account: what outlives every client."""
+    """The tables of a storage account: what outlives every client.
+
+    ``watch`` is called with what each write puts in place of what.
+    """
 
     tables: dict[str, StoredTable] = field(default_factory=dict)
     versions: Iterator[int] = field(default_factory=lambda: count(1))
+    watch: Callable[[str, Entity | None, Entity], None] = lambda _table, _before, _after: None
 
 
 class TableService:
@@ -284,6 +288,7 @@ class Table:
         etag = f"W/\"datetime'{next(self._account.versions):012}'\""
         stored._metadata = {"etag": etag}  # type: ignore[typeddict-item]  # noqa: SLF001 - as the library does
         rows = self._partitions.setdefault(str(entity["PartitionKey"]), {})
+        self._account.watch(self.table_name, rows.get(str(entity["RowKey"])), stored)
         rows[str(entity["RowKey"])] = stored
         return {"etag": etag}
 

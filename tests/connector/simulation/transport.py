@@ -161,11 +161,17 @@ class FeedPool:
         self._log.chains.append(chain)
         return chain
 
+    def _check_window(self, response: Response) -> None:
+        """Demand that only what the feed keeps is asked for, where the clocks are right."""
+        fine = not (self._log.lied or self._world.counts["fault: the local clock jumps"])
+        demand(not (fine and b"AF20030" in _bytes(response)), "a window that the feed refuses")
+
     def _read_page(self, chain: Chain, response: Response) -> bool:
         """Note what the page says, before the client does; return whether it can be read."""
         age = timedelta(seconds=int(response.header("Age") or 0))
         now = self._world.service() - age
         if response.status != 200:
+            self._check_window(response)
             if b"AF20022" in _bytes(response) or b"AF20023" in _bytes(response):
                 self._log.absent.setdefault(chain.stream, set()).add(now)
             return False

@@ -30,6 +30,9 @@ MOST_BYTES = 1_048_576
 
 RECORDS, HEALTH = "Custom-M365Activity_CL", "Custom-M365FeedHealth_CL"
 
+RULE, OTHER_RULE = "dcr-1", "dcr-2"
+"""The rule that the ledger is filled for, and one that nothing may be sent to."""
+
 Values = Mapping[str, object]
 
 
@@ -54,7 +57,7 @@ class Workspace:
     held_until: datetime | None = None
     busy: int = 0
 
-    def post(self, stream: str, data: bytes) -> None:
+    def post(self, rule: str, stream: str, data: bytes) -> None:
         """Take a call, or raise what the client library raises."""
         world = self.world
         world.step(f"ingest {len(data)} bytes into {stream}")
@@ -66,6 +69,10 @@ class Workspace:
         self._throttle()
         rows = orjson.loads(gzip.decompress(data))
         demand(isinstance(rows, list), "a body that is not a list")
+        if rule != RULE:
+            complete = any(row.get("Complete") for row in rows)
+            demand(stream == HEALTH and not complete, f"{rule} is sent what it was not filled for")
+            return
         if stream == RECORDS:
             self._check(rows, data)
         keys = [self._take(stream, row) for row in rows]
@@ -121,10 +128,9 @@ class IngestionClient:
 
     def upload(self, rule_id: str, stream_name: str, logs: BytesIO, **_options: object) -> None:
         """Send a body; raise the errors of ``azure.core``."""
-        del rule_id
         data = logs.read()
         demand(data[:2] == b"\x1f\x8b", "a body that is not gzip")
-        self._workspace.post(stream_name, data)
+        self._workspace.post(rule_id, stream_name, data)
 
     def close(self) -> None:
         """Do nothing: there is no connection."""

@@ -31,7 +31,14 @@ def sweep(context: AppContext, log: InvocationLog) -> None:
 
     The order matters: an hour is closed only after its last statement is in the workspace, as
     nothing is sent of an hour that was closed before.
+
+    Raises:
+        PurposeError: The ledger was filled for another sink or filter: "complete" would be stated
+            where nothing was sent.
+        LedgerError: The ledger cannot be used.
+
     """
+    context.check_purpose()
     problem = learn_clock(context.tenants.values(), context.clock_offset)
     if problem:
         log.warning("not swept: the feed's time is not known", problem=str(problem))
