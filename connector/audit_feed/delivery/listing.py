@@ -211,6 +211,8 @@ class StreamListing:
         self, hours: Sequence[datetime], problem: str, *, refused: bool = False
     ) -> None:
         self.report.count_unlisted(problem, refused=refused)
+        if refused:
+            self.report.refused_streams.add(self.stream)
         if hours:
             self.store.mark_unlisted(self.stream, hours, problem[:LONGEST_PROBLEM], self.began)
 

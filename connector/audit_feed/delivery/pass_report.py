@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 
+from audit_feed.blobs import Stream
 from audit_feed.delivery.deliver import Outcome
 from audit_feed.delivery.outcome_counts import OutcomeCounts
 from audit_feed.errors import AccessError, AuditFeedError, ThrottledError
@@ -18,14 +19,17 @@ class PassReport(OutcomeCounts):
     """What one pass did. A repeated message is in ``problems`` once.
 
     ``new`` counts blobs that were listed for the first time, ``unlisted`` windows whose listing
-    did not get to its end. ``refused`` says that nothing will work before an operator changes
-    something, ``left`` that the pass ran out of time with blobs still due, ``clock_unknown`` that
-    nothing was done because the feed did not tell its time.
+    did not get to its end. ``refused`` says that something will not work before an operator changes
+    something: the listing of ``refused_streams``, deliveries (``delivery_refused``), or the whole
+    pass (``clock_unknown``: the feed did not tell its time). ``left`` says that the pass ran out of
+    time with blobs still due.
     """
 
     new: int = 0
     unlisted: int = 0
     refused: bool = False
+    refused_streams: set[Stream] = field(default_factory=set)
+    delivery_refused: bool = False
     left: bool = False
     clock_unknown: bool = False
 
@@ -40,6 +44,8 @@ class PassReport(OutcomeCounts):
         self.unlisted += other.unlisted
         self.problems += [text for text in other.problems if text not in self.problems]
         self.refused = self.refused or other.refused
+        self.refused_streams |= other.refused_streams
+        self.delivery_refused = self.delivery_refused or other.delivery_refused
         self.left = self.left or other.left
         self.clock_unknown = self.clock_unknown or other.clock_unknown
 
@@ -49,7 +55,9 @@ class PassReport(OutcomeCounts):
             case None | ThrottledError():
                 return
             case AuditFeedError():
-                self.refused = self.refused or isinstance(outcome, AccessError)
+                refused = isinstance(outcome, AccessError)
+                self.refused = self.refused or refused
+                self.delivery_refused = self.delivery_refused or refused
                 self.add_problem(str(outcome))
             case _:
                 self.count(outcome)

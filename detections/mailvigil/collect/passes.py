@@ -117,14 +117,15 @@ def run_once(passes: Passes, end: datetime) -> bool:
     """Run passes until nothing is left to try, or until *end*; return whether nothing is left.
 
     *end* is by this machine's clock. A tenant that the feed holds back for longer is left to the
-    next run; the others go on.
+    next run, and so is a stream whose listing is refused; the others go on.
     """
     stop, refused, held = passes.collector.stop, False, False
     while True:
         report = passes.run_pass()
         refused = refused or report.refused
+        passes = _without_refused(passes, report)
         wait = _wait(passes.collector, report)
-        if wait is None or refused or stop.is_set():
+        if wait is None or _nothing_works(report) or stop.is_set():
             break
         if wait.until > end:
             at = clock_time(wait.until)
@@ -139,12 +140,29 @@ def run_once(passes: Passes, end: datetime) -> bool:
     return stop.is_set() or not (wait or refused or held)
 
 
+def _nothing_works(report: PassReport) -> bool:
+    """Return whether an operator must act before anything of what is left can go on."""
+    return report.refused and (report.delivery_refused or report.clock_unknown)
+
+
+def _without_refused(passes: Passes, report: PassReport) -> Passes:
+    """Return the passes without the streams whose listing was refused."""
+    if not report.refused_streams:
+        return passes
+    left = [
+        replace(tenant, streams=tuple(s for s in tenant.streams if s not in report.refused_streams))
+        for tenant in passes.collector.tenants
+    ]
+    tenants = tuple(tenant for tenant in left if tenant.streams)
+    return replace(passes, collector=replace(passes.collector, tenants=tenants))
+
+
 def _wait(collector: Collector, report: PassReport) -> Wait | None:
     """Return what to wait for before the next pass; None if nothing is left."""
     now, due, waits = app.now(), collector.next_due(), []
     if due:
         waits.append(Wait(now + max(due - collector.clock(), timedelta()), "to fetch a blob again"))
-    if report.unlisted:
+    if report.unlisted > len(report.refused_streams):
         free = min((tenant.limiter.free_in() for tenant in collector.tenants), default=RELIST)
         waits.append(Wait(now + max(RELIST, free), "to list again"))
     return min(waits, key=lambda wait: wait.until, default=None)

@@ -122,6 +122,22 @@ def test_with_one_start_refused_the_others_are_collected_and_the_run_ends_with_1
     assert found == [(15,)]
 
 
+def test_a_content_type_that_is_refused_holds_back_no_retry_of_another(tmp_path: Path) -> None:
+    twice = Scripted(fault=Fault(kind="status"), kind="blob", nth=(1, 2))
+    with Lab(LabOptions(tenants=(TenantOptions(subscribed=TYPES[1:]),), scripted=(twice,))) as lab:
+        publish(lab, blobs=6, each=5)
+
+        ran = run("collect", "--once", "--patience", "1m", "--config", config(lab, tmp_path))
+
+        found = lab.rows("SELECT count(DISTINCT RecordId) FROM M365Activity_CL")
+        refused = lab.counts.statuses["page", 400]
+    assert ran.code == EXIT_FAILED
+    assert f"list {TYPES[0]} " in ran.err
+    assert "(AF20022)" in ran.err
+    assert found == [(15,)]
+    assert refused == 1
+
+
 def test_a_start_that_is_refused_ends_with_1_though_all_can_be_listed(tmp_path: Path) -> None:
     refused = Scripted(fault=Fault(kind="error", code="AF20030"), path="*/subscriptions/start*")
     with Lab(LabOptions(scripted=(refused,))) as lab:
