@@ -178,7 +178,9 @@ class _Cutter:
 
     def _fill(self) -> bool:
         """Read on and drop the text before the position; return False at the end of the file."""
-        more = "" if self._ended else self._file.read(_FILL_CHARACTERS)
+        # As much again: what has no end yet is looked through from its start each time.
+        size = max(_FILL_CHARACTERS, len(self._text) - self._at)
+        more = "" if self._ended else self._file.read(size)
         if not more:
             self._ended = True
             return False

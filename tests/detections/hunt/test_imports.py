@@ -6,13 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from detections.commands.command import intruded
+from detections.commands.command import ONE_RULE, intruded
 from detections.exports.written import purview
 
 PURE = (
     *(f"hunt.{name}" for name in ("alerts", "evidence", "finding_id", "findings", "result")),
-    *(f"reports.{name}" for name in ("context", "markup", "page_data", "terminal", "timeline")),
-    *(f"reports.{name}" for name in ("wording", "markdown", "charts", "html")),
+    *(f"reports.{name}" for name in ("markup", "page_data", "report_context", "terminal")),
+    *(f"reports.{name}" for name in ("timeline", "wording", "markdown", "charts", "html")),
 )
 _IMPORTS = f"""
 from importlib import import_module
@@ -60,7 +60,7 @@ def test_a_hunt_loads_nothing_of_azure_and_no_library_of_a_form_not_asked_for(
     export.write_bytes(purview(intruded()))
     reports = ("--report", tmp_path / "r.md", "--report", tmp_path / "r.json")
 
-    packages = loaded(_HUNT, "hunt", export, *reports, "--timeline", tmp_path / "t.csv")
+    packages = loaded(_HUNT, "hunt", export, *ONE_RULE, *reports, "--timeline", tmp_path / "t.csv")
 
     assert "duckdb" in packages
     assert not {"azure", "msal", "requests", "altair", "stix2", "py_mini_racer"} & packages
