@@ -35,8 +35,8 @@ from audit_feed.records.batches import Body, Parked, bodies
 from audit_feed.records.json_records import Sizes, json_records
 from audit_feed.settings import Settings
 from audit_feed.windows import EDGE, HOUR, MARGIN, RETENTION, Window, hour_of
-from connector.delivery import simulation
-from connector.delivery.simulation import START, FakeFeed, Published, World
+from connector.delivery import fakes
+from connector.delivery.fakes import START, FakeFeed, Published, World
 from connector.delivery.worlds import (
     OTHER,
     STREAM,
@@ -412,7 +412,7 @@ def test_a_content_address_of_another_cloud_is_rejected_on_record_and_can_be_ret
     collect(there, hours=1)
     assert names(there, BlobState.REJECTED) == ["a"]
 
-    simulation._retry(there)  # noqa: SLF001 - what `ledger retry` does
+    fakes.retry(there)  # what `ledger retry` does
     collect(there, minutes=1)
 
     assert names(there, BlobState.DELIVERED) == ["a"]
@@ -759,14 +759,14 @@ def test_one_record_over_the_limit_does_not_stop_the_rest() -> None:
 def test_a_role_that_takes_half_an_hour_to_work_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    there, real = world(published("a", RECENT)), simulation.FakeSink.send
+    there, real = world(published("a", RECENT)), fakes.FakeSink.send
 
-    def send(self: simulation.FakeSink, body: Body) -> None:
+    def send(self: fakes.FakeSink, body: Body) -> None:
         if there.now < START + timedelta(minutes=30):
             raise RetryError("ingestion", "HTTP 403 (Monitoring Metrics Publisher missing?)")
         real(self, body)
 
-    monkeypatch.setattr(simulation.FakeSink, "send", send)
+    monkeypatch.setattr(fakes.FakeSink, "send", send)
 
     for _ in range(70):
         collect(there, minutes=1)

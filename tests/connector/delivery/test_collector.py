@@ -30,8 +30,8 @@ from audit_feed.ledger.statement import HourState
 from audit_feed.ledger.states import BlobRow, BlobState, listed
 from audit_feed.records.batches import Body
 from audit_feed.windows import HOUR, Window, hour_of
-from connector.delivery import simulation
-from connector.delivery.simulation import START, FakeFeed, World
+from connector.delivery import fakes
+from connector.delivery.fakes import START, FakeFeed, World
 from connector.delivery.worlds import (
     OTHER,
     STREAM,
@@ -340,14 +340,14 @@ def test_a_fault_of_ours_in_a_listing_neither_ends_the_pass_nor_shows_what_was_r
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     there = world(published("a", RECENT), published("o", RECENT, stream=OTHER))
-    real = simulation.FakeFeed.page
+    real = fakes.FakeFeed.page
 
-    def broken(self: simulation.FakeFeed, stream: Stream, *rest: object) -> object:
+    def broken(self: fakes.FakeFeed, stream: Stream, *rest: object) -> object:
         if stream == STREAM:
             raise KeyError("private")
         return real(self, stream, *rest)  # type: ignore[arg-type]  # passed on
 
-    monkeypatch.setattr(simulation.FakeFeed, "page", broken)
+    monkeypatch.setattr(fakes.FakeFeed, "page", broken)
 
     report = started(there, [STREAM, OTHER]).run_pass()
 
@@ -521,7 +521,7 @@ def test_stopping_in_a_wait_hands_the_blob_back(
         raise StoppedError("stopped while waiting")
 
     if where == "sink":
-        monkeypatch.setattr(simulation.FakeSink, "send", stopped)
+        monkeypatch.setattr(fakes.FakeSink, "send", stopped)
     else:
         monkeypatch.setattr(FakeFeed, "fetch", stopped)
 
@@ -540,7 +540,7 @@ def test_a_large_blob_is_handed_back_between_two_bodies(monkeypatch: pytest.Monk
     def send(_self: object, body: Body) -> None:
         sent.append(body.rows)
 
-    monkeypatch.setattr(simulation.FakeSink, "send", send)
+    monkeypatch.setattr(fakes.FakeSink, "send", send)
     pipeline = replace(tenant.pipeline, stopped=lambda: len(sent) == 2)
 
     replace(at_work, tenants=(replace(tenant, pipeline=pipeline),)).run_pass()

@@ -29,12 +29,12 @@ from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.ledger.statement import HourState, HourStatement
 from audit_feed.ledger.states import BlobState
 from audit_feed.windows import HOUR, LONGEST_LISTING, MARGIN, Window, hour_of
-from connector.delivery import simulation
-from connector.delivery.simulation import START, World
+from connector.delivery import fakes
+from connector.delivery.fakes import START, World
 from connector.delivery.worlds import STREAM, names, published, started, stated, world
 from connector.ledger.memory_ledger import Disk, MemoryLedger
 
-DLP = Stream(simulation.TENANT, "DLP.All")
+DLP = Stream(fakes.TENANT, "DLP.All")
 EARLIER = START - HOUR
 """A time in the last hour that has ended."""
 

@@ -17,7 +17,7 @@ from audit_feed.delivery.workers import blob_threads, steps_side_by_side
 from audit_feed.errors import LedgerError
 from audit_feed.ledger.states import BlobState
 from audit_feed.windows import HOUR, Window
-from connector.delivery.simulation import START, World
+from connector.delivery.fakes import START, World
 from connector.delivery.worlds import OTHER, STREAM, names, published, started, world
 from connector.ledger.memory_ledger import MemoryLedger
 

@@ -1,4 +1,4 @@
-"""Small worlds for one behaviour each: the simulation's parts, without dice."""
+"""Small worlds for one behaviour each, of the fakes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from audit_feed.delivery.collector import Collector
 from audit_feed.ledger.statement import HourStatement, statement
 from audit_feed.ledger.states import BlobState
 from audit_feed.windows import Window
-from connector.delivery import simulation
-from connector.delivery.simulation import CALM, START, Published, Weather, World
+from connector.delivery import fakes
+from connector.delivery.fakes import CALM, START, Published, Weather, World
 from connector.ledger.memory_ledger import MemoryLedger
 
-STREAM = Stream(simulation.TENANT, "Audit.Exchange")
-OTHER = Stream(simulation.TENANT, "Audit.General")
+STREAM = Stream(fakes.TENANT, "Audit.Exchange")
+OTHER = Stream(fakes.TENANT, "Audit.General")
 
 
 def published(
@@ -50,7 +50,7 @@ def started(
     since: timedelta = timedelta(hours=24),
 ) -> Collector:
     """Return a collector in *there* as it is after a start."""
-    return simulation.collector(there, streams, since)
+    return fakes.collector(there, streams, since)
 
 
 def names(there: World, state: BlobState) -> list[str]:

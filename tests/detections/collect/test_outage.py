@@ -14,8 +14,8 @@ from audit_feed import app
 from audit_feed.ledger.statement import HourState
 from audit_feed.ledger.states import BlobState
 from audit_feed.windows import HOUR, hour_of
-from connector.delivery import simulation
-from connector.delivery.simulation import CALM, START, Published, Weather
+from connector.delivery import fakes
+from connector.delivery.fakes import CALM, START, Published, Weather
 from connector.delivery.worlds import names, published, started, stated, world
 from detections.collect.conftest import config, record, run
 from detections.presets import PRESET
@@ -88,8 +88,8 @@ def test_after_six_days_nothing_is_lost_whatever_since_says(since: timedelta) ->
 
 
 def test_catching_up_six_days_stays_inside_of_the_quota(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulation, "_TICKS", [timedelta(milliseconds=1)])
-    monkeypatch.setattr(simulation, "check", lambda _: None)
+    monkeypatch.setattr(fakes, "_TICKS", [timedelta(milliseconds=1)])
+    monkeypatch.setattr(fakes, "check", lambda _: None)
     first = START - DAY + HOUR
     blobs = [published(f"b{n:05}", first + timedelta(seconds=200 * n)) for n in range(3_000)]
     there = world(*blobs)
@@ -113,7 +113,7 @@ def test_catching_up_six_days_stays_inside_of_the_quota(monkeypatch: pytest.Monk
 def test_a_backlog_does_not_keep_new_blobs_from_being_listed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(simulation, "_TICKS", [timedelta(milliseconds=40)])
+    monkeypatch.setattr(fakes, "_TICKS", [timedelta(milliseconds=40)])
     old = [published(f"old{n:04}", START - HOUR) for n in range(2_500)]
     there = world(*old, published("new", START + timedelta(seconds=30)))
     at_work = started(there)

@@ -1,16 +1,11 @@
-"""The connector's core in one process, under a virtual clock and a scheduler that has a seed.
+"""Fakes of a feed, a sink and a ledger with a virtual clock, and a collector on them.
 
-A seed makes a tenant's feed, a sink, a ledger and a history of faults, crashes and downtime.
-The core runs in it as it is; only its edges are played. What must hold is checked at every step.
-
-Run one seed again with
-``PYTHONPATH=tests .venv/bin/python -P -m connector.delivery.simulation SEED``.
+What must hold is checked at every step. The simulation of whole programs is another one.
 """
 
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -34,11 +29,10 @@ from audit_feed.errors import (
     WindowError,
 )
 from audit_feed.feed.rate_limit import RateLimiter
-from audit_feed.ledger.statement import Evidence, hour_statements
 from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore, retried
 from audit_feed.records.batches import PARKED, Body, Parked
 from audit_feed.records.shape import Record, Row
-from audit_feed.windows import EDGE, HOUR, RETENTION, SECOND, Window, first_whole_hour, hour_of
+from audit_feed.windows import RETENTION, SECOND, Window, hour_of
 from connector.ledger.memory_ledger import Disk, MemoryLedger
 
 AGAIN = "PYTHONPATH=tests .venv/bin/python -P -m connector.delivery.simulation"
@@ -89,13 +83,6 @@ class Weather:
     conflict: float = 0
     flaw: float = 0
     late_page: float = 0
-
-    @classmethod
-    def drawn(cls, dice: random.Random) -> Weather:
-        """Return a weather in which each fault is absent, rare or frequent."""
-        names = ("throttle", "fault", "truncate", "reject", "lost_ack", "refuse", "crash",
-                 "conflict", "flaw", "late_page")  # fmt: skip
-        return cls(**{name: dice.choice((0, 0, 0.02, 0.1, 0.25)) for name in names})
 
 
 CALM = Weather()
@@ -351,27 +338,6 @@ def check(world: World) -> None:
     demand(not forgotten, f"forgotten: {forgotten}")
 
 
-def check_statements(world: World) -> None:
-    """Demand that an hour is called complete only when all that it then showed is delivered."""
-    store = MemoryLedger(world.disk)
-    for (stream, hour), held in world.by_hour.items():
-        span = Window(hour, hour + HOUR)
-        evidence = Evidence(
-            store.rows(stream, span), store.listings(stream, hour), store.coverage(stream)
-        )
-        [stated] = hour_statements(stream, evidence, span, world.now)
-        for published in held if stated.complete else ():
-            key = (stream, published.blob.id)
-            if not stated.listed_at or not world.shows(key, stated.listed_at):
-                continue
-            row = world.disk.blobs.get(key)
-            demand(
-                row is not None and row.state is BlobState.DELIVERED,
-                f"{hour} is called complete without {key[1]}",
-            )
-            demand(set(published.records) <= world.sunk, f"{key[1]} is not all there")
-
-
 def is_large(name: str) -> bool:
     """Tell whether the record of that name does not fit into a body."""
     return name.startswith("large")
@@ -446,130 +412,10 @@ def collector(world: World, streams: Sequence[Stream], since: timedelta) -> Coll
     )
 
 
-def publish(dice: random.Random, streams: Sequence[Stream]) -> dict[tuple[Stream, str], Published]:
-    """Return blobs from before the start to days after it, late ones and repeated records too."""
-    found, records = {}, [f"r{n}" for n in range(60)] + [f"large{n}" for n in range(4)]
-    for number in range(dice.randrange(1, 25)):
-        stream = dice.choice(streams)
-        earliest = dice.choice((-8, -1, -1, 0))
-        created = START + timedelta(seconds=dice.randrange(earliest * 86_400, 4 * 86_400))
-        if dice.random() < 0.2:
-            created = hour_of(created)
-        late = dice.choice((timedelta(), timedelta(minutes=3), timedelta(hours=5), LATEST))
-        kept = tuple(dice.sample(records, dice.choice((0, 1, 2, 5))))
-        blob = ContentBlob(
-            stream=stream,
-            id=f"b{number}",
-            uri=f"https://feed.example/{number}",
-            created=created,
-            expires=created + RETENTION,
-        )
-        found[(stream, blob.id)] = Published(blob, created + late * dice.random(), kept)
-    return found
-
-
-def simulate(seed: int) -> World:
-    """Play one history to its end and return what is left.
-
-    Raises:
-        Broken: Something that must hold did not; the message says what and after which steps.
-
-    """
-    dice = random.Random(seed)  # noqa: S311 - no secret
-    streams = [Stream(TENANT, kind) for kind in TYPES[: dice.randrange(1, 4)]]
-    world = World(dice, Weather.drawn(dice), START, publish(dice, streams))
-    since = dice.choice((timedelta(hours=1), timedelta(hours=24), timedelta(days=7)))
-    world.first = max(hour_of(START - since), first_whole_hour(START))
-    try:
-        _rough(world, streams, since)
-        _calm(world, streams, since)
-        _check_end(world)
-    except Broken as broken:
-        last = "\n  ".join(f"{at:%d %H:%M:%S} {what}" for at, what in world.steps[-40:])
-        raise Broken(f"seed {seed}: {broken}\nafter\n  {last}\nagain: {AGAIN} {seed}") from None
-    return world
-
-
-def _rough(world: World, streams: Sequence[Stream], since: timedelta) -> None:
-    """Run with faults: passes, crashes, restarts and downtime."""
-    dice, at_work = world.dice, collector(world, streams, since)
-    for _ in range(dice.randrange(2, 12)):
-        try:
-            at_work.run_pass()
-            check_statements(world)
-            if world.happens(0.1):
-                at_work = collector(world, streams, since)
-        except Crash:
-            at_work = collector(world, streams, since)
-        _wait(world)
-        if world.happens(0.2):
-            _retry(world)
-        if world.happens(0.1):
-            world.weather = Weather.drawn(dice)
-
-
-def _wait(world: World) -> None:
-    """Let time go by: mostly a minute, at times days."""
-    length = world.dice.choice((60,) * 8 + (3_600, 6 * 3_600, 2 * 86_400, 6 * 86_400, 8 * 86_400))
-    world.now += timedelta(seconds=length)
-
-
-def _calm(world: World, streams: Sequence[Stream], since: timedelta) -> None:
-    """Run without faults until all that was ever shown has been listed to its end."""
-    world.weather, world.calm = CALM, world.now
-    at_work = collector(world, streams, since)
-    end = max([world.now, *(p.visible for p in world.published.values())]) + timedelta(days=3)
-    while world.now < end:
-        _retry(world)
-        report = at_work.run_pass()
-        demand(not report.unlisted and not report.refused, f"no calm: {report.problems}")
-        check_statements(world)
-        world.now += CALM_PAUSE
-    demand(at_work.next_due() is None, "something is left to do")
-
-
-def _retry(world: World) -> None:
+def retry(world: World) -> None:
     """Ask for the rejected blobs again, as ``mailvigil ledger retry`` does."""
     store = MemoryLedger(world.disk)
     for stream in store.streams():
         for row in store.rows(stream, EVER):
             if row.state is BlobState.REJECTED:
                 store.put(retried(row, world.now))
-
-
-def _check_end(world: World) -> None:
-    for (_, name), published in world.published.items():
-        row = world.disk.blobs.get((published.blob.stream, name))
-        if row is None:
-            demand(_excused(world, published), f"{name} was never listed")
-        elif row.state is BlobState.DELIVERED:
-            demand(set(published.records) <= world.sunk, f"{name} is not all there")
-        else:
-            demand(row.state is BlobState.EXPIRED, f"{name} ends as {row.state}")
-            late = row.blob.expires <= world.calm + CALM_PAUSE + HOUR
-            demand(late, f"{name} expired although there was time enough")
-
-
-def _excused(world: World, published: Published) -> bool:
-    """Tell whether nobody wanted the blob, or it was not there long enough without faults.
-
-    An hour that is up to 5 days old is listed again within a day and a quarter.
-    """
-    begin = max(published.visible, world.calm)
-    return (
-        published.blob.created < world.first
-        or begin >= published.blob.expires - EDGE - SECOND - timedelta(hours=30) - CALM_PAUSE
-    )
-
-
-def main() -> int:
-    """Play the seeds named on the command line and print what happened."""
-    for seed in map(int, sys.argv[1:]):
-        world = simulate(seed)
-        rows = world.disk.blobs.values()
-        print(seed, f"{len(world.steps)} steps", *sorted(row.state for row in rows))  # noqa: T201
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
