@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import Event
@@ -69,29 +70,33 @@ def service_clock() -> ServiceClock:
     return ServiceClock(now, monotonic)
 
 
-def collector(  # noqa: PLR0913, PLR0917 - what the two programs give it, named at their calls
-    settings: Settings,
-    store: LedgerStore,
-    sink: Sink,
-    stop: Event,
-    saving: Saving,
-    clock: ServiceClock,
-    waits: SleepFactory | None = None,
-) -> Collector:
-    """Return a collector that works as *settings* say; *saving* counts for the lean profile.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectorParts:
+    """What a collector is made of. ``saving`` counts for the lean profile.
 
-    *waits* says how it waits for a tenant's rate limit; without it, for as long as it takes.
+    ``waits`` says how it waits for a tenant's rate limit; without it, for as long as it takes.
+    """
+
+    settings: Settings
+    store: LedgerStore
+    sink: Sink
+    stop: Event
+    saving: Saving
+    clock: ServiceClock
+    waits: SleepFactory | None = None
+
+
+def collector(parts: CollectorParts) -> Collector:
+    """Return a collector that works as the settings of *parts* say.
 
     Raises:
         ConfigError: A credential cannot be made.
 
     """
+    settings, clock = parts.settings, parts.clock
     return Collector(
-        tenants=tuple(
-            _tenant_feed(tenant, settings, store, sink, stop, saving, clock, waits)
-            for tenant in settings.tenants
-        ),
-        store=store,
+        tenants=tuple(_tenant_feed(tenant, parts) for tenant in settings.tenants),
+        store=parts.store,
         owner=f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}",
         since=settings.since,
         retention=settings.keep,
@@ -102,7 +107,7 @@ def collector(  # noqa: PLR0913, PLR0917 - what the two programs give it, named 
         clock=clock.now,
         clock_offset=lambda: clock.offset,
         lease_clock=clock.local,
-        stop=stop,
+        stop=parts.stop,
     )
 
 
@@ -155,27 +160,19 @@ def sleeper(stop: Event) -> Callable[[timedelta], None]:
     return sleep
 
 
-def _tenant_feed(  # noqa: PLR0913, PLR0917 - as `collector`, for one tenant
-    tenant: Tenant,
-    settings: Settings,
-    store: LedgerStore,
-    sink: Sink,
-    stop: Event,
-    saving: Saving,
-    clock: ServiceClock,
-    waits: SleepFactory | None,
-) -> TenantFeed:
-    sleep = waits(f"the feed of {tenant.id}") if waits else sleeper(stop)
+def _tenant_feed(tenant: Tenant, parts: CollectorParts) -> TenantFeed:
+    settings = parts.settings
+    sleep = parts.waits(f"the feed of {tenant.id}") if parts.waits else sleeper(parts.stop)
     limiter = RateLimiter(steady_clock(), sleep)
-    feed = feed_of(tenant, settings, limiter, clock)
+    feed = feed_of(tenant, settings, limiter, parts.clock)
     pipeline = DeliveryPipeline(
         fetch=feed.fetch,
-        shape=shape_of(settings, saving),
+        shape=shape_of(settings, parts.saving),
         record_filter=record_filter(settings.include, settings.exclude),
-        sink=sink,
-        store=store,
-        clock=clock.now,
-        stopped=stop.is_set,
+        sink=parts.sink,
+        store=parts.store,
+        clock=parts.clock.now,
+        stopped=parts.stop.is_set,
         field_limit=MAX_FIELD_BYTES if settings.sink.kind == "loganalytics" else None,
     )
     streams = tuple(Stream(tenant.id, kind) for kind in tenant.content_types)

@@ -79,7 +79,15 @@ def settings(folder: Path) -> Settings:
 
 def collecting(server: Loopback, folder: Path, store: SqliteLedger) -> Collector:
     """Return the collector that the settings make, with its feed on *server*."""
-    made = app.collector(settings(folder), store, Kept(), Event(), Saving(), app.service_clock())
+    parts = app.CollectorParts(
+        settings=settings(folder),
+        store=store,
+        sink=Kept(),
+        stop=Event(),
+        saving=Saving(),
+        clock=app.service_clock(),
+    )
+    made = app.collector(parts)
     [tenant] = made.tenants
     feed = Feed(TENANT, server.address, TokenGiver(), requests.Session(), lambda: None)
     clock = Clock(app.now())

@@ -97,7 +97,16 @@ def collect(job: Job, output: CollectOutput) -> bool:
         waits = Waits(job, output)
         sinks = stack.enter_context(_filled_sinks(job, store, waits))
         saving, clock = Saving(), app.service_clock()
-        collector = app.collector(settings, store, sinks.records, stop, saving, clock, waits)
+        parts = app.CollectorParts(
+            settings=settings,
+            store=store,
+            sink=sinks.records,
+            stop=stop,
+            saving=saving,
+            clock=clock,
+            waits=waits,
+        )
+        collector = app.collector(parts)
         started = _started(settings, output, clock, waits) if job.start else True
         stack.enter_context(stop_on_signal(stop, GRACE_SECONDS))
         stack.enter_context(_renewing(collector, output))

@@ -73,7 +73,15 @@ class CollectorProgram:
         stop: Any = VirtualEvent()
         sink = app.log_analytics(self.settings, stop)
         clock = app.service_clock()
-        made = app.collector(self.settings, store, sink, stop, Saving(), clock)
+        parts = app.CollectorParts(
+            settings=self.settings,
+            store=store,
+            sink=sink,
+            stop=stop,
+            saving=Saving(),
+            clock=clock,
+        )
+        made = app.collector(parts)
         tenants = [
             replace(t, pipeline=replace(t.pipeline, body_limit=BODY_LIMIT)) for t in made.tenants
         ]
