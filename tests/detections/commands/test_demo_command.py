@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from mailvigil.demo.run import run_demo
 from mailvigil.exit_codes import EXIT_INTERRUPTED
 from mailvigil.lab.server.tenant_blobs import in_the_past
-from mailvigil.lab.tenant.profile import DEMO, Profile
+from mailvigil.lab.tenant.profile import DEMO
 from mailvigil.lab.tenant.records import intrusion_facts
-from mailvigil.progress import Shown
-
-SMALL = replace(DEMO, seed=3, mailboxes=20, reads_a_day=4.0)
-
 
 ELSEWHERE = {
     "COLUMNS": "200",
@@ -59,27 +51,6 @@ def test_the_demo_names_the_intruder_and_every_mailbox(tmp_path: Path) -> None:
     assert client_app == "A rule keyed on ClientAppId alone finds nothing."
     assert allow_list == "A rule with a first-party allow list finds nothing."
     assert (blank, report) == ("", "Report: mailvigil-demo-report.html (open it in a browser)")
-
-
-def small(profile: Profile) -> tuple[bool, str]:
-    out = io.StringIO()
-    with Shown(Console(file=io.StringIO())) as progress:
-        found = run_demo(Console(file=out, width=200), progress, io.BytesIO(), profile)
-    return found, out.getvalue()
-
-
-def test_the_demo_of_another_tenant_finds_the_intruder_and_leaves_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    facts = intrusion_facts(SMALL)
-
-    found, printed = small(SMALL)
-
-    assert facts
-    assert found
-    assert facts.caller in printed
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -18,20 +18,44 @@ from mailvigil.progress import Shown
 SMALL = replace(DEMO, seed=3, mailboxes=20, reads_a_day=4.0)
 
 
-def demo(report: Path) -> str:
-    out = io.StringIO()
-    with Shown(Console(file=io.StringIO())) as progress:
-        assert run_demo(Console(file=out, width=200), progress, io.BytesIO(), SMALL, report)
-    return out.getvalue().splitlines()[-1]
+@dataclass(frozen=True, slots=True)
+class Demonstrated:
+    """A demonstration that was run: what it printed, its report, and what it left beside it."""
+
+    found: bool
+    printed: str
+    report: Path
+    left: tuple[Path, ...]
 
 
-def test_the_demo_leaves_a_report(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def demonstrated(tmp_path_factory: pytest.TempPathFactory) -> Demonstrated:
+    """Run the demonstration of another tenant than the command's."""
+    out, scratch = io.StringIO(), tmp_path_factory.mktemp("scratch")
+    report = tmp_path_factory.mktemp("demo") / "a.html"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(scratch))
+        with Shown(Console(file=io.StringIO())) as progress:
+            found = run_demo(Console(file=out, width=200), progress, io.BytesIO(), SMALL, report)
+    return Demonstrated(found, out.getvalue(), report, tuple(scratch.iterdir()))
+
+
+def test_the_demo_of_another_tenant_finds_the_intruder_and_leaves_no_file(
+    demonstrated: Demonstrated,
+) -> None:
     facts = intrusion_facts(SMALL)
-    path = tmp_path / "a.html"
 
-    said = demo(path)
+    assert facts
+    assert demonstrated.found
+    assert facts.caller in demonstrated.printed
+    assert demonstrated.left == ()
 
-    assert said == f"Report: {path} (open it in a browser)"
+
+def test_the_demo_leaves_a_report(demonstrated: Demonstrated) -> None:
+    facts = intrusion_facts(SMALL)
+    path = demonstrated.report
+
+    assert demonstrated.printed.splitlines()[-1] == f"Report: {path} (open it in a browser)"
     page = path.read_text(encoding="utf-8")
     assert facts
     assert facts.caller in page
