@@ -259,7 +259,8 @@ def test_what_is_done_is_dropped_after_the_retention(deployed: Deployed) -> None
     stream = Stream(tenant, TYPES[0])
     deployed.store.register_stream(stream, hour_of(now - timedelta(days=12)))
     for days in (11, 9):
-        deployed.store.add_blobs([blob(f"b{days}", now - timedelta(days=days), stream)], now)
+        then = now - timedelta(days=days)
+        deployed.store.add_blobs([blob(f"b{days}", then, stream)], then)
     old = Window(now - timedelta(days=50), now)
     deployed.store.put_all([delivered(row, now, records=1, sent=1, parked=0)
                             for row in deployed.store.rows(stream, old)])  # fmt: skip
