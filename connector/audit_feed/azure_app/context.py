@@ -113,7 +113,7 @@ def app_context() -> AppContext:
         store=store,
         callers=TableCallers(tables),
         order_queues=order_queues,
-        paced_orders=PacedOrders(order_queues[BLOBS], order_queues[BACKLOG], app.now),
+        paced_orders=PacedOrders(order_queues[BLOBS], order_queues[BACKLOG], app.steady_clock()),
         hints=StorageQueue(queues, HINTS),
         tenants=_tenants(settings, store, _sink(settings, ""), clock),
         health_sink=_sink(settings, app.HEALTH_STREAM),

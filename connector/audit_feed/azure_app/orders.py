@@ -65,6 +65,8 @@ class PacedOrders:
     What has to wait for longer than ``MAX_LIVE_DELAY`` is a backlog and goes into a queue of its
     own, so that no new order waits behind it, of whatever tenant. A process that starts anew has
     forgotten only the delays, not the orders.
+
+    *clock* must run evenly: by one that is set back, every order would wait for what it lost.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audit_feed import app
 from audit_feed.azure_app.orders import (
     AT_ONCE,
     MAX_BLOBS,
@@ -57,6 +58,24 @@ def test_the_backlog_of_one_tenant_delays_no_other() -> None:
     assert {order.stream for order, _ in backlog.sent} == {STREAM}
     assert len(live.sent) < 50
     assert paced_orders.approximate_count() == len(many) + 1
+
+
+def test_orders_do_not_wait_for_the_days_that_a_clock_was_set_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(app, "now", lambda: START)
+    monkeypatch.setattr(app, "monotonic", lambda: 100.0)
+    live, backlog = MemoryQueue(Clock()), MemoryQueue(Clock())
+    paced_orders = PacedOrders(live, backlog, app.steady_clock())
+    [order] = orders_for([blob("a")])
+    paced_orders.send(order)
+
+    monkeypatch.setattr(app, "now", lambda: START - timedelta(days=2))
+    monkeypatch.setattr(app, "monotonic", lambda: 101.0)
+    paced_orders.send(order)
+
+    assert [wait for _, wait in live.sent] == [AT_ONCE] * 2
+    assert backlog.sent == []
 
 
 def test_an_order_of_an_idle_tenant_waits_for_its_pause_only() -> None:
