@@ -360,30 +360,41 @@ class Caught:
 
 
 def find(bug: Bug, seeds: Sequence[int], programs: Sequence[str] = PROGRAMS) -> Caught | None:
-    """Play *seeds* with the bug until one of them shows it."""
-    with pytest.MonkeyPatch.context() as patch:
-        bug.put_in(patch)
-        for seed in seeds:
-            for program in programs:
-                try:
-                    play_fresh(seed, program)
-                except Broken as broken:
-                    seen = str(broken).splitlines()[0].partition(": ")[2]
-                    return Caught(program, seed, seen)
-                except Exception as error:  # noqa: BLE001 - a bug that breaks the program shows too
-                    return Caught(program, seed, f"{type(error).__name__}: {error}")
+    """Play *seeds* with the bug until one of them shows it that holds without the bug."""
+    for seed in seeds:
+        for program in programs:
+            seen = _seen(bug, seed, program)
+            if seen and not _seen(None, seed, program):
+                return Caught(program, seed, seen)
     return None
+
+
+def _seen(bug: Bug | None, seed: int, program: str) -> str:
+    """Play a history with a bug or without, and return what does not hold in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if bug:
+            bug.put_in(patch)
+        try:
+            play_fresh(seed, program)
+        except Broken as broken:
+            return str(broken).splitlines()[0].partition(": ")[2]
+        except Exception as error:  # noqa: BLE001 - a bug that breaks the program shows too
+            return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def main(argv: Sequence[str]) -> int:
     """Print by which seed each bug is caught; return 1 if one is not."""
     logging.disable(logging.CRITICAL)
-    missed = 0
+    missed, first = 0, {}
     for bug in [bug for bug in BUGS if not argv or bug.name in argv]:
         caught = find(bug, range(MOST_SEEDS))
         missed += caught is None
         by = f"{caught.program} {caught.seed}: {caught.seen}" if caught else "NOT CAUGHT"
+        first[bug.name] = f"{caught.program} {caught.seed}" if caught else "not caught"
         print(f"{bug.name} ({bug.what}): {by}", flush=True)  # noqa: T201 - the answer
+    found = ", ".join(f"{name} -> {seed}" for name, seed in first.items())
+    print(f"caught {len(first) - missed} of {len(first)}: {found}")  # noqa: T201
     return 1 if missed else 0
 
 

@@ -431,7 +431,8 @@ def _check_settled(there: Played, store: SqliteLedger | TableLedger, stream: Str
     begun = there.calm + there.world.service_offset + HOUR
     for hour in hours:
         settled = hour.hour + HOUR + MARGIN + there.plan.scale.pause * 2 < now
-        if hour.hour < begun or not settled or not there.truth.is_known(stream, hour.hour):
+        known = there.truth.is_known(stream, hour.hour, -TOLERANCE)
+        if hour.hour < begun or not settled or not known:
             continue
         demand(
             hour.state in {HourState.COMPLETE, HourState.LOST},

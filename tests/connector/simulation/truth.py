@@ -87,12 +87,12 @@ class Truth:
         demand(False, f"{name}, but was never listed to its end")  # noqa: FBT003 - it does not hold
         raise AssertionError
 
-    def is_known(self, stream: Stream, hour: datetime) -> bool:
+    def is_known(self, stream: Stream, hour: datetime, tolerance: timedelta = TOLERANCE) -> bool:
         """Return whether anybody can know that the subscription existed throughout the hour."""
         log = self.feed.log
         enabled, absent = sorted(log.enabled.get(stream, ())), log.absent.get(stream, ())
-        before = bisect_right(enabled, hour + TOLERANCE)
-        after = bisect_left(enabled, hour + HOUR - TOLERANCE)
+        before = bisect_right(enabled, hour + tolerance)
+        after = bisect_left(enabled, hour + HOUR - tolerance)
         if not before or after == len(enabled):
             return False
         return not any(enabled[before - 1] < at < enabled[after] for at in absent)
