@@ -20,7 +20,8 @@ from mailvigil.engine.loaded_columns import (
 )
 from mailvigil.engine.row_values import ResultRow
 from mailvigil.engine.shape_sql import TYPES
-from mailvigil.engine.translation import InvalidKqlError, UnsupportedKqlError, translate
+from mailvigil.engine.translation import CLOCK, InvalidKqlError, UnsupportedKqlError, translate
+from mailvigil.engine.union_types import UnionTypesError, with_kql_types
 from mailvigil.engine.workspace import END_OF_TIME, look_at
 from mailvigil.errors import MailvigilError
 from mailvigil.rules.content import Function
@@ -36,6 +37,9 @@ _WATCHLIST = (
 
 _ROWS_AT_ONCE = 500
 """Rows that one statement inserts: one a statement takes a minute for a hundred thousand."""
+
+_SOME_TIME = "TIMESTAMP '1999-12-31 23:59:59.012345'"
+"""Stands for ``now()`` while a query is bound and not run."""
 
 _WORD = re.compile(r"\w+")
 
@@ -87,6 +91,7 @@ class Engine:
         self._functions = {f.name: _definition(f) for f in functions}
         self._materialised: dict[str, str] = {}
         self._checked: set[str] = set()
+        self._typed: dict[str, str] = {}
         row = con.execute("SELECT current_database()").fetchone()
         self._main = str(row[0]) if row else ""
 
@@ -156,7 +161,20 @@ class Engine:
             raise NotRunError(str(error)) from error
         except InvalidKqlError as error:
             raise self._error(str(error) or "a construct that cannot be translated") from error
-        return Query(made.sql, made.parameters)
+        return Query(self._with_kql_types(made.sql), made.parameters)
+
+    def _with_kql_types(self, sql: str) -> str:
+        """Return *sql* with KQL's rules of types; what DuckDB refuses is refused when it is run."""
+        if sql not in self._typed:
+            bound = sql.replace(f"${CLOCK}", _SOME_TIME)
+            try:
+                typed = with_kql_types(self._con, bound)
+            except UnionTypesError as error:
+                raise QueryError(str(error)) from error
+            except duckdb.Error:
+                return sql
+            self._typed[sql] = typed.replace(_SOME_TIME, f"${CLOCK}")
+        return self._typed[sql]
 
     def columns(self, query: Query) -> frozenset[str]:
         """Return the names of *query*'s columns.

@@ -14,7 +14,14 @@ from mailvigil.rules.hunting_query import HuntingQuery, load_hunting
 from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.rule import Rule
 from mailvigil.workbench.mutate import Score, mutants, score
-from mailvigil.workbench.ruletest import CaseOutcome, CaseRunner, Tested, load_cases, test_path
+from mailvigil.workbench.ruletest import (
+    CaseOutcome,
+    CaseRunner,
+    Tested,
+    load_cases,
+    test_path,
+    workspaces,
+)
 from mailvigil.workbench.work_progress import WorkProgress
 
 T = TypeVar("T", bound=Tested)
@@ -36,7 +43,7 @@ def test_outcomes(
         pack: list[Rule | HuntingQuery] = [*load_rules(root), *load_hunting(root)]
         for tested in _named(pack, names):
             cases = load_cases(test_path(tested))
-            progress.phase(tested.name, len(cases) * len(tested.sources))
+            progress.phase(tested.name, len(cases) * len(workspaces(tested)))
             kql = to_kql(tested, root) if isinstance(tested, Rule) else tested.query
             for outcome in runner.outcomes(tested, kql, cases):
                 yield outcome

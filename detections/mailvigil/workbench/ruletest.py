@@ -24,7 +24,7 @@ from mailvigil.engine.record_rows import SHAPERS, SourceRow, insert
 from mailvigil.engine.row_values import ResultRow
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function, from_yaml, not_yaml
-from mailvigil.tables.record_tables import lacking_columns
+from mailvigil.tables.record_tables import RECORD_TABLES, lacking_columns
 from mailvigil.tables.schemas import schemas
 from mailvigil.times import parse_utc
 
@@ -76,7 +76,7 @@ class Tested(Protocol):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The tables that it is tested on, each alone."""
+        """The tables that it is tested on."""
 
 
 def test_path(rule: Tested) -> Path:
@@ -220,7 +220,7 @@ class CaseRunner:
         self._engines = {has: Engine(con, functions, absent(has)) for has in (True, False)}
 
     def outcomes(self, rule: Tested, kql: str, cases: Sequence[Case]) -> Iterator[CaseOutcome]:
-        """Yield one outcome for each case and each of the rule's sources."""
+        """Yield one outcome for each case and each workspace of :func:`workspaces`."""
         for case in cases:
             try:
                 query = self._engines[bool(case.baseline)].prepare(with_windows(kql, case.lets))
@@ -228,23 +228,33 @@ class CaseRunner:
                 verdict = "not run" if isinstance(error, NotRunError) else "fail"
                 yield CaseOutcome(rule.name, case.name, "", verdict, (str(error),))
                 continue
-            for source in rule.sources:
-                problems = tuple(self._problems(query, case, source))
+            for sources in workspaces(rule):
+                problems = tuple(self._problems(query, case, sources))
                 verdict = "fail" if problems else "pass"
-                yield CaseOutcome(rule.name, case.name, source, verdict, problems)
+                yield CaseOutcome(rule.name, case.name, " + ".join(sources), verdict, problems)
 
-    def _problems(self, query: Query, case: Case, source: str) -> list[str]:
+    def _problems(self, query: Query, case: Case, sources: Sequence[str]) -> list[str]:
         for table in _FILLED:
             self._con.execute(f'DELETE FROM "{table}"')
-        fill(self._con, case, source)
+        fill(self._con, case, *sources)
         try:
             rows = self._engines[bool(case.baseline)].run(query, case.now)
         except QueryError as error:
             return [str(error)]
         finally:
-            for table in (source, *case.tables):
+            for table in (*sources, *case.tables):
                 self._con.execute(f'DELETE FROM "{table}"')
-        return differences(case.expect, rows, lacking_columns(source))
+        return differences(case.expect, rows, lacking_columns(sources[0]))
+
+
+def workspaces(rule: Tested) -> list[tuple[str, ...]]:
+    """Return the tables that hold a case's records: each source alone, and two together.
+
+    The two are the richest table of records and the poorest; every record is in both.
+    """
+    records = [table for table in RECORD_TABLES if table in rule.sources]
+    together = [(records[0], records[-1])] if len(records) > 1 else []
+    return [*((source,) for source in rule.sources), *together]
 
 
 def absent(baseline: object) -> frozenset[str]:
@@ -252,13 +262,14 @@ def absent(baseline: object) -> frozenset[str]:
     return frozenset() if baseline else frozenset({"M365CallerBaseline_CL"})
 
 
-def fill(con: duckdb.DuckDBPyConnection, case: Case, source: str) -> None:
-    """Put the case's rows into an empty workspace, its records into the table *source*.
+def fill(con: duckdb.DuckDBPyConnection, case: Case, *sources: str) -> None:
+    """Put the case's rows into an empty workspace, its records into each table of *sources*.
 
-    Where *source* carries no audit records, the case has rows for it among its tables.
+    Where a source carries no audit records, the case has rows for it among its tables.
     """
-    if source in SHAPERS:
-        insert(con, source, [SHAPERS[source](record) for record in case.given])
+    for source in sources:
+        if source in SHAPERS:
+            insert(con, source, [SHAPERS[source](record) for record in case.given])
     for table, rows in case.tables.items():
         insert(con, table, list(rows))
     insert(con, "M365CallerBaseline_CL", list(case.baseline))

@@ -15,7 +15,14 @@ from detections.small_tenant import FUNCTIONS, ROOT, RULES, workspace
 from mailvigil.compiler.compile import to_kql
 from mailvigil.errors import RuleError
 from mailvigil.rules.rule import Rule
-from mailvigil.workbench.ruletest import Case, CaseOutcome, CaseRunner, differences, load_cases
+from mailvigil.workbench.ruletest import (
+    Case,
+    CaseOutcome,
+    CaseRunner,
+    differences,
+    load_cases,
+    workspaces,
+)
 from mailvigil.workbench.ruletest import test_path as path_of_tests
 
 RULE = RULES["mailbox_throttled"]
@@ -67,7 +74,8 @@ def verdicts(outcomes: list[CaseOutcome]) -> dict[str, str]:
     return {outcome.source: outcome.verdict for outcome in outcomes}
 
 
-EVERYWHERE = ("M365Activity_CL", "CloudAppEvents", "OfficeActivity")
+TOGETHER = "M365Activity_CL + OfficeActivity"
+EVERYWHERE = ("M365Activity_CL", "CloudAppEvents", "OfficeActivity", TOGETHER)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +119,25 @@ def test_a_column_that_one_source_lacks_is_judged_elsewhere_alone(
         "M365Activity_CL": "fail",
         "CloudAppEvents": "fail",
         "OfficeActivity": "pass",
+        TOGETHER: "fail",
     }
+
+
+def test_a_record_in_two_tables_is_counted_by_a_rule_that_counts_rows(
+    bench: CaseRunner, tmp_path: Path
+) -> None:
+    counted = (
+        "union isfuzzy=true (M365Activity_CL | project MailboxOwnerUPN),\n"
+        "    (CloudAppEvents | project MailboxOwnerUPN = tostring(RawEventData.MailboxOwnerUPN)),\n"
+        "    (OfficeActivity | project MailboxOwnerUPN)\n| summarize Records = count()"
+    )
+    outcomes = run(bench, RULE, cases(tmp_path, case(expect=[{"Records": 1}])), counted)
+
+    assert verdicts(outcomes) == {**dict.fromkeys(EVERYWHERE, "pass"), TOGETHER: "fail"}
+
+
+def test_a_rule_of_one_table_is_run_on_that_alone() -> None:
+    assert workspaces(RULES["audit_feed_unhealthy"]) == [("M365FeedHealth_CL",)]
 
 
 def test_a_case_does_not_see_what_the_one_before_left(bench: CaseRunner, tmp_path: Path) -> None:
@@ -249,4 +275,4 @@ def test_every_rule_of_the_pack_is_run(bench: CaseRunner, rule: Rule) -> None:
     outcomes = run(bench, rule, (first,))
 
     assert {outcome.verdict for outcome in outcomes} == {"pass"}
-    assert {outcome.source for outcome in outcomes} == set(rule.sources)
+    assert set(rule.sources) == {s for outcome in outcomes for s in outcome.source.split(" + ")}
