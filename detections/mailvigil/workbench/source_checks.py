@@ -21,6 +21,9 @@ from mailvigil.tables.schemas import WATCHLIST_COLUMNS, schemas
 WATCHLISTS = "the watchlists"
 """Stands for every watchlist among the tables that may be missing."""
 
+_ALL_SETS_OF = 8
+"""Up to so many tables every set is looked at. Queries of the pack read at most six."""
+
 _WATCHLIST = "_GetWatchlist"
 
 _WORD = re.compile(r"\w+")
@@ -77,7 +80,7 @@ class SourceChecker:
         return frozenset(tables | ({WATCHLISTS} if _WATCHLIST in words else set()))
 
     def _called(self, kql: str) -> list[Function]:
-        calls = set(_CALL.findall(kql))
+        calls = set(_CALL.findall(_LITERAL.sub("", kql)))
         return [function for function in self.functions if function.name in calls]
 
     def _analyse(self, kql: str, there: frozenset[str]) -> Analysis:
@@ -114,10 +117,13 @@ def _empty(columns: Sequence[tuple[str, str]]) -> str:
 
 
 def _subsets(names: frozenset[str]) -> Iterator[frozenset[str]]:
-    """Yield every subset, the smallest first."""
+    """Yield every subset, the smallest first; of many tables those that take or leave up to two."""
     ordered = sorted(names)
-    sizes = (combinations(ordered, size) for size in range(len(ordered) + 1))
-    return (frozenset(subset) for subset in chain.from_iterable(sizes))
+    sizes: Sequence[int] = range(len(ordered) + 1)
+    if len(ordered) > _ALL_SETS_OF:
+        sizes = [*sizes[:3], *sizes[-3:]]
+    subsets = (combinations(ordered, size) for size in sizes)
+    return (frozenset(subset) for subset in chain.from_iterable(subsets))
 
 
 def _without(missing: frozenset[str]) -> str:

@@ -193,3 +193,13 @@ def test_a_table_s_name_in_a_text_is_no_table(validator: Validator) -> None:
 
     assert checker.problems("print Source = 'M365Activity_CL' // CloudAppEvents") == []
     assert checker.looked_at == 1
+
+
+def test_of_many_tables_those_sets_are_looked_at_that_take_or_leave_up_to_two(
+    validator: Validator,
+) -> None:
+    tables = {f"T{number}": {"A": "int"} for number in range(9)}
+    checker = SourceChecker(validator, (), tables)
+
+    assert checker.problems(f"union isfuzzy=true (datatable(A:int)[]), {', '.join(tables)}") == []
+    assert checker.looked_at == 2 * (1 + 9 + 36)
