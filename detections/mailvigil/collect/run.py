@@ -109,8 +109,9 @@ def collect(job: Job, output: CollectOutput) -> bool:
         collector = app.collector(parts)
         started = _started(settings, output, clock, waits) if job.start else True
         stack.enter_context(stop_on_signal(stop, GRACE_SECONDS))
-        stack.enter_context(_renewing(collector, output))
+        lease_lost = stack.enter_context(_renewing(collector, output))
         done = _run(job, collector, sinks.health, output, waits.until) and started
+        done = done and not lease_lost.is_set()
         if settings.profile == "lean":
             output.result(f"the lean profile left out {saving.left_out:,} bytes")
         return done
@@ -277,9 +278,9 @@ def _workspace(path: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
 
 
 @contextmanager
-def _renewing(collector: Collector, output: CollectOutput) -> Iterator[None]:
-    """Keep the lease while a large blob takes its time."""
-    done = Event()
+def _renewing(collector: Collector, output: CollectOutput) -> Iterator[Event]:
+    """Keep the lease while a large blob takes its time; the event is set when it is lost."""
+    done, lost = Event(), Event()
 
     def renew() -> None:
         while not done.wait(RENEW_SECONDS):
@@ -287,6 +288,7 @@ def _renewing(collector: Collector, output: CollectOutput) -> Iterator[None]:
                 collector.renew()
             except LedgerError as error:  # without the lease another one may be at work
                 output.problem(str(error))
+                lost.set()
                 collector.stop.set()
                 return
 
@@ -294,7 +296,7 @@ def _renewing(collector: Collector, output: CollectOutput) -> Iterator[None]:
     thread = Thread(target=renew, daemon=True)
     thread.start()
     try:
-        yield
+        yield lost
     finally:
         done.set()
         thread.join()

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from pathlib import Path
+from threading import current_thread, main_thread
 
 import duckdb
 import pytest
 
+from audit_feed.delivery.collector import Collector
+from audit_feed.errors import LeaseHeldError
 from audit_feed.ledger.sqlite import SqliteLedger
 from detections.collect.conftest import TYPES, config, publish, record, run
+from mailvigil.collect import run as collect_run
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK
 from mailvigil.lab.server.faults import Fault, Scripted
 from mailvigil.lab.server.lab import Lab
@@ -176,6 +180,25 @@ def test_a_second_collector_of_a_ledger_is_refused(tmp_path: Path) -> None:
         first.close()
     assert second.code == EXIT_INPUT
     assert "another collector works with this ledger" in second.err
+
+
+def test_a_run_that_loses_its_lease_ends_with_1_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def renew(_collector: Collector) -> None:
+        if current_thread() is not main_thread():
+            raise LeaseHeldError("another collector works with this ledger")
+
+    monkeypatch.setattr(Collector, "renew", renew)
+    monkeypatch.setattr(collect_run, "RENEW_SECONDS", 0)
+    with Lab() as lab:
+        publish(lab)
+        path = config(lab, tmp_path)
+
+        ran = run("collect", "--once", "--config", path)
+
+    assert ran.code == EXIT_FAILED
+    assert "another collector works with this ledger" in ran.err
 
 
 def test_all_wrong_settings_of_collect_are_named_at_once(tmp_path: Path) -> None:
