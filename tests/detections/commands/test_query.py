@@ -73,17 +73,17 @@ def write(records: Sequence[Record]) -> str:
 
 
 @pytest.fixture
-def kept(export: Path) -> Path:
+def saved(export: Path) -> Path:
     """Return a saved workspace with the records of an intrusion."""
-    assert hunt_by_one_rule(export, "--save", "kept.db").code == EXIT_OK
-    return Path("kept.db")
+    assert hunt_by_one_rule(export, "--save", "saved.db").code == EXIT_OK
+    return Path("saved.db")
 
 
-def test_an_export_and_its_workspace_answer_the_same(export: Path, kept: Path) -> None:
+def test_an_export_and_its_workspace_answer_the_same(export: Path, saved: Path) -> None:
     expected = [{"Caller": KNOWN, "Records": 12}, {"Caller": NEWCOMER, "Records": 3}]
 
     assert rows(BY_CALLER, export) == expected
-    assert rows(BY_CALLER, "--workspace", kept) == expected
+    assert rows(BY_CALLER, "--workspace", saved) == expected
 
 
 def test_standard_input_is_read() -> None:
@@ -91,24 +91,24 @@ def test_standard_input_is_read() -> None:
 
 
 @pytest.mark.parametrize("kql", [BY_CALLER, "M365Activity_CL | take 1", "ApprovedMailCallers()"])
-def test_a_query_does_not_change_the_workspace(kql: str, folder: Path, kept: Path) -> None:
+def test_a_query_does_not_change_the_workspace(kql: str, folder: Path, saved: Path) -> None:
     before = digests(folder)
 
-    ran = run("query", kql, "--workspace", kept)
+    ran = run("query", kql, "--workspace", saved)
 
     assert (ran.code, ran.err) == (EXIT_OK, "")
     assert digests(folder) == before
 
 
-def test_what_was_written_last_is_seen_and_left_where_it_is(folder: Path, kept: Path) -> None:
-    con = duckdb.connect(str(kept))
+def test_what_was_written_last_is_seen_and_left_where_it_is(folder: Path, saved: Path) -> None:
+    con = duckdb.connect(str(saved))
     con.execute("PRAGMA disable_checkpoint_on_shutdown")
     con.execute("INSERT INTO M365Activity_CL (RecordId) VALUES ('late')")
     con.close()
     before = digests(folder)
-    assert "kept.db.wal" in before
+    assert "saved.db.wal" in before
 
-    found = rows("M365Activity_CL | where RecordId == 'late' | count", "--workspace", kept)
+    found = rows("M365Activity_CL | where RecordId == 'late' | count", "--workspace", saved)
 
     assert found == [{"Count": 1}]
     assert digests(folder) == before
@@ -118,19 +118,19 @@ def test_what_was_written_last_is_seen_and_left_where_it_is(folder: Path, kept: 
     "kql",
     [".drop table M365Activity_CL", ".set-or-append M365Activity_CL <| M365Activity_CL | take 1"],
 )
-def test_a_command_that_writes_is_refused(kql: str, folder: Path, kept: Path) -> None:
+def test_a_command_that_writes_is_refused(kql: str, folder: Path, saved: Path) -> None:
     before = digests(folder)
 
-    ran = run("query", kql, "--workspace", kept)
+    ran = run("query", kql, "--workspace", saved)
 
     assert (ran.code, ran.out) == (EXIT_NOT_RUN, "")
     assert digests(folder) == before
 
 
-@pytest.mark.parametrize("name", ["it's kept.db", "visible.db", 'a"b.db', "memory"])
+@pytest.mark.parametrize("name", ["it's saved.db", "visible.db", 'a"b.db', "memory"])
 @pytest.mark.usefixtures("folder")
-def test_a_workspace_may_have_any_name(name: str, kept: Path) -> None:
-    kept.rename(name)
+def test_a_workspace_may_have_any_name(name: str, saved: Path) -> None:
+    saved.rename(name)
 
     assert rows("M365Activity_CL | count", "--workspace", name) == [{"Count": 15}]
 
@@ -161,17 +161,17 @@ def test_a_database_of_another_kind_is_refused(version: str) -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_table_that_the_file_lacks_is_an_empty_table(kept: Path) -> None:
-    with duckdb.connect(str(kept)) as con:
+def test_a_table_that_the_file_lacks_is_an_empty_table(saved: Path) -> None:
+    with duckdb.connect(str(saved)) as con:
         con.execute("DROP TABLE OfficeActivity")
 
-    assert rows("OfficeActivity | count", "--workspace", kept) == [{"Count": 0}]
-    assert rows("MailItemsAccessed() | count", "--workspace", kept) == [{"Count": 15}]
+    assert rows("OfficeActivity | count", "--workspace", saved) == [{"Count": 0}]
+    assert rows("MailItemsAccessed() | count", "--workspace", saved) == [{"Count": 15}]
 
 
-def test_as_of_sets_the_clock_and_does_not_look_ahead(export: Path, kept: Path) -> None:
+def test_as_of_sets_the_clock_and_does_not_look_ahead(export: Path, saved: Path) -> None:
     kql = "MailItemsAccessed() | summarize Records = count(), Now = max(now())"
-    for source in ([export], ["--workspace", kept]):
+    for source in ([export], ["--workspace", saved]):
         assert rows(kql, *source, "--as-of", "2026-01-08T12:00+02:00") == [
             {"Records": 4, "Now": "2026-01-08T10:00:00Z"}
         ]
@@ -241,19 +241,19 @@ def test_the_process_ends_after_the_parser_has_run(kql: str, code: int, export: 
     [
         (["print 1"], "nothing to query"),
         ([" \n", "export.csv"], "the query is empty"),
-        (["print 1", "export.csv", "--workspace", "kept.db"], "exports and a workspace at once"),
+        (["print 1", "export.csv", "--workspace", "saved.db"], "exports and a workspace at once"),
     ],
 )
 def test_a_question_without_a_source_or_with_two_is_refused(
-    argv: list[str], why: str, kept: Path
+    argv: list[str], why: str, saved: Path
 ) -> None:
-    before = kept.read_bytes()
+    before = saved.read_bytes()
 
     ran = run("query", *argv)
 
     assert (ran.code, ran.out) == (EXIT_INPUT, "")
     assert ran.err.startswith(f"mailvigil: query: {why} (")
-    assert kept.read_bytes() == before
+    assert saved.read_bytes() == before
 
 
 @pytest.mark.usefixtures("folder")
@@ -436,7 +436,7 @@ def test_a_spreadsheet_runs_no_cell_and_no_heading(formula: str) -> None:
 
 
 def test_every_example_of_the_help_works(
-    folder: Path, kept: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, saved: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "exports").mkdir()
     (folder / "exports" / "audit.csv").write_bytes(purview(intruded()))
@@ -447,7 +447,7 @@ def test_every_example_of_the_help_works(
 
     ran = [run(*shlex.split(re.sub(r" > \S+$", "", line))[1:]) for line in examples]
 
-    assert kept.is_file()
+    assert saved.is_file()
     assert [(result.code, result.err) for result in ran] == [(EXIT_OK, "")] * 4
     assert all("row" in r.out.splitlines()[-1] or "adele" in r.out for r in ran)
     codes = re.findall(r"(?:: |; )(\d) ", " ".join(help_.partition("exit codes")[2].split()))

@@ -48,27 +48,27 @@ def _one_parser(real_parser: Validator, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.fixture
-def kept(export: Path) -> Path:
+def saved(export: Path) -> Path:
     """Return a saved workspace with the records of an intrusion."""
-    assert hunt_by_one_rule(export, "--save", "kept.db").code == EXIT_OK
-    return Path("kept.db")
+    assert hunt_by_one_rule(export, "--save", "saved.db").code == EXIT_OK
+    return Path("saved.db")
 
 
-def test_a_pipe_gets_an_answer_to_each_query(kept: Path) -> None:
-    before = kept.read_bytes()
+def test_a_pipe_gets_an_answer_to_each_query(saved: Path) -> None:
+    before = saved.read_bytes()
     piped = b"MailItemsAccessed() | count;\n\nlet n = 2;\nprint n\n"
 
-    ran = run("shell", kept, "--format", "csv", stdin=piped)
+    ran = run("shell", saved, "--format", "csv", stdin=piped)
 
     assert (ran.code, ran.err) == (EXIT_OK, "")
     assert ran.out.split() == ["Count", "15", "print_0", "2"]
-    assert kept.read_bytes() == before
+    assert saved.read_bytes() == before
 
 
-def test_one_wrong_query_is_reported_and_the_others_run(kept: Path) -> None:
+def test_one_wrong_query_is_reported_and_the_others_run(saved: Path) -> None:
     piped = b"Nope | count\n\nprint 1\n\nMailItemsAccessed() | evaluate narrow()\n\n.nope\n"
 
-    ran = run("shell", kept, "--format", "json", stdin=piped)
+    ran = run("shell", saved, "--format", "json", stdin=piped)
 
     assert ran.code == EXIT_INPUT
     assert json.loads(ran.out) == [{"print_0": 1}]
@@ -76,15 +76,15 @@ def test_one_wrong_query_is_reported_and_the_others_run(kept: Path) -> None:
     assert ".nope: no such command" in ran.err
 
 
-def test_a_query_that_the_engine_refuses_sets_the_exit_code(kept: Path) -> None:
-    ran = run("shell", kept, stdin=b"MailItemsAccessed() | evaluate bag_unpack(Folders)")
+def test_a_query_that_the_engine_refuses_sets_the_exit_code(saved: Path) -> None:
+    ran = run("shell", saved, stdin=b"MailItemsAccessed() | evaluate bag_unpack(Folders)")
 
     assert ran.code in {EXIT_NOT_RUN, EXIT_INPUT}
     assert ran.err.startswith("mailvigil: ")
 
 
-def test_every_dot_command_answers(kept: Path) -> None:
-    ran = run("shell", kept, stdin=b".help\n.tables\n.schema MailItemsAccessed\n.exit\nNope")
+def test_every_dot_command_answers(saved: Path) -> None:
+    ran = run("shell", saved, stdin=b".help\n.tables\n.schema MailItemsAccessed\n.exit\nNope")
 
     assert (ran.code, ran.err) == (EXIT_OK, "")
     assert {"M365Activity_CL", "MailItemsAccessed()", "Caller: string"} <= set(ran.out.splitlines())
@@ -92,17 +92,17 @@ def test_every_dot_command_answers(kept: Path) -> None:
     assert "_Watchlists" not in ran.out
 
 
-def test_a_table_that_is_not_there_is_reported(kept: Path) -> None:
-    ran = run("shell", kept, stdin=b".schema \x1b[31mNope\n")
+def test_a_table_that_is_not_there_is_reported(saved: Path) -> None:
+    ran = run("shell", saved, stdin=b".schema \x1b[31mNope\n")
 
     assert ran.code == EXIT_INPUT
     assert ran.err == "mailvigil: \\x1b[31mNope: no such table or function (.tables lists them)\n"
 
 
-def type_in(kept: Path, keys: str, folder: Path) -> tuple[str, str]:
+def type_in(saved: Path, keys: str, folder: Path) -> tuple[str, str]:
     """Type *keys*; return standard output and standard error."""
     out, err = io.StringIO(), io.StringIO()
-    args = parser("shell").parse_args(["shell", str(kept), "--format", "csv"])
+    args = parser("shell").parse_args(["shell", str(saved), "--format", "csv"])
     with (
         create_pipe_input() as pipe,
         create_app_session(input=pipe, output=DummyOutput()),
@@ -115,19 +115,19 @@ def type_in(kept: Path, keys: str, folder: Path) -> tuple[str, str]:
 
 
 def test_the_prompt_takes_whole_queries_and_drops_what_ctrl_c_took_back(
-    kept: Path, tmp_path: Path
+    saved: Path, tmp_path: Path
 ) -> None:
     keys = "half a line\x03print 7 |\rextend eight = 8\rMailItemsAccessed()| count\r.exit\r"
 
-    out, err = type_in(kept, keys, tmp_path)
+    out, err = type_in(saved, keys, tmp_path)
 
     assert err == ""
     assert out.split("\n", 1)[1].split() == ["print_0,eight", "7,8", "Count", "15"]
     assert "+MailItemsAccessed()| count" in (tmp_path / "history").read_text(encoding="utf-8")
 
 
-def test_ctrl_d_ends_the_prompt(kept: Path, tmp_path: Path) -> None:
-    out, err = type_in(kept, "\x04", tmp_path)
+def test_ctrl_d_ends_the_prompt(saved: Path, tmp_path: Path) -> None:
+    out, err = type_in(saved, "\x04", tmp_path)
 
     assert (out.count("\n"), err) == (1, "")
 
@@ -215,10 +215,10 @@ ENDLESS = (
 
 
 @pytest.mark.posix
-def test_ctrl_c_stops_a_query_and_not_the_shell(kept: Path, tmp_path: Path) -> None:
+def test_ctrl_c_stops_a_query_and_not_the_shell(saved: Path, tmp_path: Path) -> None:
     import pty  # noqa: PLC0415 - not there on Windows
 
-    command = [sys.executable, "-P", "-m", "mailvigil", "shell", str(kept.absolute())]
+    command = [sys.executable, "-P", "-m", "mailvigil", "shell", str(saved.absolute())]
     process, terminal = pty.fork()
     if process == 0:
         os.environ.update({"TERM": "xterm", "XDG_STATE_HOME": str(tmp_path)})
