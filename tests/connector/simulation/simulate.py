@@ -211,6 +211,7 @@ def _turn(there: Played) -> None:
     else:
         _function_turn(program, world.dice)
         _check_health(there, program)
+        program.check_rows()
     check(there)
 
 
@@ -373,8 +374,6 @@ def _calm_turn(there: Played, *, sweeps: bool) -> None:
 def _check_end(there: Played) -> None:
     """Demand that nothing is left to do, and nothing was lost that the feed kept long enough."""
     check(there, back=timedelta(days=20))
-    if isinstance(there.program, FunctionProgram):
-        there.program.check_rows()
     with _ledgers(there) as found:
         demand(found, "there is no ledger in the end")
         for store, stream in product(found, there.plan.streams):
