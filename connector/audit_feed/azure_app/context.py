@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from threading import Event
+from typing import NamedTuple
 
 from azure.data.tables import TableServiceClient
 from azure.storage.queue import QueueServiceClient
@@ -26,6 +27,7 @@ from audit_feed.delivery.deliver import DeliveryPipeline, Sink
 from audit_feed.delivery.tenant_feed import TenantFeed
 from audit_feed.errors import ThrottledError
 from audit_feed.feed.bounded_transport import storage_options
+from audit_feed.feed.client import Feed
 from audit_feed.feed.credentials import identity
 from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.feed.service_clock import ServiceClock
@@ -107,6 +109,7 @@ def app_context() -> AppContext:
     order_queues = {name: StorageQueue(queues, name) for name in (BLOBS, BACKLOG)}
     store = TableLedger(tables)
     clock = app.service_clock()
+    feeds = _feeds(settings, clock)
     return AppContext(
         settings=settings,
         clock=clock.now,
@@ -115,10 +118,10 @@ def app_context() -> AppContext:
         order_queues=order_queues,
         paced_orders=PacedOrders(order_queues[BLOBS], order_queues[BACKLOG], app.steady_clock()),
         hints=StorageQueue(queues, HINTS),
-        tenants=_tenants(settings, store, _sink(settings, ""), clock),
+        tenants=_tenants(settings, store, _sink(settings, ""), feeds, clock),
         health_sink=_sink(settings, app.HEALTH_STREAM),
         baseline_sink=_sink(settings, f"Custom-{BASELINE_TABLE}"),
-        starter=_starter(settings, clock),
+        starter=_starter(settings, feeds),
         metrics=metrics(settings.telemetry),
         max_tenants=app.MOST_TENANTS,
         local_clock=clock.local,
@@ -148,14 +151,33 @@ def _sink(settings: FunctionSettings, stream: str) -> Sink:
     return app.log_analytics(settings.collector, Event(), stream)
 
 
+class _PacedFeed(NamedTuple):
+    """A tenant's feed and the limiter of all requests to it."""
+
+    feed: Feed
+    limiter: RateLimiter
+
+
+def _feeds(settings: FunctionSettings, clock: ServiceClock) -> Mapping[str, _PacedFeed]:
+    feeds = {}
+    for tenant in settings.collector.tenants:
+        limiter = RateLimiter(app.steady_clock(), _short_sleep)
+        feed = app.feed_of(tenant, settings.collector, limiter, clock)
+        feeds[tenant.id] = _PacedFeed(feed, limiter)
+    return feeds
+
+
 def _tenants(
-    settings: FunctionSettings, store: TableLedger, sink: Sink, clock: ServiceClock
+    settings: FunctionSettings,
+    store: TableLedger,
+    sink: Sink,
+    feeds: Mapping[str, _PacedFeed],
+    clock: ServiceClock,
 ) -> Mapping[str, TenantFeed]:
     collector = settings.collector
     tenants = {}
     for tenant in collector.tenants:
-        limiter = RateLimiter(app.steady_clock(), _short_sleep)
-        feed = app.feed_of(tenant, collector, limiter, clock)
+        feed, limiter = feeds[tenant.id]
         pipeline = DeliveryPipeline(
             fetch=feed.fetch,
             shape=app.shape_of(collector, Saving()),
@@ -171,15 +193,12 @@ def _tenants(
     return tenants
 
 
-def _starter(settings: FunctionSettings, clock: ServiceClock) -> SubscriptionStarter:
+def _starter(settings: FunctionSettings, feeds: Mapping[str, _PacedFeed]) -> SubscriptionStarter:
     """Return what starts subscriptions; without the setting it has no feeds to ask."""
-    collector = settings.collector
-    tenants = collector.tenants if settings.start else ()
+    tenants = settings.collector.tenants if settings.start else ()
     return SubscriptionStarter(
-        {
-            t.id: app.feed_of(t, collector, RateLimiter(app.steady_clock(), _short_sleep), clock)
-            for t in tenants
-        },
+        {t.id: feeds[t.id].feed for t in tenants},
+        {t.id: feeds[t.id].limiter for t in tenants},
         {t.id: t.content_types for t in tenants},
         app.now,
     )

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from audit_feed.blobs import Stream
-from audit_feed.errors import AuditFeedError
+from audit_feed.errors import AuditFeedError, ThrottledError
+from audit_feed.feed.rate_limit import RateLimiter
 
 AGAIN = timedelta(minutes=15)
 """Time between two requests to start. Source: the API's reference, "Start a subscription"."""
@@ -46,10 +47,12 @@ class SubscriptionResult:
 class SubscriptionStarter:
     """Starts each tenant's missing subscriptions once; what failed is tried again.
 
-    A subscription that was stopped stays stopped: that was done on purpose.
+    A subscription that was stopped stays stopped: that was done on purpose. Its requests share
+    the *limiters* with all others of their tenants: what one is asked to wait, all wait.
     """
 
     feeds: Mapping[str, Subscribing]
+    limiters: Mapping[str, RateLimiter]
     types: Mapping[str, tuple[str, ...]]
     clock: Callable[[], datetime]
     _done: set[Stream] = field(default_factory=set)
@@ -62,12 +65,22 @@ class SubscriptionStarter:
             if not left:
                 continue
             try:
+                self._check_free(tenant)
                 statuses = feed.subscriptions()
             except AuditFeedError as error:
-                yield SubscriptionResult(tenant, "", str(error))
+                yield self._refused(error, tenant)
                 continue
             for kind in left:
                 yield from self._start(feed, Stream(tenant, kind), statuses.get(kind, ""))
+
+    def _check_free(self, tenant: str) -> None:
+        if wait := self.limiters[tenant].free_in():
+            raise ThrottledError("subscriptions", wait)
+
+    def _refused(self, error: AuditFeedError, tenant: str, kind: str = "") -> SubscriptionResult:
+        if isinstance(error, ThrottledError):
+            self.limiters[tenant].throttled(error.wait)
+        return SubscriptionResult(tenant, kind, str(error))
 
     def _start(
         self, feed: Subscribing, stream: Stream, status: str
@@ -82,9 +95,10 @@ class SubscriptionStarter:
             return
         self._due[stream] = now + AGAIN
         try:
+            self._check_free(stream.tenant)
             feed.start(stream.content_type)
         except AuditFeedError as error:
-            yield SubscriptionResult(stream.tenant, stream.content_type, str(error))
+            yield self._refused(error, stream.tenant, stream.content_type)
             return
         self._done.add(stream)
         yield SubscriptionResult(stream.tenant, stream.content_type)

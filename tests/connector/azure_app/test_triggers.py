@@ -141,7 +141,7 @@ def context_of(cloud: Cloud, **settings: str) -> AppContext:
         tenants={TENANT: TenantFeed((STREAM,), cloud, pipeline, limiter)},
         health_sink=cloud,
         baseline_sink=cloud,
-        starter=SubscriptionStarter({}, {}, cloud.clock),
+        starter=SubscriptionStarter({}, {}, {}, cloud.clock),
         metrics=telemetry.metrics(""),
         max_tenants=1,
         local_clock=cloud.local,

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from audit_feed.errors import AccessError, AuditFeedError, RetryError
+from audit_feed.errors import AccessError, AuditFeedError, RetryError, ThrottledError
+from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.feed.subscriptions import AGAIN, STOPPED, SubscriptionResult, SubscriptionStarter
 
 ONE, OTHER = "tenant-1", "tenant-2"
@@ -48,7 +49,29 @@ class Clock:
 
 def starter(clock: Clock, **feeds: FakeFeed) -> SubscriptionStarter:
     named = {name.replace("_", "-"): feed for name, feed in feeds.items()}
-    return SubscriptionStarter(named, dict.fromkeys(named, KINDS), clock)
+    limiters = {name: RateLimiter(clock, never_waits) for name in named}
+    return SubscriptionStarter(named, limiters, dict.fromkeys(named, KINDS), clock)
+
+
+def never_waits(length: timedelta) -> None:
+    """Refuse to wait: what starts subscriptions asks, or leaves it to the next time."""
+    raise AssertionError(f"waited {length}")
+
+
+def test_a_tenant_that_was_asked_to_wait_is_asked_after_that_and_holds_back_all_others() -> None:
+    clock, feed = Clock(), FakeFeed()
+    feed.list_broken = ThrottledError("list subscriptions", timedelta(minutes=5))
+    made = starter(clock, tenant_1=feed)
+
+    assert "list subscriptions" in next(iter(made.start_missing())).problem
+    feed.list_broken = None
+    clock.now += timedelta(minutes=4)
+
+    assert made.limiters[ONE].free_in() > timedelta(seconds=59)
+    assert [result.content_type for result in made.start_missing()] == [""]
+    assert feed.asked == ["list"]
+    clock.now += timedelta(minutes=1)
+    assert [result.problem for result in made.start_missing()] == ["", ""]
 
 
 def test_a_missing_subscription_is_started_once() -> None:
