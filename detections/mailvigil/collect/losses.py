@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from audit_feed.ledger.statement import HourState, HourStatement, statement
 from audit_feed.ledger.states import LedgerStore
@@ -11,6 +11,10 @@ from audit_feed.windows import HOUR, RETENTION, Window, hour_of
 
 NOTE = "losses told"
 """Name under which a ledger keeps up to when losses were told."""
+
+SKEW = timedelta(minutes=1)
+"""How far two runs may be apart in what they take for the same time: a ``Date`` has whole
+seconds."""
 
 
 def newly_lost(store: LedgerStore, now: datetime) -> list[HourStatement]:
@@ -29,7 +33,7 @@ def newly_lost(store: LedgerStore, now: datetime) -> list[HourStatement]:
         window = Window(start, until)
         hours = statement(store, stream, window, now) if start < until else []
         found += [h for h in hours if _is_new(h, since)]
-    store.note(NOTE, utc_text(now))
+    store.note(NOTE, utc_text(max(now, since or now)))
     return found
 
 
@@ -43,10 +47,11 @@ def _is_new(hour: HourStatement, since: datetime | None) -> bool:
 def _noted(store: LedgerStore, now: datetime) -> datetime | None:
     """Return up to when losses were told; None if that is not known.
 
-    A time after *now* is of a clock that was ahead. By it, losses would be passed over until then.
+    A time well after *now* is of a clock that was ahead. By it, losses would be passed over until
+    then.
     """
     try:
         noted = parse_utc(store.noted(NOTE))
     except ValueError:
         return None
-    return noted if noted <= now else None
+    return noted if noted <= now + SKEW else None

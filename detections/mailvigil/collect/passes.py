@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from audit_feed.delivery.patience import LONGEST_SILENT_WAIT
 from audit_feed.errors import AuditFeedError
 from audit_feed.ledger.noted_clock import note_offset
 from mailvigil.collect.losses import newly_lost
+from mailvigil.errors import InputError
 from mailvigil.printable import counted
 from mailvigil.progress import Shown
 
@@ -34,6 +36,10 @@ class CollectOutput(Protocol):
 
     def passed(self, report: PassReport) -> None:
         """Take the report of one pass."""
+
+
+def note_nothing() -> None:
+    """Do nothing: a workspace in the cloud keeps no number."""
 
 
 class Tally:
@@ -56,13 +62,17 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """The passes of a collector, where they report, and what they did together."""
+    """The passes of a collector, where they report, and what they did together.
+
+    ``filled`` notes in the sink that rows have come.
+    """
 
     collector: Collector
     reporter: Reporter
     output: CollectOutput
     progress: Shown | None
     tally: Tally = field(default_factory=Tally)
+    filled: Callable[[], None] = note_nothing
 
     def run_pass(self) -> PassReport:
         """Run one pass, state what is known now, and report both."""
@@ -78,8 +88,17 @@ class Passes:
         self._report(report)
 
     def _report(self, report: PassReport) -> None:
+        self._note_filled(report)
         self.tally.add(report)
         self.output.passed(report)
+
+    def _note_filled(self, report: PassReport) -> None:
+        """Note that rows have come; what there was no room for is noted after the next ones."""
+        try:
+            if report.delivered:
+                self.filled()
+        except InputError as error:
+            report.problems.append(str(error))
 
     def _state(self, report: PassReport) -> None:
         """State what is known now, unless the feed has not told its time yet."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -27,15 +27,21 @@ from audit_feed.purpose import check_purpose, purpose_of
 from audit_feed.records.lean import Saving
 from audit_feed.settings import Settings
 from mailvigil.collect.ledger_progress import WatchedLedger
-from mailvigil.collect.passes import CollectOutput, Passes, Tally, report_losses, run_once
+from mailvigil.collect.passes import (
+    CollectOutput,
+    Passes,
+    Tally,
+    note_nothing,
+    report_losses,
+    run_once,
+)
 from mailvigil.collect.sinks import DuckdbSink, JsonlSink, alone_in, duckdb_fault
 from mailvigil.collect.start import start_subscriptions
 from mailvigil.collect.target import (
     DuckdbTarget,
+    FilledTarget,
     FolderTarget,
     SinkTarget,
-    check_target,
-    note_target,
     refuse_missing,
 )
 from mailvigil.engine.workspace import open_workspace
@@ -110,7 +116,7 @@ def collect(job: Job, output: CollectOutput) -> bool:
         started = _started(settings, output, clock, waits) if job.start else True
         stack.enter_context(stop_on_signal(stop, GRACE_SECONDS))
         lease_lost = stack.enter_context(_renewing(collector, output))
-        done = _run(job, collector, sinks.health, output, waits.until) and started
+        done = _run(job, collector, sinks, output, waits.until) and started
         done = done and not lease_lost.is_set()
         if settings.profile == "lean":
             output.result(f"the lean profile left out {saving.left_out:,} bytes")
@@ -118,11 +124,11 @@ def collect(job: Job, output: CollectOutput) -> bool:
 
 
 def _run(
-    job: Job, collector: Collector, health: Sink, output: CollectOutput, until: datetime | None
+    job: Job, collector: Collector, sinks: _Sinks, output: CollectOutput, until: datetime | None
 ) -> bool:
     """Run passes until that time, for ever without one; return whether all went well."""
     tally = Tally()
-    passes = partial(_passes, health=health, output=output, progress=job.progress, tally=tally)
+    passes = partial(_passes, sinks=sinks, output=output, progress=job.progress, tally=tally)
     done = True
     if until is None and job.poll:
         poll([(tenant, passes(tenant).report) for tenant in collector.apart()], job.poll, job.stop)
@@ -200,12 +206,14 @@ def check_room(sink: str) -> None:
 class _Sinks:
     """Where the records go, and where the statements about them go.
 
-    ``target`` is the file or folder in which the ledger is told, if it is one.
+    ``target`` is the file or folder in which the ledger is told, if it is one; ``filled`` tells it
+    there that rows have come.
     """
 
     records: Sink
     health: Sink
     target: SinkTarget | None = None
+    filled: Callable[[], None] = note_nothing
 
 
 @contextmanager
@@ -220,10 +228,14 @@ def _filled_sinks(job: Job, store: SqliteLedger, waits: Waits) -> Iterator[_Sink
     if path := next((settings.sink.values[n] for n in FILES if n in settings.sink.values), ""):
         refuse_missing(store, job.folder / path)
     with _sinks(settings, job.folder, job.stop, waits) as sinks:
-        if sinks.target:
-            check_target(store, sinks.target)
-            note_target(store, sinks.target)
-        yield sinks
+        if sinks.target is None:
+            yield sinks
+            return
+        filled = FilledTarget(store, sinks.target)
+        filled.note()
+        yield replace(sinks, filled=filled.note)
+        with suppress(InputError):  # no room: the same has been said of the rows
+            filled.note()
 
 
 @contextmanager
@@ -238,7 +250,7 @@ def _sinks(settings: Settings, folder: Path, stop: Event, waits: Waits) -> Itera
                     records, health = (
                         DuckdbSink(con, table, app.now, f"workspace {path}") for table in _TABLES
                     )
-                    yield _Sinks(records, health, DuckdbTarget(con))
+                    yield _Sinks(records, health, DuckdbTarget.opened(con, path))
                 finally:
                     con.close()
         case "jsonl":
@@ -305,7 +317,7 @@ def _renewing(collector: Collector, output: CollectOutput) -> Iterator[Event]:
 
 def _passes(
     collector: Collector,
-    health: Sink,
+    sinks: _Sinks,
     output: CollectOutput,
     progress: Shown | None,
     tally: Tally,
@@ -313,13 +325,13 @@ def _passes(
     streams = [stream for tenant in collector.tenants for stream in tenant.streams]
     reporter = Reporter(
         collector.store,
-        health,
+        sinks.health,
         collector.owner,
         streams,
         keep=collector.retention,
         offset=collector.clock_offset,
     )
-    return Passes(collector, reporter, output, progress, tally)
+    return Passes(collector, reporter, output, progress, tally, sinks.filled)
 
 
 def _started(settings: Settings, output: CollectOutput, clock: ServiceClock, waits: Waits) -> bool:

@@ -1,8 +1,9 @@
 """What a ledger keeps in the file or folder that it fills, to know it again.
 
 A target that was deleted, replaced or brought back from a backup lacks rows that the ledger
-calls delivered. So each run writes the ledger's id and the number of the run into the target,
-then into the ledger; a target that is behind the ledger is not the one that was filled.
+calls delivered. So the ledger's id and a number that grows are written into the target, then into
+the ledger: with the beginning of a run, after each report of deliveries, and at the end. A target
+that is behind the ledger is not the one that was filled.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -25,7 +27,7 @@ from mailvigil.collect.sinks import duckdb_fault
 from mailvigil.errors import InputError
 
 NOTE = "target"
-"""Name under which a ledger keeps its id and the number of its last run, as JSON."""
+"""Name under which a ledger keeps its id and its last number, as JSON."""
 
 ACCEPTED = "accepted"
 """Kept there once an operator has said that the next target is taken as it is."""
@@ -40,20 +42,32 @@ class SinkTarget(Protocol):
     """A file or folder that is filled, and keeps which ledgers filled it."""
 
     def runs(self) -> Mapping[str, int]:
-        """Return the ledgers' ids and the numbers of their last runs."""
+        """Return the ledgers' ids and their last numbers; none if it is no longer there."""
 
     def put(self, ledger: str, run: int) -> None:
-        """Keep the number of a ledger's run, on the disk when this returns."""
+        """Keep a ledger's number, on the disk when this returns."""
 
 
 @dataclass(frozen=True, slots=True)
 class DuckdbTarget:
-    """A workspace file: the ledgers are in a table of their own, which no query sees."""
+    """A workspace file: the ledgers are in a table of their own, which no query sees.
+
+    ``file`` says which file is open as *con*: a file that was deleted or replaced stays open.
+    """
 
     con: duckdb.DuckDBPyConnection
+    path: Path
+    file: tuple[int, int] | None
+
+    @classmethod
+    def opened(cls, con: duckdb.DuckDBPyConnection, path: Path) -> DuckdbTarget:
+        """Return the target of a workspace that has just been opened."""
+        return cls(con, path, _file_of(path))
 
     def runs(self) -> Mapping[str, int]:
         """Return what the table holds; raises as :meth:`put`."""
+        if _file_of(self.path) != self.file:
+            return {}
         rows = self._do(f"SELECT ledger, run FROM {_TABLE}")
         return {str(ledger): int(run) for ledger, run in rows}
 
@@ -112,6 +126,31 @@ class FolderTarget:
             raise InputError(str(path), f"cannot be written: {what}", todo) from None
 
 
+@dataclass(frozen=True, slots=True)
+class FilledTarget:
+    """The target that a run fills. Safe for threads.
+
+    A run may last for months: numbered at its beginning alone, a copy of its first day would pass
+    for the file of its last one.
+    """
+
+    store: LedgerStore
+    target: SinkTarget
+    _lock: Lock = field(default_factory=Lock)
+
+    def note(self) -> None:
+        """Number what was filled so far.
+
+        Raises:
+            PurposeError: The target is no longer the one that the ledger has filled.
+            InputError: The target cannot be written.
+
+        """
+        with self._lock:
+            check_target(self.store, self.target)
+            note_target(self.store, self.target)
+
+
 def refuse_missing(store: LedgerStore, path: Path) -> None:
     """Refuse a target that is gone although the ledger has delivered into one.
 
@@ -124,7 +163,7 @@ def refuse_missing(store: LedgerStore, path: Path) -> None:
 
 
 def check_target(store: LedgerStore, target: SinkTarget) -> None:
-    """Refuse a target that is not the one that the ledger has filled up to its last run.
+    """Refuse a target that is not the one that the ledger has filled up to its last number.
 
     A ledger of an older version kept nothing there: its target is taken as it is.
 
@@ -139,7 +178,7 @@ def check_target(store: LedgerStore, target: SinkTarget) -> None:
 
 
 def note_target(store: LedgerStore, target: SinkTarget) -> None:
-    """Number this run, in the target first: after a crash the target is ahead, never behind."""
+    """Number what was filled, in the target first: a crash leaves it ahead, never behind."""
     ledger, run = _noted(store) or (uuid4().hex, 0)
     run = max(run, target.runs().get(ledger, 0)) + 1
     target.put(ledger, run)
@@ -158,6 +197,15 @@ def _noted(store: LedgerStore) -> tuple[str, int] | None:
         return str(known["ledger"]), int(known["run"])
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _file_of(path: Path) -> tuple[int, int] | None:
+    """Return which file is at *path*; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _refuse(store: LedgerStore, filled: str) -> None:

@@ -25,6 +25,7 @@ from detections.collect.conftest import TYPES, Ran, config, publish, run
 from mailvigil.collect.losses import NOTE, newly_lost
 from mailvigil.collect.passes import Passes, Tally, report_losses, run_once
 from mailvigil.collect.run import Job, Waits
+from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 from mailvigil.lab.server.counts import Kind
 from mailvigil.lab.server.faults import Fault, Scripted
@@ -85,6 +86,20 @@ def test_an_hour_that_is_lost_is_told_by_one_run_and_no_other() -> None:
 
     assert [hour for hours in told for hour in hours] == [0, 2, 3]
     assert told[0] == []
+
+
+def test_a_run_that_takes_it_for_a_second_earlier_than_the_run_before_tells_no_loss_again() -> None:
+    store = MemoryLedger(Disk())
+    first = hour_of(START)
+    store.register_stream(STREAM, first)
+    store.note_enabled(STREAM, [first])
+    second = timedelta(seconds=1)
+    at = first + RETENTION + HOUR
+
+    told = [lost_hours(store, at + n * second) for n in (1, 0, -1, 0, 1, 2)]
+
+    assert told == [[0, 1], [], [], [], [], []]
+    assert lost_hours(store, at + HOUR + second) == [2]
 
 
 def test_a_loss_is_told_although_a_run_before_had_a_clock_that_was_ahead() -> None:
@@ -287,3 +302,27 @@ def test_the_week_before_a_new_subscription_is_not_covered_and_a_week_later_all_
     assert last_code == EXIT_OK
     assert {hour["state"] for hour in last} == {"complete", "open"}
     assert len(last) >= 2 * 24 * 7
+
+
+def test_each_report_of_deliveries_is_noted_in_the_target_and_a_full_disk_ends_nothing(
+    clock: Clock,
+) -> None:
+    fake = FakeCollector(clock, VirtualStop(clock), (), [], MemoryLedger(Disk()))
+    noted: list[str] = []
+
+    def filled() -> None:
+        noted.append("noted")
+        if len(noted) > 1:
+            raise InputError("workspace file", "No space left on device", "free some room")
+
+    reports = (PassReport(delivered=1), PassReport(failed=1), PassReport(delivered=1))
+    made = Passes(fake, None, Said(), None, Tally(), filled)  # type: ignore[arg-type]  # fakes
+    for report in reports:
+        made.report(report)
+
+    assert noted == ["noted", "noted"]
+    assert [report.problems for report in reports] == [
+        [],
+        [],
+        ["workspace file: No space left on device (free some room)"],
+    ]

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import duckdb
 import pytest
 
+from audit_feed.delivery.deliver import Sink
+from audit_feed.purpose import PurposeError
+from audit_feed.records.batches import Body
 from audit_feed.windows import HOUR
 from detections.collect.conftest import Ran, config, publish, run
+from mailvigil.collect.sinks import DuckdbSink, JsonlSink
+from mailvigil.collect.target import DuckdbTarget, FilledTarget, FolderTarget, SinkTarget
 from mailvigil.exit_codes import EXIT_INPUT, EXIT_OK
 from mailvigil.lab.server.lab import Lab
 
@@ -37,6 +44,36 @@ def rows(file: Path) -> int:
     with duckdb.connect(str(file), read_only=True) as con:
         [(count,)] = con.execute("SELECT count(*) FROM M365Activity_CL").fetchall()
     return int(count)
+
+
+class Notes:
+    """The notes of a ledger."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+
+    def note(self, name: str, text: str) -> None:
+        self.texts[name] = text
+
+    def noted(self, name: str) -> str:
+        return self.texts.get(name, "")
+
+
+def copied(target: Path, copy: Path) -> None:
+    """Copy the target with what the database has not written into its file yet."""
+    if target.is_dir():
+        shutil.copytree(target, copy)
+        return
+    shutil.copy(target, copy)
+    if (log := target.with_name(f"{target.name}.wal")).exists():
+        shutil.copy(log, copy.with_name(f"{copy.name}.wal"))
+
+
+def put_back(copy: Path, target: Path) -> None:
+    shutil.rmtree(target) if target.is_dir() else target.unlink()
+    shutil.move(copy, target)
+    if (log := copy.with_name(f"{copy.name}.wal")).exists():
+        shutil.move(log, target.with_name(f"{target.name}.wal"))
 
 
 def refused(lab: Lab, path: Path, sink: str, filled: str) -> None:
@@ -96,6 +133,57 @@ def test_a_target_that_was_put_back_from_an_older_copy_stops_before_anything_is_
     shutil.move(copy, target)
 
     refused(lab, path, f"{kind}:{target}", "another file or folder")
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "jsonl"])
+def test_a_copy_that_was_made_in_the_middle_of_a_run_is_not_what_the_run_has_filled(
+    tmp_path: Path, lab: Lab, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, target, copy = config(lab, tmp_path), tmp_path / "target", tmp_path / "copy"
+    sink: type[Sink] = {"duckdb": DuckdbSink, "jsonl": JsonlSink}[kind]
+    send = cast("Callable[[object, Body], None]", sink.send)
+
+    def copied_before(self: object, body: Body) -> None:
+        if not copy.exists():
+            copied(target, copy)
+        send(self, body)
+
+    monkeypatch.setattr(sink, "send", copied_before)
+    assert collect(path, f"{kind}:{target}").code == EXIT_OK
+    assert copy.exists()
+    put_back(copy, target)
+
+    refused(lab, path, f"{kind}:{target}", "another file or folder")
+
+
+def opened(kind: str, path: Path) -> SinkTarget:
+    if kind == "duckdb":
+        return DuckdbTarget.opened(duckdb.connect(str(path)), path)
+    path.mkdir(exist_ok=True)
+    return FolderTarget(path)
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "jsonl"])
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_run_stops_once_its_target_was_deleted_or_replaced_by_an_older_copy(
+    tmp_path: Path, *, kind: str, gone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, copy, notes = tmp_path / "target", tmp_path / "copy", Notes()
+    monkeypatch.setattr("mailvigil.collect.target.has_delivered", lambda _store: True)
+    filled = FilledTarget(notes, opened(kind, target))  # type: ignore[arg-type]  # a fake
+    filled.note()
+    copied(target, copy)
+    filled.note()
+    filled.note()
+    assert json.loads(notes.noted("target"))["run"] == 3
+
+    shutil.rmtree(target) if target.is_dir() else target.unlink()
+    if not gone:
+        shutil.move(copy, target)
+
+    with pytest.raises(PurposeError, match="another file or folder"):
+        filled.note()
+    assert json.loads(notes.noted("target"))["run"] == 3
 
 
 def test_another_workspace_under_the_same_name_stops_before_anything_is_listed(

@@ -338,13 +338,14 @@ def test_a_workspace_that_cannot_be_written_says_why_where_and_what_to_do(
     error: duckdb.Error, said: str
 ) -> None:
     broken = cast("duckdb.DuckDBPyConnection", BrokenDatabase(error))
+    target = DuckdbTarget.opened(broken, Path("w.duckdb"))
 
     with pytest.raises(RetryError) as sending:
         DuckdbSink(broken, TABLE, Clock(), "workspace w.duckdb").send(Body(b"[]", 0))
     with pytest.raises(InputError) as marking:
-        DuckdbTarget(broken).put("ledger", 1)
+        target.put("ledger", 1)
     with pytest.raises(InputError) as reading:
-        DuckdbTarget(broken).runs()
+        target.runs()
 
     assert str(sending.value) == f"workspace w.duckdb: {said}"
     assert str(marking.value) == str(reading.value) == f"workspace file: {said}"
