@@ -161,9 +161,9 @@ class SqliteLedger:
             self._con.execute("PRAGMA busy_timeout = 10000")
         except (sqlite3.Error, LedgerError) as error:
             self._con.close()
-            what = _fault(error) if isinstance(error, sqlite3.Error) else error
+            what = _fault(error) if isinstance(error, sqlite3.Error) else str(error)
             raise LedgerError(
-                f"{path}: no ledger of version {FORMAT} (it is left as it is): {what}"
+                f"{path}: no ledger of version {FORMAT} (it is left as it is): {_with_todo(what)}"
             ) from error
 
     def _version(self) -> int:
@@ -496,6 +496,11 @@ def _fault(error: sqlite3.Error | OSError) -> str:
     return f"{error} ({todo})" if todo else str(error)
 
 
+def _with_todo(what: str) -> str:
+    """Return what is wrong with a file that is no ledger, with what to do about it."""
+    return what if what.endswith(")") else f"{what} (put a copy of it back, or name another ledger)"
+
+
 def _added(con: sqlite3.Connection, values: Sequence[object]) -> bool:
     """Insert a blob's row; return whether there was none."""
     added = con.execute(
@@ -630,7 +635,7 @@ def _check_names(file: Path) -> None:
     Each name would have a lease and SQLite's own files by itself.
     """
     if not file.is_file():
-        raise OSError("it is not a file")
+        raise OSError("it is not a file (name another ledger)")
     if file.stat().st_nlink > 1:
         raise OSError("the file has another name, a hard link (remove one of them)")
 

@@ -26,6 +26,15 @@ MEMORY_LIMIT = "1200MB"
 """What DuckDB may hold before it spills to disk; with Python's own share a hunt stays below
 2 GiB."""
 
+_NO_EXTENSIONS = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
+"""DuckDB would download code, to read a file of another kind or to open a name as an address."""
+
+_SQLITE = b"SQLite format 3\0"
+"""What each file of SQLite begins with."""
+
 
 def open_workspace(
     save: Path | None, scratch: Path, *, memory_limit: str = MEMORY_LIMIT
@@ -43,13 +52,16 @@ def open_workspace(
         InputError: *save* is not a workspace, or one of another format.
 
     """
-    config = {"memory_limit": memory_limit, "temp_directory": str(scratch / "spill")}
+    config = {
+        "memory_limit": memory_limit,
+        "temp_directory": str(scratch / "spill"),
+        **_NO_EXTENSIONS,
+    }
     try:
         con = duckdb.connect(str(save) if save else ":memory:", config=dict(config))
     except duckdb.Error as error:
-        raise InputError(
-            str(save), f"cannot be opened as a workspace: {error}", "name another file"
-        ) from error
+        what = f"cannot be opened as a workspace: {_reason(save, error)}"
+        raise InputError(str(save), what, "name another file") from error
     try:
         con.execute("SET TimeZone='UTC'")
         con.execute("SET enable_progress_bar=false")
@@ -64,6 +76,17 @@ def open_workspace(
         con.close()
         raise
     return con
+
+
+def _reason(save: Path | None, error: duckdb.Error) -> str:
+    """Return why a file cannot be opened, in one line."""
+    try:
+        with (save or Path()).open("rb") as file:
+            if file.read(len(_SQLITE)) == _SQLITE:
+                return "it is an SQLite file, such as a ledger"
+    except OSError:
+        pass  # DuckDB says it
+    return str(error).partition("\n")[0]
 
 
 def _database(con: duckdb.DuckDBPyConnection) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -138,6 +139,27 @@ def test_a_file_that_is_not_a_database_is_left_as_it_is(
     with pytest.raises(InputError, match=f"{name}: (cannot be opened as a|no) workspace"):
         open_workspace(path, tmp_path)
     assert path.read_bytes() == content
+
+
+def test_a_ledger_is_no_workspace_and_nothing_is_downloaded_to_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with closing(sqlite3.connect(path)) as con:
+        con.execute("CREATE TABLE one (two)")
+    content = path.read_bytes()
+
+    with pytest.raises(InputError) as raised:
+        open_workspace(path, tmp_path)
+
+    assert str(raised.value) == (
+        f"{path}: cannot be opened as a workspace: it is an SQLite file, such as a ledger "
+        "(name another file)"
+    )
+    assert path.read_bytes() == content
+    with closing(open_workspace(None, tmp_path)) as workspace:
+        for setting in ("autoinstall_known_extensions", "autoload_known_extensions"):
+            assert workspace.execute(f"SELECT current_setting('{setting}')").fetchall() == [
+                (False,)
+            ]
 
 
 def test_a_folder_that_is_not_there_is_an_input_error(tmp_path: Path) -> None:
