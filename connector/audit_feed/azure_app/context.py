@@ -6,10 +6,9 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache
 from pathlib import Path
-from threading import Event
-from typing import NamedTuple
+from threading import Event, Lock
+from typing import Generic, NamedTuple, TypeVar
 
 from azure.data.tables import TableServiceClient
 from azure.storage.queue import QueueServiceClient
@@ -93,11 +92,32 @@ class AppContext:
             self.purpose_checked.set()
 
 
-@cache
+Made = TypeVar("Made")
+
+
+class MadeOnce(Generic[Made]):
+    """Makes a thing when it is first asked for. Safe for threads; after an error it tries again."""
+
+    def __init__(self, make: Callable[[], Made]) -> None:
+        self.make = make
+        self._lock = Lock()
+        self._made: Made | None = None
+
+    def __call__(self) -> Made:
+        """Return what was made; raises as making it does."""
+        with self._lock:
+            if self._made is None:
+                self._made = self.make()
+            return self._made
+
+
+@MadeOnce
 def app_context() -> AppContext:
     """Return the context that the environment asks for.
 
-    It is made once for each process; after an error the next invocation tries again.
+    It is made once for each process, though several invocations may be its first: what the feed
+    has asked one of them to wait, all of them must know. After an error the next invocation tries
+    again.
 
     Raises:
         ConfigError: Settings are wrong.

@@ -49,7 +49,7 @@ def learn_clock(tenants: Iterable[TenantFeed], offset: Offset) -> AuditFeedError
 
 def _ask(tenant: TenantFeed, offset: Offset) -> AuditFeedError | None:
     """Ask a tenant's feed, unless it has asked to wait; return what it refused."""
-    if wait := tenant.limiter.free_in():
+    if wait := tenant.limiter.held_for():
         return ThrottledError("clock of the feed", wait)
     problem = ask_for_time(tenant.feed, offset)
     if isinstance(problem, ThrottledError):

@@ -54,6 +54,8 @@ OF_ANOTHER_TYPE = (
     "elements are of another content type and were not taken (the listing of their own has them)"
 )
 
+OUT_OF_CACHE = "answer out of a cache, or of a clock that is behind (is there a proxy in between?)"
+
 _HEADERS = {
     "Accept": "application/json",
     "Accept-Encoding": "gzip, deflate",
@@ -179,6 +181,7 @@ class Feed:
         where = f"list {stream.content_type} {_stamp(window.start)}"
         asked = {} if address else _query(stream, window)
         url = self._checked(address, where) or self._url("subscriptions/content")
+        began = self._known_time()
         answer = self._ask(_Request(where, url, asked))
         items = _json(answer, where)
         if not isinstance(items, list):
@@ -189,7 +192,7 @@ class Feed:
             (len(own) - len(blobs), "elements are not blobs"),
             (len(items) - len(own), OF_ANOTHER_TYPE),
             (sum(b.created not in window for b in blobs), "blobs lie outside of the window"),
-            (int(_is_stale(answer)), "answer out of a cache (is there a proxy in between?)"),
+            (int(_is_stale(answer, began)), OUT_OF_CACHE),
         )
         flaw = "; ".join(f"{where}: {count} {what}" for count, what in flaws if count)
         return Page(blobs, answer.headers.get("NextPageUri", "").strip(), flaw)
@@ -208,6 +211,8 @@ class Feed:
         answer = self._blob_answer(request)
         try:
             with answer:
+                if _is_stale(answer, None):  # it may lack what the blob has grown by since
+                    raise RetryError(where, "answer out of a cache", "is there a proxy in between?")
                 if _is_small(answer):
                     yield answer.read()  # in pieces, a small one takes half as long again
                 else:
@@ -285,6 +290,10 @@ class Feed:
             date, received = answer.headers.get("Date", ""), self._clock.local()
             self._clock.observe(date, received - took, received, age)
 
+    def _known_time(self) -> datetime | None:
+        """Return the service's time, None where it is not known."""
+        return self._clock.now() if self._clock.offset is not None else None
+
     def _refusal(self, answer: BaseHTTPResponse) -> Refusal:
         answered = http_date(answer.headers.get("Date", "")) or self._clock.now()
         wait = retry_after(answer.headers.get("Retry-After", ""), answered)
@@ -311,10 +320,15 @@ def _age(answer: BaseHTTPResponse) -> timedelta | None:
     return None
 
 
-def _is_stale(answer: BaseHTTPResponse) -> bool:
-    """Return whether an answer may lack what the service has listed since."""
-    age = _age(answer)
-    return age is None or age > STALE
+def _is_stale(answer: BaseHTTPResponse, asked: datetime | None) -> bool:
+    """Return whether an answer may lack what the service has listed since.
+
+    Not every cache says how old its answer is, but its ``Date`` is from before *asked*, the
+    service's time of asking, where that is known.
+    """
+    age, date = _age(answer), http_date(answer.headers.get("Date", ""))
+    old = asked is not None and date is not None and asked - date > STALE
+    return old or age is None or age > STALE
 
 
 def _is_small(answer: BaseHTTPResponse) -> bool:

@@ -78,6 +78,11 @@ class RateLimit:
         """Return how long the next request must wait."""
         return max(self._next(now) - now, timedelta())
 
+    def held_for(self, now: datetime) -> timedelta:
+        """Return how much of the last throttle's wait is left; the pace alone does not count."""
+        left = self.held - now if self.held else timedelta()
+        return max(left, timedelta()) if left <= 2 * LONGEST_WAIT else timedelta()
+
     def _next(self, now: datetime) -> datetime:
         # A clock that was set back must not make the next request wait for hours.
         return self.next if self.next - now <= 2 * LONGEST_WAIT else now
@@ -112,6 +117,11 @@ class RateLimiter:
         """Return how long a request would have to wait now."""
         with self._lock:
             return self._limit.delay(self._clock())
+
+    def held_for(self) -> timedelta:
+        """Return how long the service has asked not to be asked; the pace alone does not count."""
+        with self._lock:
+            return self._limit.held_for(self._clock())
 
     def throttled(self, wait: timedelta | None) -> None:
         """Hold back every request of this tenant; *wait* is what the service asks for."""

@@ -74,7 +74,7 @@ class SubscriptionStarter:
                 yield from self._start(feed, Stream(tenant, kind), statuses.get(kind, ""))
 
     def _check_free(self, tenant: str) -> None:
-        if wait := self.limiters[tenant].free_in():
+        if wait := self.limiters[tenant].held_for():
             raise ThrottledError("subscriptions", wait)
 
     def _refused(self, error: AuditFeedError, tenant: str, kind: str = "") -> SubscriptionResult:

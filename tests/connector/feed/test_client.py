@@ -6,7 +6,8 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import orjson
@@ -23,8 +24,10 @@ from audit_feed.errors import (
     ThrottledError,
     WindowError,
 )
+from audit_feed.feed.client import OUT_OF_CACHE
 from audit_feed.feed.refusals import error_of
-from audit_feed.windows import HOUR, Window, hour_of
+from audit_feed.feed.service_clock import ServiceClock
+from audit_feed.windows import HOUR, Window, hour_of, whole_second
 from connector.feed.loopback import TOKEN, Answer, Loopback, TokenGiver, loopback
 from connector.made import START, STREAM, TENANT, blob
 
@@ -420,9 +423,53 @@ def test_a_listing_out_of_a_cache_keeps_its_blobs_but_proves_nothing(
     page = server.feed().page(STREAM, WINDOW)
 
     assert [b.id for b in page.blobs] == ["a"]
-    assert page.flaw.endswith("" if proves else "out of a cache (is there a proxy in between?)")
+    assert page.flaw.endswith("" if proves else OUT_OF_CACHE)
     assert bool(page.flaw) is not proves
     assert server.asked[0].headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize("age", ["61", "?"])
+def test_a_blob_out_of_a_cache_is_not_taken_as_it_may_have_grown(
+    server: Loopback, age: str
+) -> None:
+    server.answers = [Answer(200, b"[]", {"Age": age}), Answer(200, b"[{}]", {"Age": "60"})]
+    feed = server.feed()
+
+    with pytest.raises(RetryError) as raised:
+        list(feed.fetch(server.blob()))
+
+    assert str(raised.value) == "blob a: answer out of a cache (is there a proxy in between?)"
+    assert b"".join(feed.fetch(server.blob())) == b"[{}]"
+
+
+@pytest.mark.parametrize(
+    ("ahead", "proves"),
+    [
+        (timedelta(), True),
+        (timedelta(seconds=-59), True),
+        (timedelta(seconds=-62), False),
+        (timedelta(hours=-2), False),
+        (timedelta(hours=2), True),
+    ],
+)
+def test_a_listing_that_is_dated_before_it_was_asked_for_proves_nothing(
+    server: Loopback,
+    ahead: timedelta,
+    proves: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    now = whole_second(datetime.now(UTC))
+    feed = server.feed(ServiceClock(lambda: now))
+    server.answers = [
+        Answer(200, b"[]", {"Date": format_datetime(now, usegmt=True)}),
+        Answer(200, listing("a"), {"Date": format_datetime(now + ahead, usegmt=True)}),
+    ]
+    feed.subscriptions()
+
+    page = feed.page(STREAM, WINDOW)
+
+    assert [b.id for b in page.blobs] == ["a"]
+    assert page.flaw.endswith("" if proves else OUT_OF_CACHE)
+    assert bool(page.flaw) is not proves
 
 
 @pytest.mark.parametrize(

@@ -126,3 +126,14 @@ def test_retry_after_is_read_or_left(text: str, wait: timedelta | None) -> None:
 )
 def test_retry_after_as_a_date_counts_from_the_answer(text: str, wait: timedelta | None) -> None:
     assert retry_after(text, START) == wait
+
+
+def test_held_is_what_the_service_asks_for_and_never_the_pace() -> None:
+    limit = RateLimit(START).after_request(START).after_request(START)
+    throttled = limit.after_throttle(START, 7 * SECOND)
+
+    assert limit.delay(START) > timedelta()
+    assert limit.held_for(START) == timedelta()
+    assert throttled.held_for(START + 2 * SECOND) == 5 * SECOND
+    assert throttled.held_for(START + 8 * SECOND) == timedelta()
+    assert throttled.held_for(START - 3 * LONGEST_WAIT) == timedelta()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -72,6 +73,19 @@ def test_a_tenant_that_was_asked_to_wait_is_asked_after_that_and_holds_back_all_
     assert feed.asked == ["list"]
     clock.now += timedelta(minutes=1)
     assert [result.problem for result in made.start_missing()] == ["", ""]
+
+
+def test_the_pace_of_requests_puts_off_no_start() -> None:
+    clock, feed = Clock(), FakeFeed()
+    made = starter(clock, tenant_1=feed)
+    burst = 5_000
+    for _ in range(burst):  # more than the quota: the next request would have to wait
+        with suppress(AssertionError):
+            made.limiters[ONE].acquire()
+    assert made.limiters[ONE].free_in() > timedelta(minutes=1)
+
+    assert [result.problem for result in made.start_missing()] == ["", ""]
+    assert feed.asked == ["list", *KINDS]
 
 
 def test_a_missing_subscription_is_started_once() -> None:

@@ -307,7 +307,7 @@ def pruned_by_a_wrong_time(patch: Patch) -> None:
 
 
 def cached_listings_prove(patch: Patch) -> None:
-    patch.setattr(client, "_is_stale", lambda _answer: False)
+    patch.setattr(client, "_is_stale", lambda *_: False)
 
 
 def age_is_not_read(patch: Patch) -> None:

@@ -73,6 +73,11 @@ class Instance:
     process: Process
     context: AppContext | None = None
 
+    def keep(self, made: AppContext) -> AppContext:
+        """Keep and return the first that was made: the app makes one, however many ask."""
+        self.context = self.context or made
+        return self.context
+
 
 @dataclass(slots=True)
 class Call:
@@ -201,9 +206,7 @@ class FunctionProgram:
         instance = world.dice.choice(self.instances)
 
         def invoke() -> None:
-            if instance.context is None:
-                instance.context = self._context()
-            work(instance.context)
+            work(instance.context or instance.keep(self._context()))
 
         world.steps.append((world.now, f"{instance.process.name} <- {name}"))
         return Call(name, instance, world.tasks.spawn(instance.process, invoke))
@@ -252,7 +255,7 @@ class FunctionProgram:
             (app_module, "FunctionSettings", settings),
         ]
         with replaced(edges):
-            made = app_context.__wrapped__()
+            made = app_context.make()
         tenants = {
             name: replace(t, pipeline=replace(t.pipeline, body_limit=BODY_LIMIT))
             for name, t in made.tenants.items()
