@@ -144,8 +144,11 @@ def _name(stream: Stream) -> tuple[str, str]:
 
 
 def _feed(stated: Sequence[HourStatement]) -> tuple[object, ...]:
+    """Return a feed's line. It ends where its statement does: of open hours nothing is said."""
+    ended = [hour for hour in stated if hour.state is not HourState.OPEN]
+    until = (ended or stated)[-1].hour + HOUR
     return (
-        *_name(stated[0].stream), stamp(stated[0].hour), stamp(stated[-1].hour), _statement(stated),
+        *_name(stated[0].stream), stamp(stated[0].hour), stamp(until), _statement(stated),
         sum(h.delivered for h in stated), sum(h.listed for h in stated),
         sum(h.records for h in stated),
     )  # fmt: skip
