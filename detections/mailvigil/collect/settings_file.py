@@ -58,7 +58,7 @@ def _file(path: Path, warn: Callable[[str], None]) -> Data:
         raise InputError(str(path), what, "name a file with --config") from None
     except UnicodeDecodeError:
         raise InputError(str(path), "is not text in UTF-8", NOT_SETTINGS) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a 13th month
         raise InputError(str(path), f"is not YAML{_place(error)}", NOT_SETTINGS) from None
     if not isinstance(data, Mapping):
         raise InputError(str(path), "holds no settings: it is not a YAML mapping", NOT_SETTINGS)
@@ -71,7 +71,7 @@ def _file(path: Path, warn: Callable[[str], None]) -> Data:
     return data
 
 
-def _place(error: yaml.YAMLError) -> str:
+def _place(error: Exception) -> str:
     """Return where it is wrong; the text of the error repeats what stands there."""
     mark = getattr(error, "problem_mark", None)
     return f" at line {mark.line + 1}" if mark else ""

@@ -203,7 +203,7 @@ def load_script(text: str, where: str) -> tuple[Scripted, ...]:
     """
     try:
         items = yaml.safe_load(text) or []
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a 13th month
         raise InputError(where, "is not YAML", str(error).splitlines()[0]) from error
     if not isinstance(items, list):
         raise InputError(where, "is not a list of faults", "begin each with `- fault:`")

@@ -190,6 +190,8 @@ def test_a_script_is_read_with_all_its_keys() -> None:
         ("- {fault: slow, kind: blub}", "`kind` is none of blob"),
         ("fault: drop", "is not a list of faults"),
         ("[", "is not YAML"),
+        ("[2026-13-01]", "is not YAML"),
+        ("[" * 3_000, "is not YAML"),
     ],
 )
 def test_a_script_that_means_nothing_is_refused_with_all_that_is_wrong(

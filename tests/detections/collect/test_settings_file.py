@@ -1,0 +1,34 @@
+"""A file of settings that cannot be read is named, with what to do, and never ends in a trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mailvigil.collect.settings_file import load_settings
+from mailvigil.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("since: 2026-13-01\n", ""),
+        ("since: 2026-01-01T25:00:00\n", ""),
+        (f"since: {'[' * 3_000}\n", ""),
+        ("since: [\n", " at line 2"),
+    ],
+    ids=["no such month", "no such hour", "nested too deeply", "cut off"],
+)
+def test_settings_that_yaml_cannot_read_are_an_input_error(
+    tmp_path: Path, text: str, place: str
+) -> None:
+    path = tmp_path / "collect.yaml"
+    path.write_text(text, encoding="utf-8")
+
+    with pytest.raises(InputError) as raised:
+        load_settings(path, {}, {}, lambda _line: None)
+
+    assert str(raised.value) == (
+        f"{path}: is not YAML{place} (correct it, or name another file with --config)"
+    )
