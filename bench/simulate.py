@@ -274,7 +274,7 @@ def context_of(world: World) -> AppContext:
         },
         health_sink=OtherTable(world),
         baseline_sink=OtherTable(world),
-        starter=SubscriptionStarter({}, {}, world.clock),
+        starter=SubscriptionStarter({}, {}, {}, world.clock),
         metrics=world,
         max_tenants=1,  # threads would make each run another one
         local_clock=world.clock,
