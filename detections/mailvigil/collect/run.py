@@ -98,6 +98,7 @@ def collect(job: Job, output: CollectOutput) -> bool:
     settings, stop = job.settings, job.stop
     check_room(settings.sink.kind)
     with ExitStack() as stack:
+        stack.enter_context(stop_on_signal(stop, GRACE_SECONDS))
         store = _store(job)
         stack.callback(store.close)
         waits = Waits(job, output)
@@ -114,7 +115,6 @@ def collect(job: Job, output: CollectOutput) -> bool:
         )
         collector = app.collector(parts)
         started = _started(settings, output, clock, waits) if job.start else True
-        stack.enter_context(stop_on_signal(stop, GRACE_SECONDS))
         lease_lost = stack.enter_context(_renewing(collector, output))
         done = _run(job, collector, sinks, output, waits.until) and started
         done = done and not lease_lost.is_set()

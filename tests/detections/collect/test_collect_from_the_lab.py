@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from datetime import timedelta
 from pathlib import Path
 from threading import current_thread, main_thread
@@ -15,6 +17,7 @@ from audit_feed.errors import LeaseHeldError
 from audit_feed.ledger.sqlite import SqliteLedger
 from detections.collect.conftest import TYPES, config, publish, record, run
 from mailvigil.collect import run as collect_run
+from mailvigil.collect.run import Job
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK
 from mailvigil.lab.server.faults import Fault, Scripted
 from mailvigil.lab.server.lab import Lab
@@ -199,6 +202,31 @@ def test_a_run_that_loses_its_lease_ends_with_1_and_says_why(
 
     assert ran.code == EXIT_FAILED
     assert "another collector works with this ledger" in ran.err
+
+
+@pytest.mark.posix
+def test_a_signal_while_the_ledger_is_opened_ends_the_run_as_usual(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, received = collect_run._store, []  # noqa: SLF001 - the step
+
+    def store(job: Job) -> SqliteLedger:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert job.stop.wait(30)
+        return opened(job)
+
+    monkeypatch.setattr(collect_run, "_store", store)
+    before = signal.signal(signal.SIGTERM, lambda *_: received.append("SIGTERM"))
+    with Lab() as lab:
+        publish(lab)
+        path = config(lab, tmp_path)
+
+        ran = run("collect", "--once", "--config", path)
+
+    signal.signal(signal.SIGTERM, before)
+    assert received == []
+    assert ran.code == EXIT_OK, ran.err
+    assert "0 blobs delivered" in ran.out
 
 
 def test_all_wrong_settings_of_collect_are_named_at_once(tmp_path: Path) -> None:
