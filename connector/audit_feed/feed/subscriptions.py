@@ -64,18 +64,16 @@ class SubscriptionStarter:
             left = [kind for kind in self.types[tenant] if Stream(tenant, kind) not in self._done]
             if not left:
                 continue
+            if wait := self.limiters[tenant].held_for():
+                yield SubscriptionResult(tenant, "", str(ThrottledError("subscriptions", wait)))
+                continue
             try:
-                self._check_free(tenant)
                 statuses = feed.subscriptions()
             except AuditFeedError as error:
                 yield self._refused(error, tenant)
                 continue
             for kind in left:
                 yield from self._start(feed, Stream(tenant, kind), statuses.get(kind, ""))
-
-    def _check_free(self, tenant: str) -> None:
-        if wait := self.limiters[tenant].held_for():
-            raise ThrottledError("subscriptions", wait)
 
     def _refused(self, error: AuditFeedError, tenant: str, kind: str = "") -> SubscriptionResult:
         if isinstance(error, ThrottledError):
@@ -91,11 +89,10 @@ class SubscriptionStarter:
                 yield SubscriptionResult(stream.tenant, stream.content_type, STOPPED)
             return
         now = self.clock()
-        if now < self._due.get(stream, now):
+        if self.limiters[stream.tenant].held_for() or now < self._due.get(stream, now):
             return
         self._due[stream] = now + AGAIN
         try:
-            self._check_free(stream.tenant)
             feed.start(stream.content_type)
         except AuditFeedError as error:
             yield self._refused(error, stream.tenant, stream.content_type)

@@ -75,6 +75,22 @@ def test_a_tenant_that_was_asked_to_wait_is_asked_after_that_and_holds_back_all_
     assert [result.problem for result in made.start_missing()] == ["", ""]
 
 
+def test_a_start_behind_one_that_was_asked_to_wait_is_made_once_the_wait_is_over() -> None:
+    clock, feed = Clock(), FakeFeed()
+    feed.start_broken = ThrottledError("start", timedelta(minutes=5))
+    made = starter(clock, tenant_1=feed)
+
+    [throttled] = made.start_missing()
+    assert feed.asked == ["list", KINDS[0]]
+    feed.start_broken = None
+    clock.now += timedelta(minutes=5)
+
+    assert throttled.content_type == KINDS[0]
+    assert list(made.start_missing()) == [SubscriptionResult(ONE, KINDS[1])]
+    clock.now += AGAIN
+    assert list(made.start_missing()) == [SubscriptionResult(ONE, KINDS[0])]
+
+
 def test_the_pace_of_requests_puts_off_no_start() -> None:
     clock, feed = Clock(), FakeFeed()
     made = starter(clock, tenant_1=feed)
