@@ -103,12 +103,14 @@ class Page:
     """One page of a listing; ``next`` is the address of the following one, or ``""``.
 
     ``flaw`` says what is wrong with the page, for people, or is ``""``. The blobs of a page with
-    a flaw can be used, but it proves nothing about what else its window holds.
+    a flaw can be used, but it proves nothing about what else its window holds. ``odd`` says that
+    elements are the flaw, so that a smaller window may be without it.
     """
 
     blobs: tuple[ContentBlob, ...]
     next: str
     flaw: str = ""
+    odd: bool = False
 
 
 def _size(value: object) -> int | None:

@@ -120,6 +120,7 @@ def due_windows(
     first: datetime,
     now: datetime,
     skip: Collection[datetime] = (),
+    alone: Collection[datetime] = (),
 ) -> list[Window]:
     """Return the windows to list now, the newest first.
 
@@ -128,6 +129,7 @@ def due_windows(
         first: The earliest time of interest; what the feed no longer keeps is left out.
         now: The time of asking, aware.
         skip: Hours to leave out: their listing has begun and is not finished.
+        alone: Hours to join with no other one.
 
     """
     oldest = _oldest(now)
@@ -139,7 +141,7 @@ def due_windows(
         if hour not in skip and is_due(hour, listed.get(hour, NEVER_LISTED), now)
     ]
     earliest = max(whole_second(first), oldest)
-    windows = [Window(max(a, earliest), min(b, whole_second(now))) for a, b in _runs(due)]
+    windows = [Window(max(a, earliest), min(b, whole_second(now))) for a, b in _runs(due, alone)]
     return [w for w in reversed(windows) if w.start < w.end]
 
 
@@ -153,12 +155,13 @@ def within_retention(window: Window, now: datetime) -> Window | None:
 
 
 def halves(window: Window) -> list[Window]:
-    """Return both halves, the newer first, cut at a whole hour where one is near the middle.
+    """Return both halves, the newer first, cut at the whole hour by the middle if it has one.
 
     One second cannot be cut: then there are none.
     """
     middle = whole_second(window.start + (window.end - window.start) / 2)
-    cut = hour_of(middle) if hour_of(middle) > window.start else middle
+    whole = (hour_of(middle), hour_of(middle) + HOUR)
+    cut = next((hour for hour in whole if window.start < hour < window.end), middle)
     if not window.start < cut < window.end:
         return []
     return [Window(cut, window.end), Window(window.start, cut)]
@@ -206,12 +209,16 @@ def hours_listed(window: Window, now: datetime) -> list[datetime]:
     ]
 
 
-def _runs(hours: Iterable[datetime]) -> list[tuple[datetime, datetime]]:
-    """Join hours that touch into spans of at most 24 hours."""
+def _runs(
+    hours: Iterable[datetime], alone: Collection[datetime]
+) -> list[tuple[datetime, datetime]]:
+    """Join hours that touch into spans of at most 24 hours; those in *alone* stay by themselves."""
     spans: list[tuple[datetime, datetime]] = []
     for hour in hours:
-        if spans and spans[-1][1] == hour and hour + HOUR - spans[-1][0] <= MAX_WINDOW:
-            spans[-1] = (spans[-1][0], hour + HOUR)
+        start, end = spans[-1] if spans else (hour, None)
+        joins = end == hour and not {start, hour} & set(alone)
+        if joins and hour + HOUR - start <= MAX_WINDOW:
+            spans[-1] = (start, hour + HOUR)
         else:
             spans.append((hour, hour + HOUR))
     return spans

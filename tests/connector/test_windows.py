@@ -24,6 +24,7 @@ from audit_feed.windows import (
     halves,
     hour_of,
     hours_listed,
+    hours_touched,
     is_due,
     whole_second,
     within_retention,
@@ -214,6 +215,21 @@ def test_halves_neither_leave_out_nor_repeat_a_second(start: datetime, seconds: 
     assert (older.start, older.end, newer.end) == (window.start, newer.start, window.end)
     assert older.start < older.end < newer.end
     assert older.end.microsecond == 0
+    assert older.end == hour_of(older.end) or len(hours_touched(window)) == 1
+
+
+def test_an_hour_that_is_listed_alone_is_joined_with_no_other() -> None:
+    now = hour_of(START)
+    alone = [now - 9 * HOUR, now - 8 * HOUR]
+
+    windows = due_windows({}, now - 23 * HOUR, now, alone=alone)
+
+    assert windows == [
+        Window(now - 7 * HOUR, now),
+        Window(now - 8 * HOUR, now - 7 * HOUR),
+        Window(now - 9 * HOUR, now - 8 * HOUR),
+        Window(now - 23 * HOUR, now - 9 * HOUR),
+    ]
 
 
 def test_a_day_is_cut_at_a_whole_hour() -> None:

@@ -11,6 +11,7 @@ from threading import Event
 
 from audit_feed.blobs import DLP, DLP_ROLE, ContentBlob, Page, Stream
 from audit_feed.delivery.clock_check import Offset, known
+from audit_feed.delivery.flawed_hours import FlawedHours
 from audit_feed.delivery.pass_report import PassReport
 from audit_feed.delivery.tenant_feed import TenantFeed
 from audit_feed.delivery.unfinished import ListingPosition, UnfinishedListings
@@ -88,6 +89,14 @@ class _LatePageError(AuditFeedError):
     """A page after the first does not come, and the window can be cut into smaller ones."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Flaw:
+    """What was wrong with a listing that came to its end, ``""`` if nothing; see ``Page``."""
+
+    text: str
+    odd: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamListing:
     """The listing of one stream in one pass, begun at that time (aware UTC).
@@ -134,7 +143,12 @@ class StreamListing:
         self._take_back(listings)
         # What is left of the hour before is listed too, though it cannot be stated as complete.
         earliest = first - HOUR if first == whole else first
-        return due_windows(listings, earliest, self.began, begun)
+        return due_windows(listings, earliest, self.began, begun, self._alone(listings))
+
+    def _alone(self, listings: Mapping[datetime, HourListing]) -> set[datetime]:
+        """Return the hours to list alone; the note is read only where an hour has a problem."""
+        problems = {hour for hour, listing in listings.items() if listing.problem}
+        return problems & FlawedHours(self.store, self.stream).all() if problems else set()
 
     def _take_back(self, listings: Mapping[datetime, HourListing]) -> None:
         """Take back listings that began in the future, of hours that cannot be stated yet.
@@ -169,10 +183,13 @@ class StreamListing:
         return replace(self, began=position.began).list_window(position)
 
     def list_window(self, position: ListingPosition) -> _End:
-        """List a window to its end, in halves where its late pages do not come."""
+        """List a window to its end, in halves where its late pages do not come.
+
+        So it is where elements are not understood, down to one hour.
+        """
         window = position.window
         try:
-            problem = self._list_pages(position)
+            end = self._list_pages(position)
         except LedgerError:
             raise
         except StoppedError:
@@ -186,10 +203,23 @@ class StreamListing:
         except AuditFeedError as error:
             return self._failed(window, error)
         except Exception as error:  # noqa: BLE001 - a listing that breaks us must not stop the others
-            problem = f"list {self.stream.content_type}: {fault_of(error)}"
-        if problem:
-            self._mark_unlisted(self._hours(window), problem)
-        return _End.PART if problem else _End.WHOLE
+            end = _Flaw(f"list {self.stream.content_type}: {fault_of(error)}")
+        return self._flawed(window, end) if end.text else _End.WHOLE
+
+    def _flawed(self, window: Window, flaw: _Flaw) -> _End:
+        """Record what was wrong with the answers; elements that are, are looked for in halves.
+
+        Until its halves are listed, all of the window is taken back: a stop may come before.
+        """
+        hours = hours_touched(window)
+        if flaw.odd and len(hours) > 1:
+            log.warning("%s; the window is listed in halves", flaw.text)
+            self._take_back_for(self._hours(window), flaw.text)
+            return self._list_halves(window, flaw.text)
+        self._mark_unlisted(self._hours(window), flaw.text)
+        if flaw.odd:
+            FlawedHours(self.store, self.stream).add(hours, hour_of(self.began - RETENTION))
+        return _End.PART
 
     def _failed(self, window: Window, error: AuditFeedError) -> _End:
         """Record what a listing failed of."""
@@ -213,6 +243,9 @@ class StreamListing:
         self.report.count_unlisted(problem, refused=refused)
         if refused:
             self.report.refused_streams.add(self.stream)
+        self._take_back_for(hours, problem)
+
+    def _take_back_for(self, hours: Sequence[datetime], problem: str) -> None:
         if hours:
             self.store.mark_unlisted(self.stream, hours, problem[:LONGEST_PROBLEM], self.began)
 
@@ -229,11 +262,11 @@ class StreamListing:
             return _End.WHOLE
         whole = {hour for half in parts for hour in self._hours(half)}
         cut = [hour for hour in self._hours(window) if hour not in whole]
-        if cut and ends[-1] is not _End.STOPPED:
-            self.store.mark_unlisted(self.stream, cut, problem[:LONGEST_PROBLEM], self.began)
+        if ends[-1] is not _End.STOPPED:
+            self._take_back_for(cut, problem)
         return ends[-1] if ends[-1] in _LAST else _End.PART
 
-    def _list_pages(self, position: ListingPosition) -> str:
+    def _list_pages(self, position: ListingPosition) -> _Flaw:
         """Store page after page, then mark the hours; return what was wrong with any page.
 
         The order matters: add the blobs, hand on the new ones, and only then mark the hours as
@@ -244,17 +277,19 @@ class StreamListing:
         addresses, named = set[str](), set[str]()
         while True:
             page = self._page_or_keep(position)
-            flaw = position.flaw or page.flaw
+            position = _with_flaw(position, page)
             self._add_blobs(page)
             fresh = {blob.id for blob in page.blobs} - named
             named |= fresh
             if not page.next:
-                return flaw or self._mark_whole(position.window, empty=not named)
+                if not position.flaw:
+                    self._mark_whole(position.window, empty=not named)
+                return _Flaw(position.flaw, odd=position.odd)
             if page.next in addresses:
                 raise WindowError(f"{self._where}: the pages go round in a circle")
             addresses.add(page.next)
             stale = 0 if fresh else position.stale + 1
-            position = replace(position, address=page.next, flaw=flaw, stale=stale, resumed=False)
+            position = replace(position, address=page.next, stale=stale, resumed=False)
             self._check_end(position)
 
     def _add_blobs(self, page: Page) -> None:
@@ -263,15 +298,14 @@ class StreamListing:
         self.report.new += len(new)
         self.renew()
 
-    def _mark_whole(self, window: Window, *, empty: bool) -> str:
-        """Mark the hours of a window that was listed to its end; return why they are not."""
+    def _mark_whole(self, window: Window, *, empty: bool) -> None:
+        """Mark the hours of a window that was listed to its end without a flaw."""
         hours = self._hours(window)
         if empty and self._reads_no_dlp():
             self.report.add_problem(f"{self._where}: {NO_DLP_ROLE}")
             self.store.mark_unlisted(self.stream, hours, NO_DLP_ROLE, self.began)
         else:
             self.store.mark_listed(self.stream, hours, self.began)
-        return ""
 
     def _check_end(self, position: ListingPosition) -> None:
         """Raise where the listing must not go on to its next page now."""
@@ -359,3 +393,10 @@ class StreamListing:
             return False
         roles = self.tenant.feed.roles()
         return roles is not None and DLP_ROLE not in roles
+
+
+def _with_flaw(position: ListingPosition, page: Page) -> ListingPosition:
+    """Return *position* with what is wrong with *page*; what was wrong before it comes first."""
+    if position.flaw or not page.flaw:
+        return position
+    return replace(position, flaw=page.flaw, odd=page.odd)

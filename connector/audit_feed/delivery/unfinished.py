@@ -20,7 +20,8 @@ class ListingPosition:
     """How far a listing of *window* has come that began at ``began`` (aware UTC).
 
     ``address`` is the next page's, ``""`` for the first one. ``flaw`` is what was wrong with a
-    page before. ``stale`` counts the pages in a row that named no blob that was not named before.
+    page before, and ``odd`` that elements were. ``stale`` counts the pages in a row that named no
+    blob that was not named before.
     ``resumed`` says that another run has listed the pages before.
     """
 
@@ -29,6 +30,7 @@ class ListingPosition:
     address: str = ""
     flaw: str = ""
     stale: int = 0
+    odd: bool = False
     resumed: bool = False
 
 
@@ -72,6 +74,7 @@ def _item(position: ListingPosition) -> dict[str, object]:
         "address": position.address,
         "flaw": position.flaw,
         "stale": position.stale,
+        "odd": position.odd,
     }
 
 
@@ -83,5 +86,6 @@ def _position(item: dict[str, str]) -> ListingPosition:
         str(item["address"]),
         str(item["flaw"]),
         int(item["stale"]),
+        odd=bool(item.get("odd")),
         resumed=True,
     )

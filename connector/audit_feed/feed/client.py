@@ -30,6 +30,8 @@ from audit_feed.feed.rate_limit import retry_after
 from audit_feed.feed.refusals import ALREADY_STARTED, Refusal
 from audit_feed.feed.service_clock import ServiceClock
 from audit_feed.feed.tokens import CachedToken, Tokens, roles_of
+from audit_feed.records.elements import OddElement
+from audit_feed.records.json_records import json_records
 from audit_feed.times import http_date
 from audit_feed.windows import Window
 
@@ -188,14 +190,16 @@ class Feed:
             raise RetryError(where, "JSON, but no list of blobs")
         own = [item for item in items if not _is_of_another_type(stream, item)]
         blobs = tuple(blob for blob in (_blob(stream, item) for item in own) if blob)
+        stale = _is_stale(answer, began)
         flaws = (
             (len(own) - len(blobs), "elements are not blobs"),
             (len(items) - len(own), OF_ANOTHER_TYPE),
             (sum(b.created not in window for b in blobs), "blobs lie outside of the window"),
-            (int(_is_stale(answer, began)), OUT_OF_CACHE),
+            (int(stale), OUT_OF_CACHE),
         )
         flaw = "; ".join(f"{where}: {count} {what}" for count, what in flaws if count)
-        return Page(blobs, answer.headers.get("NextPageUri", "").strip(), flaw)
+        following = answer.headers.get("NextPageUri", "").strip()
+        return Page(blobs, following, flaw, odd=bool(flaw) and not stale)
 
     def fetch(self, blob: ContentBlob) -> Iterator[bytes]:
         """Yield the blob's body in chunks, as JSON text.
@@ -365,8 +369,11 @@ def _json(answer: BaseHTTPResponse, where: str) -> object:
 def _loads(text: bytes) -> object:
     """Parse JSON; one odd element, such as half of a surrogate pair, must not hide the others.
 
+    An element that is nested too deeply to be read is None.
+
     Raises:
         ValueError: It is not JSON.
+        RetryError: It is nested too deeply, and is not a list.
 
     """
     try:
@@ -375,7 +382,8 @@ def _loads(text: bytes) -> object:
         try:
             return json.loads(text)
         except RecursionError:
-            raise ValueError("nested too deeply") from None
+            elements = json_records("nested too deeply", [text], lenient=True)
+            return [None if isinstance(item, OddElement) else item for item in elements]
 
 
 def _is_of_another_type(stream: Stream, item: object) -> bool:

@@ -169,7 +169,7 @@ class FakeFeed:
             raise WindowError("list: the page is of another process and not known here")
         blobs, following = self.pages[address]
         flaw = "an element is no blob" if world.happens(world.weather.flaw) else ""
-        return Page(tuple(blobs), following, flaw)
+        return Page(tuple(blobs), following, flaw, odd=bool(flaw))
 
     def subscriptions(self) -> Mapping[str, str]:
         return {}

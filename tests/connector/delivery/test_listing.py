@@ -28,7 +28,7 @@ from audit_feed.errors import (
 from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.ledger.statement import HourState, HourStatement
 from audit_feed.ledger.states import BlobState
-from audit_feed.windows import HOUR, LONGEST_LISTING, MARGIN, Window, hour_of
+from audit_feed.windows import HOUR, LONGEST_LISTING, MARGIN, Window, hour_of, hours_touched
 from connector.delivery import fakes
 from connector.delivery.fakes import START, World
 from connector.delivery.worlds import STREAM, names, published, started, stated, world
@@ -253,6 +253,130 @@ def test_the_hour_in_which_the_halves_meet_is_taken_back_with_them() -> None:
     assert not any(said.complete and said.listed_at == there.now for said in broken_hours)
 
 
+ODD = "1 elements are not blobs"
+
+
+def with_odd_hours(*odd: datetime) -> Callable[[Window, str], Answer]:
+    """Return a feed that lists an element that is not a blob in each of these hours."""
+
+    def answer(window: Window, _address: str) -> Answer:
+        flawed = any(window.start < hour + HOUR and hour < window.end for hour in odd)
+        flaw = f"list {window.start:%H:%M}: {ODD}" if flawed else ""
+        return Page((), "", flaw, odd=flawed)
+
+    return answer
+
+
+def a_day_listed(there: World, answer: Callable[[Window, str], Answer]) -> tuple[Collector, Feed]:
+    """Return a collector and its feed once a pass has listed 24 hours, in a window of 24."""
+    collector, feed = at_work(there, answer)
+    collector = replace(collector, since=23 * HOUR)
+    collector.run_pass()
+    return collector, feed
+
+
+def on_record(there: World, *, whole: bool) -> list[datetime]:
+    """Return the hours whose last listing was whole, or those whose last one was not."""
+    listings = there.disk.hours[STREAM].items()
+    return sorted(hour for hour, listing in listings if bool(listing.problem) is not whole)
+
+
+def test_an_odd_element_keeps_only_its_own_hour_incomplete_and_the_statement_says_why() -> None:
+    there = world()
+    odd = hour_of(START) - 9 * HOUR
+    collector, feed = at_work(there, with_odd_hours(odd))
+
+    report = replace(collector, since=23 * HOUR).run_pass()
+
+    listing = there.disk.hours[STREAM][odd]
+    assert on_record(there, whole=False) == [odd]
+    assert (listing.at, listing.problem) == (None, f"list {odd:%H:%M}: {ODD}")
+    assert len(on_record(there, whole=True)) == 23
+    assert (report.unlisted, report.problems) == (1, [listing.problem])
+    assert said_of(there, odd).why == listing.problem
+    assert len(feed.asked) <= 1 + 2 * 5  # two halves each time: 24, 12, 6, 3, 2 hours
+
+
+def test_an_hour_with_an_odd_element_is_listed_alone_in_the_next_pass() -> None:
+    there = world()
+    odd = [hour_of(START) - n * HOUR for n in (3, 4, 5)]
+    collector, feed = a_day_listed(there, with_odd_hours(*odd))
+    feed.asked.clear()
+
+    pass_after(collector, there, timedelta(seconds=30))
+
+    alone = [Window(hour, hour + HOUR) for hour in odd]
+    assert [window for window, _ in feed.asked if window in alone] == alone
+    assert len(feed.asked) == len(odd) + 1  # and the hour that is open
+
+
+def test_where_every_hour_has_an_odd_element_only_the_first_pass_lists_in_halves() -> None:
+    there = world()
+    hours = [hour_of(START) - n * HOUR for n in range(24)]
+    collector, feed = a_day_listed(there, with_odd_hours(*hours))
+    first = len(feed.asked)
+    feed.asked.clear()
+
+    pass_after(collector, there, timedelta(seconds=30))
+
+    assert first == 2 * 24 - 1
+    assert len(feed.asked) == 24
+    assert on_record(there, whole=False) == sorted(hours)
+
+
+def test_an_hour_whose_odd_element_is_gone_is_listed_whole_by_the_next_pass() -> None:
+    there = world()
+    collector, feed = a_day_listed(there, with_odd_hours(hour_of(START) - 9 * HOUR))
+    feed.answer = empty
+
+    pass_after(collector, there, timedelta(minutes=1))
+
+    assert on_record(there, whole=False) == []
+
+
+def test_a_stop_between_the_halves_leaves_the_half_that_was_not_listed_taken_back() -> None:
+    there = world()
+    collector, feed = a_day_listed(there, empty)
+    odd, windows = START - 20 * HOUR, list[Window]()
+
+    def answer(window: Window, address: str) -> Answer:
+        windows.append(window)
+        if odd in window and len([w for w in windows if odd in w]) > 1:
+            return StoppedError("stopped while waiting")
+        return with_odd_hours(hour_of(odd))(window, address)
+
+    feed.answer = answer
+    pass_after(collector, there, timedelta(hours=12))
+
+    *_, newer, older = windows
+    assert len(hours_touched(older)) > 1
+    assert set(hours_touched(older)) <= set(on_record(there, whole=False))
+    assert set(hours_touched(newer)) <= set(on_record(there, whole=True))
+
+
+def test_an_answer_out_of_a_cache_is_not_listed_in_halves() -> None:
+    there = world()
+    collector, feed = at_work(there, lambda _window, _address: Page((), "", "out of a cache"))
+
+    report = replace(collector, since=23 * HOUR).run_pass()
+
+    assert len(feed.asked) == 1
+    assert report.unlisted == 1
+
+
+def test_a_note_of_flawed_hours_that_cannot_be_read_only_has_them_found_again() -> None:
+    there = world()
+    odd = hour_of(START) - 9 * HOUR
+    collector, _ = a_day_listed(there, with_odd_hours(odd))
+    [name] = [name for name in there.disk.notes if name.startswith("flawed")]
+    there.disk.notes[name] = "[7"
+
+    pass_after(collector, there, timedelta(minutes=1))
+
+    assert on_record(there, whole=False) == [odd]
+    assert there.disk.notes[name] == f'["{odd.isoformat()}"]'
+
+
 def test_a_chain_of_ever_new_pages_without_a_new_blob_ends_and_says_so() -> None:
     there = world(published("a", EARLIER))
     blob = next(iter(there.published.values())).blob
@@ -445,7 +569,9 @@ def test_a_note_that_cannot_be_read_only_makes_the_listing_begin_anew() -> None:
 
 def test_unfinished_listings_are_kept_as_they_are() -> None:
     store = MemoryLedger(Disk())
-    position = ListingPosition(Window(EARLIER, START), START, "https://feed.example/2", "flaw", 3)
+    position = ListingPosition(
+        Window(EARLIER, START), START, "https://feed.example/2", "flaw", 3, odd=True
+    )
     unfinished = UnfinishedListings(store, STREAM)
 
     unfinished.keep(position)

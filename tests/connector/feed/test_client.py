@@ -381,6 +381,7 @@ def test_a_blob_outside_of_the_window_is_kept_but_proves_nothing(server: Loopbac
 
     assert [b.id for b in page.blobs] == ["a"]
     assert page.flaw.endswith("1 blobs lie outside of the window")
+    assert page.odd
 
 
 @pytest.mark.parametrize("other", ["Audit.SharePoint", "DLP.All", "Audit.Exchange.Old", ""])
@@ -397,6 +398,7 @@ def test_an_element_of_another_content_type_is_not_taken_and_the_listing_proves_
         f"list {STREAM.content_type} 2026-01-10T09:00:00: 1 elements are of another content type "
         "and were not taken (the listing of their own has them)"
     )
+    assert page.odd
 
 
 @pytest.mark.parametrize("spelt", [STREAM.content_type, STREAM.content_type.lower(), None])
@@ -425,6 +427,7 @@ def test_a_listing_out_of_a_cache_keeps_its_blobs_but_proves_nothing(
     assert [b.id for b in page.blobs] == ["a"]
     assert page.flaw.endswith("" if proves else OUT_OF_CACHE)
     assert bool(page.flaw) is not proves
+    assert not page.odd
     assert server.asked[0].headers["Cache-Control"] == "no-cache"
 
 
@@ -492,6 +495,30 @@ def test_one_bad_element_does_not_hide_the_others_of_its_page(
 
     assert [b.id for b in page.blobs] == ["good"]
     assert "3 elements are not blobs" in page.flaw
+    assert page.odd
+
+
+@pytest.mark.parametrize("depth", [1_500, 100_000])
+def test_an_element_that_is_nested_too_deeply_does_not_hide_the_others(
+    server: Loopback, depth: int
+) -> None:
+    deep = b'{"contentId":' + b"[" * depth + b"]" * depth + b"},"
+    server.answers = [Answer(200, b"[" + deep + listing("good")[1:])]
+
+    page = server.feed().page(STREAM, WINDOW)
+
+    assert [b.id for b in page.blobs] == ["good"]
+    assert "1 elements are not blobs" in page.flaw
+    assert page.odd
+
+
+def test_a_listing_that_is_nested_too_deeply_and_is_not_a_list_is_a_passing_fault(
+    server: Loopback,
+) -> None:
+    server.answers = [Answer(200, b'{"a":' * 100_000 + b"1" + b"}" * 100_000)]
+
+    with pytest.raises(RetryError):
+        server.feed().page(STREAM, WINDOW)
 
 
 @pytest.mark.parametrize("bad", [b'"\\ud800"', b'{"contentId":"\\udfff"}', b"NaN", b"1e999"])
