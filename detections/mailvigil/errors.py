@@ -6,6 +6,7 @@ Each type answers what the caller can do; messages read ``where: what (what to d
 from __future__ import annotations
 
 from collections.abc import Sequence
+from signal import Signals
 
 
 class MailvigilError(Exception):
@@ -28,6 +29,14 @@ class SettingsError(InputError):
     def __init__(self, where: str, problems: Sequence[str], todo: str) -> None:
         self.lines = (f"{where}: wrong settings ({todo}):", *(f"  {text}" for text in problems))
         super().__init__(where, f"wrong settings: {'; '.join(problems)}", todo)
+
+
+class EndedBySignalError(MailvigilError):
+    """A signal ended the command before all was done. Run it again: it goes on where it was."""
+
+    def __init__(self, number: int, what: str) -> None:
+        self.number = number
+        super().__init__(f"ended by {Signals(number).name} {what}")
 
 
 class RuleError(MailvigilError):

@@ -19,3 +19,5 @@ EXIT_NO_ROOM = 7
 """The system gave too little memory, or no thread."""
 EXIT_INTERRUPTED = 130
 """Stopped by Ctrl-C (128 and the signal's number, as shells say it)."""
+EXIT_TERMINATED = 143
+"""Stopped by SIGTERM before all was done, in the same way."""

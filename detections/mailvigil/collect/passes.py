@@ -135,8 +135,9 @@ class Wait:
 def run_once(passes: Passes, end: datetime) -> bool:
     """Run passes until nothing is left to try, or until *end*; return whether nothing is left.
 
-    *end* is by this machine's clock. A tenant that the feed holds back for longer is left to the
-    next run, and so is a stream whose listing is refused; the others go on.
+    A pass that was stopped may have left anything. *end* is by this machine's clock. A tenant that
+    the feed holds back for longer is left to the next run, and so is a stream whose listing is
+    refused; the others go on.
     """
     stop, refused, held = passes.collector.stop, False, False
     while True:
@@ -156,7 +157,7 @@ def run_once(passes: Passes, end: datetime) -> bool:
             if not passes.collector.tenants:
                 break
         passes.rest(wait)
-    return stop.is_set() or not (wait or refused or held)
+    return not (wait or refused or held or stop.is_set())
 
 
 def _nothing_works(report: PassReport) -> bool:

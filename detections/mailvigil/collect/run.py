@@ -45,7 +45,7 @@ from mailvigil.collect.target import (
     refuse_missing,
 )
 from mailvigil.engine.workspace import open_workspace
-from mailvigil.errors import InputError
+from mailvigil.errors import EndedBySignalError, InputError
 from mailvigil.progress import Shown
 from mailvigil.signals import stop_on_signal
 
@@ -66,6 +66,7 @@ LEAST_ADDRESSES_DUCKDB = 2**31
 to do on two cores; with 700 MB, for DuckDB with 1 GiB, the process was ended."""
 
 RENEW_SECONDS = 30
+NOT_DONE = "before all was delivered; the next run goes on where this one was"
 GRACE_SECONDS = 8
 """From the signal to the end, however much is in hand."""
 
@@ -93,12 +94,22 @@ def collect(job: Job, output: CollectOutput) -> bool:
     Raises:
         AuditFeedError: The ledger or a credential cannot be used, or the ledger was filled for
             something else.
+        EndedBySignalError: A signal ended a run without *poll* before all was done.
 
     """
+    check_room(job.settings.sink.kind)
+    has_end = job.poll is None
+    with stop_on_signal(job.stop, GRACE_SECONDS, has_end=has_end) as received:
+        done = _collect(job, output)
+    if has_end and received.number and not done:
+        raise EndedBySignalError(received.number, NOT_DONE)
+    return done
+
+
+def _collect(job: Job, output: CollectOutput) -> bool:
+    """Collect until all is done or the job is stopped; return as :func:`collect`."""
     settings, stop = job.settings, job.stop
-    check_room(settings.sink.kind)
     with ExitStack() as stack:
-        stack.enter_context(stop_on_signal(stop, GRACE_SECONDS))
         store = _store(job)
         stack.callback(store.close)
         waits = Waits(job, output)

@@ -12,8 +12,10 @@ from audit_feed.delivery.pass_report import PassReport
 from mailvigil.collect.doctor import examine
 from mailvigil.collect.run import Job, collect
 from mailvigil.commands import collect_settings
+from mailvigil.errors import EndedBySignalError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK
 from mailvigil.progress import shown
+from mailvigil.signals import signal_exit_code
 
 
 def run_collect(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
@@ -23,13 +25,17 @@ def run_collect(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: Te
     job = Job(settings, collect_settings.folder(args), start=args.start, patience=args.patience)
     output = PrintedPasses(out, err)
     if not args.once:
-        return _exit_code(collect(replace(job, poll=args.poll), output))
+        return _collect(replace(job, poll=args.poll), output)
     with shown(args, err) as progress, progress.aside():
-        return _exit_code(collect(replace(job, progress=progress), output))
+        return _collect(replace(job, progress=progress), output)
 
 
-def _exit_code(complete: bool) -> int:  # noqa: FBT001 - what the collector answers
-    return EXIT_OK if complete else EXIT_FAILED
+def _collect(job: Job, output: PrintedPasses) -> int:
+    try:
+        return EXIT_OK if collect(job, output) else EXIT_FAILED
+    except EndedBySignalError as error:
+        output.problem(str(error))
+        return signal_exit_code(error.number)
 
 
 @dataclass(frozen=True, slots=True)

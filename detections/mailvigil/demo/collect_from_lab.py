@@ -19,6 +19,7 @@ from audit_feed.windows import Window
 from mailvigil.collect.ledger_report import ledger_report, print_statement, streams_of
 from mailvigil.collect.ledger_store import file_ledger
 from mailvigil.collect.run import Job, collect
+from mailvigil.errors import EndedBySignalError
 from mailvigil.lab.server.collect_config import write_collect_config
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import IngestionOptions, LabOptions
@@ -71,7 +72,10 @@ def _collected(config: Path, first: datetime) -> tuple[bool, str]:
     """Collect, and return whether all is complete from *first* on, and the ledger's statement."""
     settings = Settings.load(yaml.safe_load(config.read_text(encoding="utf-8")), config.parent)
     job, problems = Job(settings, config.parent), Problems()
-    done = collect(job, problems)
+    try:
+        done = collect(job, problems)
+    except EndedBySignalError:
+        raise KeyboardInterrupt from None
     if job.stop.is_set():
         raise KeyboardInterrupt
     if not done:

@@ -17,8 +17,8 @@ from audit_feed.errors import LeaseHeldError
 from audit_feed.ledger.sqlite import SqliteLedger
 from detections.collect.conftest import TYPES, config, publish, record, run
 from mailvigil.collect import run as collect_run
-from mailvigil.collect.run import Job
-from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK
+from mailvigil.collect.run import NOT_DONE, Job
+from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK, EXIT_TERMINATED
 from mailvigil.lab.server.faults import Fault, Scripted
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import FeedOptions, LabOptions
@@ -205,8 +205,19 @@ def test_a_run_that_loses_its_lease_ends_with_1_and_says_why(
 
 
 @pytest.mark.posix
-def test_a_signal_while_the_ledger_is_opened_ends_the_run_as_usual(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("how", "code", "err"),
+    [
+        (
+            ["--once"],
+            EXIT_TERMINATED,
+            f"mailvigil: ended by SIGTERM {NOT_DONE}\n",
+        ),
+        (["--follow"], EXIT_OK, ""),
+    ],
+)
+def test_a_run_that_is_ended_by_sigterm_before_all_is_delivered_does_not_end_with_0_and_a_poll_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: list[str], code: int, err: str
 ) -> None:
     opened, received = collect_run._store, []  # noqa: SLF001 - the step
 
@@ -221,12 +232,12 @@ def test_a_signal_while_the_ledger_is_opened_ends_the_run_as_usual(
         publish(lab)
         path = config(lab, tmp_path)
 
-        ran = run("collect", "--once", "--config", path)
+        ran = run("collect", *how, "--config", path)
 
     signal.signal(signal.SIGTERM, before)
     assert received == []
-    assert ran.code == EXIT_OK, ran.err
-    assert "0 blobs delivered" in ran.out
+    assert (ran.code, ran.err) == (code, err)
+    assert ("0 blobs delivered" in ran.out) == ("--once" in how)
 
 
 def test_all_wrong_settings_of_collect_are_named_at_once(tmp_path: Path) -> None:

@@ -264,6 +264,18 @@ def test_a_tenant_that_is_held_back_for_long_is_left_to_the_next_run_and_no_othe
     assert told.startswith(f"tenant held: the feed asks to wait until {START + HOUR:%H:%M:%S} UTC")
 
 
+def test_a_run_that_is_stopped_in_its_pass_is_not_taken_for_done(clock: Clock) -> None:
+    stop = VirtualStop(clock)
+    fake = FakeCollector(clock, stop, (), [["three"], ["passes"], ["before"]], MemoryLedger(Disk()))
+    made = Passes(fake, None, Said(), None)  # type: ignore[arg-type]  # fakes
+
+    done = run_once(made, START + timedelta(minutes=10))
+    stop.set()
+    stopped = run_once(made, START + timedelta(minutes=10))
+
+    assert (done, stopped) == (True, False)
+
+
 def test_a_run_that_gave_a_blob_up_says_so_and_did_not_go_well(clock: Clock) -> None:
     fake = FakeCollector(clock, VirtualStop(clock), (), [], MemoryLedger(Disk()))
     said, tally = Said(), Tally()

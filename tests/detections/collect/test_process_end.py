@@ -20,7 +20,7 @@ import pytest
 
 from detections.collect.conftest import config, publish, run
 from detections.presets import PRESET
-from mailvigil.exit_codes import EXIT_OK
+from mailvigil.exit_codes import EXIT_OK, EXIT_TERMINATED
 from mailvigil.lab.server.faults import Fault, Scripted
 from mailvigil.lab.server.lab import Lab
 
@@ -81,12 +81,12 @@ def wait_for_a_fault(lab: Lab, process: subprocess.Popen[str]) -> None:
     raise AssertionError("no fault has struck")
 
 
-def ended(process: subprocess.Popen[str], number: signal.Signals) -> None:
-    """Send the signal and see the process end well."""
+def ended(process: subprocess.Popen[str], number: signal.Signals, code: int) -> None:
+    """Send the signal and see the process end with that code."""
     process.send_signal(number)
     _, err = process.communicate(timeout=BOUND_SECONDS)
 
-    assert process.returncode == EXIT_OK, err
+    assert process.returncode == code, err
     assert "Traceback" not in err
 
 
@@ -118,7 +118,7 @@ def all_is_there_after_another_run(lab: Lab, path: Path, records: int) -> None:
     ],
     ids=["slow blob", "slow blob, SIGINT", "slow page", "throttled", "throttled page", "upload"],
 )
-def test_a_process_that_is_asked_to_end_does_not_wait_for_its_work_in_hand(
+def test_a_run_that_is_asked_to_end_does_not_wait_for_its_work_in_hand_nor_end_with_0(
     tmp_path: Path, rule: Scripted, number: signal.Signals
 ) -> None:
     with Lab() as lab:
@@ -127,7 +127,7 @@ def test_a_process_that_is_asked_to_end_does_not_wait_for_its_work_in_hand(
         path = config(lab, tmp_path)
         with collecting(path, "--once") as process:
             wait_for_a_fault(lab, process)
-            ended(process, number)
+            ended(process, number, 128 + number)
 
         all_is_there_after_another_run(lab, path, records)
 
@@ -143,7 +143,7 @@ def test_a_process_that_waits_for_the_next_poll_ends_when_asked(
         with collecting(path, "--follow", "--poll", f"{HELD_SECONDS}s") as process:
             assert process.stdout
             first = process.stdout.readline()
-            ended(process, number)
+            ended(process, number, EXIT_OK)
 
         assert first.startswith(f"new 6, delivered 6 ({records} records)")
         all_is_there_after_another_run(lab, path, records)
@@ -161,7 +161,7 @@ def test_a_signal_that_another_thread_takes_ends_the_process(tmp_path: Path) -> 
             time.sleep(10 * PAUSE_SECONDS)  # now the main thread waits for the others
             _, err = process.communicate("end", timeout=BOUND_SECONDS)
 
-        assert process.returncode == EXIT_OK, err
+        assert process.returncode == EXIT_TERMINATED, err
         all_is_there_after_another_run(lab, path, records)
 
 
