@@ -119,6 +119,11 @@ _REMEDIES = {
     errno.EROFS: _MAY_WRITE,
     errno.EIO: "look at the disk",
     errno.ENOENT: "make the folder, or name another place",
+    errno.EEXIST: "name another place",
+    errno.EISDIR: "it is a folder; name a file",
+    errno.ENOTDIR: "a part of its path is a file; name another place",
+    errno.ELOOP: "correct the link, or name another place",
+    errno.ENAMETOOLONG: "name another place",
 }
 """What to do about a file or folder that cannot be used, by the system's number of the error."""
 
@@ -133,6 +138,31 @@ def file_fault(error: OSError) -> tuple[str, str]:
     """
     what = os.strerror(error.errno) if error.errno else type(error).__name__
     return what, _REMEDIES.get(error.errno or 0, "look at the disk, and at who may write there")
+
+
+def system_fault(text: str) -> tuple[str, str] | None:
+    """Return the fault that a library's message gives in the system's words, and what to do."""
+    codes = (code for code in _REMEDIES if code > 0 and os.strerror(code) in text)
+    return next((file_fault(OSError(code, "")) for code in codes), None)
+
+
+def folder_fault(folder: Path, *, made: bool = False) -> tuple[str, str] | None:
+    """Return why *folder* cannot be used, and what to do; None where nothing is seen against it.
+
+    Args:
+        folder: What has to be a folder.
+        made: Whether it is made where it is missing, with the folders above it.
+
+    """
+    there = next((part for part in (folder, *folder.parents) if os.path.lexists(part)), folder)
+    if not there.is_dir():
+        kind = "a link to nothing" if there.is_symlink() else "a file"
+        return f"{there} is {kind}, not a folder", "name another folder"
+    if not os.access(there, os.X_OK):
+        return f"this user may not open the folder {there}", _MAY_WRITE
+    if there != folder and not made:
+        return f"there is no folder {folder}", "make it, or name another one"
+    return None
 
 
 def fault_of(error: Exception) -> str:

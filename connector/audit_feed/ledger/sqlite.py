@@ -22,6 +22,7 @@ from audit_feed.errors import (
     LedgerConflictError,
     LedgerError,
     file_fault,
+    folder_fault,
 )
 from audit_feed.ledger.coverage import (
     NOT_KNOWN,
@@ -590,8 +591,10 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _make(path: Path) -> None:
     """Make an empty ledger, whole or not at all: a file without tables is never taken for one."""
-    if not path.parent.is_dir():  # the lock would make it, and a slip of the pen a new ledger
-        raise FileNotFoundError(f"no folder {path.parent}")
+    # The lock would make the folder, and a slip of the pen a new ledger.
+    if fault := folder_fault(path.parent):
+        what, todo = fault
+        raise FileNotFoundError(f"{what} ({todo})")
     with FileLock(f"{path}.lock", timeout=10), TemporaryDirectory(dir=path.parent) as folder:
         if path.exists():
             return
@@ -635,7 +638,8 @@ def _check_names(file: Path) -> None:
     Each name would have a lease and SQLite's own files by itself.
     """
     if not file.is_file():
-        raise OSError("it is not a file (name another ledger)")
+        what = "a folder, not a file" if file.is_dir() else "not a file"
+        raise OSError(f"it is {what} (name another ledger)")
     if file.stat().st_nlink > 1:
         raise OSError("the file has another name, a hard link (remove one of them)")
 

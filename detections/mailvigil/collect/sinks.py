@@ -16,7 +16,7 @@ import duckdb
 from filelock import FileLock, Timeout
 
 from audit_feed.columns import load_table
-from audit_feed.errors import DISK_FULL, RetryError, file_fault
+from audit_feed.errors import RetryError, file_fault, folder_fault, system_fault
 from audit_feed.records.batches import Body
 from mailvigil.collect.gzip_members import truncate_broken
 from mailvigil.engine.shape_sql import TYPES
@@ -29,8 +29,8 @@ def duckdb_fault(error: duckdb.Error) -> tuple[str, str]:
 
     DuckDB's own text can hold what was being written, so it is not shown.
     """
-    if DISK_FULL[0] in str(error):
-        return DISK_FULL
+    if fault := system_fault(str(error)):
+        return fault
     if isinstance(error, duckdb.FatalException):
         return "it takes no more rows after an earlier error", "run it again; the rest comes then"
     if isinstance(error, duckdb.IOException):
@@ -83,6 +83,8 @@ def alone_in(folder: Path) -> Iterator[None]:
         InputError: Another one writes there, or nothing can be written.
 
     """
+    if fault := folder_fault(folder, made=True):
+        raise InputError(str(folder), f"cannot be written to: {fault[0]}", fault[1])
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as locks:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 
+from audit_feed.errors import folder_fault, system_fault
 from mailvigil.engine.shape_sql import TYPES
 from mailvigil.errors import InputError
 from mailvigil.tables.schemas import ARRIVED, schemas
@@ -60,8 +61,8 @@ def open_workspace(
     try:
         con = duckdb.connect(str(save) if save else ":memory:", config=dict(config))
     except duckdb.Error as error:
-        what = f"cannot be opened as a workspace: {_reason(save, error)}"
-        raise InputError(str(save), what, "name another file") from error
+        what, todo = _fault(save or Path(), error)
+        raise InputError(str(save), f"cannot be opened as a workspace: {what}", todo) from error
     try:
         con.execute("SET TimeZone='UTC'")
         con.execute("SET enable_progress_bar=false")
@@ -78,10 +79,18 @@ def open_workspace(
     return con
 
 
-def _reason(save: Path | None, error: duckdb.Error) -> str:
-    """Return why a file cannot be opened, in one line."""
+def _fault(save: Path, error: duckdb.Error) -> tuple[str, str]:
+    """Return why a file cannot be opened, in one line, and what to do."""
+    if save.is_dir():
+        return "it is a folder", "name a file"
+    if fault := folder_fault(save.parent) or system_fault(str(error)):
+        return fault
+    return _reason(save, error), "name another file"
+
+
+def _reason(save: Path, error: duckdb.Error) -> str:
     try:
-        with (save or Path()).open("rb") as file:
+        with save.open("rb") as file:
             if file.read(len(_SQLITE)) == _SQLITE:
                 return "it is an SQLite file, such as a ledger"
     except OSError:

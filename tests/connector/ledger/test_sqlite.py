@@ -74,24 +74,27 @@ def writer(path: Path, first: int = 0) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("make", "said"),
     [
-        Path.mkdir,
+        (Path.mkdir, "it is a folder, not a file (name another ledger)"),
         pytest.param(
             lambda path: os.mkfifo(path),  # noqa: PLW0108 - there is none on Windows
+            "it is not a file (name another ledger)",
             marks=pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here"),
         ),
     ],
     ids=["folder", "pipe"],
 )
 def test_what_is_not_a_file_is_refused_and_said_to_be_none(
-    tmp_path: Path, make: Callable[[Path], None]
+    tmp_path: Path, make: Callable[[Path], None], said: str
 ) -> None:
     path = tmp_path / "ledger.sqlite"
     make(path)
 
-    with pytest.raises(LedgerError, match=r"as a ledger: it is not a file \(name another ledger\)"):
+    with pytest.raises(LedgerError) as raised:
         SqliteLedger(path)
+
+    assert str(raised.value) == f"{path}: cannot be opened as a ledger: {said}"
 
 
 @pytest.mark.parametrize(
@@ -148,9 +151,23 @@ def test_a_later_version_is_refused(tmp_path: Path) -> None:
     assert digest(path) == before
 
 
-def test_a_folder_that_is_missing_is_an_error_with_the_path(tmp_path: Path) -> None:
-    with pytest.raises(LedgerError, match="missing"):
-        SqliteLedger(tmp_path / "missing" / "ledger.sqlite")
+def test_a_ledger_in_no_folder_says_what_is_in_its_way_and_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    missing, file = tmp_path / "missing" / "ledger.sqlite", tmp_path / "file" / "ledger.sqlite"
+
+    with pytest.raises(LedgerError) as in_missing:
+        SqliteLedger(missing)
+    with pytest.raises(LedgerError) as in_file:
+        SqliteLedger(file)
+
+    assert str(in_missing.value) == (
+        f"{missing}: cannot be opened as a ledger: there is no folder {tmp_path / 'missing'} "
+        "(make it, or name another one)"
+    )
+    assert str(in_file.value) == (
+        f"{file}: cannot be opened as a ledger: {tmp_path / 'file'} is a file, not a folder "
+        "(name another folder)"
+    )
 
 
 def test_a_row_that_cannot_be_read_is_never_passed_over(tmp_path: Path) -> None:

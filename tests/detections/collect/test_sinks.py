@@ -284,11 +284,47 @@ def test_a_second_collector_is_kept_out_of_a_folder_in_use(tmp_path: Path) -> No
         assert folder.is_dir()
 
 
-def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("no folder")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("file", "{}/file is a file, not a folder (name another folder)"),
+        ("file/rows", "{}/file is a file, not a folder (name another folder)"),
+        ("link", "{}/link is a link to nothing, not a folder (name another folder)"),
+    ],
+)
+def test_a_folder_that_cannot_be_one_is_refused_with_what_is_in_its_way(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "absent")
 
-    with pytest.raises(InputError, match="cannot be written to"), alone_in(tmp_path / "file" / "x"):
+    with pytest.raises(InputError) as raised, alone_in(tmp_path / name):
         pass
+
+    what = said.format(tmp_path)
+    assert str(raised.value) == f"{tmp_path / name}: cannot be written to: {what}"
+    assert (tmp_path / "file").read_bytes() == b""
+
+
+def test_a_folder_that_this_user_may_not_open_or_write_is_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "private")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *_: False)
+        with pytest.raises(InputError) as unopened, alone_in(tmp_path):
+            pass
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(InputError) as unwritten, alone_in(tmp_path):
+        pass
+
+    todo = "(let this user write there, or name another place)"
+    assert str(unopened.value) == (
+        f"{tmp_path}: cannot be written to: this user may not open the folder {tmp_path} {todo}"
+    )
+    assert str(unwritten.value) == f"{tmp_path}: cannot be written to: Permission denied {todo}"
 
 
 @given(st.lists(st.binary(max_size=200_000), max_size=4), st.data())
@@ -323,6 +359,10 @@ class BrokenDatabase:
         (
             duckdb.FatalException("invalidated, private"),
             "it takes no more rows after an earlier error (run it again; the rest comes then)",
+        ),
+        (
+            duckdb.IOException('Cannot open file "private": Permission denied'),
+            "Permission denied (let this user write there, or name another place)",
         ),
         (
             duckdb.IOException("private"),

@@ -162,9 +162,42 @@ def test_a_ledger_is_no_workspace_and_nothing_is_downloaded_to_read_it(tmp_path:
             ]
 
 
-def test_a_folder_that_is_not_there_is_an_input_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be opened as a workspace"):
-        open_workspace(tmp_path / "absent" / "saved.duckdb", tmp_path)
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("absent/w.duckdb", "there is no folder {}/absent (make it, or name another one)"),
+        ("file/w.duckdb", "{}/file is a file, not a folder (name another folder)"),
+        ("folder", "it is a folder (name a file)"),
+    ],
+)
+def test_a_place_where_no_workspace_can_be_is_named_with_what_to_do(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+
+    with pytest.raises(InputError) as raised:
+        open_workspace(tmp_path / name, tmp_path)
+
+    what = said.format(tmp_path)
+    assert str(raised.value) == f"{tmp_path / name}: cannot be opened as a workspace: {what}"
+
+
+def test_a_workspace_that_this_user_may_not_open_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise duckdb.IOException('Cannot open file "private": Permission denied')
+
+    monkeypatch.setattr(duckdb, "connect", refused)
+
+    with pytest.raises(InputError) as raised:
+        open_workspace(tmp_path / "w.duckdb", tmp_path)
+
+    assert str(raised.value) == (
+        f"{tmp_path / 'w.duckdb'}: cannot be opened as a workspace: Permission denied "
+        "(let this user write there, or name another place)"
+    )
 
 
 @pytest.mark.parametrize("name", ["visible.duckdb", 'say "x".duckdb'])
