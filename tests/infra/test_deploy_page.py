@@ -6,10 +6,11 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -23,6 +24,7 @@ from detections.collect.conftest import TYPES, config, publish, run
 from infra.conftest import CHECKOUT, Azure
 from infra.page import BLOCKS, PAGE, STEPS
 from mailvigil.infra.function_package import app_sources
+from mailvigil.infra.problems import COLLECTOR, CONTENT, RULES
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import LabOptions, TenantOptions
 
@@ -40,12 +42,14 @@ def table(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
 
 
-def follow(azure: Azure) -> subprocess.CompletedProcess[str]:
+def follow(azure: Azure, steps: Sequence[str] = STEPS) -> subprocess.CompletedProcess[str]:
     """Type every step into one shell, which ends at the first that fails."""
     program = azure.folder / "mailvigil"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m mailvigil "$@"\n')
     program.chmod(0o755)
-    typed = "\n".join(STEPS)
+    (sleep := azure.folder / "sleep").write_text("#!/bin/sh\n")
+    sleep.chmod(0o755)
+    typed = "\n".join(steps)
     return subprocess.run(
         ["bash", "-veuo", "pipefail", "-c", typed],  # noqa: S607 - as a user's shell
         env=azure.environment(), cwd=azure.folder, capture_output=True, text=True, check=False,
@@ -90,19 +94,58 @@ def test_every_query_of_the_page_returns_each_content_type(tmp_path: Path, query
     assert all(kind in ran.out for kind in TYPES)
 
 
-def test_the_button_leads_to_the_template_and_its_form() -> None:
-    [link] = re.findall(r"\(https://portal\.azure\.com/#create/Microsoft\.Template/([^)]+)\)", PAGE)
-    _, template, _, form = (unquote(part) for part in link.split("/"))
+def test_the_buttons_lead_to_the_templates_and_the_form_of_this_version() -> None:
+    links = re.findall(r"\(https://portal\.azure\.com/#create/Microsoft\.Template/([^)]+)\)", PAGE)
+    addresses = [unquote(part) for link in links for part in link.split("/")[1::2]]
+    place = f"https://raw.githubusercontent.com/mailvigil/mailvigil/v{version('mailvigil')}/infra/"
 
-    assert template.endswith("/main/infra/azuredeploy.json")
-    assert form == template.replace("azuredeploy", "createUiDefinition")
-    for address in (template, form):
+    assert addresses == [
+        f"{place}{name}" for name in (COLLECTOR, "createUiDefinition.json", CONTENT, RULES)
+    ]
+    for address in addresses:
         assert (CHECKOUT / "infra" / address.rpartition("/")[2]).is_file()
 
 
-def test_every_parameter_that_the_page_names_is_in_the_template() -> None:
-    text = (CHECKOUT / "infra" / "azuredeploy.json").read_text(encoding="utf-8")
-    known = {*json.loads(text)["parameters"]}
+def test_nothing_that_is_fetched_is_named_by_a_branch() -> None:
+    folders = ("docs", "infra", "detections/mailvigil", ".github")
+    texts = {
+        path: path.read_text(encoding="utf-8")
+        for folder in folders
+        for path in (CHECKOUT / folder).rglob("*")
+        if path.suffix in {".md", ".json", ".sh", ".ps1", ".py", ".yml", ".yaml"}
+    }
+    branch = re.compile(
+        r"mailvigil/mailvigil(/|%2F|\.git)?(raw|blob|tree)?(/|%2F)(main|master|HEAD)"
+    )
+
+    assert [path for path, text in texts.items() if branch.search(text)] == []
+    assert f"git clone --branch v{version('mailvigil')} " in PAGE
+
+
+def test_the_rules_come_after_every_function_is_known(azure: Azure) -> None:
+    functions = {path.stem for path in (CHECKOUT / "kql" / "functions").glob("*.yaml")}
+    [waits] = [step for step in STEPS if step.startswith("until ")]
+    order = [step for step in STEPS if re.search("content.json|^until|rules.json", step)]
+
+    assert functions == {*re.findall(r"[A-Z]\w+", waits.partition("'")[2].partition("'")[0])}
+    assert order.index(waits) == 1
+    assert "content.json" in order[0]
+    assert "rules.json" in order[2]
+    with checkout(azure.folder):
+        without = [step for step in STEPS if step != waits]
+        done = follow(azure, without)
+    assert done.returncode == 1
+    assert "Failed to run the analytics rule query" in done.stderr
+
+
+def test_every_parameter_that_the_page_names_is_in_a_template() -> None:
+    known = {
+        parameter
+        for name in (COLLECTOR, CONTENT, RULES)
+        for parameter in json.loads((CHECKOUT / "infra" / name).read_text(encoding="utf-8"))[
+            "parameters"
+        ]
+    }
     named = {*re.findall(r"`([a-z]+(?:[A-Z][a-z]+)+)`", PAGE)}
 
     assert len(named) > 6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mailvigil.infra.app_settings import settings
+from mailvigil.infra.app_settings import configuration_id
 from mailvigil.infra.names import (
     APP_ID,
     APP_SUBNET_ID,
@@ -118,15 +118,15 @@ def _function_app() -> Json:
 
 
 def _site_config() -> Json:
-    """Return the site's own settings. Who may call in is listed; publishing asks Entra ID."""
+    """Return the site's own settings. Who may call in is listed; publishing asks Entra ID.
+
+    No ``appSettings``: here they would replace all that the app has. No ``ftpsState``, which Flex
+    Consumption refuses; FTP is shut by ``publishing``.
+    """
     allowed = parameter("allowedAddresses")
     return {
-        "appSettings": [{"name": name, "value": value} for name, value in settings().items()],
         "minTlsVersion": "1.2",
         "scmMinTlsVersion": "1.2",
-        "ftpsState": "Disabled",
-        "http20Enabled": True,
-        "remoteDebuggingEnabled": False,
         "ipSecurityRestrictionsDefaultAction": "Deny",
         "scmIpSecurityRestrictionsDefaultAction": "Allow",
         "scmIpSecurityRestrictionsUseMain": False,
@@ -162,6 +162,6 @@ def code() -> Json:
         ONE_DEPLOY,
         formula(f"concat({variable('appName')}, '/onedeploy')"),
         condition=formula(f"not(empty({parameter('packageUri')}))"),
-        dependsOn=[formula(APP_ID)],
+        dependsOn=[formula(APP_ID), formula(configuration_id())],
         properties={"packageUri": formula(parameter("packageUri")), "remoteBuild": True},
     )

@@ -1,41 +1,137 @@
-"""The app's settings as deployed. None of them is a secret."""
+"""The app's settings as deployed. A setting that the app has already is kept.
+
+They are set by a nested deployment, which is given those that are there: a template cannot read
+in one deployment what it sets in the same one. Present settings may be secret, so that they are
+passed on as a ``secureObject``, which no history of deployments shows.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from audit_feed import environment
 from audit_feed.azure_app.settings import START, STORAGE, TELEMETRY
-from mailvigil.infra.names import IDENTITY_ID, INSIGHTS_ID, RULE_ID
+from mailvigil.infra.names import APP_ID, IDENTITY_ID, INSIGHTS_ID, RULE_ID
+from mailvigil.infra.nested import deployment_name
+from mailvigil.infra.parameters import AT_FIRST
 from mailvigil.infra.resources import (
+    API_VERSIONS,
+    APP_CONFIG,
+    DEPLOYMENT,
     IDENTITY,
     INSIGHTS,
     RULE,
     Json,
     formula,
     parameter,
+    resource,
     state,
     variable,
 )
+from mailvigil.sentinel.arm import SCHEMA
 
 AUTHENTICATION = "APPLICATIONINSIGHTS_AUTHENTICATION_STRING"
 """How the host and the exporter sign in to Application Insights, which takes no key."""
+
+CONFIGURATION = "settings"
+"""Names the nested deployment."""
+
+_APPLIED: Mapping[str, str] = {
+    "first": "object",
+    "present": "secureObject",
+    "derived": "object",
+    "chosen": "object",
+    "given": "secureObject",
+}
+"""What the settings are made of. Of two that have the same name the later one holds."""
 
 _CLIENT = f"{state(IDENTITY_ID, IDENTITY)}.clientId"
 _CERTIFICATE = (
     f"concat('@Microsoft.KeyVault(SecretUri=https://', {variable('vaultName')}, "
     f"environment().suffixes.keyvaultDns, '/secrets/', {parameter('certificateName')}, ')')"
 )
+_CHOICES: Mapping[str, str] = {
+    "TENANTS": "tenantIds",
+    "CONTENT_TYPES": "contentTypes",
+    "CLOUD": "cloud",
+    "SINCE": "since",
+    "PROFILE": "profile",
+    START.removeprefix(environment.PREFIX): "startSubscriptions",
+}
+"""Setting to the parameter that chooses it; an empty one chooses nothing."""
 
 
-def settings() -> Json:
-    """Return the name and value of each setting.
+def configuration() -> Json:
+    """Return the nested deployment that sets them all."""
+    values = {
+        "first": _first(),
+        "present": formula(_present()),
+        "derived": _derived(),
+        "chosen": formula(f"union({', '.join(_chosen())})"),
+        "given": formula(parameter("settings")),
+    }
+    merged = ", ".join(parameter(name) for name in _APPLIED)
+    settings = resource(
+        APP_CONFIG,
+        formula(f"concat({parameter('app')}, '/appsettings')"),
+        properties=formula(f"union({merged})"),
+    )
+    return resource(
+        DEPLOYMENT,
+        formula(deployment_name(CONFIGURATION)),
+        dependsOn=[formula(APP_ID)],
+        properties={
+            "mode": "Incremental",
+            "expressionEvaluationOptions": {"scope": "inner"},
+            "parameters": {
+                "app": {"value": formula(variable("appName"))},
+                **{name: {"value": value} for name, value in values.items()},
+            },
+            "template": {
+                "$schema": SCHEMA,
+                "contentVersion": "1.0.0.0",
+                "parameters": {
+                    "app": {"type": "string"},
+                    **{name: {"type": kind} for name, kind in _APPLIED.items()},
+                },
+                "resources": [settings],
+            },
+        },
+    )
+
+
+def configuration_id() -> str:
+    """Return what gives that deployment's id, without brackets."""
+    return f"resourceId('{DEPLOYMENT}', {deployment_name(CONFIGURATION)})"
+
+
+def _present() -> str:
+    """Return what reads the settings of the app. One that was just made has none."""
+    place = f"concat({APP_ID}, '/config/appsettings')"
+    return f"list({place}, '{API_VERSIONS[APP_CONFIG]}').properties"
+
+
+def _named(values: Mapping[str, object]) -> Json:
+    return {f"{environment.PREFIX}{name}": value for name, value in values.items()}
+
+
+def _first() -> Json:
+    """Return what the app begins with, where it has nothing else and nothing else is chosen."""
+    chosen = {name: AT_FIRST[chooser] for name, chooser in _CHOICES.items()}
+    texts = {
+        name: ",".join(value) if isinstance(value, list) else value
+        for name, value in chosen.items()
+    }
+    signed = {"CREDENTIAL_KIND": "managed_identity", "CREDENTIAL_CLIENT_ID": formula(_CLIENT)}
+    return _named({**texts, **signed})
+
+
+def _derived() -> Json:
+    """Return where storage, workspace and telemetry are. They follow what is deployed.
 
     The connection string of Application Insights is an address: its key opens nothing, as local
     authentication is off.
     """
-    return {**_host(), **_collector()}
-
-
-def _host() -> Json:
     services = {
         f"{STORAGE}__{service}ServiceUri": formula(
             f"concat('https://', {variable('storageName')}, '.{service}.', "
@@ -43,30 +139,39 @@ def _host() -> Json:
         )
         for service in ("blob", "queue", "table")
     }
+    sink = {
+        "SINK_ENDPOINT": formula(f"{state(RULE_ID, RULE)}.endpoints.logsIngestion"),
+        "SINK_DCR": formula(f"{state(RULE_ID, RULE)}.immutableId"),
+    }
     return {
         **services,
         f"{STORAGE}__credential": "managedidentity",
         f"{STORAGE}__clientId": formula(_CLIENT),
         TELEMETRY: formula(f"{state(INSIGHTS_ID, INSIGHTS)}.ConnectionString"),
         AUTHENTICATION: formula(f"concat('ClientId=', {_CLIENT}, ';Authorization=AAD')"),
+        **_named(sink),
     }
 
 
-def _collector() -> Json:
-    """Return the settings of our own. An empty one says nothing."""
-    chosen = parameter("useCertificate")
-    values = {
-        "TENANTS": parameter("tenantIds"),
-        "CONTENT_TYPES": f"join({parameter('contentTypes')}, ',')",
-        "CLOUD": parameter("cloud"),
-        "SINCE": parameter("since"),
-        "PROFILE": parameter("profile"),
-        "CREDENTIAL_KIND": f"if({chosen}, 'certificate', 'managed_identity')",
-        "CREDENTIAL_CLIENT_ID": f"if({chosen}, {parameter('applicationClientId')}, {_CLIENT})",
-        "CREDENTIAL_CERTIFICATE": f"if({chosen}, {_CERTIFICATE}, '')",
-        "SINK_ENDPOINT": f"{state(RULE_ID, RULE)}.endpoints.logsIngestion",
-        "SINK_DCR": f"{state(RULE_ID, RULE)}.immutableId",
+def _chosen() -> list[str]:
+    """Return an object for each choice, without brackets; an empty one where none was made."""
+    objects = [
+        _if(f"not(empty({parameter(chooser)}))", {name: _text(chooser)})
+        for name, chooser in _CHOICES.items()
+    ]
+    certificate = {
+        "CREDENTIAL_KIND": "'certificate'",
+        "CREDENTIAL_CLIENT_ID": parameter("applicationClientId"),
+        "CREDENTIAL_CERTIFICATE": _CERTIFICATE,
     }
-    ours = {f"{environment.PREFIX}{name}": formula(value) for name, value in values.items()}
-    start = f"if({parameter('startSubscriptions')}, 'true', 'false')"
-    return {**ours, START: formula(start)}
+    return [*objects, _if(parameter("useCertificate"), certificate)]
+
+
+def _text(chooser: str) -> str:
+    value = parameter(chooser)
+    return f"join({value}, ',')" if isinstance(AT_FIRST[chooser], list) else value
+
+
+def _if(condition: str, values: Mapping[str, str]) -> str:
+    items = ", ".join(f"'{name}', {value}" for name, value in _named(values).items())
+    return f"if({condition}, createObject({items}), createObject())"

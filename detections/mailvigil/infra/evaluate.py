@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mailvigil.infra.resources import (
+    APP_CONFIG,
     DEPLOYMENT,
     IDENTITY,
     INSIGHTS,
@@ -37,12 +38,13 @@ STATES: Mapping[str, State] = {
     INSIGHTS: lambda _: {
         "ConnectionString": "InstrumentationKey=00000000-0000-4000-8000-000000000006"
     },
+    APP_CONFIG: lambda _: {},
     STORAGE: lambda name: {"primaryEndpoints": {"blob": f"https://{name}.blob.core.windows.net/"}},
 }
-"""Type of a resource to what ``reference`` gives of it."""
+"""Type of a resource to what ``reference`` gives of it, or ``list`` as its properties."""
 
 _TYPES: Mapping[str, type] = {
-    "string": str, "int": int, "bool": bool, "object": dict, "array": list,
+    "string": str, "int": int, "bool": bool, "object": dict, "array": list, "secureobject": dict,
 }  # fmt: skip
 _ID = re.compile(r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/.+", re.IGNORECASE)
 _KEYS = frozenset(
@@ -121,6 +123,7 @@ class _Template:
         self._conditions: dict[str, bool] = {}
         self._asked: set[str] = set()
         self._read: set[str] = set()
+        self._listed: set[str] = set()
         self._elsewhere: frozenset[str] = frozenset()
 
     def evaluate(self, given: Mapping[str, Any]) -> Evaluation:
@@ -129,7 +132,7 @@ class _Template:
         functions = {"resourceid": self._resource_id}
         scope = Scope(values, self._template.get("variables", {}), functions)
         heads = [self._head(number, resource, scope) for number, resource in self._numbered()]
-        scope.functions = {**scope.functions, "reference": self._reference}
+        scope.functions = {**scope.functions, "reference": self._reference, "list": self._list}
         for (number, resource), head in zip(self._numbered(), heads, strict=True):
             if head:
                 self._body(number, resource, head, scope)
@@ -194,7 +197,7 @@ class _Template:
     def _body(self, number: int, resource: Mapping[str, Any], head: Json, scope: Scope) -> None:
         where = f"resources[{number}] {head['type']}"
         nested = head["type"] == DEPLOYMENT
-        self._read = set()
+        self._read, self._listed = set(), set()
         try:
             body = scope.resolve(_without_template(resource) if nested else dict(resource))
         except (ExpressionError, KeyError, TypeError) as error:
@@ -230,6 +233,9 @@ class _Template:
             for identifier in sorted(self._read):
                 if not self._conditions.get(identifier):
                     self._wrong(where, f"reads {identifier}, which is not deployed")
+            for identifier in sorted(self._listed):
+                if not any(identifier.startswith(f"{there}/") for there in after):
+                    self._wrong(where, f"lists {identifier}, and does not wait for what has it")
 
     def _nested(self, where: str, template: Json, given: Json, head: Json) -> None:
         place = _Place(
@@ -261,6 +267,18 @@ class _Template:
             raise ValueError(f"what a deployed {kind} says is not known")
         self._read.add(identifier.lower())
         return self._place.states[kind](name)
+
+    def _list(self, identifier: str, version: str = "") -> Mapping[str, Any]:
+        """Return what is in a resource that the deployment does not make itself."""
+        kind, name = _type_of(identifier)
+        if not re.fullmatch(r"\d{4}-\d\d-\d\d(-preview)?", version):
+            raise ValueError(f"{kind} is listed without a version of its API")
+        if identifier.lower() in self._conditions:
+            raise ValueError(f"{identifier} is listed by the template that makes it")
+        if kind not in self._place.states:
+            raise ValueError(f"what a deployed {kind} lists is not known")
+        self._listed.add(identifier.lower())
+        return {"properties": self._place.states[kind](name)}
 
     def _known(self) -> frozenset[str]:
         """Return the ids of everything there is, subnets too, and those that were given."""
@@ -297,9 +315,9 @@ class _Template:
             self._wrong("dependsOn", f"{circle} waits for itself")
 
     def _given_ids(self, values: Mapping[str, Any]) -> Iterator[str]:
-        """Yield the ids that are given, and that of the workspace a nested template is about."""
+        """Yield the ids that are given, and that of the workspace that content is for."""
         yield from (str(value).lower() for value in values.values() if _ID.fullmatch(str(value)))
-        if self._place.where and "workspace" in values:
+        if "workspace" in values:
             yield resource_id(WORKSPACE, values["workspace"], group=self._place.group).lower()
 
 

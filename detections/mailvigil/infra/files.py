@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 from mailvigil.errors import RuleError
 from mailvigil.infra.connector_page import connector_template
+from mailvigil.infra.content_templates import content_template, rules_template
 from mailvigil.infra.form import form
-from mailvigil.infra.problems import template_problems
-from mailvigil.infra.template import example_parameters, whole_template
+from mailvigil.infra.problems import CASES_OF, COLLECTOR, CONTENT, RULES, template_problems
+from mailvigil.infra.template import collector_template, example_parameters
 from mailvigil.sentinel.compiled_content import Pack
 from mailvigil.sentinel.package_layout import as_json
 
-TEMPLATE = "azuredeploy.json"
 EXAMPLE = "azuredeploy.parameters.example.json"
 FORM = "createUiDefinition.json"
 PAGE = "data-connector.json"
@@ -22,7 +22,9 @@ PAGE = "data-connector.json"
 def files(pack: Pack) -> Mapping[str, bytes]:
     """Return each file by its name."""
     return {
-        TEMPLATE: as_json(whole_template(pack)),
+        COLLECTOR: as_json(collector_template()),
+        CONTENT: as_json(content_template(pack)),
+        RULES: as_json(rules_template(pack)),
         EXAMPLE: as_json(example_parameters()),
         FORM: as_json(form()),
         PAGE: as_json(connector_template(pack)),
@@ -30,14 +32,18 @@ def files(pack: Pack) -> Mapping[str, bytes]:
 
 
 def checked_files(pack: Pack) -> Mapping[str, bytes]:
-    """Return each file by its name, the template evaluated for every case.
+    """Return each file by its name, the templates evaluated for every case.
 
     Raises:
-        RuleError: The template would not deploy in one of them.
+        RuleError: One would not deploy in one of them.
 
     """
     made = files(pack)
-    problems = tuple(template_problems(json.loads(made[TEMPLATE])))
+    problems = [
+        f"{name}: {problem}"
+        for name, cases in CASES_OF.items()
+        for problem in template_problems(json.loads(made[name]), cases)
+    ]
     if problems:
-        raise RuleError([f"{TEMPLATE}: {problem}" for problem in problems])
+        raise RuleError(problems)
     return made

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from audit_feed.blobs import CONTENT_TYPES
-from mailvigil.infra.parameters import LONGEST_PREFIX, PARAMETERS
+from mailvigil.infra.parameters import AT_FIRST, LONGEST_PREFIX, PARAMETERS
 from mailvigil.infra.resources import WORKSPACE, Json
 
 _SCHEMA = (
     "https://schema.management.azure.com/schemas/0.1.2-preview/CreateUIDefinition.MultiVm.json#"
 )
 _GUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-_RANGE = r"\d{1,3}(\.\d{1,3}){3}/\d{1,2}"
+_OCTET = r"(25[0-5]|2[0-4]\d|1?\d?\d)"
+_ADDRESS = rf"{_OCTET}(\.{_OCTET}){{3}}"
+_RANGE = rf"{_ADDRESS}(/(3[0-2]|[12]?\d))?"
 
 STEPS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "workspace": (
         "Workspace",
         {
-            "enableSentinel": "Turn Microsoft Sentinel on",
             "activityPlan": "Plan of the records' table",
             "retentionDays": "Retention in days",
             "totalRetentionDays": "Days until deletion",
@@ -33,6 +35,7 @@ STEPS: Mapping[str, tuple[str, Mapping[str, str]]] = {
             "since": "First pass reads",
             "profile": "Profile",
             "startSubscriptions": "Start missing subscriptions",
+            "settings": "Further settings, as JSON",
         },
     ),
     "access": (
@@ -42,6 +45,7 @@ STEPS: Mapping[str, tuple[str, Mapping[str, str]]] = {
             "applicationClientId": "Application (client) id",
             "applicationObjectId": "Object id of its service principal",
             "certificateName": "Name of the certificate",
+            "vaultName": "Name of the Key Vault",
             "privateNetwork": "Private network",
             "addressSpace": "Addresses of the network",
             "allowedAddresses": "Addresses that may call the app",
@@ -55,16 +59,6 @@ STEPS: Mapping[str, tuple[str, Mapping[str, str]]] = {
             "packageUri": "Address of the app's zip",
         },
     ),
-    "content": (
-        "Content",
-        {
-            "deployRules": "Analytics rules",
-            "deployHuntingQueries": "Hunting queries",
-            "deployWatchlist": "Watchlist of approved callers",
-            "deployWorkbook": "Workbook",
-            "deployConnectorPage": "Data connector page",
-        },
-    ),
 }
 """Step of the form to its title and to its questions, each named as its parameter."""
 
@@ -74,21 +68,30 @@ _REGEX: Mapping[str, tuple[str, str]] = {
         "3 to 11 lower-case letters and digits, first a letter",
     ),
     "tenantIds": (f"^{_GUID}(,{_GUID})*$", "GUIDs with commas between, no blanks"),
-    "since": (r"^\d{1,3}[dh]$", "Such as 24h or 7d"),
+    "since": (r"^([1-7]d|([1-9]\d?|1[0-5]\d|16[0-8])h)$", "Such as 24h, at most 168h or 7d"),
+    "settings": (r"^\{[\s\S]*\}$", 'An object, such as {"AUDIT_FEED_KEEP": "60d"}'),
     "applicationClientId": (f"^{_GUID}$", "A GUID"),
     "applicationObjectId": (f"^{_GUID}$", "A GUID"),
     "certificateName": ("^[0-9a-zA-Z-]{1,127}$", "Letters, digits and hyphens"),
-    "addressSpace": (f"^{_RANGE}$", "A range such as 10.20.30.0/24"),
+    "vaultName": (r"^([a-zA-Z][a-zA-Z0-9-]{1,22}[a-zA-Z0-9])?$", "3 to 24 letters and digits"),
+    "addressSpace": (rf"^{_ADDRESS}/(1[0-9]|2[0-4])$", "A range such as 10.20.30.0/24"),
     "allowedAddresses": (f"^({_RANGE}(,{_RANGE})*)?$", "Ranges with commas between"),
-    "packageUri": ("^(https://.+)?$", "Begins with https://"),
+    "packageUri": (
+        r"^(https://.+/released-package\.zip(\?.+)?)?$",
+        "Begins with https:// and ends with /released-package.zip",
+    ),
 }
 _SHOWN_WITH: Mapping[str, str] = {
     "applicationClientId": "useCertificate",
     "applicationObjectId": "useCertificate",
     "certificateName": "useCertificate",
+    "vaultName": "useCertificate",
     "addressSpace": "privateNetwork",
 }
-_OPTIONAL = frozenset({"allowedAddresses", "packageUri"})
+_OPTIONAL = frozenset({"allowedAddresses", "packageUri", "vaultName"})
+_KEEP = "keepSettings"
+"""The question whether an app that is there keeps the settings below it."""
+
 _LISTS: Mapping[str, tuple[str, ...]] = {"contentTypes": tuple(CONTENT_TYPES)}
 _UNITS: Mapping[str, str] = {"retentionDays": "days"}
 
@@ -119,6 +122,8 @@ def _step(name: str) -> Json:
 
 def _choosers(step: str) -> list[Json]:
     """Return the choice of a workspace; it is not typed as text."""
+    if step == "feed":
+        return [_keep()]
     if step != "workspace":
         return []
     return [
@@ -135,10 +140,21 @@ def _choosers(step: str) -> list[Json]:
             "Workspace",
             resourceType=WORKSPACE,
             toolTip=_description("location"),
+            constraints={"required": True},
             options={"filter": {"subscription": "all", "location": "onBasics"}},
             visible="[not(steps('workspace').newWorkspace)]",
         ),
     ]
+
+
+def _keep() -> Json:
+    return _element(
+        _KEEP,
+        "Microsoft.Common.CheckBox",
+        "Upgrade: keep the settings that the app has",
+        defaultValue=False,
+        toolTip="What is asked for below stays as the app that is there has it.",
+    )
 
 
 def _element(name: str, kind: str, label: str, /, **rest: object) -> Json:
@@ -155,6 +171,8 @@ def _asked(name: str, label: str, step: str) -> Json:
     rest: Json = {"toolTip": _description(name)}
     if shown:
         rest["visible"] = f"[steps('{step}').{shown}]"
+    if name in AT_FIRST:
+        rest["visible"] = f"[not(steps('{step}').{_KEEP})]"
     if name in _LISTS or "allowedValues" in declared:
         return _drop_down(name, label, rest)
     if declared["type"] == "bool":
@@ -167,14 +185,14 @@ def _asked(name: str, label: str, step: str) -> Json:
 
 def _drop_down(name: str, label: str, rest: Json) -> Json:
     many = name in _LISTS
-    values = _LISTS.get(name) or PARAMETERS[name]["allowedValues"]
-    default = PARAMETERS[name]["defaultValue"]
+    values = _LISTS.get(name) or [value for value in PARAMETERS[name]["allowedValues"] if value]
+    default = _first(name)
     choice = [{"label": str(value), "value": value} for value in values]
     return _element(
         name,
         "Microsoft.Common.DropDown",
         label,
-        defaultValue=list(default) if many else str(default),
+        defaultValue=default if many else str(default),
         multiselect=many,
         constraints={"allowedValues": choice, "required": True},
         **rest,
@@ -198,7 +216,7 @@ def _slider(name: str, label: str, rest: Json) -> Json:
 
 
 def _text_box(name: str, label: str, rest: Json) -> Json:
-    default = PARAMETERS[name]["defaultValue"]
+    default = _first(name)
     regex, message = _REGEX[name]
     return _element(
         name,
@@ -214,8 +232,15 @@ def _text_box(name: str, label: str, rest: Json) -> Json:
     )
 
 
+def _first(name: str) -> object:
+    """Return what a question begins with: what the app begins with, or the default."""
+    return AT_FIRST.get(name, PARAMETERS[name]["defaultValue"])
+
+
 def _default_text(default: object) -> str:
     """Return a default as the form knows it: arrays are typed with commas."""
+    if isinstance(default, dict):
+        return json.dumps(default)
     if isinstance(default, list):
         return ",".join(str(item) for item in default)
     return str(default)
@@ -240,8 +265,15 @@ def _outputs() -> Json:
             name: f"[if(steps('access').{switch}, steps('access').{name}, '{_default(name)}')]"
             for name, switch in _SHOWN_WITH.items()
         },
+        **{name: _unless_kept(name) for name in AT_FIRST},
+        "settings": "[parse(steps('feed').settings)]",
         "allowedAddresses": f"[if(empty({ranges}), parse('[]'), split({ranges}, ','))]",
     }
+
+
+def _unless_kept(name: str) -> str:
+    empty = "parse('[]')" if PARAMETERS[name]["type"] == "array" else "''"
+    return f"[if(steps('feed').{_KEEP}, {empty}, steps('feed').{name})]"
 
 
 def _default(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Which names Azure takes, type by type.
+"""Which names Azure takes, type by type, and what the plan of the app refuses.
 
 Source: Azure Resource Manager, "Naming rules and restrictions for Azure resources", except where
 another one is named.
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from mailvigil.infra.evaluate import ArmResource
 from mailvigil.infra.resources import (
+    APP_CONFIG,
     ASSIGNMENT,
     BLOBS,
     CONNECTOR_PAGE,
@@ -54,6 +55,7 @@ NAMES: Mapping[str, str] = {
     # The host takes the first 32 letters as its id: longer names can meet each other.
     SITE: r"[A-Za-z0-9][A-Za-z0-9-]{0,30}[A-Za-z0-9]",
     PUBLISHING: r"ftp|scm",
+    APP_CONFIG: r"appsettings",
     ONE_DEPLOY: r"onedeploy",
     ASSIGNMENT: _GUID,
     VAULT: r"[A-Za-z](?!.*--)[A-Za-z0-9-]{1,22}[A-Za-z0-9]",
@@ -74,3 +76,25 @@ def name_problems(resource: ArmResource) -> Iterator[str]:
     name = resource.name.rpartition("/")[2]
     if pattern and not re.fullmatch(pattern, name, re.ASCII):
         yield f"{resource.type} {name!r}: no name that Azure takes ({len(name)} letters)"
+
+
+_REFUSED_CONFIG = ("ftpsState",)
+_REFUSED_SETTINGS = re.compile(
+    "FUNCTIONS_(WORKER_RUNTIME|EXTENSION_VERSION)|WEBSITE_(RUN_FROM_PACKAGE|CONTENT.*|TIME_ZONE)|"
+    "WEBSITE_LOAD_CERTIFICATES|SCM_DO_BUILD_DURING_DEPLOYMENT|ENABLE_ORYX_BUILD|TZ"
+)
+"""Source: Azure Functions, "Flex Consumption plan: deprecated properties and settings"."""
+
+
+def plan_problems(resource: ArmResource) -> Iterator[str]:
+    """Return what the plan Flex Consumption refuses, and what would undo an owner's settings."""
+    properties = resource.body.get("properties", {})
+    config = properties.get("siteConfig", {}) if resource.type == SITE else {}
+    for key in _REFUSED_CONFIG:
+        if key in config:
+            yield f"{SITE} {resource.name}: Flex Consumption refuses siteConfig.{key}"
+    if "appSettings" in config:
+        yield f"{SITE} {resource.name}: siteConfig.appSettings removes every other setting"
+    names = properties if resource.type == APP_CONFIG else {}
+    for name in sorted(filter(_REFUSED_SETTINGS.fullmatch, names)):
+        yield f"{APP_CONFIG}: Flex Consumption refuses the setting {name}"

@@ -33,7 +33,10 @@ VARIABLES: Mapping[str, str] = {
     "appName": formula(f"concat({_PREFIX}, '-', {variable('suffix')})"),
     "planName": _named("plan"),
     "storageName": formula(f"toLower(concat({_PREFIX}, {variable('suffix')}))"),
-    "vaultName": formula(f"concat('kv-', {variable('suffix')})"),
+    "vaultName": formula(
+        f"if(empty({parameter('vaultName')}), concat('kv-', {variable('suffix')}), "
+        f"{parameter('vaultName')})"
+    ),
     "identityName": _named("identity"),
     "insightsName": _named("insights"),
     "ruleName": _named("feed"),
@@ -49,9 +52,6 @@ VARIABLES: Mapping[str, str] = {
     "workspaceName": formula(f"last(split({variable('workspaceId')}, '/'))"),
     "workspaceGroup": formula(f"split({variable('workspaceId')}, '/')[4]"),
     "workspaceSubscription": formula(f"split({variable('workspaceId')}, '/')[2]"),
-    "withRules": formula(
-        f"and({parameter('deployRules')}, equals({parameter('activityPlan')}, 'Analytics'))"
-    ),
     "withVault": formula(parameter("useCertificate")),
 }
 

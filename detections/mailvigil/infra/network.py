@@ -59,6 +59,11 @@ class Reach:
         return resource_id(ZONE, self.zone)
 
     @property
+    def link_id(self) -> str:
+        """Return the id of what lets the network look names up in the zone."""
+        return resource_id(ZONE_LINK, self.zone, variable("networkName"))
+
+    @property
     def group_id(self) -> str:
         """Return the id of what writes the endpoint's address into the zone."""
         return resource_id(ZONE_GROUP, self.name, "'default'")
@@ -78,7 +83,10 @@ REACHES = (
     _storage("table"),
     Reach("vault", VAULT_ID, _VAULT_ZONE, _WITH_VAULT),
 )
-NETWORK_PARTS = (NETWORK_ID, *(reach.group_id for reach in REACHES))
+NETWORK_PARTS = (
+    NETWORK_ID,
+    *(identifier for reach in REACHES for identifier in (reach.group_id, reach.link_id)),
+)
 """Ids, without brackets, of what the app needs before it starts."""
 
 

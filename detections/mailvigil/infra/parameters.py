@@ -65,18 +65,13 @@ _WORKSPACE: Mapping[str, Json] = {
         "string",
         "",
         "Resource id of the Log Analytics workspace to use; empty makes a new one. It may be in"
-        " another resource group: the deployment then makes the tables and the content there.",
-    ),
-    "enableSentinel": _switch(
-        "Turn Microsoft Sentinel on for the workspace. Rules, watchlist and connector page need"
-        " it; where it is on already, nothing changes.",
-        default=True,
+        " another resource group: the deployment then makes the tables there.",
     ),
     "activityPlan": _choice(
         "string",
         "Analytics",
-        "Plan of the table M365Activity_CL. Analytics rules read the plan Analytics alone, so"
-        " none is deployed with Basic.",
+        "Plan of the table M365Activity_CL. Analytics rules read the plan Analytics alone: with"
+        " Basic they are refused.",
         allowedValues=["Analytics", "Basic"],
     ),
     "retentionDays": _choice(
@@ -93,44 +88,68 @@ _WORKSPACE: Mapping[str, Json] = {
         allowedValues=list(TOTAL_DAYS),
     ),
 }
+AT_FIRST: Mapping[str, object] = {
+    "tenantIds": "[subscription().tenantId]",
+    "contentTypes": ["Audit.Exchange", "Audit.AzureActiveDirectory"],
+    "cloud": "worldwide",
+    "since": "24h",
+    "profile": "full",
+    "startSubscriptions": "true",
+}
+"""What the app begins with where such a parameter is empty. Rules read both content types."""
+
+
+def _kept(name: str, kind: str, description: str, **bounds: object) -> Json:
+    """Return a parameter whose default, the empty one, leaves the app's setting as it is."""
+    first = AT_FIRST[name]
+    words = " and ".join(first) if isinstance(first, list) else first
+    if name == "tenantIds":
+        words = "the subscription's tenant"
+    empty: object = [] if kind == "array" else ""
+    return _choice(
+        kind, empty, f"{description} Empty: what the app has, at first {words}.", **bounds
+    )
+
+
 _FEED: Mapping[str, Json] = {
-    "tenantIds": _choice(
+    "tenantIds": _kept(
+        "tenantIds",
         "string",
-        "[subscription().tenantId]",
         "Ids (GUID) of the tenants to collect from, with commas between. More than one needs a"
         " certificate, as a managed identity signs in to its own tenant alone; the workspace's"
         " tenant then stands first.",
-        minLength=36,
     ),
-    "contentTypes": _choice(
+    "contentTypes": _kept(
+        "contentTypes",
         "array",
-        ["Audit.Exchange"],
         "Content types of the feed: Audit.Exchange, Audit.AzureActiveDirectory, Audit.SharePoint,"
-        " Audit.General, DLP.All.",
-        minLength=1,
+        " Audit.General, DLP.All. The rules read the first two.",
     ),
-    "cloud": _choice(
+    "cloud": _kept("cloud", "string", "Cloud of the tenants.", allowedValues=["", *CLOUDS]),
+    "since": _kept(
+        "since",
         "string",
-        "worldwide",
-        "Cloud of the tenants.",
-        allowedValues=list(CLOUDS),
-    ),
-    "since": _choice(
-        "string",
-        "24h",
         "How far back the first pass reads, such as 24h or 7d; the feed keeps 7 days.",
-        maxLength=7,
+        maxLength=4,
     ),
-    "profile": _choice(
+    "profile": _kept(
+        "profile",
         "string",
-        "full",
         "full keeps every field; lean leaves out what no rule reads, which is most of the volume.",
-        allowedValues=list(PROFILES),
+        allowedValues=["", *PROFILES],
     ),
-    "startSubscriptions": _switch(
-        "The app starts the subscriptions that are missing, once its identity may read the feed."
-        " What an administrator stopped stays stopped.",
-        default=True,
+    "startSubscriptions": _kept(
+        "startSubscriptions",
+        "string",
+        "Whether the app starts the subscriptions that are missing, once its identity may read the"
+        " feed. What an administrator stopped stays stopped.",
+        allowedValues=["", "true", "false"],
+    ),
+    "settings": _choice(
+        "secureObject",
+        {},
+        "Further settings of the app, name to text, such as AUDIT_FEED_KEEP to 60d. They hold"
+        " before anything else; one that is not named here stays as the app has it.",
     ),
 }
 _ACCESS: Mapping[str, Json] = {
@@ -157,6 +176,14 @@ _ACCESS: Mapping[str, Json] = {
         " with a private network from inside of that.",
         minLength=1,
         maxLength=127,
+    ),
+    "vaultName": _choice(
+        "string",
+        "",
+        "With a certificate: name of the Key Vault, which no other one in Azure may have. Empty: a"
+        " name that follows from the resource group. Choose another one where a removed vault"
+        " still holds it.",
+        maxLength=24,
     ),
     "privateNetwork": _switch(
         "Make a virtual network: the app reaches its storage (and vault) by private endpoints,"
@@ -194,31 +221,15 @@ _SCALE: Mapping[str, Json] = {
         "string",
         "",
         "Address of the app's zip, to bring in the code with this deployment; empty to do that"
-        " afterwards.",
+        " afterwards. The zip there must be named released-package.zip.",
     ),
 }
-_CONTENT: Mapping[str, Json] = {
-    "deployRules": _switch("Create the analytics rules, enabled.", default=True),
-    "deployHuntingQueries": _switch("Create the hunting queries.", default=True),
-    "deployWatchlist": _switch(
-        "Create the watchlist of approved callers with its example row. Deployed again, the row"
-        " is added again: choose false when it is there.",
-        default=True,
-    ),
-    "deployWorkbook": _switch("Create the workbook.", default=True),
-    "deployConnectorPage": _switch(
-        "Create the page among Sentinel's data connectors that shows the feed's state.",
-        default=True,
-    ),
-}
-
 PARAMETERS: Mapping[str, Json] = {
     **_NAMES,
     **_WORKSPACE,
     **_FEED,
     **_ACCESS,
     **_SCALE,
-    **_CONTENT,
 }
 """Every parameter in the order of the form. Each has a default: an empty form deploys."""
 

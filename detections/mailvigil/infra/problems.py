@@ -1,4 +1,4 @@
-"""What is wrong with a template, whatever an owner chooses in it."""
+"""What is wrong with the templates, whatever an owner chooses in them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mailvigil.infra.evaluate import evaluate
-from mailvigil.infra.limits import NAMES, name_problems
+from mailvigil.infra.limits import NAMES, name_problems, plan_problems
 from mailvigil.infra.parameters import LONGEST_PREFIX
 from mailvigil.sentinel.arm_checks import (
     CHECKS,
@@ -29,6 +29,15 @@ CASES: Mapping[str, Mapping[str, Any]] = {
     "longest names": {"namePrefix": "m" * LONGEST_PREFIX, "certificateName": "c" * 127},
     "shortest names": {"namePrefix": "mv1"},
     "workspace elsewhere": {"existingWorkspaceId": ELSEWHERE, "activityPlan": "Basic"},
+    "every choice": {
+        "tenantIds": _GUID,
+        "contentTypes": ["Audit.Exchange", "Audit.SharePoint"],
+        "cloud": "gcc-high",
+        "since": "7d",
+        "profile": "lean",
+        "startSubscriptions": "false",
+        "settings": {"AUDIT_FEED_KEEP": "60d"},
+    },
     "everything": {
         "namePrefix": "m" * LONGEST_PREFIX,
         "privateNetwork": True,
@@ -36,30 +45,46 @@ CASES: Mapping[str, Mapping[str, Any]] = {
         "applicationClientId": _GUID,
         "applicationObjectId": _GUID,
         "allowedAddresses": ["192.0.2.0/24", "198.51.100.0/24"],
-        "packageUri": "https://example.com/mailvigil-function.zip",
-    },
-    "nothing but the app": {
-        "enableSentinel": False,
-        "deployRules": False,
-        "deployHuntingQueries": False,
-        "deployWatchlist": False,
-        "deployWorkbook": False,
-        "deployConnectorPage": False,
-        "startSubscriptions": False,
+        "vaultName": "kv-mailvigil-2",
+        "packageUri": "https://example.com/released-package.zip",
     },
 }
 """Parameters of owners, such that each switch is on in one case and off in another."""
 
+_LOGS = {"workspace": "soc-logs"}
 
-def template_problems(template: Mapping[str, Any]) -> Iterator[str]:
-    """Return what is wrong, each ``place: what``, over all ``CASES`` and each once."""
+COLLECTOR = "azuredeploy.json"
+CONTENT = "content.json"
+RULES = "rules.json"
+CASES_OF: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    COLLECTOR: CASES,
+    CONTENT: {
+        "all content": _LOGS,
+        "functions alone": {
+            **_LOGS,
+            "enableSentinel": False,
+            "deployHuntingQueries": False,
+            "deployWatchlist": False,
+            "deployWorkbook": False,
+            "deployConnectorPage": False,
+        },
+    },
+    RULES: {"all rules": _LOGS},
+}
+"""Template to its cases."""
+
+
+def template_problems(
+    template: Mapping[str, Any], cases: Mapping[str, Mapping[str, Any]] = CASES
+) -> Iterator[str]:
+    """Return what is wrong, each ``place: what``, over all *cases* and each once."""
     problems: dict[str, None] = {}
     try:
         problems.update(dict.fromkeys(frame_problems(template)))
         size = len(json.dumps(template, ensure_ascii=False).encode())
         if size > MAX_TEMPLATE_BYTES:
             problems[f"template: {size} bytes (a template may have 4 MB)"] = None
-        for given in CASES.values():
+        for given in cases.values():
             problems.update(dict.fromkeys(_problems(template, given)))
     except (KeyError, TypeError, AttributeError) as error:
         problems[f"template: not of its form: {error!r}"] = None
@@ -71,6 +96,7 @@ def _problems(template: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator
     yield from evaluated.problems
     for deployed in evaluated.resources:
         yield from name_problems(deployed)
+        yield from plan_problems(deployed)
         if deployed.type in CHECKS:
             yield from (
                 f"{deployed.type} {deployed.name}: {what}"

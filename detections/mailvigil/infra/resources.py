@@ -21,6 +21,7 @@ CONTAINER = f"{BLOBS}/containers"
 PLAN = "Microsoft.Web/serverfarms"
 SITE = "Microsoft.Web/sites"
 PUBLISHING = f"{SITE}/basicPublishingCredentialsPolicies"
+APP_CONFIG = f"{SITE}/config"
 ONE_DEPLOY = f"{SITE}/extensions"
 ASSIGNMENT = "Microsoft.Authorization/roleAssignments"
 VAULT = "Microsoft.KeyVault/vaults"
@@ -47,6 +48,7 @@ API_VERSIONS: Mapping[str, str] = {
     PLAN: "2024-04-01",
     SITE: "2024-04-01",
     PUBLISHING: "2024-04-01",
+    APP_CONFIG: "2024-04-01",
     ONE_DEPLOY: "2024-04-01",
     ASSIGNMENT: "2022-04-01",
     VAULT: "2023-07-01",

@@ -26,6 +26,7 @@ ROLE_IDS: Mapping[str, str] = {
 }
 """Built-in roles, the same in every tenant. Source: Azure, "Azure built-in roles"."""
 
+_APPLICATION = f"if({parameter('useCertificate')}, {parameter('applicationObjectId')}, '')"
 _IDENTITY_PRINCIPAL = f"{state(IDENTITY_ID, IDENTITY)}.principalId"
 _READER_PRINCIPAL = (
     f"if({parameter('useCertificate')}, {parameter('applicationObjectId')}, {_IDENTITY_PRINCIPAL})"
@@ -47,7 +48,7 @@ class Grant:
         """Return what names the assignment: the same in every deployment."""
         parts = [self.scope, IDENTITY_ID, f"'{ROLE_IDS[self.role]}'"]
         if self.principal == _READER_PRINCIPAL:
-            parts.append(parameter("applicationObjectId"))
+            parts.append(_APPLICATION)
         return f"guid({', '.join(parts)})"
 
     @property

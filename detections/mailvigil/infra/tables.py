@@ -8,14 +8,12 @@ from audit_feed.columns import Table, load_table
 from mailvigil.infra.names import NEW_WORKSPACE_ID
 from mailvigil.infra.nested import nested
 from mailvigil.infra.resources import (
-    ONBOARDING,
     TABLE,
     WORKSPACE,
     Json,
     formula,
     parameter,
     resource,
-    resource_id,
     variable,
 )
 
@@ -27,7 +25,6 @@ COLUMN_TYPES: Mapping[str, str] = {"bool": "boolean", "datetime": "dateTime"}
 """Our type to the table resource's, where they differ."""
 
 TABLES = "tables"
-SENTINEL = "sentinel"
 
 
 def workspace() -> Json:
@@ -45,23 +42,6 @@ def workspace() -> Json:
                 "disableLocalAuth": True,
             },
         },
-    )
-
-
-def onboarding() -> Json:
-    """Return what turns Sentinel on for the workspace."""
-    state = resource(
-        ONBOARDING,
-        "default",
-        scope=formula(resource_id(WORKSPACE, parameter("workspace"))),
-        properties={},
-    )
-    return nested(
-        SENTINEL,
-        [state],
-        given={},
-        after=[NEW_WORKSPACE_ID],
-        condition=parameter("enableSentinel"),
     )
 
 

@@ -1,17 +1,15 @@
-"""The whole template, and its outputs."""
+"""The collector's template, and its outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from mailvigil.infra import app_resource, data_collection, network, roles, storage, tables, vault
-from mailvigil.infra.app_settings import settings
+from mailvigil.infra.app_settings import configuration
 from mailvigil.infra.names import APP_ID, IDENTITY_ID, RULE_ID, VARIABLES
 from mailvigil.infra.parameters import EXAMPLE, PARAMETERS
 from mailvigil.infra.resources import IDENTITY, RULE, Json, formula, state, variable
-from mailvigil.infra.sentinel_content import content
 from mailvigil.sentinel.arm import SCHEMA
-from mailvigil.sentinel.compiled_content import Pack
 
 _PARAMETERS_SCHEMA = (
     "https://schema.management.azure.com/schemas/2019-04-01/deploymentParameters.json#"
@@ -19,14 +17,14 @@ _PARAMETERS_SCHEMA = (
 _VERSION = "1.0.0.0"
 
 
-def whole_template(pack: Pack) -> Json:
-    """Return ``azuredeploy.json``."""
+def collector_template() -> Json:
+    """Return ``azuredeploy.json``: the collector and its tables, and no content."""
     return {
         "$schema": SCHEMA,
         "contentVersion": _VERSION,
         "parameters": dict(PARAMETERS),
         "variables": dict(VARIABLES),
-        "resources": list(_resources(pack)),
+        "resources": list(_resources()),
         "outputs": outputs(),
     }
 
@@ -40,9 +38,8 @@ def example_parameters() -> Json:
     }
 
 
-def _resources(pack: Pack) -> Iterator[Json]:
+def _resources() -> Iterator[Json]:
     yield tables.workspace()
-    yield tables.onboarding()
     yield tables.tables()
     yield data_collection.rule()
     yield roles.identity()
@@ -55,13 +52,13 @@ def _resources(pack: Pack) -> Iterator[Json]:
     yield from roles.assignments()
     yield app_resource.plan()
     yield app_resource.site()
+    yield configuration()
     yield from app_resource.publishing()
     yield app_resource.code()
-    yield from content(pack)
 
 
 def outputs() -> Json:
-    """Return the outputs of the deployment. ``environment`` is what the app runs with."""
+    """Return the outputs of the deployment. No setting of the app is among them."""
     texts = {
         "dataCollectionRuleImmutableId": f"{state(RULE_ID, RULE)}.immutableId",
         "logsIngestionEndpoint": f"{state(RULE_ID, RULE)}.endpoints.logsIngestion",
@@ -69,8 +66,7 @@ def outputs() -> Json:
         "appName": variable("appName"),
         "appId": APP_ID,
         "workspaceId": variable("workspaceId"),
+        "workspaceName": variable("workspaceName"),
+        "workspaceGroup": variable("workspaceGroup"),
     }
-    declared: Json = {
-        name: {"type": "string", "value": formula(value)} for name, value in texts.items()
-    }
-    return {**declared, "environment": {"type": "object", "value": settings()}}
+    return {name: {"type": "string", "value": formula(value)} for name, value in texts.items()}

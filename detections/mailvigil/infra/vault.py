@@ -6,7 +6,11 @@ from mailvigil.infra.resources import VAULT, Json, formula, parameter, resource,
 
 
 def vault() -> Json:
-    """Return the vault: roles instead of access policies, and nothing in it can be purged."""
+    """Return the vault: roles instead of access policies.
+
+    Without purge protection, which cannot be taken off again: a removed vault that cannot be
+    purged keeps its name for 90 days, and a new deployment fails. The certificate in it is a copy.
+    """
     private = parameter("privateNetwork")
     return resource(
         VAULT,
@@ -18,7 +22,6 @@ def vault() -> Json:
             "sku": {"family": "A", "name": "standard"},
             "enableRbacAuthorization": True,
             "enableSoftDelete": True,
-            "enablePurgeProtection": True,
             "publicNetworkAccess": formula(f"if({private}, 'Disabled', 'Enabled')"),
             "networkAcls": {
                 "bypass": "None",

@@ -50,13 +50,15 @@ _RESOURCE_KEYS = {
     "kind",
     "etag",
     "dependsOn",
+    "condition",
     "properties",
 }
 _API_VERSION = re.compile(r"\d{4}-\d\d-\d\d(-preview)?", re.ASCII)
 _CONTENT_VERSION = re.compile(r"\d+(\.\d+){2,3}", re.ASCII)
 _WORKSPACE_NAME = "contoso-law"
 _WORKSPACE_ID = re.compile(r"/Microsoft\.OperationalInsights/workspaces/[^/]+$", re.IGNORECASE)
-_TYPES = {"string": str, "int": int, "bool": bool, "object": dict, "array": list}
+_TYPES = {"string": str, "int": int, "bool": bool, "object": dict, "array": list,
+          "secureobject": dict}  # fmt: skip
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,259}", re.ASCII)
 _ALIAS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)

@@ -268,6 +268,28 @@ def _concat(*parts: Any) -> Any:  # noqa: ANN401 - texts or arrays
     return "".join(str(part) for part in parts)
 
 
+def _union(*values: Any) -> Any:  # noqa: ANN401 - objects or arrays
+    """Join as ARM does: of two keys the later one holds, but objects in both are joined."""
+    first, *rest = values
+    if not rest:
+        return first
+    other = rest[0]
+    if isinstance(first, list) and isinstance(other, list):
+        return _union([*first, *(item for item in other if item not in first)], *rest[1:])
+    if not (isinstance(first, dict) and isinstance(other, dict)):
+        raise TypeError("only objects together, or only arrays")
+    both = {key for key in first.keys() & other.keys()
+            if isinstance(first[key], dict) and isinstance(other[key], dict)}  # fmt: skip
+    joined = {key: _union(first[key], other[key]) for key in both}
+    return _union({**first, **other, **joined}, *rest[1:])
+
+
+def _object(*words: Any) -> dict[str, Any]:  # noqa: ANN401 - keys and values
+    if len(words) % 2 or len({*words[::2]}) < len(words) // 2:
+        raise ValueError("needs a value for each key, and each key once")
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
 def _unique(*words: str) -> str:
     return uuid.uuid5(_NAMESPACE, "/".join(words)).hex[:13]
 
@@ -281,6 +303,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "and": lambda *truths: all(truths),
     "cidrsubnet": _subnet,
     "concat": _concat,
+    "createobject": _object,
     "empty": lambda value: not value,
     "environment": lambda: {
         "suffixes": {"storage": "core.windows.net", "keyvaultDns": ".vault.azure.net"}
@@ -303,5 +326,6 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "subscriptionresourceid": _subscription_id,
     "take": lambda items, number: items[:number],
     "tolower": lambda text: text.lower(),
+    "union": _union,
     "uniquestring": _unique,
 }

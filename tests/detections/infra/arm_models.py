@@ -29,6 +29,7 @@ MODELS: Mapping[str, tuple[str, str]] = {
     kinds.CONTAINER: ("storage", "BlobContainer"),
     kinds.PLAN: ("web", "AppServicePlan"),
     kinds.SITE: ("web", "Site"),
+    kinds.APP_CONFIG: ("web", "StringDictionary"),
     kinds.PUBLISHING: ("web", "CsmPublishingCredentialsPoliciesEntity"),
     kinds.ASSIGNMENT: ("authorization", "RoleAssignmentCreateParameters"),
     kinds.VAULT: ("keyvault", "VaultCreateOrUpdateParameters"),

@@ -33,7 +33,7 @@ def run(*argv: str | Path) -> tuple[int, str, str]:
 def test_every_committed_file_is_fresh(checkout: Path) -> None:
     code, out, _ = run("infra", "build", "--check", "--out", checkout / "infra")
 
-    assert (code, out.splitlines()[-1]) == (EXIT_OK, f"{checkout / 'infra'}: 4 files, 0 stale")
+    assert (code, out.splitlines()[-1]) == (EXIT_OK, f"{checkout / 'infra'}: 6 files, 0 stale")
 
 
 def test_a_check_names_a_stale_file_and_leaves_it(tmp_path: Path) -> None:

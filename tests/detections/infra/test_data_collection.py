@@ -14,6 +14,7 @@ from audit_feed.azure_app.settings import FunctionSettings
 from audit_feed.columns import load_table
 from audit_feed.records.shape import Row, shaper
 from detections.collect.conftest import record
+from detections.infra.deployments import app_settings
 from mailvigil.engine.embedded import Engine
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.infra import resources as kinds
@@ -77,7 +78,7 @@ def test_the_app_sends_to_streams_that_the_rule_has(
     cases: dict[str, Evaluation],
 ) -> None:
     found = cases["defaults"]
-    settings = FunctionSettings.load(found.outputs["environment"])
+    settings = FunctionSettings.load(app_settings(found))
 
     streams = json.loads(json.dumps(rule(found)["streamDeclarations"]))
     assert {settings.collector.sink.values["stream"], HEALTH_STREAM} <= set(streams)

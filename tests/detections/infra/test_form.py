@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from detections.infra.deployments import app_settings
 from mailvigil.infra.evaluate import evaluate
+from mailvigil.infra.parameters import AT_FIRST
+from mailvigil.lab.server.publishing import WORKLOAD_TYPES
 
 Form = dict[str, Any]
 
@@ -46,7 +49,8 @@ def test_every_question_has_the_templates_default(form: Form, template: Form) ->
         declared = template["parameters"].get(one["name"])
         if declared is None or "defaultValue" not in one:
             continue
-        default, wanted = one["defaultValue"], declared["defaultValue"]
+        default = one["defaultValue"]
+        wanted = AT_FIRST.get(one["name"], declared["defaultValue"])
         if isinstance(wanted, list) and isinstance(default, str):
             default = [item for item in default.split(",") if item]
         assert str(default) == str(wanted) or wanted == "[subscription().tenantId]"
@@ -57,7 +61,7 @@ def test_no_question_lets_through_what_the_template_refuses(form: Form, template
         declared = template["parameters"].get(one["name"], {})
         if "allowedValues" in declared:
             choice = [item["value"] for item in one["constraints"]["allowedValues"]]
-            assert choice == declared["allowedValues"]
+            assert choice == [value for value in declared["allowedValues"] if value != ""]
         if declared.get("type") == "int" and "allowedValues" not in declared:
             assert (one["min"], one["max"]) == (declared["minValue"], declared["maxValue"])
 
@@ -68,10 +72,19 @@ def test_no_question_lets_through_what_the_template_refuses(form: Form, template
         ("namePrefix", "mv1", "1mv"),
         ("namePrefix", "m" * 11, "m" * 12),
         ("since", "7d", "1w"),
+        ("since", "168h", "169h"),
+        ("since", "1h", "0h"),
+        ("since", "1d", "8d"),
+        ("addressSpace", "10.0.0.0/24", "10.0.0.0/25"),
+        ("addressSpace", "10.0.0.0/16", "256.0.0.0/16"),
+        ("allowedAddresses", "192.0.2.1", "192.0.2.0/33"),
+        ("vaultName", "kv-mailvigil-2", "kv_mailvigil"),
+        ("vaultName", "", "k" * 25),
+        ("settings", '{"AUDIT_FEED_KEEP": "60d"}', "AUDIT_FEED_KEEP=60d"),
         ("tenantIds", "00000000-0000-4000-8000-000000000001", "contoso"),
         ("allowedAddresses", "192.0.2.0/24,198.51.100.0/24", "192.0.2.1 "),
         ("allowedAddresses", "", "everybody"),
-        ("packageUri", "https://example.com/a.zip", "http://example.com/a.zip"),
+        ("packageUri", "https://example.com/released-package.zip", "https://example.com/a.zip"),
         ("certificateName", "mailvigil-feed", "a b"),
     ],
 )
@@ -100,4 +113,32 @@ def test_the_example_deploys(checkout: Path, template: Form) -> None:
 
     found = evaluate(template, {name: one["value"] for name, one in given.items()})
     assert found.problems == []
-    assert found.outputs["environment"]["AUDIT_FEED_TENANTS"] == given["tenantIds"]["value"]
+    assert app_settings(found)["AUDIT_FEED_TENANTS"] == given["tenantIds"]["value"]
+
+
+def test_the_content_types_that_the_rules_read_are_on_at_first(checkout: Path) -> None:
+    texts = [
+        path.read_text(encoding="utf-8")
+        for folder in ("sigma/rules", "kql/analytics")
+        for path in (checkout / folder).rglob("*.test.y*ml")
+    ]
+    workloads = {name for text in texts for name in re.findall(r"\bWorkload: *(\w+)", text)}
+
+    types = {WORKLOAD_TYPES[name] for name in workloads}
+    assert types == {"Audit.AzureActiveDirectory", "Audit.Exchange"}
+    assert set(AT_FIRST["contentTypes"]) == types  # type: ignore[call-overload] # a list
+
+
+def test_an_upgrade_by_the_form_chooses_nothing_that_the_app_has(form: Form) -> None:
+    kept = {name for name, text in form["outputs"].items() if "keepSettings" in text}
+
+    assert kept == set(AT_FIRST)
+    for step, one in elements(form):
+        if one["name"] in AT_FIRST:
+            assert (step, one["visible"]) == ("feed", "[not(steps('feed').keepSettings)]")
+
+
+def test_a_workspace_that_is_not_chosen_is_asked_for_again(form: Form) -> None:
+    [chooser] = [one for _, one in elements(form) if one["type"].endswith("ResourceSelector")]
+
+    assert chooser["constraints"] == {"required": True}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mailvigil.infra import resources as kinds
-from mailvigil.infra.evaluate import evaluate
+from mailvigil.infra.evaluate import Evaluation, evaluate
 from mailvigil.infra.limits import name_problems
-from mailvigil.infra.problems import CASES, template_problems
+from mailvigil.infra.problems import CASES, CASES_OF, template_problems
+from mailvigil.sentinel.arm import SAVED_SEARCHES, WATCHLISTS, WORKBOOKS
 
 Template = dict[str, Any]
 Change = Callable[[Template], object]
@@ -29,44 +32,61 @@ def part(template: Template, word: str) -> dict[str, Any]:
     return inner
 
 
-def test_the_committed_template_has_no_problem(template: Template) -> None:
-    assert list(template_problems(template)) == []
+@pytest.mark.parametrize("name", sorted(CASES_OF))
+def test_the_committed_template_has_no_problem(name: str, checkout: Path) -> None:
+    text = (checkout / "infra" / name).read_text(encoding="utf-8")
+
+    assert list(template_problems(json.loads(text), CASES_OF[name])) == []
 
 
-def test_every_switch_is_tried_both_ways(template: Template) -> None:
+@pytest.mark.parametrize("name", sorted(CASES_OF))
+def test_every_switch_is_tried_both_ways(name: str, checkout: Path) -> None:
+    text = (checkout / "infra" / name).read_text(encoding="utf-8")
     switches = {
         name: one["defaultValue"]
-        for name, one in template["parameters"].items()
+        for name, one in json.loads(text)["parameters"].items()
         if one["type"] == "bool"
     }
 
     tried = {
-        name: {case.get(name, default) for case in CASES.values()}
-        for name, default in switches.items()
+        switch: {case.get(switch, default) for case in CASES_OF[name].values()}
+        for switch, default in switches.items()
     }
-    assert {name for name, values in tried.items() if values != {True, False}} == set()
+    assert {switch for switch, values in tried.items() if values != {True, False}} == set()
 
 
 def test_only_resources_that_were_asked_for_are_deployed(template: Template) -> None:
     private = {kinds.NETWORK, kinds.ENDPOINT, kinds.ZONE, kinds.VAULT, kinds.ONE_DEPLOY}
 
     plain = {one.type for one in evaluate(template).resources if one.deployed}
-    bare = [
+    parts = [
         one.name
-        for one in evaluate(template, CASES["nothing but the app"]).resources
+        for one in evaluate(template).resources
         if one.deployed and one.type == kinds.DEPLOYMENT
     ]
     elsewhere = evaluate(template, CASES["workspace elsewhere"])
     assert not plain & private
-    assert bare == ["mailvigil-tables", "mailvigil-functions"]
+    assert parts == ["mailvigil-tables", "mailvigil-settings"]
     assert elsewhere.deployed(kinds.WORKSPACE) == []
     assert {one.id.split("/")[4] for one in elsewhere.deployed(kinds.TABLE)} == {"soc"}
 
 
-def test_no_rule_is_deployed_over_a_table_that_rules_cannot_read(template: Template) -> None:
+def test_only_content_that_was_asked_for_is_deployed(
+    content_cases: dict[str, Evaluation],
+) -> None:
+    everything, bare = content_cases["all content"], content_cases["functions alone"]
+
+    made = {one.type for one in everything.resources if one.deployed}
+    assert made == {
+        kinds.ONBOARDING, kinds.CONNECTOR_PAGE, SAVED_SEARCHES, WATCHLISTS, WORKBOOKS,
+    }  # fmt: skip
+    assert {one.type for one in bare.resources if one.deployed} == {SAVED_SEARCHES}
+    assert all("functionAlias" in one.body["properties"] for one in bare.deployed(SAVED_SEARCHES))
+
+
+def test_every_table_has_the_plan_that_was_chosen_for_it(template: Template) -> None:
     found = evaluate(template, {"activityPlan": "Basic"})
 
-    assert not [one for one in found.resources if one.deployed and "alertRules" in one.type]
     plans = {one.name.split("/")[1]: one.body["properties"] for one in found.deployed(kinds.TABLE)}
     assert plans["M365Activity_CL"]["plan"] == "Basic"
     assert plans["M365Activity_CL"]["retentionInDays"] is None
@@ -181,11 +201,11 @@ def unknown_key(template: Template) -> None:
 
 
 def read_what_is_left_out(template: Template) -> None:
-    of(template, kinds.INSIGHTS)["condition"] = "[parameters('deployWorkbook')]"
+    of(template, kinds.INSIGHTS)["condition"] = "[parameters('privateNetwork')]"
 
 
 def lose_the_inner_scope(template: Template) -> None:
-    nested = next(one for one in template["resources"] if "'-rules')" in one["name"])
+    nested = next(one for one in template["resources"] if "'-tables')" in one["name"])
     del nested["properties"]["expressionEvaluationOptions"]
 
 
@@ -196,6 +216,53 @@ def another_schema(template: Template) -> None:
 def too_many_resources(template: Template) -> None:
     plan = of(template, kinds.PLAN)
     template["resources"] += [{**plan, "name": f"plan-{n}"} for n in range(800)]
+
+
+def settings_within_the_site(template: Template) -> None:
+    of(template, kinds.SITE)["properties"]["siteConfig"]["appSettings"] = []
+
+
+def ftp_on_flex_consumption(template: Template) -> None:
+    of(template, kinds.SITE)["properties"]["siteConfig"]["ftpsState"] = "Disabled"
+
+
+def settings_part(template: Template) -> dict[str, Any]:
+    found: dict[str, Any] = next(
+        one for one in template["resources"] if "'-settings')" in one["name"]
+    )
+    return found
+
+
+def a_runtime_of_its_own(template: Template) -> None:
+    first = settings_part(template)["properties"]["parameters"]["first"]["value"]
+    first["FUNCTIONS_WORKER_RUNTIME"] = "python"
+
+
+def list_too_soon(template: Template) -> None:
+    settings_part(template)["dependsOn"] = []
+
+
+def list_what_is_made_here(template: Template) -> None:
+    nested = settings_part(template)
+    [config] = nested["properties"]["template"]["resources"]
+    template["resources"].append(
+        {
+            **config,
+            "name": "[concat(variables('appName'), '/appsettings')]",
+            "properties": nested["properties"]["parameters"]["present"]["value"],
+        }
+    )
+
+
+def two_values_of_a_key(template: Template) -> None:
+    chosen = settings_part(template)["properties"]["parameters"]["chosen"]
+    chosen["value"] = "[createObject('a', '1', 'a', '2')]"
+
+
+def join_a_text(template: Template) -> None:
+    settings_part(template)["properties"]["parameters"]["given"]["value"] = (
+        "[union(parameters('settings'), 'a')]"
+    )
 
 
 def no_resources(template: Template) -> None:
@@ -236,6 +303,13 @@ def unknown_function(template: Template) -> None:
         (too_many_resources, "resources (there may be 1 to 800)"),
         (no_resources, "not of its form: KeyError('resources')"),
         (lose_the_inner_scope, "its names are not its own"),
+        (settings_within_the_site, "siteConfig.appSettings removes every other setting"),
+        (ftp_on_flex_consumption, "refuses siteConfig.ftpsState"),
+        (a_runtime_of_its_own, "refuses the setting FUNCTIONS_WORKER_RUNTIME"),
+        (list_too_soon, "does not wait for what has it"),
+        (list_what_is_made_here, "is listed by the template that makes it"),
+        (two_values_of_a_key, "each key once"),
+        (join_a_text, "only objects together"),
     ],
 )
 def test_every_fault_in_the_template_is_found(

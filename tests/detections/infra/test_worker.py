@@ -4,7 +4,7 @@ Four things stand in for Azure's: Azurite takes no token over plain HTTP, so the
 addresses and identity are replaced by its connection string; the lab is a cloud of its own, so
 the cloud's name is replaced by its addresses; nothing is sent to Application Insights; and a
 reference to a Key Vault is replaced by the certificate, as the platform does it.
-Everything else is what the template's output says.
+Everything else is what the template sets.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from connector.azure_app.conftest import TYPES, Deployed, deployment, environmen
 from connector.azure_app.host import worker
 from connector.azurite import Azurite
 from detections.collect.conftest import publish
+from detections.infra.deployments import app_settings
 from mailvigil.infra import resources as kinds
 from mailvigil.infra.app_settings import AUTHENTICATION
 from mailvigil.infra.evaluate import STATES, Evaluation, evaluate
@@ -61,8 +62,7 @@ def told(template: Mapping[str, Any], there: Deployed, *, certificate: bool) -> 
         {kinds.RULE: lambda _: rule, kinds.IDENTITY: lambda _: identity},
     )
     assert found.problems == []
-    settings: dict[str, str] = found.outputs["environment"]
-    return settings
+    return app_settings(found)
 
 
 def in_the_lab(settings: Mapping[str, str], there: Deployed, storage: Azurite) -> dict[str, str]:
@@ -103,7 +103,7 @@ def test_the_deployed_settings_start_the_app_and_lose_no_record(
 
 @pytest.mark.parametrize("case", ["defaults", "everything", "workspace elsewhere"])
 def test_the_app_takes_the_deployed_settings(case: str, cases: dict[str, Evaluation]) -> None:
-    found = cases[case].outputs["environment"]
+    found = app_settings(cases[case])
     pem = {name: "-----BEGIN CERTIFICATE-----" for name, value in found.items()
            if value.startswith("@Microsoft.KeyVault(")}  # fmt: skip
 

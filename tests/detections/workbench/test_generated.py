@@ -110,7 +110,7 @@ def test_content_check_names_every_file_that_a_changed_rule_makes_stale(
     stale = (
         "docs/rules/README.md",
         "docs/rules/mailbox_throttled.md",
-        "infra/azuredeploy.json",
+        "infra/rules.json",
         "kql/generated/defender/mailbox_throttled.kql",
         "kql/generated/mailbox_throttled.kql",
         "kql/rules.lock",
