@@ -15,6 +15,7 @@ from time import monotonic
 import requests
 from azure.monitor.ingestion import LogsIngestionClient
 from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
 
 from audit_feed.blobs import Stream
 from audit_feed.columns import load_table
@@ -197,4 +198,5 @@ def feed_of(tenant: Tenant, settings: Settings, limiter: RateLimiter, clock: Ser
     if cloud.ca:
         session.trust_env = False  # REQUESTS_CA_BUNDLE would win over the given authorities
         session.verify = cloud.ca
+        session.proxies = get_environ_proxies(cloud.feed)
     return Feed(tenant.id, cloud.feed, tokens, session, limiter.acquire, clock)

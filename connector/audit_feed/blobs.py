@@ -9,6 +9,7 @@ from functools import lru_cache
 from hashlib import sha256
 
 from audit_feed.times import parse_utc
+from audit_feed.windows import RETENTION
 
 CONTENT_TYPES = (
     "Audit.AzureActiveDirectory",
@@ -57,19 +58,20 @@ class ContentBlob:
 
     @classmethod
     def from_api(cls, stream: Stream, item: Mapping[str, object]) -> ContentBlob:
-        """Read one element of the listing.
+        """Read one element of the listing. One of its two times is enough.
 
         Raises:
             KeyError: A field is missing.
-            ValueError: A field is empty or not a text that can be stored, or a time cannot be read.
+            ValueError: A field is empty or not a text that can be stored, or no time can be read.
 
         """
+        created, expires = _times(item)
         return cls(
             stream=stream,
             id=_filled(item["contentId"]),
             uri=_filled(item["contentUri"]),
-            created=parse_utc(_filled(item["contentCreated"])),
-            expires=parse_utc(_filled(item["contentExpiration"])),
+            created=created,
+            expires=expires,
             size=_size(item.get("contentSize")),
         )
 
@@ -115,6 +117,31 @@ class Page:
 
 def _size(value: object) -> int | None:
     return value if type(value) is int and 0 <= value < _TOO_LARGE else None
+
+
+def is_dated(item: Mapping[str, object]) -> bool:
+    """Return whether an element of the listing says when its blob was created."""
+    return _time(item, "contentCreated") is not None
+
+
+def _times(item: Mapping[str, object]) -> tuple[datetime, datetime]:
+    """Return when a blob was created and when it expires, the one by the other if need be."""
+    created, expires = _time(item, "contentCreated"), _time(item, "contentExpiration")
+    try:
+        if created:
+            return created, expires or created + RETENTION
+        if expires:
+            return expires - RETENTION, expires
+    except OverflowError:
+        raise ValueError("out of range") from None
+    raise ValueError("no time can be read")
+
+
+def _time(item: Mapping[str, object], name: str) -> datetime | None:
+    try:
+        return parse_utc(_filled(item.get(name)).strip())
+    except ValueError:
+        return None
 
 
 def _filled(value: object) -> str:

@@ -22,6 +22,10 @@ MAX_WINDOW = timedelta(hours=24)
 RETENTION = timedelta(days=7)
 """How long the feed keeps a blob (API reference)."""
 
+SKEW = timedelta(minutes=1)
+"""How far the clocks of two processes may be apart: a ``Date`` has whole seconds. A time that is
+ahead by no more counts as now."""
+
 LEAST_KEPT = RETENTION + timedelta(days=1)
 """Every ledger keeps an hour for so long: what the feed still lists, and what a statement is made
 of, is never dropped."""

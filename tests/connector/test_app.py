@@ -65,3 +65,22 @@ def test_a_refused_token_of_the_workspace_makes_a_new_client_with_a_new_credenti
     sink.send(Body(b"[]", 0))
 
     assert len(set(map(id, credentials))) == 2
+
+
+@pytest.mark.parametrize(("passed_by", "proxy"), [("", "proxy.example"), ("feed.example", None)])
+def test_a_feed_with_an_authority_of_its_own_is_asked_through_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, passed_by: str, proxy: str | None
+) -> None:
+    for name in ("HTTPS_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", passed_by)
+    names = ("login", "feed", "feed_audience", "ingestion_audience")
+    cloud = {**{name: f"https://{name}.example" for name in names}, "ca": "ca.pem"}
+    settings = Settings.load({**SETTINGS, "cloud": cloud}, Path("/settings"))
+    limiter = RateLimiter(app.now, lambda _: None)
+
+    feed = app.feed_of(settings.tenants[0], settings, limiter, app.service_clock())
+
+    through = feed._pool.proxy  # noqa: SLF001 - nothing else says where a request goes
+    assert (through.host if through else None) == proxy

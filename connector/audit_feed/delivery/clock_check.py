@@ -7,7 +7,14 @@ from datetime import timedelta
 from typing import Protocol
 
 from audit_feed.delivery.tenant_feed import TenantFeed
-from audit_feed.errors import AccessError, AuditFeedError, SignInError, ThrottledError
+from audit_feed.errors import (
+    AccessError,
+    AuditFeedError,
+    RetryError,
+    SignInError,
+    ThrottledError,
+    fault_of,
+)
 
 Offset = Callable[[], timedelta | None]
 """Returns how far the service's clock is ahead of the local one; None where it is not known."""
@@ -72,4 +79,7 @@ def ask_for_time(feed: AskedForTime, offset: Offset) -> AuditFeedError | None:
             problem = error
             if isinstance(error, SignInError) or not isinstance(error, AccessError):
                 break
+        except Exception as error:  # noqa: BLE001 - an answer that breaks us must not end collecting
+            problem = RetryError("clock of the feed", fault_of(error))
+            break
     return problem

@@ -15,7 +15,14 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 
 from audit_feed.delivery.ingestion_client import IngestionClient
 from audit_feed.delivery.patience import LONGEST_SILENT_WAIT
-from audit_feed.errors import AccessError, BodyRefusedError, RetryError, SinkThrottledError
+from audit_feed.errors import (
+    AccessError,
+    BodyRefusedError,
+    RetryError,
+    SinkThrottledError,
+    ThrottledError,
+    fault_of,
+)
 from audit_feed.feed.credentials import sign_in_error
 from audit_feed.feed.rate_limit import LONGEST_WAIT, retry_after
 from audit_feed.records.batches import Body
@@ -105,14 +112,14 @@ class LogAnalytics:
         """Wait as long as the service asks, else for *own*; raise where *deadline* is before."""
         pause = refusal.wait or own
         if self._clock() + pause > deadline:
-            what = f"not accepted in time: {refusal.what}"
-            if refusal.wait:
-                raise SinkThrottledError("ingestion", what, refusal.wait)
-            raise RetryError("ingestion", what)
+            raise _late(refusal)
         if refusal.wait and pause > LONGEST_SILENT_WAIT:
             seconds = pause.total_seconds()
             log.warning("ingestion: %s: waits %.0f s, as the service asks", refusal.what, seconds)
-        self._sleep(pause)
+        try:
+            self._sleep(pause)
+        except ThrottledError:  # the run ends before: what it would have waited for is the reason
+            raise _late(refusal) from None
 
     def _try(self, data: bytes) -> _Refusal | None:
         """Send once; return None when it was acknowledged."""
@@ -128,6 +135,8 @@ class LogAnalytics:
             return _refusal(error, self._clock())
         except AzureError as error:
             return _Refusal(None, f"no answer: {type(error).__name__}")
+        except Exception as error:  # noqa: BLE001 - a statement that breaks the client ends no run
+            return _Refusal(None, fault_of(error))
         return None
 
 
@@ -137,6 +146,14 @@ class _Refusal:
 
     wait: timedelta | None
     what: str
+
+
+def _late(refusal: _Refusal) -> RetryError:
+    """Return the error of a body that was not taken in time, and why it was not."""
+    what = f"not accepted in time: {refusal.what}"
+    if refusal.wait:
+        return SinkThrottledError("ingestion", what, refusal.wait)
+    return RetryError("ingestion", what)
 
 
 def _refusal(error: HttpResponseError, now: datetime) -> _Refusal:

@@ -32,6 +32,7 @@ from audit_feed.windows import (
     LONGEST_LISTING,
     MARGIN,
     RETENTION,
+    SKEW,
     HourListing,
     Window,
     due_windows,
@@ -55,9 +56,6 @@ would never end."""
 
 NO_DLP_ROLE = f"the token lacks {DLP_ROLE}"
 """The problem of an hour of ``DLP`` whose empty listing says nothing."""
-
-SKEW = timedelta(minutes=1)
-"""How far the clocks of two processes may be apart."""
 
 CLOCK_AHEAD = "listed while the clock was ahead"
 """The problem of an hour whose listing says nothing because it began in the future."""

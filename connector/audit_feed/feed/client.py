@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -17,7 +17,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
 from urllib3.exceptions import HTTPError
 
-from audit_feed.blobs import DLP_ROLE, ContentBlob, Page, Stream
+from audit_feed.blobs import DLP_ROLE, ContentBlob, Page, Stream, is_dated
 from audit_feed.errors import (
     AccessError,
     BlobRejectedError,
@@ -57,6 +57,10 @@ OF_ANOTHER_TYPE = (
 )
 
 OUT_OF_CACHE = "answer out of a cache, or of a clock that is behind (is there a proxy in between?)"
+
+UNDATED = "elements do not say when they were created (their expiration says it about)"
+
+SHARED_ID = "elements are of two blobs with one id, of which one is fetched"
 
 _HEADERS = {
     "Accept": "application/json",
@@ -164,7 +168,9 @@ class Feed:
         url = self._url("subscriptions/start")
         answer = self._answer(_Request(where, url, {"contentType": content_type}, "POST"))
         if not isinstance(answer, Refusal):
-            _json(answer, where)  # a proxy's page does not mean that it is started
+            started = _json(answer, where)  # a proxy's page does not mean that it is started
+            if isinstance(started, dict) and "error" in started:
+                raise RetryError(where, "HTTP 200, but its answer is an error")
         elif answer.code != ALREADY_STARTED:
             raise answer.start_error(where)
 
@@ -189,17 +195,20 @@ class Feed:
         if not isinstance(items, list):
             raise RetryError(where, "JSON, but no list of blobs")
         own = [item for item in items if not _is_of_another_type(stream, item)]
-        blobs = tuple(blob for blob in (_blob(stream, item) for item in own) if blob)
-        stale = _is_stale(answer, began)
+        read = [(item, blob) for item in own if (blob := _blob(stream, item))]
+        blobs = tuple(blob for _, blob in read)
+        stale, shared = _is_stale(answer, began), _sharing_an_id(blobs)
         flaws = (
             (len(own) - len(blobs), "elements are not blobs"),
             (len(items) - len(own), OF_ANOTHER_TYPE),
             (sum(b.created not in window for b in blobs), "blobs lie outside of the window"),
+            (sum(not is_dated(item) for item, _ in read), UNDATED),
+            (shared, SHARED_ID),
             (int(stale), OUT_OF_CACHE),
         )
         flaw = "; ".join(f"{where}: {count} {what}" for count, what in flaws if count)
         following = answer.headers.get("NextPageUri", "").strip()
-        return Page(blobs, following, flaw, odd=bool(flaw) and not stale)
+        return Page(blobs, following, flaw, odd=bool(flaw) and not (stale or shared))
 
     def fetch(self, blob: ContentBlob) -> Iterator[bytes]:
         """Yield the blob's body in chunks, as JSON text.
@@ -400,6 +409,13 @@ def _blob(stream: Stream, item: object) -> ContentBlob | None:
         return ContentBlob.from_api(stream, item) if isinstance(item, dict) else None
     except (KeyError, ValueError):
         return None
+
+
+def _sharing_an_id(blobs: Iterable[ContentBlob]) -> int:
+    """Count the blobs whose id is another one's: both their addresses and times differ."""
+    first = dict[str, ContentBlob]()
+    others = [(first.setdefault(blob.id, blob), blob) for blob in blobs]
+    return sum(a.uri != b.uri and a.created != b.created for a, b in others)
 
 
 def _query(stream: Stream, window: Window) -> dict[str, str]:

@@ -96,6 +96,9 @@ _BUSY = re.compile(r"HTTP Error: (429|5\d\d)|^App Service managed identity .*\) 
 """How the library's messages report a passing fault of Entra and of the app's identity endpoint,
 where they do not give the answer itself."""
 
+_TOKEN = re.compile(r"[!-~]+")
+"""What can stand in a header."""
+
 PASSING = frozenset({"AADSTS90033", "AADSTS90055"})
 """Refusals that say "try again". Source: Entra ID, "Authentication and authorization error
 codes"."""
@@ -132,11 +135,14 @@ class FeedTokens:
     def __call__(self) -> str:
         """Return a token; see ``tokens.Tokens``."""
         try:
-            return self._credential.get_token(self._scope).token
+            token = self._credential.get_token(self._scope).token
         except ClientAuthenticationError as error:
             raise sign_in_error(error) from None
         except AzureError as error:
             raise RetryError("sign-in", f"no token: {type(error).__name__}") from None
+        if not _TOKEN.fullmatch(token):  # the error of the header that it goes into would show it
+            raise RetryError("sign-in", "no token: the answer holds none that can be sent")
+        return token
 
 
 def sign_in_error(error: ClientAuthenticationError) -> SignInError | RetryError:

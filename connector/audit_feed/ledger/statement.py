@@ -16,6 +16,7 @@ from audit_feed.windows import (
     MARGIN,
     NEVER_LISTED,
     RETENTION,
+    SKEW,
     HourListing,
     Window,
     hour_of,
@@ -212,7 +213,7 @@ def _state(
         return HourState.OPEN, f"stated {MARGIN // HOUR} hours after its end"
     if not covered:
         return HourState.NOT_COVERED, listing.problem or NO_SUBSCRIPTION_KNOWN
-    if not (listing.proves(hour) and listing.at and listing.at <= now):
+    if not (listing.proves(hour) and listing.at and listing.at <= now + SKEW):
         return _unlisted(hour, listing, now)
     if tally.pending:
         return HourState.PENDING, f"{tally.pending} blobs are not delivered yet"

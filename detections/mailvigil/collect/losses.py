@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from audit_feed.ledger.statement import HourState, HourStatement, statement
 from audit_feed.ledger.states import LedgerStore
 from audit_feed.times import parse_utc, utc_text
-from audit_feed.windows import HOUR, RETENTION, Window, hour_of
+from audit_feed.windows import HOUR, RETENTION, SKEW, Window, hour_of
 
 NOTE = "losses told"
 """Name under which a ledger keeps up to when losses were told."""
-
-SKEW = timedelta(minutes=1)
-"""How far two runs may be apart in what they take for the same time: a ``Date`` has whole
-seconds."""
 
 
 def newly_lost(store: LedgerStore, now: datetime) -> list[HourStatement]:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from audit_feed.delivery.clock_check import learn_clock
-from audit_feed.errors import ThrottledError
+from audit_feed.errors import RetryError, ThrottledError
 from audit_feed.feed.rate_limit import RateLimiter
 from connector.made import START
 
@@ -40,3 +40,20 @@ def test_a_feed_that_asks_to_wait_is_not_asked_for_its_time_before_that() -> Non
         assert isinstance(problem, ThrottledError)
 
     assert asked == [1, 1, 1, 2]
+
+
+class BrokenFeed:
+    """A feed that fails in a way that nobody has thought of."""
+
+    def subscriptions(self) -> Mapping[str, str]:
+        raise ValueError("private")
+
+
+def test_what_breaks_the_question_for_the_time_is_a_passing_fault_and_ends_no_collector() -> None:
+    limiter = RateLimiter(lambda: START, lambda _: None)
+    tenant: Any = SimpleNamespace(feed=BrokenFeed(), limiter=limiter)
+
+    problem = learn_clock([tenant], lambda: None)
+
+    assert isinstance(problem, RetryError)
+    assert str(problem).startswith("clock of the feed: unexpected ValueError at ")

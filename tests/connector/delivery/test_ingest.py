@@ -7,9 +7,10 @@ from email.utils import format_datetime
 from typing import IO
 
 import pytest
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import HttpResponseError, ServiceRequestError
 
 from audit_feed.delivery.ingest import DEADLINE, LogAnalytics
+from audit_feed.delivery.patience import Patience
 from audit_feed.errors import BodyRefusedError, RetryError, SinkThrottledError
 from audit_feed.records.batches import Body
 from connector.made import Clock
@@ -90,6 +91,59 @@ def test_a_longer_wait_than_the_callers_patience_is_raised_and_nothing_is_sent_b
     clock.sleep(timedelta(seconds=1))
     there.send(ONE)
     assert service.asked == [began, began + wait]
+
+
+class BrokenClient:
+    """Fails as the library does with a token that no header can hold."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def upload(self, *_: object, **__: object) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (ServiceRequestError("private"), "no answer: ServiceRequestError"),
+        (
+            UnicodeEncodeError("latin-1", "private", 0, 1, "private"),
+            "unexpected UnicodeEncodeError",
+        ),
+        (ValueError("Invalid header value b'private'"), "unexpected ValueError"),
+    ],
+)
+def test_what_breaks_the_client_is_a_passing_fault_whose_text_is_not_shown(
+    error: Exception, why: str
+) -> None:
+    clock = Clock()
+    there = LogAnalytics(BrokenClient(error), "dcr", "stream", clock, clock.sleep)
+
+    with pytest.raises(RetryError, match=f"^ingestion: not accepted in time: {why}") as at:
+        there.send(ONE)
+
+    assert "private" not in str(at.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why", "of"),
+    [
+        ((500, {}), "HTTP 500", RetryError),
+        ((503, {"Retry-After": "60"}), "HTTP 503: asks to wait 60 s", SinkThrottledError),
+    ],
+)
+def test_a_run_that_ends_before_the_next_try_says_why_the_last_one_failed(
+    answer: tuple[int, dict[str, str]], why: str, of: type[RetryError]
+) -> None:
+    clock = Clock()
+    patience = Patience(clock.sleep, clock, "the workspace", clock.now)
+    there = LogAnalytics(Service(clock, answer), "dcr", "stream", clock, patience.sleep)
+
+    with pytest.raises(of, match=f"^ingestion: not accepted in time: {why}$") as at:
+        there.send(ONE)
+
+    assert type(at.value) is of
 
 
 def test_a_wait_of_days_is_believed_for_an_hour() -> None:

@@ -24,7 +24,7 @@ from audit_feed.errors import (
     ThrottledError,
     WindowError,
 )
-from audit_feed.feed.client import OUT_OF_CACHE
+from audit_feed.feed.client import OUT_OF_CACHE, SHARED_ID, UNDATED
 from audit_feed.feed.refusals import error_of
 from audit_feed.feed.service_clock import ServiceClock
 from audit_feed.windows import HOUR, Window, hour_of, whole_second
@@ -481,8 +481,8 @@ def test_a_listing_that_is_dated_before_it_was_asked_for_proves_nothing(
         {"contentId": None},
         {"contentId": ""},
         {"contentUri": 7},
-        {"contentCreated": "yesterday"},
-        {"contentExpiration": "0001-01-01T00:00:00+14:00"},
+        {"contentCreated": "yesterday", "contentExpiration": "next week"},
+        {"contentCreated": None, "contentExpiration": "0001-01-01T00:00:00+00:00"},
     ],
 )
 def test_one_bad_element_does_not_hide_the_others_of_its_page(
@@ -496,6 +496,81 @@ def test_one_bad_element_does_not_hide_the_others_of_its_page(
     assert [b.id for b in page.blobs] == ["good"]
     assert "3 elements are not blobs" in page.flaw
     assert page.odd
+
+
+@pytest.mark.parametrize(
+    "expires", [None, "", 7, "next week", "01/17/2026 09:30", "0001-01-01T00:00:00+14:00"]
+)
+def test_a_blob_that_does_not_say_when_it_expires_is_taken_to_be_kept_for_seven_days(
+    server: Loopback, expires: object
+) -> None:
+    server.answers = [Answer(200, listing("a", contentExpiration=expires))]
+
+    page = server.feed().page(STREAM, WINDOW)
+
+    assert [b.expires - b.created for b in page.blobs] == [timedelta(days=7)]
+    assert page.flaw == ""
+
+
+@pytest.mark.parametrize("created", [None, "", "yesterday", "01/10/2026 09:30:15 AM"])
+def test_a_blob_that_does_not_say_when_it_was_created_is_fetched_but_its_listing_proves_nothing(
+    server: Loopback, created: object
+) -> None:
+    server.answers = [Answer(200, listing("a", contentCreated=created))]
+
+    page = server.feed().page(STREAM, WINDOW)
+
+    [found] = page.blobs
+    assert (found.id, f"{found.created:%FT%T}") == ("a", "2026-01-10T09:30:15")
+    assert f"1 {UNDATED}" in page.flaw
+    assert page.odd
+
+
+@pytest.mark.parametrize(
+    "created",
+    [
+        "2026-01-10T09:30:15",
+        "2026-01-10T09:30:15.2500000Z",
+        "2026-01-10T09:30:15.250000000Z",
+        "2026-01-10T09:30:15.2500000+00:00",
+        "2026-01-10T15:00:15.25+05:30",
+        " 2026-01-10T09:30:15Z ",
+    ],
+)
+def test_a_time_is_read_with_any_number_of_digits_and_any_zone(
+    server: Loopback, created: str
+) -> None:
+    server.answers = [Answer(200, listing("a", contentCreated=created))]
+
+    page = server.feed().page(STREAM, WINDOW)
+
+    assert [f"{b.created:%FT%T%z}" for b in page.blobs] == ["2026-01-10T09:30:15+0000"]
+    assert page.flaw == ""
+
+
+def test_two_blobs_with_one_id_are_no_listing_that_proves_anything(server: Loopback) -> None:
+    other = {"contentUri": "https://feed.example/audit/b"}
+    later = {**other, "contentCreated": "2026-01-10T09:40:00.000Z"}
+    pages = [
+        [*orjson.loads(listing("a")), *orjson.loads(listing("a", **changes))]
+        for changes in ({}, other, later)
+    ]
+    server.answers = [Answer(200, orjson.dumps(page)) for page in pages]
+
+    same, addresses, blobs = (server.feed().page(STREAM, WINDOW) for _ in pages)
+
+    assert (same.flaw, addresses.flaw) == ("", "")
+    assert f"1 {SHARED_ID}" in blobs.flaw
+    assert not blobs.odd
+
+
+def test_a_start_that_is_answered_with_an_error_in_a_200_is_not_taken_for_started(
+    server: Loopback,
+) -> None:
+    server.answers = [Answer(200, b'{"error":{"code":"AF50000","message":"private"}}')]
+
+    with pytest.raises(RetryError, match=r"^start Audit.Exchange: HTTP 200, but its answer is an"):
+        server.feed().start("Audit.Exchange")
 
 
 @pytest.mark.parametrize("depth", [1_500, 100_000])

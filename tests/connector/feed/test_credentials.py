@@ -7,8 +7,11 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from azure.core.credentials import TokenCredential
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509 import load_pem_x509_certificate
@@ -170,3 +173,18 @@ def test_a_busy_identity_endpoint_is_a_passing_fault_at_once(
             tokens(lab, Credential("managed_identity", {}))()
 
     assert len(there.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "token", ["", "private\n", "private token", "priv\u00e4t", "private\u4e2d"]
+)
+def test_a_token_that_no_request_can_be_sent_with_is_a_passing_fault_and_is_not_shown(
+    token: str,
+) -> None:
+    given = SimpleNamespace(get_token=lambda _scope: SimpleNamespace(token=token))
+    tokens = FeedTokens(lambda: cast("TokenCredential", given), "https://feed.example")
+
+    with pytest.raises(RetryError, match=r"^sign-in: no token: the answer holds none") as at:
+        tokens()
+
+    assert "priv" not in str(at.value)

@@ -101,6 +101,16 @@ def test_nothing_in_the_future_is_complete() -> None:
     assert stated(listing=future).state is HourState.PENDING
 
 
+def test_a_listing_that_is_a_moment_ahead_of_the_readers_clock_counts() -> None:
+    for ahead, state in (
+        (timedelta(milliseconds=500), HourState.COMPLETE),
+        (timedelta(minutes=1), HourState.COMPLETE),
+        (timedelta(minutes=1, seconds=1), HourState.PENDING),
+    ):
+        now = STATED + HOUR
+        assert stated(listing=HourListing(now + ahead), now=now).state is state
+
+
 def test_an_hour_is_stated_only_once_late_blobs_have_had_time_to_appear() -> None:
     assert stated(now=STATED - SECOND).state is HourState.OPEN
     assert stated(listing=HourListing(STATED - SECOND)).state is HourState.PENDING
