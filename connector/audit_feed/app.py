@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from audit_feed.delivery.ingest import LogAnalytics
 from audit_feed.delivery.ingestion_client import RenewedClient
 from audit_feed.delivery.tenant_feed import TenantFeed
 from audit_feed.delivery.workers import blob_threads, steps_side_by_side, tenant_threads
-from audit_feed.errors import StoppedError
+from audit_feed.errors import ConfigError, StoppedError, file_fault
 from audit_feed.feed.bounded_transport import bounded_transport
 from audit_feed.feed.client import ANSWER_SECONDS, TIMEOUT_SECONDS, Feed
 from audit_feed.feed.credentials import FeedTokens, credential
@@ -189,14 +190,31 @@ def shape_of(settings: Settings, saving: Saving) -> Callable[[Record], Row]:
 
 
 def feed_of(tenant: Tenant, settings: Settings, limiter: RateLimiter, clock: ServiceClock) -> Feed:
-    """Return the feed of one tenant, with its own pool of connections."""
+    """Return the feed of one tenant, with its own pool of connections.
+
+    Raises:
+        ConfigError: The file of authorities or the credential cannot be used.
+
+    """
     guard()
     cloud = settings.cloud
     tokens = FeedTokens(partial(credential, tenant, cloud), cloud.feed_audience)
     session = requests.Session()
     session.mount("https://", HTTPAdapter(pool_maxsize=settings.workers + 1))
     if cloud.ca:
+        _check_authorities(cloud.ca)
         session.trust_env = False  # REQUESTS_CA_BUNDLE would win over the given authorities
         session.verify = cloud.ca
         session.proxies = get_environ_proxies(cloud.feed)
     return Feed(tenant.id, cloud.feed, tokens, session, limiter.acquire, clock)
+
+
+def _check_authorities(path: str) -> None:
+    """Refuse a file without authorities: each request would fail as if nothing had answered."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except ssl.SSLError:
+        raise ConfigError(["cloud.ca: holds no certificate (it takes PEM)"]) from None
+    except OSError as error:
+        what, _ = file_fault(error)
+        raise ConfigError([f"cloud.ca: cannot be read: {what}"]) from None

@@ -18,6 +18,13 @@ GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 FILTERS = ("workload", "operation", "record_type")
 """What records can be chosen by: fields Workload, Operation and RecordType."""
 
+_ADDRESS = re.compile(r"https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?/?")
+"""An address of a service: only what no reader takes for something else."""
+
+_PORTS = range(1, 65536)
+_LONGEST_NAME = 255
+"""Bytes of a name in a path: what file systems take."""
+
 _LENGTH = re.compile(r"(\d{1,6})([dhm])")
 MOST_KEPT = timedelta(days=3650)
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
@@ -27,6 +34,7 @@ _CREDENTIALS: Mapping[str, tuple[str, ...]] = {
     "federated": ("client_id", "token_file"),
     "managed_identity": (),
 }
+_PATHS = frozenset({"file", "folder"})
 _FILES = frozenset({"certificate", "token_file"})
 _SINKS: Mapping[str, tuple[str, ...]] = {
     "loganalytics": ("endpoint", "dcr", "stream"),
@@ -108,7 +116,7 @@ class Settings:
             tenants=tuple(_tenants(read, top.get("tenants"))),
             cloud=_cloud(read, top.get("cloud", "worldwide")),
             sink=_sink(read, top.get("sink")),
-            ledger=folder / (read.text(top, "ledger", "ledger") or "ledger.sqlite"),
+            ledger=folder / _ledger(read, top),
             since=_since(read, str(top.get("since", "24h"))),
             keep=_keep(read, str(top.get("keep", "30d"))),
             include=_filters(read, top.get("include"), "include"),
@@ -145,7 +153,23 @@ class _SettingsReader:
         if not isinstance(value, str):
             self.wrong(where, "not a text")
             return ""
+        if "\0" in value:
+            self.wrong(where, "holds a character that no text has")
+            return ""
         return value.strip()
+
+    def name(self, text: str, where: str) -> str:
+        """Return *text*, which names a file or folder, checked."""
+        if any(len(part.encode("utf-8", "replace")) > _LONGEST_NAME for part in text.split("/")):
+            self.wrong(where, f"a name in it is longer than {_LONGEST_NAME} bytes")
+        return text
+
+    def address(self, text: str, where: str, why: str = "") -> None:
+        """Check that *text*, if there is one, is the address of a service."""
+        if text and not text.startswith("https://"):
+            self.wrong(where, f"does not begin with https://{why}")
+        elif text and not _is_address(text):
+            self.wrong(where, "not an address such as https://host or https://host:8443")
 
     def path(self, text: str) -> str:
         """Return *text* as a path from the settings' folder; an empty one stays empty."""
@@ -222,11 +246,12 @@ def _cloud(read: _SettingsReader, value: object) -> Cloud:
     values = read.mapping(value, "cloud", names)
     texts = read.needed(values, names[:-1], "cloud")
     for name in ("login", "feed"):
-        if texts[name] and not texts[name].startswith("https://"):
-            read.wrong(
-                f"cloud.{name}", "does not begin with https:// (a token would go in the open)"
-            )
+        read.address(texts[name], f"cloud.{name}", " (a token would go in the open)")
     return Cloud(ca=read.path(read.text(values, "ca", "cloud.ca")), **texts)
+
+
+def _ledger(read: _SettingsReader, top: Mapping[str, object]) -> str:
+    return read.name(read.text(top, "ledger", "ledger") or "ledger.sqlite", "ledger")
 
 
 def _sink(read: _SettingsReader, value: object) -> SinkSettings:
@@ -237,9 +262,16 @@ def _sink(read: _SettingsReader, value: object) -> SinkSettings:
         read.wrong("sink.kind", f"unknown (there are {', '.join(_SINKS)})")
         return SinkSettings(kind, {})
     texts = read.needed(values, _SINKS[kind], "sink")
-    if kind == "loganalytics" and not texts["endpoint"].startswith("https://"):
-        read.wrong("sink.endpoint", "does not begin with https://")
+    if kind == "loganalytics":
+        read.address(texts["endpoint"], "sink.endpoint")
+    for key in _PATHS & texts.keys():
+        read.name(texts[key], f"sink.{key}")
     return SinkSettings(kind, texts)
+
+
+def _is_address(text: str) -> bool:
+    match = _ADDRESS.fullmatch(text)
+    return match is not None and (match[2] is None or int(match[2]) in _PORTS)
 
 
 def _length(text: str) -> timedelta:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
@@ -10,6 +12,7 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError
 
 from audit_feed import app
+from audit_feed.errors import ConfigError
 from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.records.batches import Body
 from audit_feed.settings import Settings
@@ -24,6 +27,12 @@ SETTINGS = {
         "stream": "Custom-M365Activity_CL",
     },
 }
+
+
+def with_authorities(path: str) -> Settings:
+    names = ("login", "feed", "feed_audience", "ingestion_audience")
+    cloud = {**{name: f"https://{name.replace('_', '-')}.example" for name in names}, "ca": path}
+    return Settings.load({**SETTINGS, "cloud": cloud}, Path("/settings"))
 
 
 def test_waits_and_deadlines_do_not_follow_a_clock_that_is_set(
@@ -71,16 +80,36 @@ def test_a_refused_token_of_the_workspace_makes_a_new_client_with_a_new_credenti
 def test_a_feed_with_an_authority_of_its_own_is_asked_through_the_proxy_of_the_environment(
     monkeypatch: pytest.MonkeyPatch, passed_by: str, proxy: str | None
 ) -> None:
+    monkeypatch.setattr(ssl, "create_default_context", lambda cafile: cafile)
     for name in ("HTTPS_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("no_proxy", passed_by)
-    names = ("login", "feed", "feed_audience", "ingestion_audience")
-    cloud = {**{name: f"https://{name}.example" for name in names}, "ca": "ca.pem"}
-    settings = Settings.load({**SETTINGS, "cloud": cloud}, Path("/settings"))
+    settings = with_authorities("ca.pem")
     limiter = RateLimiter(app.now, lambda _: None)
 
     feed = app.feed_of(settings.tenants[0], settings, limiter, app.service_clock())
 
     through = feed._pool.proxy  # noqa: SLF001 - nothing else says where a request goes
     assert (through.host if through else None) == proxy
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda _path: None, "cloud.ca: cannot be read: No such file or directory"),
+        (lambda path: path.mkdir(), "cloud.ca: cannot be read: "),
+        (lambda path: path.write_text("no certificate"), "cloud.ca: holds no certificate"),
+    ],
+    ids=["none", "folder", "text"],
+)
+def test_a_file_of_authorities_that_cannot_be_used_is_named_at_the_start(
+    tmp_path: Path, make: Callable[[Path], object], problem: str
+) -> None:
+    path = tmp_path / "ca.pem"
+    make(path)
+    settings = with_authorities(str(path))
+    limiter = RateLimiter(app.now, lambda _: None)
+
+    with pytest.raises(ConfigError, match=f"^{problem}"):
+        app.feed_of(settings.tenants[0], settings, limiter, app.service_clock())

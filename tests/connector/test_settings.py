@@ -94,6 +94,10 @@ def test_what_is_not_said_has_a_default() -> None:
         ("sink.file", "", "sink.file: missing"),
         ("sink", {"kind": "loganalytics", "endpoint": "http://x", "dcr": "d", "stream": "s"},
          "sink.endpoint: does not begin with https://"),
+        ("sink.file", "a\0b", "sink.file: holds a character that no text has"),
+        ("sink.file", "x/" + "ä" * 128, "sink.file: a name in it is longer than 255 bytes"),
+        ("ledger", "a\0b", "ledger: holds a character that no text has"),
+        ("ledger", "x" * 256 + "/y", "ledger: a name in it is longer than 255 bytes"),
         ("since", "8d", "since: not a time"),
         ("since", "0h", "since: not a time"),
         ("since", "99999999999d", "since: not a time"),
@@ -114,6 +118,42 @@ def test_each_mistake_is_named_with_its_place(path: str, value: object, problem:
     found = problems(changed(path, value))
 
     assert any(problem in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://",
+        "https://feed.example/v1",
+        "https://user:word@feed.example",
+        "https://feed.example:99999",
+        "https://feed.example:0",
+        "https://feed.example:x",
+        "https://feed example",
+        "https://fe\u00e4d.example",
+        "https://feed.example?x=1",
+        "https://feed.example\\@other.example",
+    ],
+)
+def test_an_address_that_no_request_can_be_sent_to_is_refused_at_the_start(address: str) -> None:
+    expected = "not an address such as https://host or https://host:8443"
+    sink = {"kind": "loganalytics", "endpoint": address, "dcr": "d", "stream": "s"}
+
+    for path, value, where in (
+        ("cloud", {"feed": address}, "cloud.feed"),
+        ("cloud", {"login": address}, "cloud.login"),
+        ("sink", sink, "sink.endpoint"),
+    ):
+        assert f"{where}: {expected}" in problems(changed(path, value))
+
+
+@pytest.mark.parametrize(
+    "address", ["https://a-1.example", "https://A.example/", "https://[::1]:65535"]
+)
+def test_an_address_with_or_without_a_port_is_good(address: str) -> None:
+    sink = {"kind": "loganalytics", "endpoint": address, "dcr": "d", "stream": "s"}
+
+    assert Settings.load(changed("sink", sink), FOLDER).sink.values["endpoint"] == address
 
 
 def test_all_mistakes_are_named_at_once() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -49,7 +50,7 @@ def load_settings(
 
 def _file(path: Path, warn: Callable[[str], None]) -> Data:
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), _SettingsLoader)  # noqa: S506 - a safe one
     except FileNotFoundError:
         todo = "write one, as docs/collect.md says, or name another with --config"
         raise InputError(str(path), "no such file", todo) from None
@@ -58,6 +59,9 @@ def _file(path: Path, warn: Callable[[str], None]) -> Data:
         raise InputError(str(path), what, "name a file with --config") from None
     except UnicodeDecodeError:
         raise InputError(str(path), "is not text in UTF-8", NOT_SETTINGS) from None
+    except _RepeatedKeyError as error:
+        what = f"line {error.line} repeats a key, and one of the two would be passed over"
+        raise InputError(str(path), what, NOT_SETTINGS) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a 13th month
         raise InputError(str(path), f"is not YAML{_place(error)}", NOT_SETTINGS) from None
     if not isinstance(data, Mapping):
@@ -69,6 +73,31 @@ def _file(path: Path, warn: Callable[[str], None]) -> Data:
     ):
         warn(f"{path} holds a secret and others can read it (chmod 600)")
     return data
+
+
+class _RepeatedKeyError(Exception):
+    """A key stands twice in one mapping; *line* is where the second one is."""
+
+    def __init__(self, line: int) -> None:
+        self.line = line
+        super().__init__(f"line {line}")
+
+
+class _SettingsLoader(yaml.SafeLoader):
+    """Loads as the safe one does, but refuses a mapping with a key that is there twice."""
+
+    def construct_mapping(
+        self,
+        node: yaml.MappingNode,
+        deep: bool = False,  # noqa: FBT001, FBT002 - as the library calls it
+    ) -> dict[Hashable, Any]:
+        """Return the mapping that *node* spells."""
+        names = set[str]()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in names:
+                raise _RepeatedKeyError(key.start_mark.line + 1)
+            names.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
 def _place(error: Exception) -> str:

@@ -32,3 +32,26 @@ def test_settings_that_yaml_cannot_read_are_an_input_error(
     assert str(raised.value) == (
         f"{path}: is not YAML{place} (correct it, or name another file with --config)"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("since: 24h\nkeep: 30d\nsince: 48h\n", 3),
+        ("sink: {kind: duckdb, file: a, file: b}\n", 1),
+        ('tenants:\n  - id: x\n    "id": y\n', 3),
+    ],
+)
+def test_a_key_that_is_there_twice_is_named_with_its_line(
+    tmp_path: Path, text: str, line: int
+) -> None:
+    path = tmp_path / "collect.yaml"
+    path.write_text(text, encoding="utf-8")
+
+    with pytest.raises(InputError) as raised:
+        load_settings(path, {}, {}, lambda _line: None)
+
+    assert str(raised.value) == (
+        f"{path}: line {line} repeats a key, and one of the two would be passed over "
+        "(correct it, or name another file with --config)"
+    )
