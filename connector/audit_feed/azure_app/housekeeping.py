@@ -11,7 +11,13 @@ from audit_feed.delivery.deliver import Sink
 from audit_feed.ledger import health_rows
 from audit_feed.ledger.snapshot import StreamSnapshot
 from audit_feed.ledger.statement import HourState, HourStatement
-from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore, postponed
+from audit_feed.ledger.states import (
+    BlobRow,
+    BlobState,
+    LedgerStore,
+    brought_forward,
+    postponed,
+)
 from audit_feed.records.batches import Parked, bodies
 from audit_feed.records.shape import Row
 from audit_feed.windows import HOUR, RETENTION, Window, hour_of
@@ -42,6 +48,8 @@ def requeue_lost(
 ) -> int:
     """Order blobs again that are due for *late* and longer; return how many.
 
+    So are those that were put off while the clock was ahead: the feed may list them no more.
+
     The ledger is written first: what was ordered again is not ordered a third time by the next
     sweep. Where the queue then fails, the blobs wait for *late* once more.
 
@@ -50,7 +58,13 @@ def requeue_lost(
 
     """
     rows = [row for hour in snapshot.open for row in hour.rows if row.state is BlobState.LISTED]
-    stuck = sorted((r for r in rows if r.due <= now - late), key=lambda r: (r.due, r.blob.id))
+    forward = [brought_forward(row, now) for row in rows]
+    lost = [
+        new
+        for row, new in zip(rows, forward, strict=True)
+        if row.due <= now - late or new is not row
+    ]
+    stuck = sorted(lost, key=lambda r: (r.due, r.blob.id))
     results = store.put_all([postponed(row, now) for row in stuck[:MAX_REQUEUED]])
     blobs = [result.blob for result in results if isinstance(result, BlobRow)]
     for order in orders_for(blobs):

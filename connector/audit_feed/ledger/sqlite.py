@@ -34,6 +34,7 @@ from audit_feed.ledger.coverage import (
     since,
 )
 from audit_feed.ledger.states import (
+    FARTHEST_DUE,
     UNLISTED,
     BlobRow,
     BlobState,
@@ -366,10 +367,11 @@ class SqliteLedger:
 
     def due(self, stream: Stream, now: datetime, limit: int) -> Sequence[BlobRow]:
         """Return blobs whose time has come; see ``LedgerStore.due``."""
+        late = utc_text(now + FARTHEST_DUE)
         rows = self._all(
             f"SELECT {_COLUMNS} FROM blobs WHERE tenant = ? AND content_type = ? "
-            "AND state = 'listed' AND due <= ? ORDER BY due, id LIMIT ?",
-            (stream.tenant, stream.content_type, utc_text(now), limit),
+            "AND state = 'listed' AND (due <= ? OR due > ?) ORDER BY due, id LIMIT ?",
+            (stream.tenant, stream.content_type, utc_text(now), late, limit),
         )
         return self._rows(rows)
 

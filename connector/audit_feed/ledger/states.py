@@ -163,7 +163,7 @@ def relisted(row: BlobRow, blob: ContentBlob, now: datetime) -> BlobRow:
             refused=None,
             refusals=0,
         )
-    row = _brought_forward(row, now)
+    row = brought_forward(row, now)
     if row.blob.size is None and blob.size is not None:
         row = replace(row, blob=replace(row.blob, size=blob.size))
     open_ = row.state in {BlobState.LISTED, BlobState.REJECTED}
@@ -176,11 +176,19 @@ def relisted(row: BlobRow, blob: ContentBlob, now: datetime) -> BlobRow:
     return replace(back, blob=replace(row.blob, uri=blob.uri), other_uris=others)
 
 
-def _brought_forward(row: BlobRow, now: datetime) -> BlobRow:
+def brought_forward(row: BlobRow, now: datetime) -> BlobRow:
     """Return the row of a blob that was put off while the clock was ahead as due at *now*."""
     if row.state is not BlobState.LISTED or row.due <= now + FARTHEST_DUE:
         return row
     return replace(row, due=now)
+
+
+def has_come_due(row: BlobRow, now: datetime) -> bool:
+    """Return whether a listed blob's time has come.
+
+    So has that of one that was put off while the clock was ahead: the feed may list it no more.
+    """
+    return row.due <= now or brought_forward(row, now) is not row
 
 
 def made_due(before: BlobRow, after: BlobRow) -> bool:
@@ -342,7 +350,11 @@ class LedgerStore(Protocol):
         """Return when the next listed blob may be tried, or None if none is left."""
 
     def due(self, stream: Stream, now: datetime, limit: int) -> Sequence[BlobRow]:
-        """Return listed blobs whose time has come, those longest due first."""
+        """Return listed blobs whose time has come, those longest due first.
+
+        So has that of a blob that was put off for longer than ``FARTHEST_DUE``, by a clock that was
+        ahead: the feed may list it no more.
+        """
 
     def put(self, row: BlobRow) -> BlobRow:
         """Store *row* in place of the version it was read as; return it as stored."""

@@ -16,7 +16,7 @@ from audit_feed.blobs import ContentBlob, Stream
 from audit_feed.errors import LedgerConflictError, LedgerError
 from audit_feed.ledger import table_client
 from audit_feed.ledger.coverage import Coverage
-from audit_feed.ledger.states import BlobRow
+from audit_feed.ledger.states import BlobRow, has_come_due
 from audit_feed.ledger.table_blobs import TableBlobs
 from audit_feed.ledger.table_client import translated_errors
 from audit_feed.ledger.table_coverage import TableCoverage
@@ -25,7 +25,7 @@ from audit_feed.ledger.table_lease import TableLease
 from audit_feed.ledger.table_listing import TableListing
 from audit_feed.ledger.table_parked import TableParked
 from audit_feed.ledger.table_repair import repaired
-from audit_feed.ledger.table_rows import partition, text
+from audit_feed.ledger.table_rows import partition
 from audit_feed.ledger.table_snapshot import TableSnapshots
 from audit_feed.ledger.table_streams import NOTES, TableMarkers, TableStreams
 from audit_feed.ledger.texts import storable
@@ -159,7 +159,8 @@ class TableLedger:
 
     def due(self, stream: Stream, now: datetime, limit: int) -> Sequence[BlobRow]:
         """Return blobs whose time has come; see ``LedgerStore.due``."""
-        rows = self._listed(stream, "state eq 'listed' and due le @now", {"now": text(now)})
+        listed = self._listed(stream, "state eq 'listed'", {})
+        rows = [row for row in listed if has_come_due(row, now)]
         return sorted(rows, key=lambda row: (row.due, row.blob.id))[:limit]
 
     def _listed(

@@ -28,8 +28,9 @@ from audit_feed.errors import AccessError, AuditFeedError, LedgerError, RetryErr
 from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.feed.subscriptions import SubscriptionStarter
 from audit_feed.ledger.noted_clock import service_time
-from audit_feed.ledger.states import BlobRow, BlobState, delivered
+from audit_feed.ledger.states import BlobRow, BlobState, delivered, failed
 from audit_feed.ledger.table import TableLedger
+from audit_feed.ledger.table_rows import blob_key
 from audit_feed.purpose import PurposeError, check_purpose, purpose_of
 from audit_feed.records.batches import Body
 from audit_feed.windows import HOUR, Window, hour_of
@@ -447,6 +448,21 @@ def test_a_sweep_with_one_clock_that_is_ahead_drops_nothing() -> None:
 
     assert len(rows_of(context)) == 1
     assert context.store.first_hour(STREAM) == first
+
+
+def test_a_sweep_orders_a_blob_again_that_was_put_off_by_a_clock_ahead() -> None:
+    cloud = Cloud()
+    context = context_of(cloud)
+    listed_blob(context)
+    [row] = rows_of(context)
+    context.store.put(failed(row, START + 60 * DAY, "no answer"))
+    cloud.queues[BLOBS].sent.clear()
+
+    sweep.sweep(context, LOG)
+
+    [(order, _)] = cloud.queues[BLOBS].sent
+    assert list(order.row_keys) == [blob_key(row.blob)[1]]
+    assert [again.due for again in rows_of(context)] == [cloud.clock.now]
 
 
 def test_hours_are_stated_once_and_again_only_when_they_change() -> None:

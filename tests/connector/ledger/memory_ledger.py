@@ -14,6 +14,7 @@ from audit_feed.ledger.states import (
     UNLISTED,
     BlobRow,
     BlobState,
+    has_come_due,
     is_final,
     listed,
     made_due,
@@ -122,7 +123,7 @@ class MemoryLedger:
         return min((row.due for row in self._listed(stream)), default=None)
 
     def due(self, stream: Stream, now: datetime, limit: int) -> Sequence[BlobRow]:
-        found = [row for row in self._listed(stream) if row.due <= now]
+        found = [row for row in self._listed(stream) if has_come_due(row, now)]
         return sorted(found, key=lambda row: (row.due, row.blob.id))[:limit]
 
     def put(self, row: BlobRow) -> BlobRow:

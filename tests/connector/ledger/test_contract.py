@@ -21,12 +21,14 @@ from audit_feed.ledger.coverage import Span
 from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.ledger.statement import HourState, statement
 from audit_feed.ledger.states import (
+    FARTHEST_DUE,
     BlobRow,
     BlobState,
     LedgerStore,
     delivered,
     expired,
     failed,
+    postponed,
     redelivered,
     rejected,
 )
@@ -191,6 +193,16 @@ def test_blobs_are_due_by_time_and_not_by_the_order_they_came(store: Store) -> N
     assert [row.blob.id for row in store.due(STREAM, LATER, 1)] == ["b"]
     assert store.due(OTHER_STREAM, LATER, 9) == []
     assert store.next_due(STREAM) == b.due
+
+
+def test_a_blob_that_was_put_off_by_a_clock_ahead_is_due_though_it_is_listed_no_more(
+    store: Store,
+) -> None:
+    ahead, waits = noted(store, blob("a"), blob("b"))
+    store.put(failed(ahead, START + timedelta(days=60), "x"))
+    store.put(postponed(waits, START + FARTHEST_DUE))
+
+    assert [row.blob.id for row in store.due(STREAM, START, 9)] == ["a"]
 
 
 def test_nothing_is_due_next_when_all_is_done_or_rejected(store: Store) -> None:
