@@ -99,6 +99,7 @@ class HourTally:
 
 
 EMPTY = HourTally()
+_TALLY_NAMES = tuple(field.name for field in fields(HourTally))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,8 @@ class Evidence:
 
 def tally_of(rows: Sequence[BlobRow]) -> HourTally:
     """Count what became of the blobs of one hour."""
+    if not rows:
+        return EMPTY
     states = Counter(row.state for row in rows)
     lags = [
         row.finished - row.blob.created
@@ -195,7 +198,7 @@ def hour_statement(
         state=state,
         why=why,
         listed_at=listing.at,
-        **{field.name: getattr(tally, field.name) for field in fields(tally)},
+        **{name: getattr(tally, name) for name in _TALLY_NAMES},
     )
 
 
