@@ -24,7 +24,7 @@ from audit_feed.errors import AuditFeedError, BlobRejectedError, BodyRefusedErro
 from audit_feed.feed import client, service_clock
 from audit_feed.feed.service_clock import ServiceClock
 from audit_feed.feed.tokens import CachedToken
-from audit_feed.ledger import statement, states, table_snapshot
+from audit_feed.ledger import sqlite, statement, states, table_snapshot
 from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.ledger.statement import HourTally
 from audit_feed.ledger.states import BlobRow, BlobState
@@ -266,12 +266,16 @@ def beginning_not_kept(patch: Patch) -> None:
 
 
 def only_the_first_try(patch: Patch) -> None:
-    real = states.failed
+    def untried(store: Any) -> Callable[..., list[BlobRow]]:  # noqa: ANN401 - one of LEDGERS
+        real = store.due
 
-    def failed(row: BlobRow, now: datetime, why: str) -> BlobRow:
-        return replace(real(row, now, why), due=now + timedelta(days=300))
+        def due(self: Given, *args: Given) -> list[BlobRow]:
+            return [row for row in real(self, *args) if not row.attempts]
 
-    patch.setattr(states, "failed", failed)
+        return due
+
+    for store in LEDGERS:
+        patch.setattr(store, "due", untried(store))
 
 
 def one_date_is_believed(patch: Patch) -> None:
@@ -295,7 +299,8 @@ def listings_of_a_wrong_time_stay(patch: Patch) -> None:
 
 
 def blobs_wait_for_a_wrong_time(patch: Patch) -> None:
-    patch.setattr(states, "_brought_forward", lambda row, _now: row)
+    for module in (states, sqlite):
+        patch.setattr(module, "FARTHEST_DUE", timedelta(days=400))
 
 
 def pruned_by_a_wrong_time(patch: Patch) -> None:

@@ -43,6 +43,7 @@ class CollectorProgram:
     _collector: Collector | None = None
     _reporter: Reporter | None = None
     report: PassReport | None = None
+    _reader: SqliteLedger | None = None
 
     def turn(self) -> bool:
         """Run one pass, as ``collect --poll`` does; return whether it got to its end."""
@@ -113,8 +114,16 @@ class CollectorProgram:
         return self.path.exists()
 
     def read(self) -> SqliteLedger:
-        """Open the file as ``mailvigil ledger`` does."""
-        return SqliteLedger(self.path)
+        """Open the file as ``mailvigil ledger`` does; it stays open."""
+        self._reader = self._reader or SqliteLedger(self.path)
+        return self._reader
+
+    def close(self) -> None:
+        """End the program, and the operator's look at its ledger."""
+        self._end()
+        if self._reader:
+            self._reader.close()
+            self._reader = None
 
     def next_due(self) -> datetime | None:
         """Return when the collector would work again on what it has listed."""

@@ -13,6 +13,7 @@ import orjson
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
 
+from connector.simulation.proxy import WAIT, Proxy
 from connector.simulation.transport import HOST, FeedLog
 from connector.simulation.world import Process, World, demand
 from mailvigil.lab.server.faults import Fault
@@ -65,6 +66,7 @@ class FeedSide:
     world: World
     model: FeedModel
     tokens: TokenTable
+    proxy: Proxy
     log: FeedLog = field(default_factory=FeedLog)
     roles: tuple[str, ...] = (READ_ROLE, DLP_ROLE)
     current: set[str] = field(default_factory=set)
@@ -79,10 +81,11 @@ class FeedSide:
         del at  # the model's clock is set by its options
         world, now = self.world, self.world.now
         self._check_holds(request)
+        self.proxy.count()
         if old := self._cached(request):
             return old
         feed = self.model.feed_of(now, HOST)
-        fault = self._fault(request)
+        fault = self._proxy_fault(request) or self._fault(request)
         response = (
             strike(fault, request, feed, self.model.now(now)) if fault else feed.answer(request)
         )
@@ -119,7 +122,7 @@ class FeedSide:
         age = self.world.now - at
         if old is None or age < OLDEST_FRESH:
             return None
-        if not self.world.happens(self.world.weather.cached, "an answer out of a cache"):
+        if not self._is_cached(request):
             return None
         listing = request.path.endswith("/subscriptions/content")
         if listing and self.world.happens(1 / 4, "a cache that gives no Age"):
@@ -127,9 +130,19 @@ class FeedSide:
         seconds = str(age // timedelta(seconds=1))
         return replace(old, headers=(*old.headers, ("Age", seconds)))
 
+    def _is_cached(self, request: HttpRequest) -> bool:
+        """Return whether a cache answers, as the weather or the proxy will have it."""
+        world = self.world
+        if self.proxy.gives_old(request.path, world.now):
+            world.counts["fault: a proxy gives an old blob"] += 1
+            return True
+        return world.happens(world.weather.cached, "an answer out of a cache")
+
     def _misdated(self, response: Response) -> Response:
         """Return an answer whose ``Date`` is wrong, once or for a while."""
         world = self.world
+        if self.proxy.is_ahead:
+            return self._ahead(response)
         if self.wrong_date is None and world.happens(world.weather.date / 8, "a wrong Date"):
             self.wrong_date = self._wrong_date()
         if self.wrong_date is None:
@@ -139,8 +152,16 @@ class FeedSide:
             self.wrong_date = None
         if isinstance(wrong, timedelta):
             wrong = format_datetime(world.service() + wrong, usegmt=True)
-        others = tuple(h for h in response.headers if h[0].lower() != "date")
-        return replace(response, headers=(("Date", wrong), *others))
+        return _with_date(response, wrong)
+
+    def _ahead(self, response: Response) -> Response:
+        """Return an answer with the Date of the proxy's clock."""
+        world = self.world
+        world.counts["fault: a proxy's Date is ahead"] += 1
+        self.log.lied = True
+        return _with_date(
+            response, format_datetime(world.service() + self.proxy.ahead, usegmt=True)
+        )
 
     def _wrong_date(self) -> tuple[datetime, timedelta | str]:
         """Return until when a ``Date`` is wrong, and how. One that is ahead stays so at times.
@@ -166,6 +187,16 @@ class FeedSide:
         token = self.tokens.issue(Caller(tenant, roles), until)
         self.current.add(token)
         return jwt_of(roles, token), until
+
+    def _proxy_fault(self, request: HttpRequest) -> Fault | None:
+        world = self.world
+        if self.proxy.fails_blob(request.path):
+            world.counts["fault: a proxy fails a blob"] += 1
+            return Fault(kind="status", status=502)
+        if self.proxy.asks_to_wait(request.params.get("startTime", ""), world.service()):
+            world.counts["fault: a proxy asks to wait"] += 1
+            return Fault(kind="throttle", status=429, retry_after=WAIT // timedelta(seconds=1))
+        return None
 
     def _fault(self, request: HttpRequest) -> Fault | None:
         """Draw what goes wrong with a request."""
@@ -215,6 +246,11 @@ class FeedSide:
             self.lies[address] = (world.now + length, code)
         until, code = self.lies.get(address, (world.now, ""))
         return Fault(kind="error", code=code) if world.now < until else None
+
+
+def _with_date(response: Response, date: str) -> Response:
+    others = tuple(h for h in response.headers if h[0].lower() != "date")
+    return replace(response, headers=(("Date", date), *others))
 
 
 def _tenant(request: HttpRequest) -> str:

@@ -27,6 +27,7 @@ from random import Random
 
 from audit_feed.azure_app.triggers import health
 from audit_feed.blobs import Stream
+from audit_feed.delivery.listing import SKEW
 from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.ledger.statement import HourState, HourStatement
 from audit_feed.ledger.states import BlobRow, BlobState
@@ -52,6 +53,7 @@ from connector.simulation.feed_side import FeedSide, signature_of
 from connector.simulation.function_program import FunctionProgram
 from connector.simulation.history import Plan, ended, plan_of, publish, subscribe
 from connector.simulation.installed import connected
+from connector.simulation.proxy import Proxy
 from connector.simulation.truth import TOLERANCE, Truth, key_of
 from connector.simulation.workspace import OTHER_RULE, RULE, Workspace
 from connector.simulation.world import CALM, START, Broken, Weather, World, demand
@@ -112,7 +114,7 @@ def play(seed: int, program: str, folder: Path) -> Played:
         raise Broken(f"seed {seed}: {broken}\nafter\n  {last}\n{again}") from None
     finally:
         if isinstance(there.program, CollectorProgram):
-            there.program.restart()
+            there.program.close()
     return there
 
 
@@ -136,7 +138,8 @@ def _made(seed: int, program: str, folder: Path) -> Played:
     )
     subscribe(model, plan, dice)
     blobs = publish(model, plan, dice)
-    feed = FeedSide(world, model, tokens)
+    proxy = Proxy.drawn(Random(f"{program} {seed}"))  # noqa: S311 - no secret
+    feed = FeedSide(world, model, tokens, proxy)
     poisoned = frozenset(r for blob in blobs for r in blob.record_ids or () if r.startswith("bad"))
     workspace = Workspace(world, dice.choice((1_048_576, 1_048_576, 9_000)), poisoned)
     truth = Truth(world, feed, workspace, blobs)
@@ -212,7 +215,29 @@ def _turn(there: Played) -> None:
         _function_turn(program, world.dice)
         _check_health(there, program)
         program.check_rows()
+    _check_taken_back(there)
     check(there)
+
+
+def _check_taken_back(there: Played) -> None:
+    """Demand that no listing lies in the future once the program has listed by the right time.
+
+    By the end of a stream's newest window it is seen what time the program believed in.
+    """
+    log = there.feed.log
+    if not log.lied:
+        return
+    with _ledgers(there) as found:
+        for store, stream in product(found, there.plan.streams):
+            asked = [c for c in log.chains if c.stream == stream and c.asked >= log.turn]
+            if not asked or any(c.window.end > c.asked + SKEW / 2 for c in asked):
+                continue
+            open_from = min(c.asked for c in asked) - HOUR - MARGIN
+            latest = max(c.asked for c in asked) + 2 * SKEW
+            for hour, known in store.listings(stream, hour_of(open_from)).items():
+                ahead = known.at and not known.problem and known.at > latest and hour > open_from
+                name = f"{stream.content_type} {hour:%d %H}h"
+                demand(not ahead, f"{name} stays listed at {known.at}, in the future")
 
 
 def _function_turn(program: FunctionProgram, dice: Random) -> None:
@@ -290,12 +315,7 @@ def _ledgers(there: Played) -> Iterator[Sequence[SqliteLedger | TableLedger]]:
     """Open the ledger as an operator does, with nothing happening, if there is one."""
     program = there.program
     with _quiet(there.world):
-        store = program.read() if program.has_ledger() else None
-        try:
-            yield [store] if store else []
-        finally:
-            if isinstance(store, SqliteLedger):
-                store.close()
+        yield [program.read()] if program.has_ledger() else []
 
 
 def check(there: Played, back: timedelta | None = None) -> None:
@@ -338,6 +358,8 @@ def _calm(there: Played) -> None:
     last = max(world.now, ended(there.truth.blobs) - world.service_offset) + timedelta(
         hours=there.plan.scale.calm
     )
+    there.feed.proxy.end()
+    there.feed.proxy.ends = last - there.plan.scale.pause
     check(there)
     if there.given_up:
         _retry(there)
@@ -347,6 +369,7 @@ def _calm(there: Played) -> None:
         at_end = world.now + pause >= last
         # What a sweep does costs more than all else: it states the seven days.
         _calm_turn(there, sweeps=at_end or turn % 2 == 0)
+        _check_taken_back(there)
         if at_end or turn < len(FIRST_PAUSES):
             check(there)
         world.now += pause
@@ -356,6 +379,7 @@ def _calm(there: Played) -> None:
 
 def _calm_turn(there: Played, *, sweeps: bool) -> None:
     program = there.program
+    there.feed.log.turn = there.world.service()
     if isinstance(program, CollectorProgram):
         demand(program.turn(), "the collector ends though all is calm")
         return
@@ -423,15 +447,20 @@ def _check_settled(there: Played, store: SqliteLedger | TableLedger, stream: Str
     Where the feed's ``Date`` was ahead for a while, it may have said for these hours, as it seemed,
     that there is no subscription.
     """
-    if there.feed.log.lied:
+    if there.feed.log.lied and there.feed.log.absent.get(stream):
         return
     now = there.world.service()
     hours = _stated(store, stream, Window(now - RETENTION + 2 * HOUR, now))
-    begun = there.calm + there.world.service_offset + HOUR
+    kept = hour_of(now - RETENTION) + 2 * HOUR
+    begun = max(hour_of(there.calm + there.world.service_offset) + 2 * HOUR, kept)
+    settled = now - HOUR - MARGIN - there.plan.scale.pause * 2
+    demand(
+        begun >= settled or any(hour.hour == begun for hour in hours),
+        f"{stream.content_type} {begun:%d %H}h: nothing is said of it",
+    )
     for hour in hours:
-        settled = hour.hour + HOUR + MARGIN + there.plan.scale.pause * 2 < now
         known = there.truth.is_known(stream, hour.hour, -TOLERANCE)
-        if hour.hour < begun or not settled or not known:
+        if not begun <= hour.hour < settled or not known:
             continue
         demand(
             hour.state in {HourState.COMPLETE, HourState.LOST},

@@ -11,7 +11,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from itertools import count
+from types import NoneType
 from typing import NoReturn, Protocol, TypeVar
 from uuid import UUID
 
@@ -51,6 +53,7 @@ PAGE = 1_000
 _KEY = re.compile(r"[^/\\#?\x00-\x1f\x7f-\x9f]*")
 _TABLE = re.compile(r"[A-Za-z][A-Za-z0-9]{2,62}")
 _NAME = re.compile(r"[^\W\d]\w*")
+_PLAIN = (bool, float, UUID, datetime, NoneType)
 _FRAME = 400
 """About the bytes of an operation's own headers in a transaction."""
 
@@ -383,18 +386,28 @@ def check_entity(entity: Entity) -> None:
             raise RefusedError("PropertiesNeedValue")
         if len(key) > MOST_KEY_CHARACTERS:
             raise RefusedError("KeyValueTooLarge")
-        if not _KEY.fullmatch(key):
+        if not _is_key(key):
             raise RefusedError("InvalidInput")
     for name, value in entity.items():
         if len(name) > MOST_NAME_CHARACTERS:
             raise RefusedError("PropertyNameTooLong")
-        if not _NAME.fullmatch(name):
+        if not _is_name(name):
             raise RefusedError("PropertyNameInvalid")
         _check_value(value)
 
 
+@lru_cache(maxsize=1_024)
+def _is_key(key: str) -> bool:
+    return _KEY.fullmatch(key) is not None
+
+
+@lru_cache(maxsize=1_024)
+def _is_name(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None
+
+
 def _check_value(value: object) -> None:
-    if isinstance(value, bool | float | UUID | datetime | None):
+    if isinstance(value, _PLAIN):
         return
     if isinstance(value, int):
         if not -(2**31) <= value < 2**31:
@@ -419,14 +432,11 @@ def size_of(entity: Entity) -> int:
 
 
 def _value_size(value: object) -> int:
-    match value:
-        case bool():
-            return 1
-        case str():
-            return 2 * len(value) + 4
-        case bytes():
-            return len(value) + 4
-    return 16
+    if isinstance(value, str):
+        return 2 * len(value) + 4
+    if isinstance(value, bytes):
+        return len(value) + 4
+    return 1 if isinstance(value, bool) else 16
 
 
 def _condition(entity: Entity, etag: object, how: object) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -154,7 +155,7 @@ class FeedPool:
         page = self._log.pages.get(_page_key(url))
         if page:
             return page
-        asked = dict(parse_qsl(parts.query))
+        asked = _decoded(parts.query)
         tenant = parts.path.split("/")[3]
         window = Window(_time(asked["startTime"]), _time(asked["endTime"]))
         chain = Chain(Stream(tenant, asked["contentType"]), window, self._world.service())
@@ -164,7 +165,8 @@ class FeedPool:
     def _check_window(self, response: Response) -> None:
         """Demand that only what the feed keeps is asked for, where the clocks are right."""
         fine = not (self._log.lied or self._world.counts["fault: the local clock jumps"])
-        demand(not (fine and b"AF20030" in _bytes(response)), "a window that the feed refuses")
+        refused = any(code in _bytes(response) for code in (b"AF20030", b"AF20055"))
+        demand(not (fine and refused), "a window that the feed refuses")
 
     def _read_page(self, chain: Chain, response: Response) -> bool:
         """Note what the page says, before the client does; return whether it can be read."""
@@ -281,9 +283,14 @@ def _is_entry(item: object, window: Window) -> bool:
     return created in window
 
 
+@lru_cache(maxsize=256)
+def _decoded(query: str) -> Mapping[str, str]:
+    return dict(parse_qsl(query))
+
+
 def _page_key(url: str) -> str:
     """Return what the requests of one page have in common: the client adds to its query."""
-    query = dict(parse_qsl(urlsplit(url).query))
+    query = _decoded(urlsplit(url).query)
     own = {k: v for k, v in query.items() if k.lower() != "publisheridentifier"}
     return repr(sorted(own.items()))
 
@@ -295,6 +302,6 @@ def _time(text: str) -> datetime:
 def _short(url: str) -> str:
     """Return what a step says of an address."""
     parts = urlsplit(url)
-    asked = dict(parse_qsl(parts.query))
+    asked = _decoded(parts.query)
     words = [asked[n] for n in ("contentType", "startTime", "endTime", "nextPage") if n in asked]
     return " ".join([parts.path.rpartition("/feed/")[2][:80], *words])
