@@ -23,23 +23,55 @@ show       prints which permissions the identity has.
 
   --identity OBJECT-ID  of the service principal, not its application id
   --dlp                 ActivityFeed.ReadDlp too, for DLP.All; with --undo, that alone
-  --types TYPE,...      Audit.Exchange unless given
+  --types TYPE,...      unless given those that the rules read: Audit.Exchange,
+                        Audit.AzureActiveDirectory
   --restart             start also subscriptions that are disabled
   --cloud CLOUD         worldwide (default), gcc, gcc-high or dod
-  --host URL            another feed than the cloud's
+  --host URL            another feed than the cloud's; https:// only, as the token goes there
   --undo                take back: the permissions, or the subscriptions of --types. What is
                         published while a subscription is off is lost
   --what-if             say what would be changed, and change nothing
 
-Each may be run again: what is there is left as it is. Exit codes: 0 done, 1 refused, 2 usage.
+Each may be run again: what is there is left as it is. Exit codes: 0 done, 1 refused or failed (the
+step is named), 2 usage. In a government cloud run az cloud set first. An application without an
+Azure role signs in by az login --service-principal --allow-no-subscriptions.
 END
 }
 
 say() { printf '%s\n' "$*"; }
 
 fail() { # WHAT [CODE]
+    complain "$1" || exit "${2:-1}"
+}
+
+complain() { # WHAT
     printf 'tenant.sh: %s\n' "$1" >&2
-    exit "${2:-1}"
+    return 1
+}
+
+# Prints the answer of az alone. What it says besides is kept: a warning is no answer.
+ask() { # ARGUMENTS OF az
+    az "$@" 2>"$az_says"
+}
+
+# Says why a step failed, by what az said. Of that only codes are shown: the rest can hold the
+# tenant's data.
+explain() { # STEP
+    local said
+    said=$(<"$az_says")
+    if [[ $said =~ AF[0-9]{3,6} ]]; then
+        complain "$1: refused, ${BASH_REMATCH[0]} (mailvigil doctor says what it means; az login as the collector's application)"
+    elif [[ $said =~ AADSTS[0-9]+ || $said =~ az\ login ]]; then
+        complain "$1: the sign-in does not hold, ${BASH_REMATCH[0]} (az login again)"
+    elif [[ $said =~ Authorization_RequestDenied|Insufficient\ privileges|Forbidden ]]; then
+        complain "$1: refused, ${BASH_REMATCH[0]} (who is signed in lacks the role for it)"
+    elif [[ $said =~ getaddrinfo|NameResolution|Name\ or\ service|Max\ retries|[Cc]onnection|timed\ out ]]; then
+        complain "$1: no answer from the host (is it the right --cloud, is there a proxy?)"
+    elif [[ $said =~ Request_ResourceNotFound|Not\ Found ]]; then
+        complain "$1: refused, ${BASH_REMATCH[0]} (it is not there, or may not be read)"
+    else
+        complain "$1: az failed, and gave no code that is known here (az rest --debug shows all)"
+    fi
 }
 
 # Runs a change, or says that it would be made.
@@ -50,7 +82,10 @@ change() { # WHAT COMMAND...
         say "would $what"
         return
     fi
-    "$@"
+    "$@" || {
+        explain "$what"
+        return 1
+    }
     say "done: $what"
 }
 
@@ -69,14 +104,16 @@ choose_cloud() { # NAME
 graph() { # METHOD PATH [ARGUMENTS OF az rest]
     local method=$1 path=$2
     shift 2
-    az rest --method "$method" --url "$graph/v1.0/$path" --resource "$graph" "$@"
+    ask rest --only-show-errors --method "$method" --url "$graph/v1.0/$path" --resource "$graph" "$@"
 }
 
 find_both() {
-    resource=$(graph get "servicePrincipals(appId='$FEED_APP')" --query id --output tsv) || fail \
-        "Office 365 Management APIs: cannot be read (az login; where the tenant lacks them, az ad sp create --id $FEED_APP)"
-    who=$(graph get "servicePrincipals/$identity" --query displayName --output tsv) || fail \
-        "--identity $identity: no service principal with this object id can be read (az identity show calls it principalId)"
+    resource=$(graph get "servicePrincipals(appId='$FEED_APP')" --query id --output tsv) ||
+        explain "read Office 365 Management APIs" ||
+        fail "where the tenant lacks them, az ad sp create --id $FEED_APP makes them"
+    who=$(graph get "servicePrincipals/$identity" --query displayName --output tsv) ||
+        explain "read the identity" ||
+        fail "--identity: is there no service principal with this object id? (az identity show calls it principalId)"
 }
 
 role_id() { # NAME
@@ -85,25 +122,32 @@ role_id() { # NAME
 }
 
 assignment_of() { # ROLE-ID
-    graph get "servicePrincipals/$identity/appRoleAssignments" --output tsv \
+    graph get "servicePrincipals/$identity/appRoleAssignments?\$top=999" --output tsv \
         --query "value[?appRoleId=='$1' && resourceId=='$resource'].id | [0]"
 }
 
+# Another run may have given it a moment ago.
 assign() { # ROLE-ID
     graph post "servicePrincipals/$identity/appRoleAssignments" --output none \
         --headers Content-Type=application/json \
-        --body "{\"principalId\":\"$identity\",\"resourceId\":\"$resource\",\"appRoleId\":\"$1\"}"
+        --body "{\"principalId\":\"$identity\",\"resourceId\":\"$resource\",\"appRoleId\":\"$1\"}" ||
+        [[ $(<"$az_says") == *"already exists"* ]]
 }
 
 unassign() { # ASSIGNMENT-ID
     graph delete "servicePrincipals/$identity/appRoleAssignments/$1" --output none
 }
 
+# Sets role and assignment, which its caller has as its own.
+find_role() { # NAME
+    role=$(role_id "$1") || explain "read which permissions the API offers" || exit 1
+    [[ -n $role ]] || fail "$1: the API offers no such permission (another cloud?)"
+    assignment=$(assignment_of "$role") || explain "read what $who has" || exit 1
+}
+
 set_role() { # NAME
     local role assignment
-    role=$(role_id "$1")
-    [[ -n $role ]] || fail "$1: the API offers no such permission (another cloud?)"
-    assignment=$(assignment_of "$role")
+    find_role "$1"
     if [[ $undo == yes && -z $assignment ]]; then
         say "as it should be: $who does not have $1"
     elif [[ $undo == yes ]]; then
@@ -123,15 +167,14 @@ grant() {
         names+=(ActivityFeed.ReadDlp)
     fi
     find_both
-    for name in "${names[@]}"; do set_role "$name"; done
+    for name in "${names[@]}"; do set_role "$name" || exit 1; done
 }
 
 show() {
     local role assignment
     find_both
     for name in ActivityFeed.Read ActivityFeed.ReadDlp; do
-        role=$(role_id "$name")
-        assignment=$(assignment_of "$role")
+        find_role "$name"
         if [[ -n $assignment ]]; then
             say "$who has $name"
         else
@@ -142,56 +185,54 @@ show() {
 
 # --- Subscriptions, through the Management Activity API -----------------------------------------
 
-# Prints the answer, and what az says of an error too.
 feed() { # METHOD OPERATION [ARGUMENTS OF az rest]
     local method=$1 operation=$2 separator='?'
     shift 2
     [[ $operation == *\?* ]] && separator='&'
-    az rest --only-show-errors --method "$method" --resource "$audience" "$@" 2>&1 --url \
+    ask rest --only-show-errors --method "$method" --resource "$audience" "$@" --url \
         "$host/api/v1.0/$tenant/activity/feed/subscriptions/$operation${separator}PublisherIdentifier=$tenant"
-}
-
-# The code alone: the rest of an error can hold the tenant's data.
-explain() { # WHERE ANSWER
-    local code='no code of the feed'
-    [[ $2 =~ AF[0-9]{3,6} ]] && code=${BASH_REMATCH[0]}
-    fail "$1: refused, $code (mailvigil doctor says what it means; az login as the collector's application)"
 }
 
 status_of() { # TYPE
     local answer
-    answer=$(feed get list --query "[?contentType=='$1'].status | [0]" --output tsv) ||
-        explain "list subscriptions" "$answer"
+    answer=$(feed get list --query "[?contentType=='$1'].status | [0]" --output tsv) || {
+        explain "list subscriptions"
+        return 1
+    }
     say "${answer:-missing}"
 }
 
 # AF20024 says that it is on already.
 turn() { # start|stop TYPE
-    local answer
-    answer=$(feed post "$1?contentType=$2" --output none) || [[ $answer == *AF20024* ]] ||
-        explain "$1 $2" "$answer"
+    feed post "$1?contentType=$2" --output none || [[ $(<"$az_says") == *AF20024* ]]
 }
 
 set_subscription() { # TYPE
     local status
-    status=$(status_of "$1")
+    status=$(status_of "$1") || return 1
     case $undo-$status in
     no-enabled) say "as it should be: $1 is started" ;;
     no-missing) change "start $1" turn start "$1" ;;
     no-disabled)
-        [[ $restart == yes ]] || fail "$1: the subscription is disabled (--restart starts it again)"
-        change "start $1 again" turn start "$1"
+        if [[ $restart == yes ]]; then
+            change "start $1 again" turn start "$1"
+        else
+            complain "$1: the subscription is disabled (--restart starts it again)"
+        fi
         ;;
     yes-enabled) change "stop $1" turn stop "$1" ;;
     yes-missing | yes-disabled) say "as it should be: $1 is not started" ;;
-    *) fail "$1: the feed calls it '$status', which is not known here" ;;
+    *) complain "$1: the feed calls it '$status', which is not known here" ;;
     esac
 }
 
 subscribe() {
-    tenant=$(az account show --query tenantId --output tsv) ||
+    local failed=no
+    tenant=$(ask account show --query tenantId --output tsv) ||
         fail "az: not signed in (az login --service-principal, as the collector's application)"
-    for name in ${types//,/ }; do set_subscription "$name"; done
+    # A type that cannot be started holds back no other.
+    for name in ${types//,/ }; do set_subscription "$name" || failed=yes; done
+    [[ $failed == no ]] || exit 1
 }
 
 # --- Command line -------------------------------------------------------------------------------
@@ -233,13 +274,17 @@ main() {
         exit 2
         ;;
     esac
-    identity='' types=Audit.Exchange cloud=worldwide host='' dlp=no undo=no restart=no what_if=no
+    identity='' types=Audit.Exchange,Audit.AzureActiveDirectory cloud=worldwide host='' dlp=no undo=no restart=no what_if=no
     read_options "$@"
     choose_cloud "$cloud"
     host=${host:-$audience}
     [[ $command == subscribe || $identity =~ $GUID ]] ||
         fail "--identity: needs an object id, a GUID" 2
+    [[ $host == https://* ]] || fail "--host: does not begin with https:// (a token would go in the open)" 2
     check_types
+    command -v az >/dev/null || fail "az: not found (install Azure CLI)"
+    az_says=$(mktemp) || fail "mktemp: no temporary file could be made"
+    trap 'rm -f "$az_says"' EXIT
     "$command"
 }
 

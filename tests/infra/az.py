@@ -83,7 +83,7 @@ def feed(state: State, args: argparse.Namespace) -> Answer:
 
 
 def graph(state: State, args: argparse.Namespace) -> Answer:
-    path = args.url.partition("/v1.0/servicePrincipals")[2]
+    path = args.url.partition("/v1.0/servicePrincipals")[2].partition("?")[0]
     if path == f"(appId='{API}')" and state["api"]:
         return {"id": RESOURCE}
     if path == f"/{RESOURCE}":
@@ -93,14 +93,17 @@ def graph(state: State, args: argparse.Namespace) -> Answer:
         raise Refused("Not Found({})")
     if not found[2]:
         return {"displayName": state["principals"][found[1]]}
-    return assignments(state["assignments"], args, found[3])
+    return assignments(state, args, found[3])
 
 
-def assignments(have: list[dict[str, str]], args: argparse.Namespace, id_: str) -> Answer:
+def assignments(state: State, args: argparse.Namespace, id_: str) -> Answer:
+    have: list[dict[str, str]] = state["assignments"]
     match args.method:
         case "get":
             return {"value": [*have]}
         case "post":
+            if args.body in state["given_meanwhile"]:
+                raise Refused("Permission being assigned already exists on the object")
             have.append({**json.loads(args.body), "id": f"assignment-{len(have)}"})
         case "delete":
             have[:] = [one for one in have if one["id"] != id_]
@@ -235,6 +238,11 @@ def main(words: list[str]) -> int:
     state = json.loads(file.read_text(encoding="utf-8"))
     state["calls"].append(words)
     args = options(words)
+    sys.stderr.write(state["warning"])
+    if (broken := state["broken"]) and broken["at"] in " ".join(words):
+        file.write_text(json.dumps(state), encoding="utf-8")
+        sys.stderr.write(f"ERROR: {broken['says']}\n")
+        return int(broken["code"])
     try:
         show(COMMANDS[" ".join(args.command)](state, args), args)
     except Refused as refused:

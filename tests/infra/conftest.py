@@ -39,7 +39,8 @@ class Azure:
     def begin(self, **changed: object) -> None:
         """Write the state: a tenant with the API and one identity that was given nothing.
 
-        A *stale* feed lists no subscription, whatever there is.
+        A *stale* feed lists no subscription, whatever there is. az says the *warning* each time,
+        and a call with what *broken* is *at* ends with its *code*.
         """
         fresh = {
             "tenant": "11111111-aaaa-4bbb-8ccc-000000000001",
@@ -50,6 +51,9 @@ class Azure:
             "groups": {},
             "deleted": [],
             "stale": False,
+            "warning": "",
+            "broken": {},
+            "given_meanwhile": [],
             "calls": [],
         }
         self.file.write_text(json.dumps({**fresh, **changed}), encoding="utf-8")
@@ -83,11 +87,12 @@ class Azure:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AUDIT_FEED_", "AZURE_"))}
         return {**kept, "PATH": path, "FAKE_AZ": str(self.file)}
 
-    def run(self, *words: str) -> Ran:
+    def run(self, *words: str, **environment: str) -> Ran:
         """Run ``tenant.sh`` with *words*."""
         done = subprocess.run(
             [SCRIPTS / "tenant.sh", *words],
-            env=self.environment(), capture_output=True, text=True, check=False, timeout=60,
+            env=self.environment() | environment,
+            capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
         return Ran(done.returncode, done.stdout, done.stderr)
 

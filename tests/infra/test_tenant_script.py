@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from azure.identity import ClientSecretCredential
 
 from audit_feed.blobs import CONTENT_TYPES
 from audit_feed.clouds import CLOUDS
+from infra.az import RESOURCE
 from infra.conftest import CHECKOUT, IDENTITY, SCRIPTS, Azure
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import LabOptions, TenantOptions
@@ -148,6 +150,7 @@ def test_a_permission_of_another_api_is_left_alone(azure: Azure) -> None:
     [
         ({"api": False}, GRANT, "az ad sp create", 1),
         ({"principals": {}}, GRANT, "no service principal with this object id", 1),
+        ({"principals": {}}, GRANT, "read the identity: refused, Not Found", 1),
         ({}, ("grant", "--identity", "mailvigil-collector"), "needs an object id", 2),
         ({}, ("grant",), "needs an object id", 2),
         ({}, (*GRANT, "--cloud", "mars"), "unknown 'mars'", 2),
@@ -155,6 +158,8 @@ def test_a_permission_of_another_api_is_left_alone(azure: Azure) -> None:
         ({}, (*GRANT, "--force"), "unknown option '--force'", 2),
         ({}, ("subscribe", "--types", "Audit.exchange"), "unknown 'Audit.exchange'", 2),
         ({"tenant": ""}, ("subscribe",), "not signed in", 1),
+        ({}, ("subscribe", "--host", "http://feed.example"), "does not begin with https://", 2),
+        ({}, (*GRANT, "--host", "HTTP://feed.example"), "does not begin with https://", 2),
         ({}, (), "usage:", 2),
     ],
 )
@@ -209,8 +214,8 @@ def test_subscribing_again_or_with_what_if_changes_nothing(azure: Azure, lab: La
     for _ in range(2):
         assert azure.run(*subscribe(lab)).code == 0
 
-    assert len(azure.changes) == 1
-    assert enabled(lab) == ["Audit.Exchange", SUBSCRIBED]
+    assert len(azure.changes) == 2
+    assert enabled(lab) == ["Audit.AzureActiveDirectory", "Audit.Exchange", SUBSCRIBED]
 
 
 def test_what_another_started_a_moment_ago_is_not_an_error(azure: Azure, lab: Lab) -> None:
@@ -254,5 +259,95 @@ def test_a_refusal_is_reported_without_the_token(azure: Azure) -> None:
         ran = azure.run(*subscribe(lab))
 
     assert ran.code == 1
-    assert re.fullmatch(r"tenant\.sh: list subscriptions: refused, AF10001 \([^)]+\)\n", ran.err)
+    [line, again] = ran.err.splitlines()
+    assert line == again
+    assert re.fullmatch(r"tenant\.sh: list subscriptions: refused, AF10001 \([^)]+\)", line)
     assert token not in ran.out + ran.err
+
+
+def broken(at: str, says: str, code: int = 3) -> dict[str, object]:
+    return {"broken": {"at": at, "says": says, "code": code}}
+
+
+@pytest.mark.parametrize(
+    ("at", "says", "told"),
+    [
+        ("appRoles", "AADSTS700082: expired", "read which permissions the API offers: the sign-in"),
+        ("appRoleAssignments?", "Max retries exceeded", "has: no answer from the host"),
+        ("--method post", "Authorization_RequestDenied", "give ActivityFeed.Read to mailvigil-"),
+        ("--method post", "Traceback (most recent call last)", "az failed, and gave no code"),
+    ],
+)
+def test_a_step_that_fails_is_named_and_the_exit_code_is_ours(
+    azure: Azure, at: str, says: str, told: str
+) -> None:
+    azure.begin(**broken(at, says))
+
+    ran = azure.run(*GRANT)
+
+    assert ran.code == 1
+    assert ran.err.startswith("tenant.sh: ")
+    assert told in ran.err
+    assert azure.given == []
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        ("AADSTS700082: the refresh token has expired", "the sign-in does not hold, AADSTS700082"),
+        ("Please run 'az login' to setup account.", "the sign-in does not hold, az login"),
+        ("[Errno -2] Name or service not known", "no answer from the host"),
+    ],
+)
+def test_no_sign_in_and_no_network_are_not_told_as_a_refusal(
+    azure: Azure, says: str, told: str
+) -> None:
+    azure.begin(**broken("subscriptions/list", says, 1))
+
+    ran = azure.run("subscribe", "--types", "Audit.Exchange")
+
+    assert ran.code == 1
+    assert ran.err == f"tenant.sh: list subscriptions: {told}" + ran.err.partition(told)[2]
+    assert "refused" not in ran.err
+
+
+def test_a_warning_of_az_is_not_taken_for_an_answer(azure: Azure, lab: Lab) -> None:
+    signed_in(azure, lab, warning="UserWarning: You are using cryptography on 32-bit\n")
+
+    assert azure.run(*GRANT).code == 0
+    assert azure.given == ["ActivityFeed.Read"]
+    ran = azure.run(*subscribe(lab, "--types", f"{SUBSCRIBED},Audit.Exchange"))
+
+    assert (ran.code, ran.err) == (0, "")
+    assert "as it should be: Audit.General is started" in ran.out
+    assert enabled(lab) == ["Audit.Exchange", SUBSCRIBED]
+
+
+def test_a_type_that_cannot_be_started_holds_back_no_other(azure: Azure, lab: Lab) -> None:
+    signed_in(azure, lab)
+    stopped = lab.subscriptions.of(lab.tenants[0].id, SUBSCRIBED)
+    stopped.stop(lab.clock.now(), "admin@contoso.example")
+
+    ran = azure.run(*subscribe(lab, "--types", f"{SUBSCRIBED},Audit.Exchange"))
+
+    assert ran.code == 1
+    assert ran.err.startswith(f"tenant.sh: {SUBSCRIBED}: the subscription is disabled")
+    assert enabled(lab) == ["Audit.Exchange"]
+
+
+def test_a_permission_that_another_run_gave_a_moment_ago_is_not_an_error(azure: Azure) -> None:
+    body = {"principalId": IDENTITY, "resourceId": RESOURCE, "appRoleId": "role-read"}
+    azure.begin(given_meanwhile=[json.dumps(body, separators=(",", ":"))])
+
+    ran = azure.run(*GRANT)
+
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_the_script_leaves_no_file_behind(azure: Azure, tmp_path: Path) -> None:
+    (place := tmp_path / "tmp").mkdir()
+
+    ran = azure.run(*GRANT, TMPDIR=str(place))
+
+    assert ran.code == 0
+    assert list(place.iterdir()) == []
