@@ -10,8 +10,8 @@ subscribe  starts what is missing of the tenant's subscriptions. Needs the modul
            newer, signed in as the application that collects: the service may keep each
            application's subscriptions apart. The Function app starts its own.
 mailboxes  lists the mailboxes that do not log MailItemsAccessed, and changes them with -Apply only.
-           What was changed is written to -Record before it is changed; -Undo takes exactly that
-           back. Needs the module ExchangeOnlineManagement and the role Exchange Administrator.
+           What is changed is written to -Record before; -Undo takes exactly that back, and gives
+           back to Microsoft (DefaultAuditSet) what it managed before. Needs the module ExchangeOnlineManagement and the role Exchange Administrator.
 
 Each may be run again: what is there is left as it is. With -WhatIf nothing is changed.
 
@@ -39,7 +39,7 @@ param(
     [string] $Tenant,
 
     [ValidateSet('Audit.AzureActiveDirectory', 'Audit.Exchange', 'Audit.SharePoint', 'Audit.General', 'DLP.All')]
-    [string[]] $Types = @('Audit.Exchange'),
+    [string[]] $Types = @('Audit.Exchange', 'Audit.AzureActiveDirectory'),
 
     # Start also subscriptions that are disabled.
     [switch] $Restart,
@@ -142,47 +142,92 @@ function Set-Subscription([string] $Type, [object[]] $All, [securestring] $Token
 function Set-Subscriptions {
     if (-not $Tenant) { throw '-Tenant: needs the id of the tenant' }
     $token = (Get-AzAccessToken -ResourceUrl $Clouds[$Cloud].Feed -TenantId $Tenant -AsSecureString).Token
-    $all = @(Invoke-Feed GET list $token)
+    # Invoke-RestMethod gives a list as one object: as a variable it is taken apart.
+    $answer = Invoke-Feed GET list $token
+    $all = @($answer | ForEach-Object { $_ })
     foreach ($type in $Types) { Set-Subscription $type $all $token }
 }
 
 # --- Mailboxes, through Exchange Online ----------------------------------------------------------
 
-# The sign-in types of a mailbox that do not log mail that is read.
+# The sign-in types of a mailbox whose list of operations was cut by hand. One that Microsoft manages
+# (DefaultAuditSet) and that lacks the operation is a matter of licence or roll-out, and is left: a
+# change would take it out of what Microsoft manages.
 function Get-Missing([object] $Mailbox) {
-    $SignIns | Where-Object { $Mailbox.$_ -notcontains $Operation }
-}
-
-function Set-Audit([string] $Mailbox, [string] $SignIn, [string] $How) {
-    $change = @{ Identity = $Mailbox; $SignIn = @{ $How = $Operation } }
-    if ($PSCmdlet.ShouldProcess($Mailbox, "$How $Operation, $SignIn")) {
-        if ($How -eq 'Add') {
-            [pscustomobject] @{ Mailbox = $Mailbox; SignIn = $SignIn } |
-                Export-Csv -Path $Record -Append -NoTypeInformation -Encoding utf8
-        }
-        Set-Mailbox @change
+    $SignIns | Where-Object {
+        $Mailbox.$_ -notcontains $Operation -and $Mailbox.DefaultAuditSet -notcontains ($_ -replace '^Audit')
     }
 }
 
-function Set-Mailboxes {
-    Connect-ExchangeOnline -ExchangeEnvironmentName $Clouds[$Cloud].Exchange -ShowBanner:$false
-    if ((Get-OrganizationConfig).AuditDisabled) {
-        Write-Warning 'auditing is off for the whole organisation (Set-OrganizationConfig -AuditDisabled $false)'
+# A mailbox that refuses holds back no other. Functions of a module do not see this script's
+# $ErrorActionPreference.
+function Write-Refusal([string] $Mailbox, [object] $Problem) {
+    $script:Refused += 1
+    Write-Warning "${Mailbox}: refused, $($Problem.FullyQualifiedErrorId)"
+}
+
+# The record is written first, by the object's id: a sign-in name can come to be another person's.
+function Set-Audit([object] $Mailbox, [string] $SignIn) {
+    $name = $Mailbox.UserPrincipalName
+    $change = @{ Identity = $Mailbox.ExternalDirectoryObjectId; $SignIn = @{ Add = $Operation } }
+    if ($PSCmdlet.ShouldProcess($name, "Add $Operation, $SignIn")) {
+        [pscustomobject] @{
+            Id = $Mailbox.ExternalDirectoryObjectId
+            Mailbox = $name
+            SignIn = $SignIn
+            DefaultAuditSet = $Mailbox.DefaultAuditSet -join ','
+        } | Export-Csv -Path $Record -Append -NoTypeInformation -Encoding utf8
+        try { Set-Mailbox @change -ErrorAction Stop } catch { Write-Refusal $name $_ }
     }
-    if ($Undo) {
-        Import-Csv -Path $Record | ForEach-Object { Set-Audit $_.Mailbox $_.SignIn 'Remove' }
-        return
+}
+
+# What Microsoft managed before is given back to it; from another list the operation is taken out.
+function Undo-Audit([object] $Change) {
+    $known = $Change.PSObject.Properties.Name -contains 'DefaultAuditSet'
+    $id = if ($known) { $Change.Id } else { $Change.Mailbox }
+    $signIn = $Change.SignIn
+    $type = $signIn -replace '^Audit'
+    $back = @{ Identity = $id; $signIn = @{ Remove = $Operation } }
+    if ($known -and (($Change.DefaultAuditSet -split ',') -contains $type)) {
+        $back = @{ Identity = $id; DefaultAuditSet = $type }
     }
+    if (-not $known) {
+        Write-Warning "$($Change.Mailbox): the record does not say whether Microsoft managed $type; Set-Mailbox -DefaultAuditSet $type gives it back"
+    }
+    if ($PSCmdlet.ShouldProcess($Change.Mailbox, "undo $Operation, $signIn")) {
+        try { Set-Mailbox @back -ErrorAction Stop } catch { Write-Refusal $Change.Mailbox $_ }
+    }
+}
+
+function Undo-Mailboxes {
+    $changes = Import-Csv -Path $Record | Sort-Object -Unique -Property @('Mailbox', 'SignIn')
+    foreach ($change in $changes) { Undo-Audit $change }
+}
+
+function Set-Found {
     $kinds = 'UserMailbox', 'SharedMailbox', 'RoomMailbox', 'EquipmentMailbox'
-    $mailboxes = Get-Mailbox -ResultSize Unlimited -RecipientTypeDetails $kinds
+    $mailboxes = @(Get-Mailbox -ResultSize Unlimited -RecipientTypeDetails $kinds -ErrorAction Stop)
+    $found = 0
     foreach ($mailbox in $mailboxes) {
         $missing = @(Get-Missing $mailbox)
         if (-not $missing) { continue }
+        $found += 1
         [pscustomobject] @{ Mailbox = $mailbox.UserPrincipalName; Missing = $missing -join ', ' }
         if ($Apply) {
-            foreach ($signIn in $missing) { Set-Audit $mailbox.UserPrincipalName $signIn 'Add' }
+            foreach ($signIn in $missing) { Set-Audit $mailbox $signIn }
         }
     }
+    Write-Output "$($mailboxes.Count) mailboxes looked at, the lists of $found were cut by hand"
+}
+
+function Set-Mailboxes {
+    Connect-ExchangeOnline -ExchangeEnvironmentName $Clouds[$Cloud].Exchange -ShowBanner:$false -ErrorAction Stop
+    if ((Get-OrganizationConfig -ErrorAction Stop).AuditDisabled) {
+        Write-Warning 'auditing is off for the whole organisation (Set-OrganizationConfig -AuditDisabled $false)'
+    }
+    $script:Refused = 0
+    if ($Undo) { Undo-Mailboxes } else { Set-Found }
+    if ($Refused) { throw "$Refused changes were refused" }
 }
 
 switch ($Command) {

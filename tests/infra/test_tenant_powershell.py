@@ -21,9 +21,10 @@ NEEDED = {
 }  # fmt: skip
 """What comes from a module or is the script's whole point."""
 
+EXCHANGE = {"Connect-ExchangeOnline", "Get-OrganizationConfig", "Get-Mailbox", "Set-Mailbox"}
 LANGUAGE = {
     "Set-StrictMode", "Where-Object", "Out-Null", "Write-Output", "Write-Warning", "ForEach-Object",
-    "Import-Csv", "Export-Csv",
+    "Import-Csv", "Export-Csv", "Sort-Object",
 }  # fmt: skip
 
 
@@ -37,10 +38,10 @@ def test_every_command_of_the_script_is_a_known_one() -> None:
 def test_what_if_changes_nothing() -> None:
     assert "[CmdletBinding(SupportsShouldProcess)]" in TEXT
     assert unguarded(ROOT) == []
-    assert TEXT.count(DO) == 5
+    assert TEXT.count(DO) == 6
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", range(6))
 def test_a_change_outside_of_a_guard_is_found(number: int) -> None:
     parts = TEXT.split(DO)
     other = "if ($Nothing.ShouldProcess("
@@ -55,12 +56,61 @@ def test_a_script_that_does_not_parse_is_an_error() -> None:
 
 
 def test_mailboxes_are_changed_only_with_apply_or_undo() -> None:
-    block = text_of(functions(ROOT)["Set-Mailboxes"])
-    callers = [c for c in commands(functions(ROOT)["Set-Mailboxes"]) if c.name == "Set-Audit"]
+    callers = {
+        name: [command.name for command in commands(block)]
+        for name, block in functions(ROOT).items()
+    }
 
-    assert len(callers) == 2
-    assert re.search(r"if \(\$Apply\) \{\s+foreach \(\$signIn in \$missing\) \{ Set-Audit", block)
-    assert re.search(r"if \(\$Undo\) \{\s+Import-Csv .*Set-Audit .*'Remove' \}\s+return", block)
+    for change, caller in (("Set-Audit", "Set-Found"), ("Undo-Audit", "Undo-Mailboxes")):
+        assert [name for name, called in callers.items() if change in called] == [caller]
+        assert callers[caller].count(change) == 1
+    found = text_of(functions(ROOT)["Set-Found"])
+    assert re.search(r"if \(\$Apply\) \{\s+foreach \(\$signIn in \$missing\) \{ Set-Audit", found)
+    chosen = text_of(functions(ROOT)["Set-Mailboxes"])
+    assert "if ($Undo) { Undo-Mailboxes } else { Set-Found }" in chosen
+    assert [name for name, called in callers.items() if "Set-Mailbox" in called] == [
+        "Set-Audit", "Undo-Audit",
+    ]  # fmt: skip
+
+
+def test_undo_gives_back_to_microsoft_what_it_managed_before() -> None:
+    recorded = text_of(functions(ROOT)["Set-Audit"])
+    undone = text_of(functions(ROOT)["Undo-Audit"])
+
+    assert "DefaultAuditSet = $Mailbox.DefaultAuditSet -join ','" in recorded
+    assert re.search(
+        r"if \(\$known -and \(\(\$Change\.DefaultAuditSet -split ','\) -contains \$type\)\) \{\s+"
+        r"\$back = @\{ Identity = \$id; DefaultAuditSet = \$type \}",
+        undone,
+    )
+    assert undone.index("DefaultAuditSet = $type }") < undone.index("Set-Mailbox @back")
+
+
+def test_what_microsoft_manages_is_not_taken_out_of_its_hands() -> None:
+    missing = text_of(functions(ROOT)["Get-Missing"])
+
+    assert "-and $Mailbox.DefaultAuditSet -notcontains ($_ -replace '^Audit')" in missing
+
+
+def test_a_mailbox_is_known_by_its_id_and_not_by_its_name() -> None:
+    recorded = text_of(functions(ROOT)["Set-Audit"])
+
+    assert "Identity = $Mailbox.ExternalDirectoryObjectId" in recorded
+    assert "Id = $Mailbox.ExternalDirectoryObjectId" in recorded
+
+
+def test_what_exchange_refuses_is_an_error_also_in_an_open_session() -> None:
+    asked = [c for c in commands(ROOT) if c.name in EXCHANGE]
+
+    assert {command.name for command in asked} == EXCHANGE
+    assert [c.name for c in asked if not {"-ErrorAction", "Stop"} <= {*c.words}] == []
+    assert "if ($Refused) { throw" in text_of(functions(ROOT)["Set-Mailboxes"])
+
+
+def test_every_subscription_of_the_list_is_looked_at() -> None:
+    block = text_of(functions(ROOT)["Set-Subscriptions"])
+
+    assert re.search(r"\$answer = Invoke-Feed GET list \$token\s+\$all = @\(\$answer \|", block)
 
 
 def test_what_is_added_is_written_down_before_it_is_added() -> None:
