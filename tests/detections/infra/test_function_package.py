@@ -8,7 +8,9 @@ import json
 import re
 import sys
 from importlib.metadata import packages_distributions
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from zipfile import ZipFile
 
 import pytest
@@ -16,15 +18,14 @@ import pytest
 from connector.azure_app.conftest import Deployed, deployed, options, real_worker
 from connector.azure_app.host import CONNECTOR
 from detections.collect.conftest import publish, run
+from mailvigil.infra.app_resource import PYTHON
 from mailvigil.infra.function_package import LEFT_OUT, app_sources, zipped
 
 __all__ = ["deployed", "options", "real_worker"]
 """Fixtures of the app's own tests, which pytest finds here by their names."""
 
 NAMED = re.compile(r"^([a-z0-9-]+)==", re.MULTILINE)
-PINNED = re.compile(
-    r"^[a-z0-9-]+==\S+( ; [^\\\n]+)? \\\n( {4}--hash=sha256:[0-9a-f]{64}( \\)?\n)+", re.MULTILINE
-)
+PINNED = re.compile(r"^[a-z0-9-]+==\S+ \\\n( {4}--hash=sha256:[0-9a-f]{64}( \\)?\n)+", re.MULTILINE)
 
 
 def test_two_packages_of_the_same_sources_are_the_same_bytes(tmp_path: Path) -> None:
@@ -108,3 +109,38 @@ def test_the_unpacked_zip_runs_and_delivers_every_record(
 
     assert len(deployed.ids()) == records
     assert running.package == app / "audit_feed"
+
+
+def in_ci(checkout: Path, name: str) -> ModuleType:
+    found = spec_from_file_location(name, checkout / ".ci" / f"{name}.py")
+    assert found is not None
+    assert found.loader is not None
+    module = module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def test_no_requirement_is_left_out_by_another_python(checkout: Path) -> None:
+    text = (CONNECTOR / "requirements.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if re.match("[a-z]", line)]
+    script = in_ci(checkout, "for_one_python")
+
+    assert [line for line in lines if ";" in line] == []
+    assert {"azure-functions", "cffi", "isal", "werkzeug"} <= {*NAMED.findall(text)}
+    assert script.PYTHON == PYTHON
+
+
+def test_requirements_are_those_of_the_python_that_the_app_runs_in(checkout: Path) -> None:
+    script = in_ci(checkout, "for_one_python")
+    text = (
+        "# Written.\n"
+        "always==1.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:ab\n"
+        "needed==2.0 ; python_full_version >= '3.13' \\\n    --hash=sha256:bb\n"
+        "elsewhere==3.0 ; sys_platform == 'win32' \\\n    --hash=sha256:cc\n"
+    )
+
+    assert script.without_markers(text) == (
+        "# Written.\n"
+        "always==1.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:ab\n"
+        "needed==2.0 \\\n    --hash=sha256:bb\n"
+    )
