@@ -40,7 +40,7 @@ class NoSubscriptionError(AccessError):
 
 
 class SignInError(AccessError):
-    """No token can be had at all. Nothing of this tenant can be asked for."""
+    """No token can be got. Nothing of this tenant can be asked for."""
 
 
 class RetryError(AuditFeedError):

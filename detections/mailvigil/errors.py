@@ -14,7 +14,7 @@ class MailvigilError(Exception):
 
 
 class InputError(MailvigilError):
-    """A file or an argument that the user gave cannot be used. Mend it and run again."""
+    """A file or an argument that the user gave cannot be used. Correct it and run again."""
 
     def __init__(self, where: str, what: str, todo: str = "") -> None:
         self.where = where

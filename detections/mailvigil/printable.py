@@ -25,6 +25,6 @@ def defused(value: object) -> object:
     return f"'{shown}" if value.lstrip().startswith(_FORMULA) else shown
 
 
-def counted(count: int, noun: str) -> str:
-    """Return *count* with *noun*, whose plural ends in s."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return *count* with *noun* or its *plural*, which without a word of its own ends in s."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

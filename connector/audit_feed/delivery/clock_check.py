@@ -20,10 +20,10 @@ Offset = Callable[[], timedelta | None]
 """Returns how far the service's clock is ahead of the local one; None where it is not known."""
 
 NO_TIME = "they have no Date header, or each a different time; look for a proxy in between"
-"""Why the time cannot be told, and what to do."""
+"""Why the time is not known, and what to do."""
 
 MOST_ANSWERS = 4
-"""A time is believed once a second answer gives the same; so it is with a wrong one among them."""
+"""Two answers must agree before a time is believed: among four, a wrong one does no harm."""
 
 
 def known() -> timedelta | None:
@@ -35,14 +35,14 @@ class AskedForTime(Protocol):
     """What is needed of a feed to learn its time."""
 
     def subscriptions(self) -> Mapping[str, str]:
-        """Return content type to status; any answer of the feed tells its time."""
+        """Return content type to status; any answer of the feed gives its time."""
 
 
 def learn_clock(tenants: Iterable[TenantFeed], offset: Offset) -> AuditFeedError | None:
     """Ask the feed where its time is not known; return why it still is not, None if it is.
 
     Without it nothing may be listed or written: it would be under times that are wrong. Answers
-    that do not tell it are nothing that passes: an operator has to look.
+    that do not give it are not a fault that passes: an operator has to look.
     """
     if offset() is not None:
         return None
@@ -51,7 +51,7 @@ def learn_clock(tenants: Iterable[TenantFeed], offset: Offset) -> AuditFeedError
         problem = _ask(tenant, offset) or problem
         if offset() is not None:
             return None
-    return problem or AccessError("clock of the feed", "its answers do not tell the time", NO_TIME)
+    return problem or AccessError("clock of the feed", "its answers do not give the time", NO_TIME)
 
 
 def _ask(tenant: TenantFeed, offset: Offset) -> AuditFeedError | None:
@@ -67,7 +67,7 @@ def _ask(tenant: TenantFeed, offset: Offset) -> AuditFeedError | None:
 def ask_for_time(feed: AskedForTime, offset: Offset) -> AuditFeedError | None:
     """Ask *feed* until its time is known, ``MOST_ANSWERS`` times; return what it refused.
 
-    An answer that refuses tells the time too. After a passing fault, the next pass asks again.
+    An answer that refuses gives the time too. After a passing fault, the next pass asks again.
     """
     problem: AuditFeedError | None = None
     for _ in range(MOST_ANSWERS):

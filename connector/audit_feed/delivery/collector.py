@@ -49,7 +49,7 @@ class Collector:
 
     ``workers`` is how many blobs of a tenant are delivered at once where the workers have loops of
     their own. ``clock`` is the service's, and ``clock_offset`` its distance from the local clock,
-    None while no answer of the feed has told it. ``lease_clock`` is the local one; None for
+    None until an answer of the feed gives its time. ``lease_clock`` is the local one; None for
     ``clock``.
     """
 
@@ -128,8 +128,8 @@ class Collector:
     def prune(self) -> None:
         """Drop from the ledger what is done and older than the retention.
 
-        Without a known clock nothing is: what is old cannot be told. One clock that is ahead drops
-        nothing: with the beginning of a stream, a gap would be forgotten.
+        While the service's time is not known, nothing is dropped. The clock that is behind decides
+        what is old: one that is ahead would drop the beginning of a stream, and a gap with it.
         """
         if self.clock_offset() is None:
             return
@@ -222,7 +222,7 @@ class Collector:
             if not self.stop.is_set():
                 listing.list_due(first)
         finally:
-            listings.end_one()
+            listings.end_listing()
 
     def _deliver(self, tenant: TenantFeed, listings: _Listings, report: PassReport) -> None:
         """Deliver what is due, and again what the listings beside it find, until they end."""
@@ -278,7 +278,7 @@ class _Listings:
         """Whether every listing has ended."""
         return not self._left
 
-    def end_one(self) -> None:
+    def end_listing(self) -> None:
         """Record the end of a listing."""
         self._left.pop()
         self.changed.set()

@@ -220,7 +220,7 @@ class StreamListing:
         return _End.PART
 
     def _failed(self, window: Window, error: AuditFeedError) -> _End:
-        """Record what a listing failed of."""
+        """Record why a listing failed."""
         if isinstance(error, NoSubscriptionError):
             self.store.note_absent(self.stream, self._time_of_answer())
         refused = isinstance(error, AccessError)

@@ -21,7 +21,7 @@ class PassReport(OutcomeCounts):
     ``new`` counts blobs that were listed for the first time, ``unlisted`` windows whose listing
     did not get to its end. ``refused`` says that something will not work before an operator changes
     something: the listing of ``refused_streams``, deliveries (``delivery_refused``), or the whole
-    pass (``clock_unknown``: the feed did not tell its time). ``left`` says that the pass ran out of
+    pass (``clock_unknown``: the feed did not give its time). ``left`` says that the pass ran out of
     time with blobs still due.
     """
 

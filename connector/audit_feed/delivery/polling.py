@@ -78,7 +78,7 @@ def _loops(
 class _TenantLoops:
     """The loops of one tenant, and what they share.
 
-    ``new_blobs`` is set when a listing found some, ``found`` while there is something to deliver.
+    ``new_blobs`` is set when a listing found some, ``due_blobs`` while there are some to deliver.
     """
 
     collector: Collector
@@ -86,7 +86,7 @@ class _TenantLoops:
     on_report: OnReport
     report: SharedReport = field(default_factory=SharedReport)
     new_blobs: Event = field(default_factory=Event)
-    found: Event = field(default_factory=Event)
+    due_blobs: Event = field(default_factory=Event)
 
     def list_again(self, stream: Collector) -> None:
         """List one stream, *interval* after the last listing's end."""
@@ -100,15 +100,15 @@ class _TenantLoops:
         while not self.collector.stop.is_set():
             self.new_blobs.clear()
             if self.collector.clock_offset() is not None and deliveries.find_due():
-                self.found.set()
+                self.due_blobs.set()
             self.new_blobs.wait(LOOK_AGAIN.total_seconds())
 
     def deliver(self, deliveries: TenantPass) -> None:
-        """Deliver what is found, as one of several workers."""
+        """Deliver what is due, as one of several workers."""
         while not self.collector.stop.is_set():
-            if self.found.wait(LOOK_AGAIN.total_seconds()):
-                deliveries.deliver_found()
-                self.found.clear()
+            if self.due_blobs.wait(LOOK_AGAIN.total_seconds()):
+                deliveries.deliver_at_hand()
+                self.due_blobs.clear()
 
     def report_again(self) -> None:
         """Prune the ledger and report, once in each interval and at the end."""

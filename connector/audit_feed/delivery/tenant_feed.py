@@ -21,7 +21,7 @@ class PagedFeed(Protocol):
         """Return one page; see :meth:`audit_feed.feed.client.Feed.page`."""
 
     def subscriptions(self) -> Mapping[str, str]:
-        """Return content type to status; any answer of the feed also tells its time."""
+        """Return content type to status; any answer of the feed also gives its time."""
 
     def roles(self) -> frozenset[str] | None:
         """Return the roles in the token, or None where it cannot be read."""

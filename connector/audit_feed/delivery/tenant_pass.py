@@ -63,20 +63,20 @@ class TenantPass:
             LedgerError: The ledger cannot be used.
 
         """
-        while rows := self._take():
+        while rows := self._next_due_rows():
             if self._over:
                 return True
             self._run_blobs(self._deliver, rows)
         return self._left
 
     def find_due(self) -> bool:
-        """Have rows at hand for :meth:`deliver_found`; return whether there are any."""
+        """Have rows at hand for :meth:`deliver_at_hand`; return whether there are any."""
         with self._lock:
             if not self._next and not self._over:
-                self._next.extend(self._take())
+                self._next.extend(self._next_due_rows())
             return bool(self._next)
 
-    def deliver_found(self) -> None:
+    def deliver_at_hand(self) -> None:
         """Deliver, as one of several workers, what is at hand, until nothing is due any more.
 
         Raises:
@@ -92,7 +92,7 @@ class TenantPass:
         ends = not self._endless and self._clock() - self._began > LONGEST_PASS
         return ends or self._stop.is_set()
 
-    def _take(self) -> list[BlobRow]:
+    def _next_due_rows(self) -> list[BlobRow]:
         """Return some of the blobs to try now, in turn from each content type."""
         now = self._clock()
         most = ROWS_AT_ONCE + len(self._taken)

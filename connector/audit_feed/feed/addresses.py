@@ -22,10 +22,10 @@ already."""
 
 def origin(address: str) -> tuple[str, str, int] | None:
     """Return scheme, host and port; None for what two readers could read differently."""
-    found = _HOST.match(address)
-    if found is None:
+    parts = _HOST.match(address)
+    if parts is None:
         return None
-    scheme, host, port = found[1].lower(), found[2].lower(), found[3]
+    scheme, host, port = parts[1].lower(), parts[2].lower(), parts[3]
     return scheme, host, int(port) if port else _PORTS[scheme]
 
 

@@ -500,12 +500,12 @@ def _fault(error: sqlite3.Error | OSError) -> str:
 
 
 def _with_todo(what: str) -> str:
-    """Return what is wrong with a file that is no ledger, with what to do about it."""
+    """Return what is wrong with a file that is not a ledger, and what to do about it."""
     return what if what.endswith(")") else f"{what} (put a copy of it back, or name another ledger)"
 
 
 def _added(con: sqlite3.Connection, values: Sequence[object]) -> bool:
-    """Insert a blob's row; return whether there was none."""
+    """Insert a blob's row; return False if it had one already."""
     added = con.execute(
         f"INSERT INTO blobs ({_COLUMNS}) VALUES ({_MARKS}) ON CONFLICT DO NOTHING", values
     )

@@ -211,7 +211,7 @@ def _state(
 ) -> tuple[HourState, str]:
     """Return what an hour is, by the first of these that holds, and why it is not complete."""
     if given_up := tally.expired + tally.rejected:
-        return HourState.LOST, f"{given_up} blobs were given up"
+        return HourState.LOST, f"blobs that were given up: {given_up}"
     if now < hour + HOUR + MARGIN:
         return HourState.OPEN, f"stated {MARGIN // HOUR} hours after its end"
     if not covered:
@@ -219,7 +219,7 @@ def _state(
     if not (listing.proves(hour) and listing.at and listing.at <= now + SKEW):
         return _unlisted(hour, listing, now)
     if tally.pending:
-        return HourState.PENDING, f"{tally.pending} blobs are not delivered yet"
+        return HourState.PENDING, f"blobs that are not delivered yet: {tally.pending}"
     return HourState.COMPLETE, ""
 
 

@@ -326,9 +326,9 @@ class LedgerStore(Protocol):
         """Return when the subscription is known to have existed."""
 
     def repair(self) -> Sequence[str]:
-        """Mend what cannot be read, and return a sentence for each thing that was mended.
+        """Repair what cannot be read, and return a sentence for each thing that was repaired.
 
-        What cannot be mended is dropped, and its hour is not complete until it is listed again.
+        What cannot be repaired is dropped, and its hour is not complete until it is listed again.
         """
 
     def note(self, name: str, text: str) -> None:

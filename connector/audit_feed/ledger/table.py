@@ -138,7 +138,7 @@ class TableLedger:
         return self._notes.get(name)
 
     def repair(self) -> Sequence[str]:
-        """Mend what cannot be read; see ``LedgerStore.repair``."""
+        """Repair what cannot be read; see ``LedgerStore.repair``."""
         return repaired(self.streams(), self._hours, self._blobs, self._parked)
 
     def register_stream(self, stream: Stream, first: datetime) -> datetime:

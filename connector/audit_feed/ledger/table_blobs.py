@@ -64,8 +64,8 @@ class TableBlobs:
         """Return the rows with these row keys that are on record, None where one is unreadable."""
         asked, values = "PartitionKey eq @p", {"p": partition}
         if len(names) <= MAX_KEYS:
-            found = " or ".join(f"RowKey eq @n{n}" for n in range(len(names)))
-            asked += f" and ( {found} )"
+            any_name = " or ".join(f"RowKey eq @n{n}" for n in range(len(names)))
+            asked += f" and ( {any_name} )"
             values |= {f"n{n}": name for n, name in enumerate(names)}
         with translated_errors(partition):
             entities = table_client.query(self._table, asked, values) if names else []
@@ -265,6 +265,6 @@ class _VersionCache:
                 self._values.popitem(last=False)
 
     def forget(self, key: BlobKey) -> None:
-        """Read the row anew the next time."""
+        """Forget the version of a row, so that it is read again when it is needed."""
         with self._lock:
             self._values.pop(key, None)

@@ -96,7 +96,7 @@ def query(
 
 
 def create(table: TableClient, entity: TableEntity) -> bool:
-    """Create *entity*; return whether there was none."""
+    """Create *entity*; return False if there was one already."""
     try:
         table.create_entity(entity)
     except ResourceExistsError:

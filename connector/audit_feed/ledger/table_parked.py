@@ -73,7 +73,7 @@ class TableParked:
                 name, _, number = str(entity["RowKey"]).rpartition("|")
                 if int(number) < int(str(entity["pieces"])):  # the same in fewer pieces, once
                     by_name.setdefault(name, []).append(entity)
-        return {n: found for n, found in by_name.items() if found[0]["RowKey"] == f"{n}|{0:06}"}
+        return {n: rows for n, rows in by_name.items() if rows[0]["RowKey"] == f"{n}|{0:06}"}
 
     def drop_unreadable(self, stream: Stream) -> int:
         """Delete remainders of which a piece is missing or is another one; return how many."""

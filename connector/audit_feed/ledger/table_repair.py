@@ -1,4 +1,4 @@
-"""Mend rows in Table Storage that an older version left half, or that cannot be read."""
+"""Repair rows in Table Storage that an older version left half, or that cannot be read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DROPPED = "could not be read and were dropped"
 def repaired(
     streams: Sequence[Stream], hours: TableHours, blobs: TableBlobs, parked: TableParked
 ) -> list[str]:
-    """Mend every stream's hours, blobs and remainders; see ``LedgerStore.repair``."""
+    """Repair every stream's hours, blobs and remainders; see ``LedgerStore.repair``."""
     done: list[str] = []
     for stream in streams:
         for row in hours.all(stream):
@@ -33,4 +33,4 @@ def _repaired(stream: Stream, row: HourRow, hours: TableHours, blobs: TableBlobs
         yield f"{where}: its row did not say whether it is closed: it is open"
     if dropped := blobs.drop_unreadable(where):
         hours.mark_unlisted(stream, [row.hour], f"rows of blobs {DROPPED}")
-        yield f"{where}: {dropped} rows of blobs {DROPPED}; it is listed again if it still can"
+        yield f"{where}: rows of blobs {DROPPED}: {dropped}; it is listed again if it still can"

@@ -183,7 +183,7 @@ class HourRow:
 
 
 def hour_row(entity: TableEntity, etag: str = "") -> HourRow | None:
-    """Return what *entity* says of an hour, or None where it is not of one.
+    """Return the hour's row that *entity* holds, or None if it is not an hour's.
 
     What is missing or cannot be read is taken for never listed, and open: so the hour is listed
     again, which writes it anew.

@@ -165,4 +165,4 @@ def _first(row: TableEntity | None) -> datetime | None:
 
 def _marker_key(name: str) -> str:
     """Return *name* without what a key may not hold."""
-    return _NOT_IN_KEYS.sub(lambda found: f"_{ord(found[0]):x}_", name)
+    return _NOT_IN_KEYS.sub(lambda match: f"_{ord(match[0]):x}_", name)

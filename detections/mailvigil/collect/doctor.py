@@ -30,6 +30,7 @@ from audit_feed.records.batches import Body
 from audit_feed.settings import Settings, Tenant
 from audit_feed.windows import Window
 from mailvigil.collect.stored_rows import QUERY_HOSTS, differences, hour_counts
+from mailvigil.printable import counted
 
 MAX_SKEW = timedelta(minutes=5)
 """Entra refuses signed assertions of a clock that is further off."""
@@ -156,7 +157,7 @@ def _feed_clock(name: str, clock: ServiceClock) -> Examined:
     """Return how far the feed's clock is from ours; it decides what is complete and expired."""
     what = f"{name}: clock of the feed"
     if clock.offset is None:
-        return Examined(what, well=False, todo=f"its answers do not tell it: {NO_TIME}")
+        return Examined(what, well=False, todo=f"its answers do not give it: {NO_TIME}")
     seconds = round(clock.offset.total_seconds())
     word = f"{abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'} ours" if seconds else "ours"
     return Examined(f"{what}: {word}", well=True)
@@ -216,7 +217,7 @@ def _rows_in_the_table(settings: Settings, workspace: str, stop: Event) -> Exami
         remedy = "look into DCRLogErrors and the data collection rule, then ledger redeliver"
         return Examined(what, well=False, todo=f"missing are {lacking}; {remedy}")
     rows = sum(count.sent for count in counts)
-    return Examined(f"{what}: all {rows:,} sent in {len(counts):,} hours", well=True)
+    return Examined(f"{what}: all {rows:,} sent in {counted(len(counts), 'hour')}", well=True)
 
 
 def _clock(settings: Settings, clock: Callable[[], datetime], name: str) -> Examined:

@@ -75,9 +75,9 @@ def _rejected(
 
     """
     hours = [h for stream in ledger.store.streams() for h in ledger.hours(stream, window, now)]
-    found = [row for row in lost_blobs(ledger.store, hours) if row.state is BlobState.REJECTED]
-    absent = set(wanted) - {row.blob.id for row in found}
+    rejected = [row for row in lost_blobs(ledger.store, hours) if row.state is BlobState.REJECTED]
+    absent = set(wanted) - {row.blob.id for row in rejected}
     if absent:
         what = f"no rejected blob {min(absent)}"
         raise InputError("--blob", what, "mailvigil ledger lists those that can be tried again")
-    return [row for row in found if not wanted or row.blob.id in wanted]
+    return [row for row in rejected if not wanted or row.blob.id in wanted]

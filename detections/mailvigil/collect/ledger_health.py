@@ -24,10 +24,10 @@ def feed_health(
     store: LedgerStore, wanted: Iterable[Stream], now: datetime, within: timedelta
 ) -> list[FeedHealth]:
     """Return for each feed when it was listed last, and whether it was *within* that time."""
-    return [_of(store, stream, now, within) for stream in wanted]
+    return [_health(store, stream, now, within) for stream in wanted]
 
 
-def _of(store: LedgerStore, stream: Stream, now: datetime, within: timedelta) -> FeedHealth:
+def _health(store: LedgerStore, stream: Stream, now: datetime, within: timedelta) -> FeedHealth:
     listings = store.listings(stream, hour_of(now - within) - HOUR).values()
     times = (listing.at for listing in listings if listing.at)
     # A time to come is of a clock that was wrong.

@@ -111,14 +111,14 @@ def incomplete(stated: Iterable[HourStatement]) -> list[HourStatement]:
 
 def runs(hours: Sequence[HourStatement]) -> list[list[HourStatement]]:
     """Return *hours* in runs of hours that touch and are not complete for the same reason."""
-    found: list[list[HourStatement]] = []
+    joined: list[list[HourStatement]] = []
     for hour in sorted(hours, key=lambda h: (_name(h.stream), h.hour)):
-        last = found[-1][-1] if found else None
+        last = joined[-1][-1] if joined else None
         if last and _continues(last, hour):
-            found[-1].append(hour)
+            joined[-1].append(hour)
         else:
-            found.append([hour])
-    return found
+            joined.append([hour])
+    return joined
 
 
 def _continues(last: HourStatement, hour: HourStatement) -> bool:

@@ -9,8 +9,8 @@ from audit_feed.ledger.states import LedgerStore
 from audit_feed.times import parse_utc, utc_text
 from audit_feed.windows import HOUR, RETENTION, SKEW, Window, hour_of
 
-NOTE = "losses told"
-"""Name under which a ledger keeps up to when losses were told."""
+NOTE = "losses told"  # the name stands in ledgers that exist
+"""Name under which a ledger keeps up to when losses were reported."""
 
 
 def newly_lost(store: LedgerStore, now: datetime) -> list[HourStatement]:
@@ -20,7 +20,7 @@ def newly_lost(store: LedgerStore, now: datetime) -> list[HourStatement]:
     """
     since = _noted(store, now)
     until = hour_of(now - RETENTION) + HOUR
-    found = []
+    lost: list[HourStatement] = []
     for stream in store.streams():
         first = store.first_hour(stream)
         if first is None:
@@ -28,9 +28,9 @@ def newly_lost(store: LedgerStore, now: datetime) -> list[HourStatement]:
         start = max(hour_of(first), hour_of(since - RETENTION)) if since else hour_of(first)
         window = Window(start, until)
         hours = statement(store, stream, window, now) if start < until else []
-        found += [h for h in hours if _is_new(h, since)]
+        lost += [h for h in hours if _is_new(h, since)]
     store.note(NOTE, utc_text(max(now, since or now)))
-    return found
+    return lost
 
 
 def _is_new(hour: HourStatement, since: datetime | None) -> bool:
@@ -41,10 +41,9 @@ def _is_new(hour: HourStatement, since: datetime | None) -> bool:
 
 
 def _noted(store: LedgerStore, now: datetime) -> datetime | None:
-    """Return up to when losses were told; None if that is not known.
+    """Return up to when losses were reported; None if that is not known.
 
-    A time well after *now* is of a clock that was ahead. By it, losses would be passed over until
-    then.
+    A time well after *now* is of a clock that was ahead. Losses until then would not be reported.
     """
     try:
         noted = parse_utc(store.noted(NOTE))

@@ -101,7 +101,7 @@ class Passes:
             report.problems.append(str(error))
 
     def _state(self, report: PassReport) -> None:
-        """State what is known now, unless the feed has not told its time yet."""
+        """State what is known now, unless the feed has not given its time yet."""
         offset = self.collector.clock_offset()
         if offset is None:
             return

@@ -46,6 +46,7 @@ from mailvigil.collect.target import (
 )
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import EndedBySignalError, InputError
+from mailvigil.printable import counted
 from mailvigil.progress import Shown
 from mailvigil.signals import stop_on_signal
 
@@ -146,7 +147,8 @@ def _run(
     elif until:
         done = run_once(passes(collector), until)
         whole = tally.whole
-        output.result(f"{whole.delivered} blobs delivered, {whole.records:,} records")
+        blobs, records = counted(whole.delivered, "blob"), counted(whole.records, "record")
+        output.result(f"{blobs} delivered, {records}")
     return not report_losses(collector, tally, output) and done
 
 
@@ -217,8 +219,8 @@ def check_room(sink: str) -> None:
 class _Sinks:
     """Where the records go, and where the statements about them go.
 
-    ``target`` is the file or folder in which the ledger is told, if it is one; ``filled`` tells it
-    there that rows have come.
+    ``target`` is the file or folder that is filled, if it is one; ``filled`` notes there that rows
+    have come.
     """
 
     records: Sink

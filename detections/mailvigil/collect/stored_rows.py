@@ -10,6 +10,7 @@ from typing import Any
 import requests
 
 from audit_feed.errors import AccessError, RetryError
+from mailvigil.printable import counted
 
 QUERY_HOSTS: Mapping[str, str] = {
     "https://monitor.azure.com": "https://api.loganalytics.io",
@@ -137,4 +138,5 @@ def differences(counts: Sequence[HourCount]) -> Iterator[str]:
             for hour in hours[:MOST_HOURS]
         )
         more = ", …" if len(hours) > MOST_HOURS else ""
-        yield f"tenant {tenant}: {kind}: {missing:,} rows in {len(hours)} hours ({named}{more})"
+        where = f"{counted(missing, 'row')} in {counted(len(hours), 'hour')}"
+        yield f"tenant {tenant}: {kind}: {where} ({named}{more})"

@@ -1,4 +1,4 @@
-"""Hours from before a subscription: nobody can do anything about them, and people are told so."""
+"""Hours from before a subscription: nothing can be done about them, and ``ledger`` says so."""
 
 from __future__ import annotations
 
@@ -46,24 +46,24 @@ def uncovered_hours(
     An hour that was not listed to its end is not among them: its listing may still show a blob of
     it or of a time before, and so that there was a subscription.
     """
-    found = []
+    uncovered = []
     for stream in dict.fromkeys(hour.stream for hour in hours):
         since = _known_since(store.coverage(stream))
         before = [h.hour for h in hours if h.stream == stream and _is_listed_and_uncovered(h)]
         if since and before:
             covered = hour_of(since - _INSTANT) + HOUR
-            found.append(UncoveredHours(stream, len(before), since, covered + span))
-    return found
+            uncovered.append(UncoveredHours(stream, len(before), since, covered + span))
+    return uncovered
 
 
-def print_uncovered_hours(found: Sequence[UncoveredHours], out: TextIO) -> None:
+def print_uncovered_hours(uncovered: Sequence[UncoveredHours], out: TextIO) -> None:
     """Say that nothing needs to be done about them, and until when they are stated."""
-    if not found:
+    if not uncovered:
         return
     print(_TEXT, file=out)
     rows = (
         (h.stream.tenant, h.stream.content_type, h.count, stamp(h.since), stamp(h.until))
-        for h in found
+        for h in uncovered
     )
     print_list(_HEADINGS, rows, out)
 

@@ -8,6 +8,7 @@ from typing import BinaryIO, TextIO
 from mailvigil.commands.renewing import print_renewed
 from mailvigil.exit_codes import EXIT_OK, EXIT_STALE
 from mailvigil.infra.files import checked_files
+from mailvigil.printable import counted
 from mailvigil.rules.content import content_root
 from mailvigil.sentinel.compiled_content import load_pack
 from mailvigil.workbench.generated import Generated
@@ -19,5 +20,5 @@ def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -
     built = Generated({args.out / name: data for name, data in files.items()})
     stale = print_renewed(built, out, check=args.check)
     what = "stale" if args.check else "changed"
-    print(f"{args.out}: {built.count} files, {stale} {what}", file=out)
+    print(f"{args.out}: {counted(built.count, 'file')}, {stale} {what}", file=out)
     return EXIT_STALE if args.check and stale else EXIT_OK

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) ->
             print("making the tenant's audit log", file=err)
             _print_ready(lab, fill_lab(lab, profile, folder, fresh=args.fresh), out)
             stop.wait()
-        print(f"{lab.counts.tally('blob').not_answered} blobs were never fetched", file=err)
+        print(f"blobs that were never fetched: {lab.counts.tally('blob').not_answered}", file=err)
     return EXIT_OK
 
 

@@ -8,6 +8,7 @@ from typing import BinaryIO, TextIO
 
 from mailvigil.commands.renewing import print_renewed
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
+from mailvigil.printable import counted
 from mailvigil.rules.content import content_root
 from mailvigil.sentinel.package_checks import folder_problems
 from mailvigil.workbench import generated
@@ -25,7 +26,7 @@ def check_folder(place: Path, out: TextIO) -> int:
     problems = list(folder_problems(place))
     for problem in problems:
         print(problem, file=out)
-    print(f"{place}: {len(problems)} problems", file=out)
+    print(f"{place}: {counted(len(problems), 'problem')}", file=out)
     return EXIT_FAILED if problems else EXIT_OK
 
 
@@ -33,16 +34,15 @@ def run_package(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: T
     """Run ``mailvigil rules package`` and return the exit code."""
     packaged = package(content_root(), args.out)
     pack = packaged.pack
-    counts = (
-        (len(pack.analytics), "rules"),
-        (len(pack.detections), "of them for Defender"),
-        (len(pack.hunting), "hunting queries"),
-        (len(pack.parsers), "functions"),
-        (len(pack.watchlists), "watchlists"),
-        (len(pack.workbooks), "workbooks"),
+    parts = (
+        counted(len(pack.analytics), "rule"),
+        f"{len(pack.detections)} of them for Defender",
+        counted(len(pack.hunting), "hunting query", "hunting queries"),
+        counted(len(pack.parsers), "function"),
+        counted(len(pack.watchlists), "watchlist"),
+        counted(len(pack.workbooks), "workbook"),
     )
-    parts = ", ".join(f"{number} {what}" for number, what in counts)
-    print(f"{args.out}: {parts} in {packaged.files} files", file=out)
+    print(f"{args.out}: {', '.join(parts)} in {counted(packaged.files, 'file')}", file=out)
     return EXIT_OK
 
 

@@ -17,6 +17,7 @@ from mailvigil.compiler.sigma_filters import load_filters
 from mailvigil.compiler.targets import TARGETS
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
+from mailvigil.printable import counted
 from mailvigil.progress import shown
 from mailvigil.rules.content import content_root
 from mailvigil.rules.load_rules import load_rules, with_filters
@@ -31,20 +32,22 @@ def run_check(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: Tex
     """Run ``mailvigil rules check`` and return the exit code."""
     if args.folder:
         return package_commands.check_folder(args.folder, out)
-    found = check_content(content_root())
-    for problem in found.problems:
+    content = check_content(content_root())
+    for problem in content.problems:
         print(problem, file=out)
     print(
-        f"{found.looked_at} analyses of a query with a set of missing tables, "
-        f"{found.analysed} of them different",
+        f"{content.looked_at} analyses of a query with a set of missing tables, "
+        f"{content.analysed} of them different",
         file=out,
     )
-    print(
-        f"{len(found.rules)} rules, {len(found.hunting)} hunting queries, "
-        f"{len(found.functions)} functions, {len(found.problems)} problems",
-        file=out,
+    counts = (
+        counted(len(content.rules), "rule"),
+        counted(len(content.hunting), "hunting query", "hunting queries"),
+        counted(len(content.functions), "function"),
+        counted(len(content.problems), "problem"),
     )
-    return EXIT_FAILED if found.problems else EXIT_OK
+    print(", ".join(counts), file=out)
+    return EXIT_FAILED if content.problems else EXIT_OK
 
 
 def run_compile(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
@@ -62,7 +65,7 @@ def run_compile(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: Te
     for reason in refused if args.target else ():
         print(reason, file=err)
     what = "stale" if args.check else "changed"
-    print(f"{len(rules)} rules, {stale} files {what}", file=out)
+    print(f"{counted(len(rules), 'rule')}, {counted(stale, 'file')} {what}", file=out)
     return EXIT_STALE if args.check and stale else EXIT_OK
 
 
@@ -106,7 +109,7 @@ def run_mutate(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: Tex
     return EXIT_FAILED if weak else EXIT_OK
 
 
-def _print_score(found: Score, out: TextIO) -> None:
-    print(f"{found.rule}: {found.mutants - len(found.survivors)} of {found.mutants}", file=out)
-    for mutant in found.survivors:
+def _print_score(score: Score, out: TextIO) -> None:
+    print(f"{score.rule}: {score.mutants - len(score.survivors)} of {score.mutants}", file=out)
+    for mutant in score.survivors:
         print(f"  not noticed: {mutant.change}", file=out)

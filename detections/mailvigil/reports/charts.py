@@ -17,7 +17,7 @@ from mailvigil.hunt.evidence import HuntEvidence
 from mailvigil.hunt.findings import Finding
 from mailvigil.hunt.result import HuntResult
 from mailvigil.printable import visible
-from mailvigil.reports.wording import caller_name, minute
+from mailvigil.reports.wording import caller_name, minute, volume
 from mailvigil.rules.metadata import SEVERITIES
 from mailvigil.rules.sigma_rule import SigmaRule
 
@@ -137,8 +137,7 @@ def _strips(result: HuntResult, evidence: HuntEvidence, shown: Mapping[str, str]
             "end": _millis(a.start + evidence.bin),
             "weight": _weight(a.operations, most),
             "reported": "yes" if a.caller in reported else "no",
-            "note": f"{minute(a.start)}, {shown[a.caller]}: {a.operations:,} operations "
-            f"in {a.records:,} records",
+            "note": f"{minute(a.start)}, {shown[a.caller]}: {volume(a.operations, a.records)}",
         }
         for a in evidence.activity
     ]
@@ -175,7 +174,7 @@ def _matrix(
             "reported": "yes" if (p.caller, p.mailbox) in reported else "no",
             "new": (p.caller, p.mailbox) in new,
             "note": f"{shown[p.caller]} in {p.mailbox}: first seen {minute(p.first)}, "
-            f"{p.operations:,} operations in {p.records:,} records",
+            f"{volume(p.operations, p.records)}",
         }
         for p in evidence.pairs
     ]

@@ -12,7 +12,7 @@ from mailvigil.hunt.evidence import EvidenceRecord, HuntEvidence
 from mailvigil.hunt.finding_id import finding_id
 from mailvigil.hunt.findings import Finding, display_name
 from mailvigil.hunt.result import HuntResult
-from mailvigil.printable import visible
+from mailvigil.printable import counted, visible
 from mailvigil.reports.report_context import Context
 from mailvigil.reports.wording import (
     NOT_A_PROOF,
@@ -21,6 +21,7 @@ from mailvigil.reports.wording import (
     headline,
     minute,
     not_run,
+    volume,
 )
 
 _SHOWN = 20
@@ -58,7 +59,7 @@ def _finding(finding: Finding, evidence: HuntEvidence) -> Sequence[str]:
         ("Users", _some(finding.users)),
         ("Addresses", _some(finding.addresses)),
         ("Sessions", _some(finding.sessions)),
-        ("Volume", f"{finding.operations:,} operations in {finding.records:,} records"),
+        ("Volume", volume(finding.operations, finding.records)),
         ("Finding id", _code(str(finding_id(finding)))),
     ]
     return [
@@ -89,7 +90,7 @@ def _records(finding: Finding, sample: Sequence[EvidenceRecord]) -> Sequence[str
         )
         for r in shown
     ]
-    return [f"The first {len(shown)} of {finding.records:,} records:", _table(head, rows)]
+    return [f"The first {len(shown)} of {counted(finding.records, 'record')}:", _table(head, rows)]
 
 
 def _coverage(evidence: HuntEvidence) -> Sequence[str]:

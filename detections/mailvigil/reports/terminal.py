@@ -17,9 +17,8 @@ from mailvigil.hunt.finding_id import finding_id
 from mailvigil.hunt.findings import Finding, display_name
 from mailvigil.hunt.result import HuntResult
 from mailvigil.printable import counted, defused, visible
+from mailvigil.reports.wording import volume
 from mailvigil.rules.durations import kql_duration
-
-__all__ = ["as_csv", "as_json", "counted", "defused", "print_table", "summary_lines", "visible"]
 
 SCHEMA_VERSION = 1
 """Version of the JSON form; ``findings.schema.json`` describes it."""
@@ -207,7 +206,7 @@ def _table(finding: Finding) -> Table:
         ("users", _some(finding.users)),
         ("addresses", _some(finding.addresses)),
         ("sessions", _some(finding.sessions)),
-        ("volume", f"{finding.operations:,} operations in {finding.records:,} records"),
+        ("volume", volume(finding.operations, finding.records)),
         ("next", finding.rule.triage[0]),
     ):
         table.add_row(name, Text(visible(value)))

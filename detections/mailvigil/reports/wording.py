@@ -9,6 +9,7 @@ from datetime import datetime
 from mailvigil.hunt.evidence import DataCoverage
 from mailvigil.hunt.findings import Finding, display_name
 from mailvigil.hunt.result import HuntResult
+from mailvigil.printable import counted
 from mailvigil.rules.app_names import name_of
 from mailvigil.rules.metadata import SEVERITIES
 
@@ -29,9 +30,9 @@ def minute(time: datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
-def counted(number: int, one: str, many: str = "") -> str:
-    """Return the number and the noun that fits it."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+def volume(operations: int, records: int) -> str:
+    """Return how much was read."""
+    return f"{counted(operations, 'operation')} in {counted(records, 'record')}"
 
 
 def headline(result: HuntResult) -> str:

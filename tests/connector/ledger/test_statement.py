@@ -134,7 +134,7 @@ def test_an_hour_in_which_a_blob_was_given_up_is_lost_at_once_and_for_ever(
 ) -> None:
     for now in (END, STATED, STATED + timedelta(days=80)):
         said = stated([row_in(state), row_in(BlobState.DELIVERED, "b")], now=now)
-        assert (said.state, said.why) == (HourState.LOST, "1 blobs were given up")
+        assert (said.state, said.why) == (HourState.LOST, "blobs that were given up: 1")
 
 
 @given(

@@ -236,4 +236,4 @@ def test_a_feed_that_does_not_tell_its_time_is_reported_wrong(tmp_path: Path) ->
 
         assert done.code == EXIT_FAILED
         [told] = wrong(done.out, lab.tenants[0].id)
-    assert told == f"clock of the feed: its answers do not tell it: {NO_TIME}"
+    assert told == f"clock of the feed: its answers do not give it: {NO_TIME}"

@@ -130,7 +130,7 @@ def test_what_is_missing_is_named_by_feed_and_hour() -> None:
     ]
 
     assert list(differences(counts)) == [
-        "tenant s: Audit.General: 1 rows in 1 hours (2026-03-20T07 lacks 1 of 1)",
+        "tenant s: Audit.General: 1 row in 1 hour (2026-03-20T07 lacks 1 of 1)",
         (
             "tenant t: Audit.Exchange: 2,001 rows in 2 hours "
             "(2026-03-20T07 lacks 1 of 3, 2026-03-20T08 lacks 2,000 of 3,000)"

@@ -106,5 +106,5 @@ def test_a_run_that_never_learns_the_feeds_time_ends_at_once_and_says_what_to_do
 
         asked = lab.counts.faults["date"]
     assert done.code == EXIT_FAILED
-    assert f"clock of the feed: its answers do not tell the time ({NO_TIME})" in done.err
+    assert f"clock of the feed: its answers do not give the time ({NO_TIME})" in done.err
     assert asked == MOST_ANSWERS

@@ -306,7 +306,7 @@ def test_a_loss_before_the_last_seven_days_is_stated_for_as_long_as_the_ledger_g
     assert (first["hour"], first["state"]) == (f"{hour:%Y-%m-%dT%H:%M:%SZ}", "lost")
     assert [lost["id"] for lost in first["lost_blobs"]] == ["lost"]  # type: ignore[attr-defined]  # JSON
     assert {other["state"] for other in others} == {"complete", "open"}
-    assert "1 blobs were given up" in table.out
+    assert "blobs that were given up: 1" in table.out
     assert "lost" in table.out.partition("Blobs that were given up:")[2]
 
 

@@ -23,7 +23,7 @@ LATEST: Final = timedelta(days=3)
 ODD_LETTERS: Final = ("a b", "\u00fc", "\u00e9 e", "%")
 """None begins or ends with a blank: readers of addresses drop it."""
 
-Way = Callable[[Blob, Dice, datetime], Iterator[Blob]]
+UnkindPublishing = Callable[[Blob, Dice, datetime], Iterator[Blob]]
 
 
 def hostile(blobs: Iterable[Blob], seed: int, now: datetime) -> Iterator[Blob]:
@@ -34,7 +34,7 @@ def hostile(blobs: Iterable[Blob], seed: int, now: datetime) -> Iterator[Blob]:
     for blob in blobs:
         dice = Dice(seed, "hostile", blob.id)
         if isinstance(blob.body, bytes) and dice.chance(SHARE):
-            yield from dice.pick(_WAYS)(blob, dice, now)
+            yield from dice.pick(_UNKIND)(blob, dice, now)
         else:
             yield blob
 
@@ -79,7 +79,7 @@ def _odd_entry(blob: Blob, dice: Dice, _now: datetime) -> Iterator[Blob]:
     yield blob
 
 
-_WAYS: Final[tuple[Way, ...]] = (
+_UNKIND: Final[tuple[UnkindPublishing, ...]] = (
     _grown,
     _late,
     _second_address,

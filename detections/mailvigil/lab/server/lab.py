@@ -164,7 +164,7 @@ class Lab:
             MinuteQuota(),
         )
         self._control = Control(
-            self._activity, self._ingestion, self.faults, self._landing, self._publish_one
+            self._activity, self._ingestion, self.faults, self._landing, self._publish_now
         )
         self._https.start()
         self._http.start()
@@ -268,7 +268,7 @@ class Lab:
         wanted = (tenant or self.tenants[0].id).lower()
         return next(lab_tenant for lab_tenant in self.tenants if lab_tenant.id == wanted)
 
-    def _publish_one(
+    def _publish_now(
         self,
         content_type: str,
         created: datetime,

@@ -187,5 +187,5 @@ def _value(name: str, present: object, asked: object) -> object:
 
 def plain(options: FeedOptions | IngestionOptions) -> dict[str, object]:
     """Return *options* as JSON can hold them; a span of time in seconds."""
-    found = {field.name: getattr(options, field.name) for field in fields(options)}
-    return {k: v.total_seconds() if isinstance(v, timedelta) else v for k, v in found.items()}
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    return {k: v.total_seconds() if isinstance(v, timedelta) else v for k, v in values.items()}

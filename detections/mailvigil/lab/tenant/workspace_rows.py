@@ -70,7 +70,8 @@ def commit(con: duckdb.DuckDBPyConnection, attack: Attack, seed: int) -> tuple[d
     """
     dice = Dice(seed, "late", attack.name)
     late = [timedelta(seconds=1800 + dice.below(3600)) for _ in attack.records]
-    arrivals = tuple(happened(one) + after for one, after in zip(attack.records, late, strict=True))
+    times = map(happened, attack.records)
+    arrivals = tuple(at + after for at, after in zip(times, late, strict=True))
     shaped = [SHAPERS[TABLE](record) | {"Record": None} for record in attack.records]
     con.begin()  # a file would else be synchronised for every row
     insert(con, TABLE, [row | {ARRIVED: at} for row, at in zip(shaped, arrivals, strict=True)])
