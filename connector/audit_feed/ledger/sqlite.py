@@ -153,6 +153,7 @@ class SqliteLedger:
                 _make(file)
             _check_names(file)
             self._con = _connect(file)
+            self._file, self._opened = file, _identity(file)
         except (sqlite3.Error, OSError) as error:
             raise LedgerError(f"{path}: cannot be opened as a ledger: {_fault(error)}") from error
         try:
@@ -214,6 +215,7 @@ class SqliteLedger:
         A lock on a file beside the ledger: it ends with the process, however that ends.
         """
         if self._lease.is_locked:
+            self._check_there()
             return
         try:
             self._lease.acquire()
@@ -223,6 +225,14 @@ class SqliteLedger:
             ) from None
         except OSError as error:
             raise LedgerError(f"{self._path}: no lease: {_fault(error)}") from error
+
+    def _check_there(self) -> None:
+        """Raise where the file is gone: SQLite would go on in one that nobody can read again."""
+        if _identity(self._file) != self._opened:
+            raise LedgerError(
+                f"{self._path}: was deleted or replaced while it was in use (put it back, or run "
+                "again with a new one)"
+            )
 
     def release_lease(self, owner: str) -> None:  # noqa: ARG002 - protocol
         """Give the lease back; see ``LedgerStore.release_lease``."""
@@ -632,6 +642,15 @@ def upgrade(con: sqlite3.Connection) -> None:
     for stream, time in first.items():
         _put_coverage(con, stream, NOT_KNOWN, enabled(NOT_KNOWN, [time]))
     con.execute("UPDATE format SET version = ?", (FORMAT,))
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Return which file has that name; None if there is none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _check_names(file: Path) -> None:

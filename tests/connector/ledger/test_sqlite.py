@@ -355,6 +355,24 @@ def test_the_lease_is_by_the_file_whatever_it_is_called(
 
 
 @pytest.mark.posix
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_ledger_that_is_deleted_or_replaced_while_it_is_in_use_ends_its_collector(
+    tmp_path: Path, *, replaced: bool
+) -> None:
+    path, other = tmp_path / "ledger.sqlite", tmp_path / "other.sqlite"
+    SqliteLedger(other).close()
+    with closing(SqliteLedger(path)) as store:
+        store.acquire_lease("first", START, LATER)
+        store.acquire_lease("first", START, LATER)
+        path.unlink()
+        if replaced:
+            other.rename(path)
+
+        with pytest.raises(LedgerError, match=r"ledger\.sqlite: was deleted or replaced while it"):
+            store.acquire_lease("first", START, LATER)
+
+
+@pytest.mark.posix
 def test_a_link_to_a_ledger_that_is_not_there_yet_makes_it_where_the_link_points(
     tmp_path: Path,
 ) -> None:
