@@ -158,7 +158,7 @@ class FeedSide:
         """Return an answer with the Date of the proxy's clock."""
         world = self.world
         world.counts["fault: a proxy's Date is ahead"] += 1
-        self.log.lied = True
+        self.log.lied = self.log.ahead = True
         return _with_date(
             response, format_datetime(world.service() + self.proxy.ahead, usegmt=True)
         )

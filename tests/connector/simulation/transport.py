@@ -60,7 +60,8 @@ class FeedLog:
     ``enabled`` are the times, by the service's clock, at which a listing was answered, and the
     creation of blobs that were listed; ``absent`` those at which there was no subscription.
     ``turn`` is when the program's last turn began; ``lied`` says that a ``Date`` was ahead
-    in several answers.
+    in several answers, ``ahead`` that a proxy's was: two that agree are believed, and what is noted
+    by them of a subscription or a listing has a wrong time.
     """
 
     chains: list[Chain] = field(default_factory=list)
@@ -69,6 +70,7 @@ class FeedLog:
     absent: dict[Stream, set[datetime]] = field(default_factory=dict)
     turn: datetime = START
     lied: bool = False
+    ahead: bool = False
 
 
 class FeedPool:
