@@ -19,7 +19,10 @@ from audit_feed.errors import (
 Offset = Callable[[], timedelta | None]
 """Returns how far the service's clock is ahead of the local one; None where it is not known."""
 
-NO_TIME = "they have no Date header, or each a different time; look for a proxy in between"
+NO_TIME = (
+    "they have no Date header, each a different time, or one in which the token is not good; "
+    "look for a proxy in between"
+)
 """Why the time is not known, and what to do."""
 
 MOST_ANSWERS = 4

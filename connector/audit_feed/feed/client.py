@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from time import monotonic
 from typing import cast
 
@@ -29,7 +29,7 @@ from audit_feed.feed.bounded_answer import answer_within, bounded_pool
 from audit_feed.feed.rate_limit import retry_after
 from audit_feed.feed.refusals import ALREADY_STARTED, Refusal
 from audit_feed.feed.service_clock import ServiceClock
-from audit_feed.feed.tokens import CachedToken, Tokens, roles_of
+from audit_feed.feed.tokens import CachedToken, Tokens, roles_of, validity_of
 from audit_feed.records.elements import OddElement
 from audit_feed.records.json_records import json_records
 from audit_feed.times import http_date
@@ -289,11 +289,13 @@ class Feed:
             )
         except (HTTPError, requests.RequestException) as error:
             raise RetryError(request.where, f"no answer: {type(error).__name__}") from None
-        self._observe(answer, timedelta(seconds=self._seconds() - began))
+        self._observe(answer, timedelta(seconds=self._seconds() - began), token)
         return answer if answer.status == _OK else self._refusal(answer)
 
-    def _observe(self, answer: BaseHTTPResponse, took: timedelta) -> None:
+    def _observe(self, answer: BaseHTTPResponse, took: timedelta, token: str) -> None:
         """Learn the service's time; an answer out of a cache says how old its ``Date`` is.
+
+        A time in which the token is not good is believed with a new one at the earliest.
 
         How long it took is of a clock that never goes back: between two looks at the local one,
         that may have been set.
@@ -301,7 +303,9 @@ class Feed:
         age = _age(answer)
         if age is not None:
             date, received = answer.headers.get("Date", ""), self._clock.local()
-            self._clock.observe(date, received - took, received, age)
+            valid = partial(validity_of, token)
+            if self._clock.observe(date, received - took, received, age, valid):
+                self._tokens.replace(token)
 
     def _known_time(self) -> datetime | None:
         """Return the service's time, None where it is not known."""

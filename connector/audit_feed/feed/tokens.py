@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from threading import Lock
 from typing import Protocol
 
@@ -73,6 +74,17 @@ def claims_of(token: str) -> Mapping[str, object]:
     except (IndexError, ValueError):
         return {}
     return claims if isinstance(claims, dict) else {}
+
+
+def validity_of(token: str) -> tuple[datetime, datetime] | None:
+    """Return from when until when a JWT is good, by its issuer's clock; None if it does not say."""
+    claims = claims_of(token)
+    times = [claims.get(name) for name in ("nbf", "exp")]
+    try:
+        begin, end = (datetime.fromtimestamp(float(str(time)), UTC) for time in times)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return begin, end
 
 
 def roles_of(token: str) -> frozenset[str] | None:

@@ -10,9 +10,9 @@ from email.utils import format_datetime
 import pytest
 
 from audit_feed.errors import AuditFeedError
-from audit_feed.feed.service_clock import ServiceClock
+from audit_feed.feed.service_clock import TOKEN_SKEW, ServiceClock, Validity
 from audit_feed.windows import HOUR, SECOND
-from connector.feed.loopback import Answer, loopback
+from connector.feed.loopback import Answer, TokenGiver, jwt, loopback
 from connector.made import START
 
 
@@ -31,9 +31,12 @@ class Machine:
         return ServiceClock(lambda: self.local, lambda: self.seconds)
 
 
-def observe(clock: ServiceClock, service: datetime, local: datetime) -> None:
+def observe(
+    clock: ServiceClock, service: datetime, local: datetime, token: Validity | None = None
+) -> bool:
     """Let *clock* see an answer of the time *service*, got at once at *local*."""
-    clock.observe(format_datetime(service, usegmt=True), local, local)
+    header = format_datetime(service, usegmt=True)
+    return clock.observe(header, local, local, valid=lambda: token)
 
 
 def test_the_offset_is_unknown_until_the_first_answer() -> None:
@@ -160,6 +163,54 @@ def test_after_a_sleep_in_which_the_even_clock_stood_still_one_answer_is_enough(
     assert clock.offset == timedelta()
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("off", [timedelta(), 48 * HOUR, -48 * HOUR])
+@pytest.mark.parametrize("odd", [-9 * 24 * HOUR, -HOUR, 2 * HOUR, 60 * 24 * HOUR])
+def test_a_time_in_which_its_token_is_not_good_is_not_believed_however_often_it_is_said(
+    odd: timedelta,
+    off: timedelta,
+    known: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    token = (START + off - TOKEN_SKEW, START + off + HOUR)
+    for _ in range(2 if known else 0):
+        observe(clock, START + off, START, token)
+    before = clock.offset
+
+    contradicted = []
+    for _ in range(20):
+        machine.wait(SECOND)
+        contradicted.append(observe(clock, machine.local + off + odd, machine.local, token))
+
+    assert contradicted == [True] * 20
+    assert clock.offset == before
+    for _ in range(2):
+        assert not observe(clock, machine.local + off, machine.local, token)
+    assert abs(clock.now() - (machine.local + off)) <= SECOND
+
+
+def test_a_wrong_local_clock_does_not_confirm_a_time_in_which_the_token_is_not_good() -> None:
+    machine = Machine(local=START + 48 * HOUR)
+    clock = machine.clock()
+
+    contradicted = observe(clock, machine.local, machine.local, (START - TOKEN_SKEW, START + HOUR))
+
+    assert contradicted
+    assert clock.offset is None
+
+
+def test_a_known_time_is_confirmed_after_the_end_of_a_token() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    token = (START - TOKEN_SKEW, START + HOUR)
+    observe(clock, START, START, token)
+    machine.wait(3 * HOUR)
+
+    assert not observe(clock, machine.local, machine.local, token)
+    assert clock.offset == timedelta()
+
+
 @pytest.mark.parametrize(
     "header",
     ["", "soon", "Wed, 21 Oct 99999999999 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT",
@@ -252,3 +303,36 @@ def test_an_answer_of_unknown_age_gives_no_time(age: str) -> None:
         server.feed(clock).subscriptions()
 
     assert clock.offset is None
+
+
+def test_a_time_in_which_the_token_is_not_good_is_believed_with_a_new_token_alone() -> None:
+    clock = ServiceClock(lambda: START)
+    ahead = START + 48 * HOUR
+    old, new = (jwt(nbf=time.timestamp(), exp=(time + HOUR).timestamp()) for time in (START, ahead))
+    tokens = TokenGiver((old, new))
+    with loopback() as server:
+        server.answers = [Answer(200, b"[]", {"Date": format_datetime(ahead, usegmt=True)})]
+        feed = server.feed(clock, tokens)
+        feed.subscriptions()
+        before = clock.offset
+        feed.subscriptions()
+
+    assert before is None
+    assert tokens.replaced == 1
+    assert clock.offset is not None
+    assert abs(clock.now() - ahead) <= SECOND
+
+
+def test_a_proxy_that_dates_every_answer_wrongly_costs_one_sign_in_a_minute() -> None:
+    clock = ServiceClock(lambda: START)
+    token = jwt(nbf=START.timestamp(), exp=(START + HOUR).timestamp())
+    tokens = TokenGiver((token,))
+    with loopback() as server:
+        date = format_datetime(START + 48 * HOUR, usegmt=True)
+        server.answers = [Answer(200, b"[]", {"Date": date})]
+        feed = server.feed(clock, tokens, lambda: 7.0)
+        for _ in range(20):
+            feed.subscriptions()
+
+    assert clock.offset is None
+    assert tokens.replaced == 1

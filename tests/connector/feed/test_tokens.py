@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,7 +12,7 @@ from audit_feed.errors import AccessError, ConfigError, RetryError
 from audit_feed.feed.credentials import FeedTokens
 from audit_feed.feed.tokens import REPLACE_SECONDS, CachedToken, roles_of
 from audit_feed.windows import HOUR, Window, hour_of
-from connector.feed.loopback import Answer, Loopback, TokenGiver, loopback
+from connector.feed.loopback import Answer, Loopback, TokenGiver, jwt, loopback
 from connector.feed.test_client import failing
 from connector.made import START, STREAM
 
@@ -41,12 +39,6 @@ def server() -> Iterator[Loopback]:
 def sent(server: Loopback) -> list[str]:
     """Return the tokens of the requests that came in."""
     return [asked.headers["Authorization"].removeprefix("Bearer ") for asked in server.asked]
-
-
-def jwt(**claims: object) -> str:
-    """Return a token with *claims*, as far as a reader of claims sees it."""
-    body = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
-    return f"eyJhbGciOiJub25lIn0.{body}.signature"
 
 
 REFUSALS = [Answer(401, b""), Answer(403, b""), failing(403, "AF10001"), failing(403, "AF20010")]

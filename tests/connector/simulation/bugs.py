@@ -285,13 +285,19 @@ def one_date_is_believed(patch: Patch) -> None:
         sent: datetime,
         received: datetime,
         age: timedelta = timedelta(),
-    ) -> None:
+        _valid: object = None,
+    ) -> bool:
         date = http_date(date_header)
         if date is not None and date.year in range(2000, 2200):
             offset = date + age - received + (received - sent) / 2
             self._observed = service_clock._Observed(offset, received, self._seconds())  # noqa: SLF001
+        return False
 
     patch.setattr(ServiceClock, "observe", observe)
+
+
+def tokens_do_not_bound_the_time(patch: Patch) -> None:
+    patch.setattr(service_clock, "_is_within", lambda *_: True)
 
 
 def listings_of_a_wrong_time_stay(patch: Patch) -> None:
@@ -325,6 +331,7 @@ BUGS: Sequence[Bug] = (
     Bug(complete_never_withdrawn, "2: a later listing that fails takes nothing back"),
     Bug(local_clock, "3: windows and statements go by the local clock"),
     Bug(one_date_is_believed, "3: one answer with a wrong Date is believed"),
+    Bug(tokens_do_not_bound_the_time, "3: a time in which its token is not good is believed"),
     Bug(listings_of_a_wrong_time_stay, "3: hours listed while the clock was ahead stay listed"),
     Bug(blobs_wait_for_a_wrong_time, "3: a blob put off while the clock was ahead waits for it"),
     Bug(pruned_by_a_wrong_time, "3: the ledger is pruned by a clock that is ahead"),

@@ -164,16 +164,17 @@ class FeedSide:
         )
 
     def _wrong_date(self) -> tuple[datetime, timedelta | str]:
-        """Return until when a ``Date`` is wrong, and how. One that is ahead stays so at times.
+        """Return until when a ``Date`` is wrong, and how.
 
-        Two answers that say the same are believed. So one that is behind for longer would have a
+        Where a token says when it is good, a time outside of that is never believed. Where it does
+        not, two answers that say the same are: one that is behind for longer would have a
         subscription known from a time in which there was none.
         """
         world, wrong = self.world, self.world.dice.choice(WRONG_DATES)
         length = world.dice.choice((timedelta(), timedelta(), *_LENGTHS))
-        if isinstance(wrong, timedelta) and wrong < timedelta():
-            length = timedelta()
-        self.log.lied = self.log.lied or (isinstance(wrong, timedelta) and bool(length))
+        if isinstance(wrong, timedelta) and not self.tokens_say_when:
+            length = length if wrong > timedelta() else timedelta()
+            self.log.lied = self.log.lied or bool(length)
         return world.now + length, wrong
 
     def issue(self, tenant: str) -> tuple[str, datetime]:
@@ -186,7 +187,13 @@ class FeedSide:
         roles = () if lacks else self.roles
         token = self.tokens.issue(Caller(tenant, roles), until)
         self.current.add(token)
-        return jwt_of(roles, token), until
+        issued = world.service() if self.tokens_say_when else None
+        return jwt_of(roles, token, issued), until
+
+    @property
+    def tokens_say_when(self) -> bool:
+        """Whether a token's claims say from when until when it is good: in every other world."""
+        return self.world.seed % 2 == 0
 
     def _proxy_fault(self, request: HttpRequest) -> Fault | None:
         world = self.world
@@ -257,9 +264,17 @@ def _tenant(request: HttpRequest) -> str:
     return request.path.split("/")[3]
 
 
-def jwt_of(roles: Sequence[str], token: str) -> str:
-    """Return a token with claims that a client can read, and the service's own as its signature."""
-    claims = urlsafe_b64encode(orjson.dumps({"roles": roles})).rstrip(b"=").decode()
+def jwt_of(roles: Sequence[str], token: str, issued: datetime | None) -> str:
+    """Return a token with claims that a client can read, and the service's own as its signature.
+
+    It is good from a little before it was *issued*, as those of Entra ID are. Without that, its
+    claims do not say when.
+    """
+    times = {}
+    if issued:
+        begin, end = issued - RENEWED, issued + TOKEN_LIFE
+        times = {"nbf": int(begin.timestamp()), "exp": int(end.timestamp())}
+    claims = urlsafe_b64encode(orjson.dumps({"roles": roles, **times})).rstrip(b"=").decode()
     return f"header.{claims}.{token}"
 
 

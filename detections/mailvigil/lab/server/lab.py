@@ -95,7 +95,9 @@ class Lab:
         for tenant in self.options.tenants:
             self.subscriptions.always_on(tenant.id.lower(), tenant.subscribed)
         self.faults = Faults(self.options.scripted, self.options.chaos)
-        self._mint = Mint(self.clock, self.options.token_seconds)
+        self._mint = Mint(
+            self.clock, self.options.token_seconds, lambda: self.feed.options.clock_offset
+        )
         self._numbers = count(1)
         self._date = (0, "")
         self.workspace = self.options.workspace or self.folder / "workspace.duckdb"

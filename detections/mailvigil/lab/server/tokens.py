@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from hashlib import sha1, sha256
@@ -38,9 +38,12 @@ class TokenError(Exception):
 class Mint:
     """Signs access tokens, and verifies those that it signed."""
 
-    def __init__(self, clock: LabClock, seconds: int) -> None:
-        """Tokens last *seconds* by *clock*."""
+    def __init__(
+        self, clock: LabClock, seconds: int, ahead: Callable[[], timedelta] = timedelta
+    ) -> None:
+        """Tokens last *seconds* by *clock*; the services' own clock is *ahead* of that."""
         self._clock = clock
+        self._ahead = ahead
         self.seconds = seconds
         self._key = _signing_key()
         self._lab = uuid4().hex
@@ -48,13 +51,15 @@ class Mint:
         self._revoked: set[str] = set()
 
     def access_token(self, claims: Claims) -> str:
-        """Return a token with *claims* and the times that the lab's clock gives."""
-        now = self._clock.now()
+        """Return a token with *claims* and the times that the services' clock gives."""
+        ahead = self._ahead()
+        now = int((self._clock.now() + ahead).timestamp())
         times = {
-            "iat": int(now.timestamp()),
-            "nbf": int(now.timestamp()),
-            "exp": int(now.timestamp()) + self.seconds,
+            "iat": now,
+            "nbf": now,
+            "exp": now + self.seconds,
             "lab": self._lab,
+            "lab_ahead": ahead.total_seconds(),
             "lab_outlived": self._clock.outlived.total_seconds(),
         }
         return self.signed({**claims, **times, "uti": uuid4().hex, "ver": "1.0"})
@@ -84,7 +89,8 @@ class Mint:
         if token in self._revoked:
             raise TokenError("revoked")
         outlived = self._clock.outlived.total_seconds() - _seconds(claims, "lab_outlived")
-        if self._clock.now().timestamp() >= _seconds(claims, "exp") + outlived:
+        end = _seconds(claims, "exp") - _seconds(claims, "lab_ahead") + outlived
+        if self._clock.now().timestamp() >= end:
             raise TokenError("expired")
         return claims
 
