@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -70,6 +70,10 @@ PURE = [
 ]
 SHORT = 4
 """Lines of a trigger's body: what it does is tested where it stands."""
+SHORT_BODY = 60
+"""Characters of a body that says no more than which function it calls."""
+SHORT_PATTERN = 22
+"""Characters of a call of ``re.compile`` for words or blanks."""
 
 
 def parse(path: Path) -> ast.Module:
@@ -205,3 +209,34 @@ def test_a_type_has_a_name_of_its_own_in_the_whole_product() -> None:
 
     assert len(places) > 300
     assert {name: there for name, there in places.items() if len(there) > 1} == {}
+
+
+def bodies(path: Path) -> Iterator[tuple[str, ast.AST]]:
+    """Yield what each function does, without its docstring, if that is more than one call."""
+    for node in ast.walk(parse(path)):
+        if isinstance(node, Function):
+            steps = node.body[bool(ast.get_docstring(node)) :]
+            if len(done := ast.unparse(ast.Module(steps, []))) > SHORT_BODY:
+                yield done, node
+
+
+def compiled_patterns(path: Path) -> Iterator[tuple[str, ast.AST]]:
+    """Yield the regular expressions that a module keeps under a name."""
+    for node in parse(path).body:
+        match node:
+            case ast.Assign(value=ast.Call(func=ast.Attribute(attr="compile")) as call):
+                if len(written := ast.unparse(call)) > SHORT_PATTERN:
+                    yield written, node
+
+
+@pytest.mark.parametrize("parts", [bodies, compiled_patterns])
+def test_no_two_places_of_the_product_say_the_same(
+    parts: Callable[[Path], Iterator[tuple[str, ast.AST]]],
+) -> None:
+    places: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for written, node in parts(path):
+            places.setdefault(written, []).append(place(path, node))
+
+    assert len(places) > 30
+    assert {written: there for written, there in places.items() if len(there) > 1} == {}

@@ -10,20 +10,20 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from audit_feed.blobs import Stream
 from audit_feed.errors import LedgerError
 from audit_feed.ledger.states import BlobState, LedgerStore
 from audit_feed.settings import Settings
-from audit_feed.windows import RETENTION, Window
+from audit_feed.windows import END_OF_TIME, RETENTION, Window
 
 NOTE = "purpose"
 """Name of the ledger's note that holds it."""
 
-_EVER = datetime(9999, 1, 1, tzinfo=UTC)
-_FILES = ("file", "folder")
+FILES = ("file", "folder")
+"""Settings of a sink that name a file or folder."""
+
 WAYS_ON = (
     "mailvigil ledger redeliver sends everything again that the feed still has; another ledger "
     "begins anew; mailvigil ledger accept goes on from here as it is"
@@ -60,7 +60,7 @@ def purpose_of(settings: Settings, folder: Path) -> Purpose:
     The place of a file is kept as seen from the ledger, so that both can be moved together.
     """
     values = dict(settings.sink.values)
-    for name in _FILES:
+    for name in FILES:
         if name in values:
             values[name] = _seen_from(settings.ledger, folder / values[name])
     return Purpose(settings.sink.kind, values, settings.include, settings.exclude)
@@ -98,7 +98,7 @@ def _has_delivered(store: LedgerStore, stream: Stream) -> bool:
     first = store.first_hour(stream)
     if first is None:
         return False
-    rows = store.rows(stream, Window(first - RETENTION, _EVER))
+    rows = store.rows(stream, Window(first - RETENTION, END_OF_TIME))
     return any(row.state is BlobState.DELIVERED for row in rows)
 
 

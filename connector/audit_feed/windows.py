@@ -16,6 +16,9 @@ from datetime import UTC, datetime, timedelta
 
 HOUR = timedelta(hours=1)
 
+END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
+"""Later than any blob; and still a time to which some days can be added."""
+
 MAX_WINDOW = timedelta(hours=24)
 """Longest span of one listing; longer ones may be answered in part (API reference)."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from audit_feed.blobs import Stream
 from audit_feed.errors import LedgerConflictError, LedgerError
 from audit_feed.ledger.states import BlobRow, BlobState, LedgerStore, redelivered
-from audit_feed.windows import RETENTION, Window, first_whole_hour
+from audit_feed.windows import END_OF_TIME, RETENTION, Window, first_whole_hour
 
 TRIES = 5
 """A collector at work may change a row meanwhile; it is read again so often."""
@@ -18,7 +18,6 @@ MOST_PRUNES = 200
 """A store may drop a part of the old hours with each call."""
 
 _AT_ONCE = 1_000
-_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ def _redeliver(store: LedgerStore, stream: Stream, now: datetime) -> int:
 
 def _delivered(store: LedgerStore, stream: Stream) -> list[BlobRow]:
     first = store.first_hour(stream)
-    rows = store.rows(stream, Window(first - RETENTION, _EVER)) if first else ()
+    rows = store.rows(stream, Window(first - RETENTION, END_OF_TIME)) if first else ()
     return [row for row in rows if row.state is BlobState.DELIVERED]
 
 

@@ -20,6 +20,7 @@ from audit_feed.windows import (
     HourListing,
     Window,
     hour_of,
+    hours_touched,
 )
 
 NO_SUBSCRIPTION_KNOWN = "no subscription is known to have existed"
@@ -149,7 +150,7 @@ def hour_statements(
     by_hour: dict[datetime, list[BlobRow]] = {}
     for row in evidence.rows:
         by_hour.setdefault(hour_of(row.blob.created), []).append(row)
-    tallies = {hour: tally_of(by_hour.get(hour, [])) for hour in hours_of(window)}
+    tallies = {hour: tally_of(by_hour.get(hour, [])) for hour in hours_touched(window)}
     return [
         hour_statement(
             stream,
@@ -173,12 +174,6 @@ def is_kept(hour: datetime, tally: HourTally, dropped_before: datetime | None) -
     if dropped_before is None or hour >= dropped_before:
         return True
     return bool(tally.pending or tally.expired or tally.rejected)
-
-
-def hours_of(window: Window) -> list[datetime]:
-    """Return every hour that *window* touches, in order."""
-    first = hour_of(window.start)
-    return [first + HOUR * n for n in range(-(-(window.end - first) // HOUR))]
 
 
 def hour_statement(

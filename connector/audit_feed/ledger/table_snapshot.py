@@ -17,7 +17,6 @@ from audit_feed.ledger.statement import (
     HourStatement,
     HourTally,
     hour_statement,
-    hours_of,
     is_kept,
     tally_of,
 )
@@ -25,7 +24,7 @@ from audit_feed.ledger.states import dropped_note, is_final
 from audit_feed.ledger.table_hours import MAX_CLOCK_SKEW
 from audit_feed.ledger.table_rows import HourRow, partition
 from audit_feed.times import parse_utc, utc_text
-from audit_feed.windows import HOUR, NEVER_LISTED, RETENTION, Window, hour_of
+from audit_feed.windows import HOUR, NEVER_LISTED, RETENTION, Window, hour_of, hours_touched
 
 if TYPE_CHECKING:
     from audit_feed.ledger.table_blobs import TableBlobs
@@ -106,7 +105,7 @@ class TableSnapshots:
         open_hours = self._open_hours(stream, rows, now)
         last = self._last[stream]
         coverage = self._coverage.read(stream)
-        tallies = {hour: _tally(rows.get(hour), last.get(hour)) for hour in hours_of(known)}
+        tallies = {hour: _tally(rows.get(hour), last.get(hour)) for hour in hours_touched(known)}
         # It takes a request, so it is read only where it can change what is said.
         unknown = any(hour not in rows for hour in tallies if hour < now - RETENTION)
         dropped = self.dropped_before(stream) if unknown else None

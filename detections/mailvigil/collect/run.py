@@ -23,7 +23,7 @@ from audit_feed.errors import LedgerError, file_fault
 from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.feed.service_clock import ServiceClock
 from audit_feed.ledger.sqlite import SqliteLedger
-from audit_feed.purpose import check_purpose, purpose_of
+from audit_feed.purpose import FILES, check_purpose, purpose_of
 from audit_feed.records.lean import Saving
 from audit_feed.settings import Settings
 from mailvigil.collect.ledger_progress import WatchedLedger
@@ -51,9 +51,6 @@ from mailvigil.progress import Shown
 from mailvigil.signals import stop_on_signal
 
 _TABLES = (app.TABLE, app.HEALTH_TABLE)
-FILES = ("file", "folder")
-"""Settings of a sink that name a file or folder."""
-
 LEASE_OWNER = "collect"
 PATIENCE = timedelta(minutes=10)
 """How long ``--once`` goes on with what fails or has to wait, unless an option says."""

@@ -11,7 +11,9 @@ _MORE_THAN_ROWS = re.compile(r"\b(GROUP BY|JOIN|UNION|DISTINCT|OVER|ORDER BY|LIM
 _TO_TEXT = "coalesce(CASE typeof("
 """What ``tostring`` and every argument of ``strcat`` begin with."""
 
-_TEXT = re.compile(r"'(?:[^']|'')*'")
+SQL_TEXT = re.compile(r"'(?:[^']|'')*'")
+"""A text that SQL holds in quotes."""
+
 _GIVES_TEXT = ("concat(coalesce(", "strftime(")
 """Calls that give text or nothing. Of its own, ``concat`` gives a list if it is given lists."""
 
@@ -42,7 +44,7 @@ def _text_as_it_is(sql: str) -> str:
 
 
 def _is_text(operand: str) -> bool:
-    if _TEXT.fullmatch(operand):
+    if SQL_TEXT.fullmatch(operand):
         return True
     return operand.startswith(_GIVES_TEXT) and _closes_at_its_end(operand)
 

@@ -16,6 +16,7 @@ import duckdb
 import orjson
 
 from audit_feed.columns import load_table
+from mailvigil.engine.lighter_sql import SQL_TEXT
 
 TABLE = "M365Activity_CL"
 """The one table whose columns can be left empty."""
@@ -29,7 +30,6 @@ _NOT_LOADED = "_not_loaded"
 # Without these two a scan of a table that is still empty is planned away.
 _PLAN_EMPTY_TABLES = "SET disabled_optimizers = 'empty_result_pullup,statistics_propagation'"
 _WORD = re.compile(r"\w+")
-_LITERAL = re.compile(r"'(?:[^']|'')*'")
 
 _Node = Mapping[str, object]
 
@@ -119,7 +119,7 @@ def columns_read(
         for scan in scans
         if isinstance(scan, Mapping) and _is_of(scan, table)
         for word in _WORD.findall(
-            _LITERAL.sub("", f"{_texts(scan, 'Projections')} {_texts(scan, 'Filters')}")
+            SQL_TEXT.sub("", f"{_texts(scan, 'Projections')} {_texts(scan, 'Filters')}")
         )
     )
 

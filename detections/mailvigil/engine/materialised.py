@@ -22,7 +22,8 @@ _SINCE, _UNTIL = "_since", "_until"
 NEEDED = ("RecordId", "Source", "SourceRank", "TimeGenerated", "EventTime")
 """Columns that are stored whatever queries read: this module and the replay read them."""
 
-_CLOCK = re.compile(r"\b(now|ago)\s*\(")
+CLOCK = re.compile(r"\b(now|ago)\s*\(")
+"""Where a query (KQL) reads the clock."""
 
 
 def before_drop(body: str) -> str | None:
@@ -32,7 +33,7 @@ def before_drop(body: str) -> str | None:
     translation takes, and gives the same rows.
     """
     text = body.strip()
-    if _CLOCK.search(text) or not text.endswith(DROP_REPEATS):
+    if CLOCK.search(text) or not text.endswith(DROP_REPEATS):
         return None
     return text.removesuffix(DROP_REPEATS)
 

@@ -21,6 +21,7 @@ from mailvigil.infra.resources import (
     WORKSPACE,
     Json,
 )
+from mailvigil.sentinel.arm_checks import TYPES
 from mailvigil.sentinel.arm_expressions import GROUP, ExpressionError, Scope, resource_id
 
 State = Callable[[str], Mapping[str, Any]]
@@ -43,9 +44,6 @@ STATES: Mapping[str, State] = {
 }
 """Type of a resource to what ``reference`` gives of it, or ``list`` as its properties."""
 
-_TYPES: Mapping[str, type] = {
-    "string": str, "int": int, "bool": bool, "object": dict, "array": list, "secureobject": dict,
-}  # fmt: skip
 _ID = re.compile(r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/.+", re.IGNORECASE)
 _KEYS = frozenset(
     {"type", "apiVersion", "name", "kind", "location", "sku", "identity", "scope", "etag",
@@ -300,7 +298,7 @@ class _Template:
             except ExpressionError as error:
                 self._wrong(f"output {name}", error)
                 continue
-            if not isinstance(value, _TYPES[str(output["type"]).lower()]):
+            if not isinstance(value, TYPES[str(output["type"]).lower()]):
                 self._wrong(f"output {name}", f"not of type {output['type']}")
             self._evaluated.outputs[name] = value
 
@@ -340,7 +338,7 @@ def _type_of(identifier: str) -> tuple[str, str]:
 
 
 def _out_of_bounds(declared: Mapping[str, Any], value: object) -> Iterator[str]:
-    kind = _TYPES.get(str(declared["type"]).lower())
+    kind = TYPES.get(str(declared["type"]).lower())
     if kind is None or not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         yield f"{value!r} is not of type {declared['type']}"
         return

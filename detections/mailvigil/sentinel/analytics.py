@@ -59,7 +59,9 @@ DETAILS = (
 _COMPUTED = {"CallerName": "Caller"}
 """Words of a ``why`` that the hunt fills in, and the column that replaces them here."""
 
-_PARAMETER = re.compile(r"\{\{(.*?)\}\}")
+PARAMETER = re.compile(r"\{\{(.*?)\}\}")
+"""A column that the format of an alert's name or description names."""
+
 _UNIT = {"d": "P{}D", "h": "PT{}H", "m": "PT{}M"}
 _ISO = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?)?", re.ASCII)
 
@@ -244,12 +246,12 @@ def _format(text: str, column: str) -> str:
 
 
 def _is_long(text: str) -> bool:
-    return len(_PARAMETER.findall(text)) > MAX_PARAMETERS
+    return len(PARAMETER.findall(text)) > MAX_PARAMETERS
 
 
 def _filled_in(text: str) -> str:
     """Return *text* as a KQL expression that fills in its ``{{Column}}`` words."""
-    parts = _PARAMETER.split(text)
+    parts = PARAMETER.split(text)
     words = [_literal(part) if n % 2 == 0 else f"tostring({part})" for n, part in enumerate(parts)]
     return f"strcat({', '.join(word for word in words if word != _literal(''))})"
 

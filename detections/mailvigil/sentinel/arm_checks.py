@@ -57,8 +57,10 @@ _API_VERSION = re.compile(r"\d{4}-\d\d-\d\d(-preview)?", re.ASCII)
 _CONTENT_VERSION = re.compile(r"\d+(\.\d+){2,3}", re.ASCII)
 _WORKSPACE_NAME = "contoso-law"
 _WORKSPACE_ID = re.compile(r"/Microsoft\.OperationalInsights/workspaces/[^/]+$", re.IGNORECASE)
-_TYPES = {"string": str, "int": int, "bool": bool, "object": dict, "array": list,
-          "secureobject": dict}  # fmt: skip
+TYPES: Mapping[str, type] = {
+    "string": str, "int": int, "bool": bool, "object": dict, "array": list, "secureobject": dict,
+}  # fmt: skip
+"""The types of parameters and outputs, and what JSON gives for each."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,259}", re.ASCII)
 _ALIAS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -101,7 +103,7 @@ def frame_problems(arm_template: TemplatePart) -> Iterator[str]:
     if not 1 <= len(arm_template["resources"]) <= MAX_RESOURCES:
         yield f"{len(arm_template['resources'])} resources (there may be 1 to {MAX_RESOURCES})"
     for name, declared in arm_template.get("parameters", {}).items():
-        kind = _TYPES.get(str(declared.get("type")).lower())
+        kind = TYPES.get(str(declared.get("type")).lower())
         if kind is None:
             yield f"parameter {name} has the type {declared.get('type')!r}"
         elif "defaultValue" in declared and not isinstance(declared["defaultValue"], kind):

@@ -13,7 +13,12 @@ from typing import Any
 
 from mailvigil.rules.metadata import SEVERITIES
 from mailvigil.rules.mitre import sentinel_tactics, technique
-from mailvigil.sentinel.analytics import LONGEST_LOOKBACK, MAX_PARAMETERS, minutes_of
+from mailvigil.sentinel.analytics import (
+    LONGEST_LOOKBACK,
+    MAX_PARAMETERS,
+    PARAMETER,
+    minutes_of,
+)
 from mailvigil.sentinel.query_content import service
 
 MAX_QUERY_CHARACTERS = 10_000
@@ -60,9 +65,8 @@ _OPERATORS = {"GreaterThan", "LessThan", "Equal", "NotEqual"}
 _AGGREGATIONS = {"SingleAlert", "AlertPerResult"}
 _MATCHING = {"AllEntities", "AnyAlert", "Selected"}
 _SCHEDULED_ONLY = ("queryFrequency", "queryPeriod", "triggerOperator", "triggerThreshold")
-_DETAIL = re.compile(r"[A-Za-z]\w*", re.ASCII)
+_DETAIL = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _COLUMN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_PARAMETER = re.compile(r"\{\{(.*?)\}\}")
 _REFUSED = re.compile(r"\b(search|union)\s+\*|\badx\s*\(|\bcluster\s*\(")
 _WORKSPACES = re.compile(r"\bworkspace\s*\(")
 _VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
@@ -244,7 +248,7 @@ def _formats_alerts(body: AlertRuleBody) -> Iterator[str]:
         text = override.get(key, "")
         if len(text) > most:
             yield f"{key} has {len(text)} characters (it may have {most:,})"
-        named = _PARAMETER.findall(text)
+        named = PARAMETER.findall(text)
         if len(named) > MAX_PARAMETERS:
             yield f"{key} names {len(named)} columns (it may name {MAX_PARAMETERS})"
         for name in named:

@@ -18,6 +18,7 @@ from mailvigil.compiler.compile import generated_path, record_rows, to_kql
 from mailvigil.compiler.parser import Diagnostic, Validator
 from mailvigil.compiler.select import bases, record_levels
 from mailvigil.compiler.targets import DEFENDER
+from mailvigil.engine.materialised import CLOCK
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function
 from mailvigil.rules.durations import duration
@@ -45,7 +46,6 @@ LATEST = timedelta(hours=12)
 and promises nothing: https://learn.microsoft.com/purview/audit-search."""
 
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
-_CLOCK = re.compile(r"\b(now|ago)\s*\(")
 _COMPUTED = {"CallerName"}
 """Words of a ``why`` sentence that the hunt fills in beside the result's columns."""
 
@@ -258,7 +258,7 @@ def _sees_late_records(checked: CheckedRule) -> Iterator[str]:
 
 
 def _knows_its_records_at_any_time(checked: CheckedRule) -> Iterator[str]:
-    if _CLOCK.search(checked.records):
+    if CLOCK.search(checked.records):
         yield "its records read the clock (ask for times after them: a hunt looks at all records)"
 
 
