@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import subprocess
@@ -92,6 +94,40 @@ def test_every_query_of_the_page_returns_each_content_type(tmp_path: Path, query
 
     assert ran.code == 0, ran.err
     assert all(kind in ran.out for kind in TYPES)
+
+
+AFTER_TEN_MINUTES = re.findall(
+    r"^```kusto\n(.*?)^```$",
+    PAGE.partition("### After ten minutes\n")[2].partition("\n### ")[0],
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def answers(lab: Lab) -> list[dict[str, list[str]]]:
+    """Return of each of the three queries the values of each column."""
+    lab.checkpoint()
+    found = []
+    for query in AFTER_TEN_MINUTES:
+        ran = run("query", query, "--workspace", lab.workspace, "--format", "csv")
+        assert ran.code == 0, ran.err
+        rows = list(csv.DictReader(io.StringIO(ran.out)))
+        found.append({name: [row[name] for row in rows] for name in rows[0]})
+    return found
+
+
+def test_three_queries_say_that_it_works_and_when_rows_are_lost(tmp_path: Path) -> None:
+    with checkout(tmp_path) as lab:
+        assert run("collect", "--once", "--config", config(lab, tmp_path)).code == 0
+        beats, rows, sent = answers(lab)
+        lab.rows("DELETE FROM M365Activity_CL WHERE RecordId = 'record-1'")
+        _, _, less = answers(lab)
+
+    assert sorted(beats["ContentType"]) == sorted(rows["ContentType"]) == sorted(TYPES)
+    assert {*beats["HoursLost"]} == {"0"}
+    assert all(int(minutes) <= 10 for minutes in beats["MinutesAgo"])
+    assert sum(map(int, rows["Rows"])) == sum(map(int, sent["Sent"])) == 30
+    assert {*sent["Missing"]} == {"0"}
+    assert max(less["Missing"]) == "1"
 
 
 def test_the_buttons_lead_to_the_templates_and_the_form_of_this_version() -> None:

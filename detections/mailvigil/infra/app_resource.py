@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mailvigil.infra.app_settings import configuration_id
+from mailvigil.infra.app_settings import PUBLISHING_WAYS, configuration_id
 from mailvigil.infra.names import (
     APP_ID,
     APP_SUBNET_ID,
@@ -28,6 +28,7 @@ from mailvigil.infra.resources import (
     formula,
     parameter,
     resource,
+    resource_id,
     state,
     variable,
 )
@@ -146,14 +147,19 @@ def _site_config() -> Json:
 
 
 def publishing() -> Iterator[Json]:
-    """Return that neither FTP nor the publishing site takes a password."""
-    for way in ("ftp", "scm"):
+    """Return that neither FTP nor the publishing site takes a password.
+
+    One after the other: a site that is being changed refuses another change.
+    """
+    after = [APP_ID]
+    for way in PUBLISHING_WAYS:
         yield resource(
             PUBLISHING,
             formula(f"concat({variable('appName')}, '/{way}')"),
-            dependsOn=[formula(APP_ID)],
+            dependsOn=[formula(identifier) for identifier in after],
             properties={"allow": False},
         )
+        after = [*after, resource_id(PUBLISHING, variable("appName"), f"'{way}'")]
 
 
 def code() -> Json:

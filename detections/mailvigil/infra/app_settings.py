@@ -20,11 +20,13 @@ from mailvigil.infra.resources import (
     DEPLOYMENT,
     IDENTITY,
     INSIGHTS,
+    PUBLISHING,
     RULE,
     Json,
     formula,
     parameter,
     resource,
+    resource_id,
     state,
     variable,
 )
@@ -35,6 +37,9 @@ AUTHENTICATION = "APPLICATIONINSIGHTS_AUTHENTICATION_STRING"
 
 CONFIGURATION = "settings"
 """Names the nested deployment."""
+
+PUBLISHING_WAYS = ("ftp", "scm")
+"""Ways of publishing to the site with a password, which are shut."""
 
 _APPLIED: Mapping[str, str] = {
     "first": "object",
@@ -79,7 +84,7 @@ def configuration() -> Json:
     return resource(
         DEPLOYMENT,
         formula(deployment_name(CONFIGURATION)),
-        dependsOn=[formula(APP_ID)],
+        dependsOn=[formula(APP_ID), *_published()],
         properties={
             "mode": "Incremental",
             "expressionEvaluationOptions": {"scope": "inner"},
@@ -103,6 +108,12 @@ def configuration() -> Json:
 def configuration_id() -> str:
     """Return what gives that deployment's id, without brackets."""
     return f"resourceId('{DEPLOYMENT}', {deployment_name(CONFIGURATION)})"
+
+
+def _published() -> list[str]:
+    """Return what changes the site before. While it does, other changes are refused."""
+    app = variable("appName")
+    return [formula(resource_id(PUBLISHING, app, f"'{way}'")) for way in PUBLISHING_WAYS]
 
 
 def _present() -> str:

@@ -236,7 +236,6 @@ PARAMETERS: Mapping[str, Json] = {
 EXAMPLE: Mapping[str, object] = {
     "namePrefix": "mailvigil",
     "tenantIds": "00000000-0000-4000-8000-000000000001",
-    "contentTypes": ["Audit.Exchange", "Audit.AzureActiveDirectory"],
     "retentionDays": 90,
     "totalRetentionDays": 365,
 }

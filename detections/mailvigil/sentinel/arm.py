@@ -20,7 +20,7 @@ WORKBOOKS = "Microsoft.Insights/workbooks"
 API_VERSIONS: Mapping[str, str] = {
     ALERT_RULES: "2025-06-01",
     f"{ALERT_RULES}:NRT": "2025-07-01-preview",
-    SAVED_SEARCHES: "2022-10-01",
+    SAVED_SEARCHES: "2023-09-01",
     WATCHLISTS: "2025-06-01",
     WORKBOOKS: "2022-04-01",
 }

@@ -80,6 +80,13 @@ def old_but_taken(old: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(scope="module")
+def example(checkout: Path) -> dict[str, object]:
+    """Return the parameters of the example, with which docs/deploy.md deploys."""
+    text = (checkout / "infra" / "azuredeploy.parameters.example.json").read_text(encoding="utf-8")
+    return {name: one["value"] for name, one in json.loads(text)["parameters"].items()}
+
+
 def lost(group: ResourceGroup, changed: Mapping[str, str]) -> set[str]:
     return {name for name, value in changed.items() if group.settings.get(name) != value}
 
@@ -166,14 +173,14 @@ def test_content_in_a_workspace_without_sentinel_is_refused_and_not_half_made(
 
 
 def test_an_upgrade_keeps_twelve_settings_that_were_changed_by_hand(
-    templates: dict[str, Template],
+    templates: dict[str, Template], example: dict[str, object]
 ) -> None:
     group = ResourceGroup()
-    group.deploy(templates[COLLECTOR])
+    group.deploy(templates[COLLECTOR], **example)
     assert len(BY_HAND) == len(lost(group, BY_HAND)) == 12
 
     group.settings |= BY_HAND
-    assert group.deploy(templates[COLLECTOR]).refused == ()
+    assert group.deploy(templates[COLLECTOR], **example).refused == ()
 
     assert lost(group, BY_HAND) == set()
 

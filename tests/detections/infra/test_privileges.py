@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import pytest
 from azure.identity import ManagedIdentityCredential
@@ -16,6 +17,7 @@ from mailvigil.infra.evaluate import STATES, ArmResource, Evaluation
 from mailvigil.infra.roles import ROLE_IDS
 
 IDENTITY = STATES[kinds.IDENTITY]("")["principalId"]
+CHANGES_OF_THE_SITE = (kinds.PUBLISHING, kinds.ONE_DEPLOY)
 APPLICATION = "00000000-0000-4000-8000-00000000000b"
 BASE = {
     ("Monitoring Metrics Publisher", kinds.RULE, IDENTITY),
@@ -163,6 +165,26 @@ def test_the_app_cannot_be_reached_in_the_open_or_by_a_password(
         passwords = {one.name.rpartition("/")[2]: one.body["properties"]["allow"]
                      for one in found.deployed(kinds.PUBLISHING)}  # fmt: skip
         assert passwords == {"ftp": False, "scm": False}
+
+
+def test_the_site_is_changed_by_one_resource_at_a_time(cases: dict[str, Evaluation]) -> None:
+    for found in cases.values():
+        site = only(found, kinds.SITE).id
+        changes = [one for one in found.resources if one.type in CHANGES_OF_THE_SITE]
+        changes += [one for one in found.resources if one.name.endswith("-settings")]
+        later = {one.id: {*one.after} for one in changes}
+
+        assert len(changes) == 4
+        order = sorted(later, key=lambda name: len(_before(name, later)))
+        for number, name in enumerate(order):
+            assert site in later[name]
+            assert _before(name, later) & {*order} == {*order[:number]}
+
+
+def _before(name: str, later: Mapping[str, set[str]]) -> set[str]:
+    """Return the ids of all that must be there before."""
+    found = later.get(name, set())
+    return found.union(*(_before(other, later) for other in found))
 
 
 def test_only_those_who_were_named_can_call_the_app(cases: dict[str, Evaluation]) -> None:
