@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 
 def as_utc(time: datetime) -> datetime:
@@ -36,6 +35,8 @@ def utc_text(time: datetime) -> str:
 
 def http_date(text: str) -> datetime | None:
     """Return the time (aware, UTC) that an HTTP header gives; None if it cannot be read."""
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - the help does without it
+
     try:
         return as_utc(parsedate_to_datetime(text))
     except (ValueError, TypeError, IndexError, OverflowError):

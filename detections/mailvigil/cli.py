@@ -15,7 +15,6 @@ from mailvigil.errors import InputError, MailvigilError, SettingsError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_NO_ROOM
 from mailvigil.extras import missing_extra
 from mailvigil.printable import visible
-from mailvigil.signals import raise_interrupt
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "hunt": ("hunt", "run the rules over exported audit logs"),
@@ -79,6 +78,8 @@ def main(argv: Sequence[str], stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     except MemoryError:
         return _no_room("out of memory", err)
     except RuntimeError as error:
+        from mailvigil.signals import raise_interrupt  # noqa: PLC0415 - help needs no socket
+
         raise_interrupt(error)
         if str(error) != NO_THREAD:
             raise
