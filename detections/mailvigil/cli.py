@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from importlib import import_module
 from io import TextIOWrapper
 from typing import BinaryIO, TextIO
 
-from audit_feed.errors import AuditFeedError
+from audit_feed.errors import AuditFeedError, file_fault
 from mailvigil.errors import InputError, MailvigilError, SettingsError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_NO_ROOM
 from mailvigil.extras import missing_extra
@@ -49,6 +50,9 @@ examples:
 With NO_COLOR set, nothing is printed in colour.
 """
 
+
+NO_SPACE = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", -1), errno.EFBIG})
+"""Why a redirected output takes no more: errors without the name of a file."""
 
 Command = Callable[[argparse.Namespace, BinaryIO, TextIO, TextIO], int]
 """Runs a command and returns its exit code."""
@@ -150,7 +154,27 @@ def run() -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The interpreter flushes once more at its end, and must not fail at it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop(sys.stdout)
         return EXIT_FAILED
+    except OSError as error:
+        if error.errno not in NO_SPACE or error.filename is not None:
+            raise
+        _drop(sys.stdout)
+        return _no_output(error)
     return code
+
+
+def _drop(stream: TextIO) -> None:
+    """Let *stream* end nowhere: the interpreter flushes once more at its end, and must not fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _no_output(error: OSError) -> int:
+    """Say that the output cannot be written, where that can be said."""
+    what, todo = file_fault(error)
+    try:
+        sys.stderr.write(f"mailvigil: output: {what} ({todo})\n")
+        sys.stderr.flush()
+    except OSError:
+        _drop(sys.stderr)
+    return EXIT_FAILED

@@ -63,6 +63,19 @@ def test_a_console_without_unicode_does_not_stop_the_hunt() -> None:
         assert b"le@contoso.example" in done.stdout
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that Linux has")
+def test_an_output_for_which_there_is_no_room_gets_a_sentence_and_no_traceback() -> None:
+    with Path("/dev/full").open("wb") as full:
+        told = subprocess.run(
+            [*COMMAND, "rules", "list"], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+        silent = subprocess.run([*COMMAND, "rules", "list"], stdout=full, stderr=full, check=False)
+
+    assert (told.returncode, silent.returncode) == (1, 1)
+    assert told.stderr.startswith(b"mailvigil: output: No space left on device (free some room")
+    assert told.stderr.count(b"\n") == 1
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")
 @pytest.mark.parametrize("style", ["table", "json"])
 @pytest.mark.usefixtures("folder")
