@@ -17,6 +17,18 @@ _OCTET = r"(25[0-5]|2[0-4]\d|1?\d?\d)"
 _ADDRESS = rf"{_OCTET}(\.{_OCTET}){{3}}"
 _RANGE = rf"{_ADDRESS}(/(3[0-2]|[12]?\d))?"
 
+PROVIDERS = (
+    "Microsoft.App",
+    "Microsoft.Insights",
+    "Microsoft.KeyVault",
+    "Microsoft.ManagedIdentity",
+    "Microsoft.Network",
+    "Microsoft.OperationalInsights",
+    "Microsoft.Storage",
+    "Microsoft.Web",
+)
+"""Registered in the subscription by the form. ``Microsoft.App`` has the app's subnet."""
+
 STEPS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "workspace": (
         "Workspace",
@@ -103,6 +115,10 @@ def form() -> Json:
         "handler": "Microsoft.Azure.CreateUIDef",
         "version": "0.1.2-preview",
         "parameters": {
+            "config": {
+                "isWizard": False,
+                "basics": {"subscription": {"resourceProviders": list(PROVIDERS)}},
+            },
             "basics": [_asked("namePrefix", "Names begin with", "")],
             "steps": [_step(name) for name in STEPS],
             "outputs": _outputs(),

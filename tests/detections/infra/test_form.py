@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from detections.infra.deployments import app_settings
-from mailvigil.infra.evaluate import evaluate
+from mailvigil.infra.evaluate import Evaluation, evaluate
 from mailvigil.infra.parameters import AT_FIRST
 from mailvigil.lab.server.publishing import WORKLOAD_TYPES
 
@@ -136,6 +136,16 @@ def test_an_upgrade_by_the_form_chooses_nothing_that_the_app_has(form: Form) -> 
     for step, one in elements(form):
         if one["name"] in AT_FIRST:
             assert (step, one["visible"]) == ("feed", "[not(steps('feed').keepSettings)]")
+
+
+def test_the_form_registers_every_provider_that_the_template_needs(
+    form: Form, cases: dict[str, Evaluation]
+) -> None:
+    registered = form["config"]["basics"]["subscription"]["resourceProviders"]
+    always = {"Microsoft.Authorization", "Microsoft.Resources"}
+
+    used = {one.type.split("/")[0] for one in cases["everything"].resources} - always
+    assert {*registered} == used | {"Microsoft.App"}
 
 
 def test_a_workspace_that_is_not_chosen_is_asked_for_again(form: Form) -> None:

@@ -15,7 +15,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     infra = commands.add_parser("infra", help="write the templates that deploy it to Azure")
     examples(infra, "mailvigil infra build --out templates")
     below = infra.add_subparsers(required=True, metavar="COMMAND")
-    build = below.add_parser("build", help="write azuredeploy.json and what belongs to it")
+    build = below.add_parser("build", help="write the templates of collector, content and rules")
     build.set_defaults(run="mailvigil.commands.infra:run")
     build.add_argument("--out", type=Path, default=FOLDER, metavar="DIR",
         help=f"folder to write into (default: {FOLDER})")  # fmt: skip
