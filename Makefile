@@ -14,8 +14,9 @@ unexport UV_PROJECT_ENVIRONMENT
 # -P: the folder sigma/ must not stand before pySigma's package of the same name.
 PYTHON := .venv/bin/python -P
 OLDEST := .tools/py311/bin/python -P
-# Three processes for two cores, as many tests wait; a file in one of them, for its fixtures.
-PARALLEL := -n 3 --dist loadfile
+# Three processes for two cores, as many tests wait; a file in one of them, for its fixtures. The
+# order is that of tests/conftest.py.
+PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 PROJECT := pyproject.toml uv.lock hatch_build.py .python-version
 
 # A checkout that was moved or copied, or lost its Python, is set up again.

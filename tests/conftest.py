@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,14 +26,25 @@ settings.load_profile("mailvigil")
 os.environ["MAILVIGIL_CACHE_DIR"] = str(CHECKOUT / "build" / "tests")
 
 
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Leave out on Windows what needs a POSIX system."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run long files first, and leave out on Windows what needs a POSIX system."""
+    items.sort(key=_turn(items))
     if os.name != "nt":
         return
     reason = "Windows has no such signals and file modes, and perhaps no shell"
     for item in items:
         if item.get_closest_marker("posix"):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _turn(items: Sequence[pytest.Item]) -> Callable[[pytest.Item], tuple[bool, int, Path]]:
+    """Return when a test's turn comes: files with slow tests first, then those with many.
+
+    A process of the tests takes a file at a time: a long one that comes last has no other beside.
+    """
+    counted = Counter(item.path for item in items)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    return lambda item: (item.path not in slow, -counted[item.path], item.path)
 
 
 @pytest.fixture(scope="session")

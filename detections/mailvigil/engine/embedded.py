@@ -20,7 +20,14 @@ from mailvigil.engine.loaded_columns import (
 )
 from mailvigil.engine.row_values import ResultRow
 from mailvigil.engine.shape_sql import TYPES
-from mailvigil.engine.translation import CLOCK, InvalidKqlError, UnsupportedKqlError, translate
+from mailvigil.engine.translation import (
+    CLOCK,
+    InvalidKqlError,
+    Translation,
+    UnsupportedKqlError,
+    saved_or_made,
+    translate,
+)
 from mailvigil.engine.union_types import UnionTypesError, with_kql_types
 from mailvigil.engine.workspace import END_OF_TIME, look_at
 from mailvigil.errors import MailvigilError
@@ -168,13 +175,24 @@ class Engine:
         if sql not in self._typed:
             bound = sql.replace(f"${CLOCK}", _SOME_TIME)
             try:
-                typed = with_kql_types(self._con, bound)
+                typed = saved_or_made(
+                    ["types", bound, self._visible_columns()],
+                    lambda: Translation(with_kql_types(self._con, bound), {}),
+                )
             except UnionTypesError as error:
                 raise QueryError(str(error)) from error
             except duckdb.Error:
                 return sql
-            self._typed[sql] = typed.replace(_SOME_TIME, f"${CLOCK}")
+            self._typed[sql] = typed.sql.replace(_SOME_TIME, f"${CLOCK}")
         return self._typed[sql]
+
+    def _visible_columns(self) -> list[tuple[str, str, str]]:
+        """Return each visible table's columns with their types, on which types in SQL depend."""
+        sql = (
+            "SELECT table_name, column_name, data_type FROM duckdb_columns() "
+            "WHERE database_name = 'visible' ORDER BY table_name, column_index"
+        )
+        return self._con.execute(sql).fetchall()
 
     def columns(self, query: Query) -> frozenset[str]:
         """Return the names of *query*'s columns.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -60,17 +60,24 @@ def translate(kql: str, schema: Schema, functions: tuple[str, ...]) -> Translati
         InvalidKqlError: It does not parse, or names what is not there.
 
     """
-    made = _saved_or_made(kql, schema, functions)
+    made = saved_or_made([kql, schema, functions], lambda: _translate(kql, schema, functions))
     return Translation(lighter(made.sql), made.parameters)
 
 
-def _saved_or_made(kql: str, schema: Schema, functions: tuple[str, ...]) -> Translation:
+def saved_or_made(of: Sequence[object], make: Callable[[], Translation]) -> Translation:
+    """Return what an earlier run saved, else what *make* returns, which is saved.
+
+    Args:
+        of: All that the SQL depends on but the versions, as JSON knows it.
+        make: Makes it; what it raises comes through, and nothing is saved.
+
+    """
     folder = cache_folder(os.environ)
     saved = SavedTranslations(folder) if folder else None
-    key = json.dumps([_versions(), kql, schema, functions])
+    key = json.dumps([_versions(), *of])
     if saved and (entry := saved.get(key)):
         return Translation(entry[0], dict.fromkeys(entry[1]))
-    made = _translate(kql, schema, functions)
+    made = make()
     if saved and set(made.parameters) <= {CLOCK}:
         saved.put(key, made.sql, list(made.parameters))
     return made

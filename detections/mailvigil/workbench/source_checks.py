@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain, combinations
 
 from mailvigil.compiler.parser import Analysis, ParsedUnion, UnionLeg, Validator
@@ -80,7 +81,7 @@ class SourceChecker:
         return frozenset(tables | ({WATCHLISTS} if _WATCHLIST in words else set()))
 
     def _called(self, kql: str) -> list[Function]:
-        calls = set(_CALL.findall(_LITERAL.sub("", kql)))
+        calls = _calls(kql)
         return [function for function in self.functions if function.name in calls]
 
     def _analyse(self, kql: str, there: frozenset[str]) -> Analysis:
@@ -156,8 +157,14 @@ def _names(kql: str, leg: UnionLeg, tables: frozenset[str]) -> bool:
     return not _words(kql[leg.start : leg.end]).isdisjoint(tables)
 
 
-def _words(kql: str) -> set[str]:
-    return set(_WORD.findall(_LITERAL.sub("", kql)))
+@lru_cache(maxsize=1024)
+def _words(kql: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(_LITERAL.sub("", kql)))
+
+
+@lru_cache(maxsize=1024)
+def _calls(kql: str) -> frozenset[str]:
+    return frozenset(_CALL.findall(_LITERAL.sub("", kql)))
 
 
 def _unresolved(kql: str, whole: Analysis, part: Analysis, missing: frozenset[str]) -> list[str]:

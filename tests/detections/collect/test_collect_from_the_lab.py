@@ -16,6 +16,7 @@ from audit_feed.delivery.collector import Collector
 from audit_feed.errors import LeaseHeldError
 from audit_feed.ledger.sqlite import SqliteLedger
 from detections.collect.conftest import TYPES, config, publish, record, run
+from detections.commands.command import ONE_RULE
 from mailvigil.collect import run as collect_run
 from mailvigil.collect.run import NOT_DONE, Job
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK, EXIT_TERMINATED
@@ -88,7 +89,7 @@ def test_a_collected_workspace_can_be_hunted_in(tmp_path: Path) -> None:
         path = config(lab, tmp_path, sink={"kind": "duckdb", "file": "w.duckdb"})
         run("collect", "--once", "--config", path)
 
-    hunted = run("hunt", "--workspace", tmp_path / "w.duckdb", "--format", "json")
+    hunted = run("hunt", *ONE_RULE, "--workspace", tmp_path / "w.duckdb", "--format", "json")
 
     assert hunted.code == EXIT_OK, hunted.err
     assert json.loads(hunted.out)["summary"]["distinct"] == records

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from detections.commands.command import NEWCOMER, intruded, quiet_days, read_at, run
+from detections.commands.command import NEWCOMER, intruded, leave_only, quiet_days, read_at, run
 from detections.commands.shell_lines import words_of
 from detections.exports.written import lines, purview
 from mailvigil import exit_codes
@@ -109,7 +109,8 @@ def prepare(folder: Path) -> bytes:
     return gzip.decompress(gzip.compress(lines(quiet_days(2))))
 
 
-def test_every_example_of_the_hunts_help_works(folder: Path) -> None:
+def test_every_example_of_the_hunts_help_works(folder: Path, content: Path) -> None:
+    leave_only(content)
     examples = examples_of("hunt")
     piped = prepare(folder)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from detections.commands.command import ONE_RULE, run
+from detections.commands.command import ONE_RULE, SOME_RULES, run
 from detections.exports.written import purview
 from detections.reports.made import CONTEXT, hostile_records, many, written
 from mailvigil.exit_codes import EXIT_OK
@@ -68,7 +68,7 @@ def demo_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     export, approved = folder / "export.csv", folder / "approved.csv"
     _write(DEMO, export, approved)
-    return _hunted(folder, export, "--approved", approved)
+    return _hunted(folder, export, "--approved", approved, *SOME_RULES)
 
 
 def _write(profile: Profile, export: Path, approved: Path) -> None:
@@ -82,7 +82,7 @@ def _write(profile: Profile, export: Path, approved: Path) -> None:
 def real_report(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the report on a real tenant's log."""
     log = real_data / "lab_tenant_2021_unified_audit_log.csv.gz"
-    return _hunted(tmp_path_factory.mktemp("real"), log)
+    return _hunted(tmp_path_factory.mktemp("real"), log, *SOME_RULES)
 
 
 @pytest.fixture(scope="session")

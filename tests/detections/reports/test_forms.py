@@ -248,7 +248,7 @@ def test_the_page_says_how_to_repeat_the_hunt(plain: Path, tmp_path: Path) -> No
     approved.write_text("Caller,Owner,Reason,ValidFrom,ValidTo\r\n", encoding="utf-8")
     export, page = plain / "export.csv", tmp_path / "again.html"
 
-    ran = run("hunt", export, "--approved", approved, "--report", page, "--step", "6h")
+    ran = run("hunt", export, "--approved", approved, "--report", page, "--step", "5d")
 
     assert ran.code == EXIT_OK
     text = page.read_text(encoding="utf-8")
@@ -256,7 +256,7 @@ def test_the_page_says_how_to_repeat_the_hunt(plain: Path, tmp_path: Path) -> No
         assert hashlib.sha256(file.read_bytes()).hexdigest() in text
     for part in (
         f"mailvigil hunt {export} --approved {approved}",
-        "every 6h",
+        "every 5d",
         "duckdb-kql 1.",
     ):
         assert part in text

@@ -13,7 +13,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-from detections.commands.command import quiet_days, read_at, run
+from detections.commands.command import SOME_RULES, quiet_days, read_at, run
 from detections.exports.written import Record, purview
 from detections.reports.made import HOSTILE
 from mailvigil.exit_codes import EXIT_OK
@@ -130,14 +130,15 @@ def test_a_hunt_that_finds_nothing_gives_a_whole_page(
     records: list[Record], sentence: str, charts: int, browser: Browser, tmp_path: Path
 ) -> None:
     (tmp_path / "export.csv").write_bytes(purview(records))
-    assert run("hunt", tmp_path / "export.csv", "--report", tmp_path / "r.html").code == EXIT_OK
+    export, page = tmp_path / "export.csv", tmp_path / "r.html"
+    assert run("hunt", export, "--report", page, *SOME_RULES).code == EXIT_OK
 
-    with opened(browser, tmp_path / "r.html") as there:
-        page = there.page
-        expect(page.locator("h1")).to_contain_text(re.compile(sentence))
-        expect(page.locator(".chart svg")).to_have_count(charts)
-        expect(page.locator("#findings")).to_contain_text(re.compile(sentence))
-        assert page.locator(".finding").count() == 0
+    with opened(browser, page) as there:
+        shown = there.page
+        expect(shown.locator("h1")).to_contain_text(re.compile(sentence))
+        expect(shown.locator(".chart svg")).to_have_count(charts)
+        expect(shown.locator("#findings")).to_contain_text(re.compile(sentence))
+        assert shown.locator(".finding").count() == 0
 
 
 def test_text_of_a_log_is_shown_and_never_runs(browser: Browser, hostile_report: Path) -> None:
