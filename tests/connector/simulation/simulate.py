@@ -27,7 +27,6 @@ from random import Random
 
 from audit_feed.azure_app.triggers import health
 from audit_feed.blobs import Stream
-from audit_feed.delivery.listing import SKEW
 from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.ledger.statement import HourState, HourStatement
 from audit_feed.ledger.states import BlobRow, BlobState
@@ -39,6 +38,7 @@ from audit_feed.windows import (
     MARGIN,
     RETENTION,
     SECOND,
+    SKEW,
     Window,
     first_whole_hour,
     hour_of,

@@ -15,6 +15,7 @@ from detections.commands.command import (
     hunt,
     hunt_by_one_rule,
     intruded,
+    leave_only,
     rules_of,
     run,
 )
