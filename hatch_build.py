@@ -12,7 +12,7 @@ CONTENT = ("sigma", "kql")
 PARSER = Path("node_modules/@kusto/language-service-next")
 PARSER_FILES = ("bridge.min.js", "Kusto.Language.Bridge.min.js")
 WITHOUT_PARSER = "MAILVIGIL_WITHOUT_PARSER"
-"""Set to 1, it allows a wheel in which ``query``, ``shell`` and ``rules check`` do not work."""
+"""Set to 1, it allows a wheel in which the commands of the extra ``workbench`` do not work."""
 
 FUNCTION = Path("connector")
 FUNCTION_FILES = ("function_app.py", "host.json", "requirements.txt")

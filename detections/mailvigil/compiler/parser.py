@@ -207,5 +207,5 @@ def _parser_folder() -> Path:
     raise InputError(
         PARSER,
         "Microsoft's KQL parser is not installed",
-        f"run `npm ci` in a checkout, or copy {' and '.join(_SCRIPTS)} into {places[0]}",
+        "in a checkout, make install; else install a wheel that make wheel built",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -23,17 +24,38 @@ class Absent:
 
 absent = sys.argv.pop(1).split(",")
 sys.meta_path.insert(0, Absent())
+"""
+RUN = """
 from mailvigil.cli import run
 sys.argv[0] = "mailvigil"
 sys.exit(run())
 """
+LOAD = """
+from argparse import _SubParsersAction
+from mailvigil.cli import function_of, parser
+
+def show(words, below):
+    if run := below.get_default("run"):
+        try:
+            function_of(run)
+        except ModuleNotFoundError as error:
+            print(words)
+    for action in below._actions:
+        if isinstance(action, _SubParsersAction):
+            for name, choice in action.choices.items():
+                show(f"{words} {name}".strip(), choice)
+
+show("", parser(None))
+"""
+"""Prints each command whose module cannot be loaded."""
+
 TODO = "(pip install 'mailvigil[{}]'; in a checkout, make install)"
 DISTRIBUTIONS = {"py_mini_racer": "mini-racer", "prompt_toolkit": "prompt-toolkit"}
 
 
 def without(absent: str, *argv: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run ``mailvigil`` *argv* in a process in which the packages *absent* are not installed."""
-    command = [sys.executable, "-P", "-c", WITHOUT, absent, *argv]
+    command = [sys.executable, "-P", "-c", WITHOUT + RUN, absent, *argv]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
@@ -71,6 +93,16 @@ def test_the_base_installation_lists_and_explains_rules(argv: list[str], tmp_pat
     done = without(",".join(EXTRA_OF), *argv, cwd=tmp_path)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_page_on_installing_names_the_commands_that_need_the_workbench(tmp_path: Path) -> None:
+    command = [sys.executable, "-P", "-c", WITHOUT + LOAD, ",".join(EXTRA_OF)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    page = (CHECKOUT / "docs/install.md").read_text(encoding="utf-8")
+
+    [row] = [line for line in page.splitlines() if line.startswith("| `mailvigil[workbench]` |")]
+    named = {words for cell in row.split("|")[2:] for words in re.findall("`(.+?)`", cell)}
+    assert set(done.stdout.splitlines()) == named
 
 
 def test_every_package_of_an_extra_is_named_with_it() -> None:
