@@ -33,10 +33,9 @@ from sigma.types import SigmaNumber, SigmaString
 from mailvigil.compiler.sigma_filters import apply_filters
 from mailvigil.compiler.targets import FUNCTION, RecordSource, Target
 from mailvigil.errors import RuleError
-from mailvigil.rules.content import from_yaml_documents
 from mailvigil.rules.correlation_rule import column
 from mailvigil.rules.filters import Filter
-from mailvigil.rules.sigma_rule import SigmaRule
+from mailvigil.rules.sigma_rule import SigmaRule, sigma_documents
 from mailvigil.tables.record_tables import DROP_REPEATS
 
 
@@ -173,7 +172,7 @@ def record_levels(rule: SigmaRule, root: Path, pipeline_file: str) -> Mapping[st
 def _document(rule: SigmaRule, name: str) -> dict[str, object]:
     documents = [
         d
-        for d in from_yaml_documents(rule.text)
+        for d in sigma_documents(rule.text)
         if (name in {d.get("name"), str(d.get("id"))} if name else "correlation" not in d)
     ]
     return deepcopy(documents[0])

@@ -7,11 +7,11 @@ from copy import deepcopy
 from pathlib import Path
 
 import sigma.rule as pysigma
-import yaml
 from sigma.filters import SigmaFilter
 
 from mailvigil.errors import InputError
 from mailvigil.rules.filters import Filter
+from mailvigil.yaml_input import YamlError, load_yaml_documents
 
 ANY = "any"
 """What a filter says that holds for all rules of its log source."""
@@ -33,9 +33,14 @@ def load_filters(folder: Path) -> tuple[Filter, ...]:
 
 def _filters(path: Path) -> list[Filter]:
     try:
-        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-        return [_filter(path, document) for document in documents if document is not None]
-    except (ValueError, yaml.YAMLError, TypeError, AttributeError) as error:  # SigmaError too
+        documents = load_yaml_documents(path.read_text(encoding="utf-8"))
+        mappings = [document for document in documents if isinstance(document, dict)]
+        if len(mappings) < len([document for document in documents if document is not None]):
+            raise TypeError("not a mapping of names to values")  # noqa: TRY301 - one way out
+        return [_filter(path, document) for document in mappings]
+    except YamlError as error:
+        raise InputError(str(path), str(error), "correct it or take it out") from None
+    except (ValueError, TypeError, AttributeError) as error:  # SigmaError too
         raise InputError(str(path), f"no Sigma filter: {error}", "fix it or take it out") from error
 
 

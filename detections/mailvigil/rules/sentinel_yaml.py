@@ -6,10 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
-
 from mailvigil.errors import RuleError
-from mailvigil.rules.content import from_yaml, not_yaml
+from mailvigil.rules.content import not_yaml
+from mailvigil.yaml_input import YamlError, load_yaml
 
 
 def sentinel_form(path: Path, text: str) -> Mapping[str, object]:
@@ -20,8 +19,8 @@ def sentinel_form(path: Path, text: str) -> Mapping[str, object]:
 
     """
     try:
-        data = from_yaml(text)
-    except yaml.YAMLError as error:
+        data = load_yaml(text)
+    except YamlError as error:
         raise not_yaml(path, error) from error
     if not isinstance(data, dict):
         raise RuleError([f"{path}: not in Sentinel's form: not a mapping of names to values"])

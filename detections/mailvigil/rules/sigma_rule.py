@@ -20,15 +20,14 @@ from pathlib import Path
 from typing import ClassVar
 from uuid import UUID
 
-import yaml
-
 from mailvigil.errors import RuleError
 from mailvigil.rules.attributes import Attributes
-from mailvigil.rules.content import from_yaml_documents, not_yaml
+from mailvigil.rules.content import not_yaml
 from mailvigil.rules.correlation_rule import Correlation, column, read_correlation, referenced
 from mailvigil.rules.durations import duration, kql_duration
 from mailvigil.rules.filters import Filter
 from mailvigil.rules.metadata import RuleMetadata, Schedule
+from mailvigil.yaml_input import YamlError, load_yaml_documents
 
 FREQUENCY = "1h"
 """How often a Sigma rule runs: the shortest that a period of two days or more may have."""
@@ -110,6 +109,21 @@ class SigmaRule(RuleMetadata):
         return window in {"memory", "minimumHistory"} and self.first_seen is not None
 
 
+def sigma_documents(text: str) -> list[dict[str, object]]:
+    """Return the documents of a rule's text, but for empty ones.
+
+    Raises:
+        YamlError: It is not YAML.
+        TypeError: There is none, or one is not a mapping.
+
+    """
+    documents = [d for d in load_yaml_documents(text) if d is not None]
+    mappings = [document for document in documents if isinstance(document, dict)]
+    if not documents or len(mappings) < len(documents):
+        raise TypeError("not a mapping of names to values")
+    return mappings
+
+
 def parse_sigma_rule(path: Path, text: str) -> SigmaRule:
     """Return the Sigma rule that *text* says; *path* is only for its name and for messages.
 
@@ -118,10 +132,10 @@ def parse_sigma_rule(path: Path, text: str) -> SigmaRule:
 
     """
     try:
-        documents = from_yaml_documents(text)
+        documents = sigma_documents(text)
         outer = next((d for d in documents if "correlation" in d), None)
         main = _main_document(outer, documents)
-    except yaml.YAMLError as error:
+    except YamlError as error:
         raise not_yaml(path, error) from error
     except TypeError as error:
         raise RuleError([f"{path}: not a Sigma rule: {error}"]) from error

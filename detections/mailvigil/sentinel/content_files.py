@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function, not_yaml
 from mailvigil.tables.schemas import WATCHLIST_COLUMNS
+from mailvigil.yaml_input import YamlError, load_yaml
 
 NAMESPACE = uuid.UUID("7f0f3c9e-52ad-5b61-9d1c-0a4f5a7e2b10")
 """Of the ids that are derived from names (version 5). It never changes."""
@@ -120,7 +119,7 @@ def load_solution(root: Path) -> Solution:
     """
     path = root / "kql" / "solution.yaml"
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data: Any = load_yaml(path.read_text(encoding="utf-8"))
         unknown = set(data) ^ _SOLUTION_KEYS
         if unknown:
             raise KeyError(", ".join(sorted(unknown)))  # noqa: TRY301 - one way out
@@ -137,9 +136,9 @@ def load_solution(root: Path) -> Solution:
             watchlists=data["watchlists"],
             workbooks=data["workbooks"],
         )
-    except yaml.YAMLError as error:
+    except YamlError as error:
         raise not_yaml(path, error) from error
-    except (OSError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (OSError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise RuleError([f"{path}: no description of the solution: {error!r}"]) from error
 
 
@@ -151,7 +150,7 @@ def load_parser(function: Function) -> Parser:
 
     """
     try:
-        data = yaml.safe_load(function.path.read_text(encoding="utf-8"))
+        data: Any = load_yaml(function.path.read_text(encoding="utf-8"))
         return Parser(
             path=function.path,
             id=data["id"],
@@ -163,6 +162,8 @@ def load_parser(function: Function) -> Parser:
             query=data["FunctionQuery"].strip("\n") + "\n",
             parameters=_parameters(data.get("FunctionParams", [])),
         )
+    except YamlError as error:
+        raise not_yaml(function.path, error) from error
     except (KeyError, TypeError, AttributeError) as error:
         problem = f"{function.path}: no whole function in Sentinel's parser form: {error!r}"
         raise RuleError([problem]) from error

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from mailvigil.compiler.parser import Validator
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function, functions_in
+from mailvigil.rules.sentinel_yaml import sentinel_form
 from mailvigil.sentinel import arm
 from mailvigil.sentinel.analytics import Analytic
 from mailvigil.sentinel.arm_checks import CONTENT_PACKAGES, CONTENT_TEMPLATES, template_problems
@@ -158,13 +157,15 @@ def pack_problems(
 
 
 def _analytic(path: Path) -> Analytic:
-    return Analytic.from_yaml(path.stem, yaml.safe_load(path.read_text(encoding="utf-8")))
+    return Analytic.from_yaml(path.stem, _form(path))
 
 
 def _hunting(path: Path) -> SentinelHuntingQuery:
-    return SentinelHuntingQuery.from_yaml(
-        path.stem, yaml.safe_load(path.read_text(encoding="utf-8"))
-    )
+    return SentinelHuntingQuery.from_yaml(path.stem, _form(path))
+
+
+def _form(path: Path) -> Mapping[str, Any]:
+    return sentinel_form(path, path.read_text(encoding="utf-8"))
 
 
 def _read(
@@ -175,7 +176,7 @@ def _read(
             yield load(path)
         except RuleError as error:
             problems.extend(_inside(place, problem) for problem in error.problems)
-        except (ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             problems.append(f"{folder}/{path.name}: not of Sentinel's form: {error!r}")
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from mailvigil.errors import InputError
 from mailvigil.rules.durations import duration
 from mailvigil.rules.metadata import SEVERITIES
 from mailvigil.workbench.backtest import Candidate
+from mailvigil.yaml_input import YamlError, load_yaml
 
 KEYS = frozenset({"title", "severity", "queryFrequency", "by", "query"})
 
@@ -30,7 +29,7 @@ def load_others(folder: Path) -> tuple[Candidate, ...]:
 def _candidate(path: Path) -> Candidate:
     todo = f"give {', '.join(sorted(KEYS))}"
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = load_yaml(path.read_text(encoding="utf-8"))
         if not isinstance(data, dict) or set(data) != KEYS:
             raise InputError(str(path), "no query to compare with", todo)
         if data["severity"] not in SEVERITIES:
@@ -43,5 +42,7 @@ def _candidate(path: Path) -> Candidate:
             step=duration(str(data["queryFrequency"])),
             of_pack=False,
         )
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, ValueError) as error:
+    except YamlError as error:
+        raise InputError(str(path), str(error), "correct it") from None
+    except (OSError, UnicodeDecodeError, TypeError, ValueError) as error:
         raise InputError(str(path), f"no query to compare with: {error}", todo) from error

@@ -13,9 +13,8 @@ from os.path import relpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import yaml
-
 from mailvigil.workbench.yaml_documents import Document, KeyOrIndex, Position, documents
+from mailvigil.yaml_input import YamlError
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -131,7 +130,7 @@ def _problems(
     try:
         text = path.read_text(encoding="utf-8")
         problems = [problem for document in documents(text) for problem in _of(document, validator)]
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+    except (OSError, YamlError, UnicodeDecodeError):
         return []
     line = first_line(path, schema)
     if text.splitlines()[:1] != [line]:

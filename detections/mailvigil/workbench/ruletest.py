@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Protocol
 
 import duckdb
-import yaml
 
 from mailvigil.compiler.compile import with_windows
 from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError
 from mailvigil.engine.record_rows import SHAPERS, SourceRow, insert
 from mailvigil.engine.row_values import ResultRow
 from mailvigil.errors import RuleError
-from mailvigil.rules.content import Function, from_yaml, not_yaml
+from mailvigil.rules.content import Function, not_yaml
 from mailvigil.tables.record_tables import RECORD_TABLES, lacking_columns
 from mailvigil.tables.schemas import schemas
 from mailvigil.times import parse_utc
+from mailvigil.yaml_input import YamlError, load_yaml
 
 _AGO = re.compile(r"-(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
 FILE_KEYS = frozenset({"now", "defaults", "table_defaults", "tests"})
@@ -95,7 +95,7 @@ def load_cases(path: Path) -> tuple[Case, ...]:
 
     """
     try:
-        data = from_yaml(path.read_text(encoding="utf-8"))
+        data = load_yaml(path.read_text(encoding="utf-8"))
         if not isinstance(data, dict):
             raise TypeError("not a mapping of names to values")  # noqa: TRY301 - one way out
         unknown = set(data) - FILE_KEYS
@@ -108,7 +108,7 @@ def load_cases(path: Path) -> tuple[Case, ...]:
         )
     except OSError as error:
         raise RuleError([f"{path}: no tests (write one that fires and one near miss)"]) from error
-    except yaml.YAMLError as error:
+    except YamlError as error:
         raise not_yaml(path, error) from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RuleError([f"{path}: not a test file: {error!r}"]) from error

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 import yaml
+
+from mailvigil.yaml_input import YamlLoader, check_depth, yaml_errors
 
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
@@ -47,33 +51,38 @@ def documents(text: str) -> tuple[Document, ...]:
     """Return the documents in *text*.
 
     Raises:
-        yaml.YAMLError: It is not YAML.
+        YamlError: It is not YAML.
 
     """
-    loader = _loader(text)
     read = []
-    try:
+    with yaml_errors(), _loading(text) as loader:
         while loader.check_node():
             node = loader.get_node()
             if node is None:
                 break
+            check_depth(node)
             # Before the data: to construct it merges `<<` into the node, as if keys came twice.
             repeated = tuple(_repeated(node))
             read.append(Document(loader.construct_document(node), repeated, node))
-    finally:
-        loader.dispose()
     return tuple(read)
 
 
-def _loader(text: str) -> yaml.SafeLoader:
-    """Return libyaml's loader where PyYAML has it, without types that JSON lacks."""
-    fast: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    resolvers = {
+class _JsonLoader(YamlLoader):
+    """The loader without types that JSON lacks."""
+
+    yaml_implicit_resolvers: ClassVar = {
         first: [(tag, pattern) for tag, pattern in known if tag != _TIMESTAMP]
-        for first, known in fast.yaml_implicit_resolvers.items()
+        for first, known in YamlLoader.yaml_implicit_resolvers.items()
     }
-    kind: type[yaml.SafeLoader] = type("_Loader", (fast,), {"yaml_implicit_resolvers": resolvers})
-    return kind(text)
+
+
+@contextmanager
+def _loading(text: str) -> Iterator[_JsonLoader]:
+    loader = _JsonLoader(text)
+    try:
+        yield loader
+    finally:
+        loader.dispose()
 
 
 def _repeated(node: yaml.Node) -> Iterator[tuple[Position, str]]:

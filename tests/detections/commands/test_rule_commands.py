@@ -59,6 +59,11 @@ def test_every_rule_is_listed_with_version_and_severity() -> None:
     ("written", "problem"),
     [
         (b"a: b: c\n", ":1:5: is not YAML: "),
+        (
+            b"date: 2024-02-31\n",
+            ":1:7: is not YAML: a date or time that does not exist ",
+        ),
+        (b"a: " + b"[" * 900 + b"]" * 900, ":1:103: is not YAML: nested too deeply "),
         (b"- a list\n", ": not a Sigma rule: not a mapping of names to values"),
         (b"title: x\n", ": not a Sigma rule: logsource is not a mapping"),
         (b"\xff", ": is not text in UTF-8 (write it in UTF-8)"),

@@ -139,7 +139,6 @@ def test_a_filter_for_what_is_not_a_sigma_rule_is_refused(tmp_path: Path, name: 
     "broken",
     [
         "just text",
-        "title: [",
         yaml.safe_dump(base("first")),
         document().replace("rules:", "rulez:"),
         document(condition=""),
@@ -149,6 +148,11 @@ def test_a_filter_for_what_is_not_a_sigma_rule_is_refused(tmp_path: Path, name: 
 def test_what_is_not_a_filter_is_refused_by_name(tmp_path: Path, broken: str) -> None:
     with pytest.raises(InputError, match=r"0\.yml: no Sigma filter: "):
         with_filters([NEW], filters(tmp_path, broken))
+
+
+def test_a_filter_that_is_not_yaml_is_refused_by_name_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"0\.yml: is not YAML at line \d: .*\(correct it or take"):
+        with_filters([NEW], filters(tmp_path, "title: ["))
 
 
 def test_a_folder_without_filters_is_refused(tmp_path: Path) -> None:
