@@ -99,7 +99,7 @@ def _following(config: Path, options: Sequence[str]) -> Iterator[None]:
 
 
 def _first_listing(lab: Lab) -> None:
-    """Wait until the collector has begun: its start is no part of a blob's wait."""
+    """Wait until the collector has begun: its start is not part of a blob's wait."""
     end = time.monotonic() + LONGEST_SECONDS
     while not lab.counts.tally("page").answered:
         _look_again(end)

@@ -6,7 +6,7 @@ Every measured command is a process of its own. Machines differ, so what counts 
 two things measured in turns in the same run: the hunt and the same job in pandas, a rule and
 the same SQL written by hand, the collector's worker and a plain loop. What misses its target
 is reported as missed. A part that is not measured stays as it is in the results; the simulation
-is no part of all, as it measures no speed and takes minutes.
+is not part of `all`, as it measures no speed and takes minutes.
 """
 
 from __future__ import annotations

@@ -240,3 +240,40 @@ def test_no_two_places_of_the_product_say_the_same(
 
     assert len(places) > 30
     assert {written: there for written, there in places.items() if len(there) > 1} == {}
+
+
+NO_NOUN = frozenset({"found", "told", "tell", "heard", "heed", "kept", "one", "of", "thing"})
+"""As names of variables and arguments they do not say what they hold."""
+
+
+def variables(path: Path) -> Iterator[tuple[str, ast.AST]]:
+    """Yield the names that functions and modules give to values."""
+    for node in ast.walk(parse(path)):
+        match node:
+            case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()):
+                yield name, node
+
+
+def test_a_variable_has_the_name_of_what_it_holds() -> None:
+    named = [(path, name, node) for path in SOURCES for name, node in variables(path)]
+
+    assert len(named) > 1_000
+    assert [f"{place(p, node)} {name}" for p, name, node in named if name in NO_NOUN] == []
+
+
+IS_NO = re.compile(
+    r"(?<!\bthere)(?<!\bhere)(?<!\bthat) (is|are) no (?!longer|more\b|earlier|later|other)",
+    re.IGNORECASE,
+)
+
+
+def test_no_sentence_says_is_no_where_it_means_is_not_a() -> None:
+    pages = [*(CHECKOUT / "docs").glob("*.md"), *CHECKOUT.glob("*.md")]
+    paths = [*SOURCES, *sources(CHECKOUT / "tests", CHECKOUT / "bench"), *pages]
+
+    said = [
+        f"{path.relative_to(CHECKOUT)}: {sentence.group()}"
+        for path in paths
+        for sentence in IS_NO.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert said == []

@@ -49,7 +49,7 @@ complain() { # WHAT
     return 1
 }
 
-# Prints the answer of az alone. What it says besides is kept: a warning is no answer.
+# Prints the answer of az alone. What it says besides is kept: a warning is not an answer.
 ask() { # ARGUMENTS OF az
     az "$@" 2>"$az_says"
 }

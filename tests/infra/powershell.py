@@ -30,7 +30,7 @@ def parse(text: str) -> Node:
     """Return the script's tree.
 
     Raises:
-        SyntaxError: It is no PowerShell that the parser knows; the line is named.
+        SyntaxError: It is not PowerShell that the parser knows; the line is named.
 
     """
     root = _POWERSHELL.parse(text.encode()).root_node

@@ -68,7 +68,7 @@ class PrintedPasses:
 def run_doctor(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     """Run ``mailvigil doctor`` and return the exit code."""
     wrong = 0
-    for found in examine(collect_settings.settings(args, err), app.now, args.workspace or ""):
-        print(found, file=out, flush=True)
-        wrong += not found.well
+    for examined in examine(collect_settings.settings(args, err), app.now, args.workspace or ""):
+        print(examined, file=out, flush=True)
+        wrong += not examined.well
     return EXIT_FAILED if wrong else EXIT_OK

@@ -21,5 +21,5 @@ def run(args: argparse.Namespace, stdin: BinaryIO, out: TextIO, err: TextIO) -> 
     """Run the demonstration; the exit code says whether the intruder was found."""
     profile = in_the_past(DEMO, datetime.now(UTC))
     with shown(args, err) as progress:
-        found = run_demo(Console(file=out), progress, stdin, profile, Path(DEMO_REPORT))
-    return EXIT_OK if found else EXIT_FAILED
+        intruder_found = run_demo(Console(file=out), progress, stdin, profile, Path(DEMO_REPORT))
+    return EXIT_OK if intruder_found else EXIT_FAILED

@@ -101,7 +101,7 @@ def _redeliver(
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _LedgerQuestion:
     """Which ledger is asked about, which feeds it should know, who tries blobs ``again``."""
 
     opens: AbstractContextManager[OpenLedger]
@@ -109,21 +109,21 @@ class _Asked:
     again: str
 
 
-def _asked(args: argparse.Namespace, err: TextIO) -> _Asked:
+def _asked(args: argparse.Namespace, err: TextIO) -> _LedgerQuestion:
     """Return the Function app's ledger, or the one that the settings name."""
     if not args.storage:
         settings = collect_settings.settings(args, err)
-        return _Asked(
+        return _LedgerQuestion(
             file_ledger(settings.ledger), streams_of(settings), "by the next run of collect"
         )
     if args.config:
         raise InputError("--storage", "goes without --config", "name one ledger")
     minutes = GRACE // timedelta(minutes=1)
     again = f"by the app, {minutes} minutes from now or later"
-    return _Asked(table_ledger(args.storage, os.environ), (), again)
+    return _LedgerQuestion(table_ledger(args.storage, os.environ), (), again)
 
 
-def _feeds(ledger: OpenLedger, asked: _Asked) -> Sequence[Stream]:
+def _feeds(ledger: OpenLedger, asked: _LedgerQuestion) -> Sequence[Stream]:
     """Return the feeds that must be well.
 
     Raises:

@@ -78,11 +78,11 @@ def _run_all(shell: _Shell, texts: Iterable[str]) -> int:
 
 
 def talk(
-    shell: _Shell, kept: History, keys: Input | None = None, screen: Output | None = None
+    shell: _Shell, lines: History, keys: Input | None = None, screen: Output | None = None
 ) -> int:
     """Ask for queries until the end; *keys* and *screen* stand for the terminal."""
     prompt: PromptSession[str] = PromptSession(
-        history=kept,
+        history=lines,
         completer=Words(shell.session.validator),
         complete_while_typing=False,
         multiline=True,
@@ -91,7 +91,7 @@ def talk(
         input=keys,
         output=screen,
     )
-    print(".help tells what can be typed here, .exit ends it.", file=shell.out)
+    print(".help says what can be typed here, .exit ends it.", file=shell.out)
     text = ""
     while text.strip() not in _ENDS:
         running = False

@@ -72,8 +72,8 @@ class SavedTranslations:
             raise
 
     def _drop_oldest(self) -> None:
-        with os.scandir(self._folder) as found:
-            entries = [(entry.stat(), entry.path) for entry in found]
+        with os.scandir(self._folder) as files:
+            entries = [(entry.stat(), entry.path) for entry in files]
         size = sum(status.st_size for status, _ in entries)
         for status, path in sorted(entries, key=lambda entry: entry[0].st_mtime_ns):
             if size <= self._most_bytes:

@@ -64,17 +64,17 @@ def translate(kql: str, schema: Schema, functions: tuple[str, ...]) -> Translati
     return Translation(lighter(made.sql), made.parameters)
 
 
-def saved_or_made(of: Sequence[object], make: Callable[[], Translation]) -> Translation:
+def saved_or_made(inputs: Sequence[object], make: Callable[[], Translation]) -> Translation:
     """Return what an earlier run saved, else what *make* returns, which is saved.
 
     Args:
-        of: All that the SQL depends on but the versions, as JSON knows it.
+        inputs: All that the SQL depends on but the versions, as JSON knows it.
         make: Makes it; what it raises comes through, and nothing is saved.
 
     """
     folder = cache_folder(os.environ)
     saved = SavedTranslations(folder) if folder else None
-    key = json.dumps([_versions(), *of])
+    key = json.dumps([_versions(), *inputs])
     if saved and (entry := saved.get(key)):
         return Translation(entry[0], dict.fromkeys(entry[1]))
     made = make()

@@ -74,11 +74,11 @@ def with_kql_types(con: duckdb.DuckDBPyConnection, sql: str) -> str:
         duckdb.Error: DuckDB refuses the query.
 
     """
-    unions = [change for found in _unions(sql) for change in _union_changes(con, sql, found)]
+    unions = [change for union in _unions(sql) for change in _union_changes(con, sql, union)]
     joins = [
         change
-        for kind, found in _joins(sql)
-        for change in _join_changes(con, sql, found, _MAY_LACK[kind])
+        for kind, join in _joins(sql)
+        for change in _join_changes(con, sql, join, _MAY_LACK[kind])
     ]
     for start, end, text in sorted((*unions, *joins), reverse=True):
         sql = sql[:start] + text + sql[end:]
@@ -108,8 +108,8 @@ def _joins(sql: str) -> Iterator[tuple[str, _Inputs]]:
 
 def _union_changes(con: duckdb.DuckDBPyConnection, sql: str, union: _Inputs) -> Iterator[_Change]:
     legs = _types(con, sql, union)
-    for one, other in combinations(legs, 2):
-        _refuse_two_types(one, other)
+    for first, second in combinations(legs, 2):
+        _refuse_two_types(first, second)
     texts = {name for leg in legs for name, kind in leg.items() if kind == "string"}
     lacking = {name for name in texts if any(name not in leg for leg in legs)}
     start, end = union.columns
@@ -133,9 +133,9 @@ def _plain(name: str) -> str:
     return name[1:-1].replace('""', '"')
 
 
-def _refuse_two_types(one: Mapping[str, str], other: Mapping[str, str]) -> None:
-    for name in one.keys() & other.keys():
-        types = sorted({one[name], other[name]} - {_NULL})
+def _refuse_two_types(first: Mapping[str, str], second: Mapping[str, str]) -> None:
+    for name in first.keys() & second.keys():
+        types = sorted({first[name], second[name]} - {_NULL})
         if len(types) > 1:
             raise UnionTypesError(
                 f"union: column {name} comes in two types, {' and '.join(types)}, of which KQL "
@@ -143,12 +143,12 @@ def _refuse_two_types(one: Mapping[str, str], other: Mapping[str, str]) -> None:
             )
 
 
-def _types(con: duckdb.DuckDBPyConnection, sql: str, found: _Inputs) -> list[Mapping[str, str]]:
+def _types(con: duckdb.DuckDBPyConnection, sql: str, operation: _Inputs) -> list[Mapping[str, str]]:
     """Return each input's columns with KQL's types, as DuckDB binds the inputs together."""
-    names = [f"_input{number}" for number in range(len(found.inputs))]
-    inputs = ", ".join(f"({i}) AS {name}" for i, name in zip(found.inputs, names, strict=True))
+    names = [f"_input{number}" for number in range(len(operation.inputs))]
+    inputs = ", ".join(f"({i}) AS {name}" for i, name in zip(operation.inputs, names, strict=True))
     text = f"SELECT {', '.join(names)} FROM {inputs}"
-    for steps in reversed(_steps_before(sql, found.columns[0])):
+    for steps in reversed(_steps_before(sql, operation.columns[0])):
         text = f"{steps} SELECT * FROM ({text})"
     return [{name: _kql(kind) for name, kind in row.children} for row in con.sql(text).types]
 
@@ -167,8 +167,8 @@ def _steps_before(sql: str, place: int) -> list[str]:
             starts.append(token.end())
         elif token[0] == ")":
             starts.pop()
-    found = (_steps(sql, start, place) for start in starts if sql.startswith("WITH ", start))
-    return [steps for steps in found if steps]
+    around = (_steps(sql, start, place) for start in starts if sql.startswith("WITH ", start))
+    return [steps for steps in around if steps]
 
 
 def _steps(sql: str, start: int, place: int) -> str:

@@ -7,7 +7,7 @@ rules are deployed by a command of their own. Neither is a part of the collector
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from mailvigil.infra.connector_page import page
 from mailvigil.infra.resources import ONBOARDING, WORKSPACE, Json, formula, parameter, resource
@@ -47,7 +47,7 @@ def _content(pack: Pack) -> Iterator[Json]:
     functions = [arm.function_search(parser) for parser in pack.parsers]
     yield _onboarding()
     yield from functions
-    yield from _when("deployHuntingQueries", (arm.hunting_search(one) for one in pack.hunting))
+    yield from _when("deployHuntingQueries", map(arm.hunting_search, pack.hunting))
     in_sentinel = [formula(_SENTINEL_ID)]
     yield from _when("deployWatchlist", map(arm.watchlist, pack.watchlists), after=in_sentinel)
     yield from _when("deployWorkbook", map(arm.workbook, pack.workbooks))
@@ -65,9 +65,7 @@ def _onboarding() -> Json:
     )
 
 
-def _when(
-    switch: str, resources: Iterator[Json] | list[Json], after: list[str] | None = None
-) -> Iterator[Json]:
-    for one in resources:
+def _when(switch: str, resources: Iterable[Json], after: list[str] | None = None) -> Iterator[Json]:
+    for switched in resources:
         waits = {"dependsOn": after} if after else {}
-        yield {**one, "condition": formula(parameter(switch)), **waits}
+        yield {**switched, "condition": formula(parameter(switch)), **waits}

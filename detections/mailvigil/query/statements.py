@@ -27,15 +27,15 @@ def queries(text: str) -> list[str]:
 
     What comes after ``let …;`` belongs to it, and nothing parts inside of strings and comments.
     """
-    found: list[str] = []
+    separate: list[str] = []
     rest = text
     while rest.strip():
         line = _LINE.match(rest)
         end = line.end() if line else _end(rest)
         query = rest[:end].strip().removesuffix(";").strip()
-        found.extend([query] if query else [])
+        separate.extend([query] if query else [])
         rest = rest[end:]
-    return found
+    return separate
 
 
 def _end(text: str) -> int:

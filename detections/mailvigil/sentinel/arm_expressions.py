@@ -299,7 +299,7 @@ def _last(items: Sequence[Any]) -> Any:  # noqa: ANN401 - of any JSON
 
 
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    "add": lambda one, other: one + other,
+    "add": lambda first, second: first + second,
     "and": lambda *truths: all(truths),
     "cidrsubnet": _subnet,
     "concat": _concat,
@@ -308,7 +308,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "environment": lambda: {
         "suffixes": {"storage": "core.windows.net", "keyvaultDns": ".vault.azure.net"}
     },
-    "equals": lambda one, other: one == other,
+    "equals": lambda first, second: first == second,
     "extensionresourceid": _extension_id,
     "guid": lambda *words: str(uuid.uuid5(_NAMESPACE, "/".join(words))),
     "join": lambda items, mark: mark.join(items),

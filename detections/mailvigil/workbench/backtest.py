@@ -243,13 +243,13 @@ def fight(
     with setup.opened(_copy(setup, base, "without")) as con:
         without = _Without(setup, con)
 
-        def one(attack: Attack) -> Fought:
+        def fought_by(attack: Attack) -> Fought:
             fought = _fight(setup, base, month, attack, without)
             setup.progress.advance()
             return fought
 
         with ThreadPoolExecutor(setup.workers) as pool:
-            return tuple(pool.map(one, chosen))
+            return tuple(pool.map(fought_by, chosen))
 
 
 class _Without:
@@ -365,7 +365,7 @@ def _listen(
     candidate: Candidate,
     moments: Sequence[datetime],
     month: Profile,
-    on_tick: Callable[[], None],
+    on_evaluation: Callable[[], None],
 ) -> Noise:
     query = engine.prepare(candidate.text)
     days = [0] * (month.days - month.learning)
@@ -377,7 +377,7 @@ def _listen(
             if key not in last or run_at - last[key] > SAME_CAUSE:
                 days[_day_of(run_at, month)] += 1
             last[key] = run_at
-        on_tick()
+        on_evaluation()
     return Noise(candidate, tuple(days), alerts)
 
 

@@ -75,7 +75,7 @@ def as_json(backtest: Backtest) -> str:
 
 def verdicts(backtest: Backtest) -> list[str]:
     """Return what it comes to, a sentence each."""
-    caught = [fight for fight in backtest.fought if _of(backtest, fight, pack=True)]
+    caught = [fight for fight in backtest.fought if _fired(backtest, fight, pack=True)]
     lines = [f"The pack catches {len(caught)} of {counted(len(backtest.fought), 'attack')}."]
     unseen = [fight.attack.name for fight in backtest.fought if fight not in caught]
     lines += [f"Missed: {', '.join(unseen)}."] if unseen else []
@@ -109,14 +109,14 @@ def _tables(backtest: Backtest) -> Iterator[ReportTable]:
 
 
 def _attack_row(backtest: Backtest, fight: Fought, *, others: bool) -> tuple[str, ...]:
-    own = _of(backtest, fight, pack=True)
+    own = _fired(backtest, fight, pack=True)
     first = _delay(own[0].delay) if own else ""
     row = (f"{fight.attack.name}: {fight.attack.title}", "caught" if own else "missed", first)
     listed = (*row, _named(own))
-    return (*listed, _named(_of(backtest, fight, pack=False)) or "none") if others else listed
+    return (*listed, _named(_fired(backtest, fight, pack=False)) or "none") if others else listed
 
 
-def _of(backtest: Backtest, fight: Fought, *, pack: bool) -> list[Fired]:
+def _fired(backtest: Backtest, fight: Fought, *, pack: bool) -> list[Fired]:
     names = {c.name for c in backtest.candidates if c.of_pack is pack}
     return [fired for fired in fight.fired if fired.rule in names]
 
@@ -179,7 +179,7 @@ def _how(backtest: Backtest) -> str:
 
 
 def _fought(backtest: Backtest, fight: Fought) -> dict[str, object]:
-    own = _of(backtest, fight, pack=True)
+    own = _fired(backtest, fight, pack=True)
     return {
         "attack": fight.attack.name,
         "title": fight.attack.title,

@@ -129,7 +129,11 @@ def _problems(
     """Return the problems of one file with their places, from its top to its end."""
     try:
         text = path.read_text(encoding="utf-8")
-        problems = [problem for document in documents(text) for problem in _of(document, validator)]
+        problems = [
+            problem
+            for document in documents(text)
+            for problem in _document_problems(document, validator)
+        ]
     except (OSError, YamlError, UnicodeDecodeError):
         return []
     line = first_line(path, schema)
@@ -138,7 +142,9 @@ def _problems(
     return sorted(dict.fromkeys(problems))
 
 
-def _of(document: Document, validator: Draft202012Validator) -> Iterator[tuple[Position, str]]:
+def _document_problems(
+    document: Document, validator: Draft202012Validator
+) -> Iterator[tuple[Position, str]]:
     for position, key in document.repeated:
         yield position, f"{key} is given twice (give it once)"
     for error in validator.iter_errors(document.data):

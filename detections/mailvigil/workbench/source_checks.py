@@ -61,15 +61,15 @@ class SourceChecker:
 
         The last workspace that this looks at stays declared in the validator.
         """
-        found: dict[str, frozenset[str]] = {}
+        problems: dict[str, frozenset[str]] = {}
         everything = self._reads(kql)
         whole = self._analyse(kql, everything)
         for missing in _subsets(everything):
             self.looked_at += 1
             part = self._run(kql, everything - missing)
             for problem in _unresolved(kql, whole, part, missing) or _unlike_results(whole, part):
-                found.setdefault(problem, missing)
-        return [f"{problem}{_without(missing)}" for problem, missing in found.items()]
+                problems.setdefault(problem, missing)
+        return [f"{problem}{_without(missing)}" for problem, missing in problems.items()]
 
     def _reads(self, kql: str) -> frozenset[str]:
         """Return all tables that *kql* reads, itself or through a function."""
@@ -188,35 +188,35 @@ def union_problems(analysis: Analysis) -> Iterator[str]:
     """Yield where the legs of a union have a column in two types, or in two cases of letters."""
     for union in analysis.unions:
         legs = [leg.columns for leg in (union.input, *union.legs) if leg]
-        for one, other in combinations(legs, 2):
-            yield from _unlike(one, other)
+        for first, second in combinations(legs, 2):
+            yield from _unlike(first, second)
     yield from _cases(analysis.columns, analysis.columns)
 
 
-def _unlike(one: Columns, other: Columns) -> Iterator[str]:
+def _unlike(first: Columns, second: Columns) -> Iterator[str]:
     """Yield what keeps two legs of a union from having one shape."""
-    for name, kind in one.items():
-        if other.get(name, kind) != kind:
-            types = " and ".join(sorted((kind, other[name])))
+    for name, kind in first.items():
+        if second.get(name, kind) != kind:
+            types = " and ".join(sorted((kind, second[name])))
             yield (
                 f"column {name} comes in two types, {types}: a union makes two columns of it "
                 f"(cast it alike in every leg, {_example(types)})"
             )
-    yield from _cases(one, other)
+    yield from _cases(first, second)
 
 
 def _example(types: str) -> str:
     return "as int(0), for 0 is long" if types == "int and long" else "as by tostring()"
 
 
-def _cases(one: Columns, other: Columns) -> Iterator[str]:
+def _cases(first: Columns, second: Columns) -> Iterator[str]:
     """Yield the columns that have one name but for the case of its letters."""
-    names = {name.lower(): name for name in one}
-    for name in other:
+    names = {name.lower(): name for name in first}
+    for name in second:
         same = names.get(name.lower(), name)
         if same != name:
-            first, second = sorted((same, name))
-            yield f"columns {first} and {second} differ in case alone (KQL takes them for two)"
+            both = " and ".join(sorted((same, name)))
+            yield f"columns {both} differ in case alone (KQL takes them for two)"
 
 
 def _differences(whole: Analysis, part: Analysis) -> Iterator[str]:

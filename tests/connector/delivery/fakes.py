@@ -168,7 +168,7 @@ class FakeFeed:
         if address not in self.pages:
             raise WindowError("list: the page is of another process and not known here")
         blobs, following = self.pages[address]
-        flaw = "an element is no blob" if world.happens(world.weather.flaw) else ""
+        flaw = "an element is not a blob" if world.happens(world.weather.flaw) else ""
         return Page(tuple(blobs), following, flaw, odd=bool(flaw))
 
     def subscriptions(self) -> Mapping[str, str]:

@@ -44,7 +44,7 @@ def change(path: Path, old: str, new: str) -> None:
 
 
 def test_a_packaged_folder_passes_its_own_check(small: Path, tmp_path: Path) -> None:
-    path = small / THROTTLED  # a comment is no change that the lock minds
+    path = small / THROTTLED  # the lock minds no comment
     path.write_text(f"{path.read_text(encoding='utf-8')}# A comment.\n", encoding="utf-8")
     out = tmp_path / "out"
     rules, hunting = len(load_rules(small)), len(load_hunting(small))

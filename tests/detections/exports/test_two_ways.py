@@ -59,7 +59,7 @@ def test_a_cell_is_read_by_hand_as_by_duckdb(
     end: str,
     all_: bool,  # noqa: FBT001 - Hypothesis fills it
 ) -> None:
-    # Before 3.13 Python's writer leaves a lone CR bare, which is no CSV: then quote everything.
+    # Before 3.13 Python's writer leaves a lone CR bare, which is not CSV: then quote everything.
     bare = any("\r" in cell for row in rows for cell in row)
     data = csv_bytes([list(row) for row in rows], end, all_=all_ or bare)
 

@@ -1,4 +1,4 @@
-"""A rule's test cases: what must fail fails, and a case that cannot be read is no pass."""
+"""A rule's test cases: what must fail fails, and a case that cannot be read does not pass."""
 
 from __future__ import annotations
 

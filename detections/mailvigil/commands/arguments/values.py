@@ -78,12 +78,12 @@ def short_length(text: str) -> timedelta:
         raise argparse.ArgumentTypeError(_TOO_LONG) from error
 
 
-def _bounded(found: timedelta) -> timedelta:
-    if not found:
+def _bounded(span: timedelta) -> timedelta:
+    if not span:
         raise argparse.ArgumentTypeError("must be longer than nothing")
-    if found > _LONGEST:
+    if span > _LONGEST:
         raise argparse.ArgumentTypeError(_TOO_LONG)
-    return found
+    return span
 
 
 def add_verbosity(parser: argparse.ArgumentParser) -> None:

@@ -116,7 +116,7 @@ def ids(blob: Blob) -> set[str]:
 
 
 def untrue(there: Found) -> list[str]:
-    """Return what is claimed and is not so; what is missing so far is no untruth.
+    """Return what is claimed and is not so; what is missing so far is not untrue.
 
     Nor is one file that is cut off: a kill may have come while it was written.
     """

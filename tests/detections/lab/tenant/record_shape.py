@@ -18,7 +18,7 @@ Record = Mapping[str, object]
 
 def text(record: Record, name: str) -> str:
     value = record.get(name, "")
-    assert isinstance(value, str), f"{name} is no text"
+    assert isinstance(value, str), f"{name} is not a text"
     return value
 
 
