@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from audit_feed.azure_app.settings import NAMES, FunctionSettings
-from detections.infra.deployments import ResourceGroup, Template, app_settings
+from detections.infra.deployments import FUNCTIONS, ResourceGroup, Template, app_settings
 from mailvigil.infra import resources as kinds
 from mailvigil.infra.evaluate import evaluate
 from mailvigil.infra.problems import CASES, COLLECTOR, CONTENT, RULES
-from mailvigil.sentinel.arm import ALERT_RULES
+from mailvigil.sentinel.arm import ALERT_RULES, SAVED_SEARCHES
 
 BY_HAND: Mapping[str, str] = {
     "AUDIT_FEED_CONTENT_TYPES": "Audit.Exchange,Audit.General",
@@ -301,7 +301,45 @@ def test_no_history_of_deployments_shows_the_settings_that_are_kept(
     assert not {"made-up", "61d"} & {*map(str, found.outputs.values())}
 
 
+def test_an_upgrade_of_content_and_rules_needs_no_wait(templates: dict[str, Template]) -> None:
+    group = ResourceGroup()
+    group.deploy(templates[CONTENT], workspace="soc-logs")
+    group.wait()
+    group.deploy(templates[RULES], workspace="soc-logs")
+
+    content = group.deploy(templates[CONTENT], workspace="soc-logs", deployWatchlist=False)
+    rules = group.deploy(templates[RULES], workspace="soc-logs")
+
+    assert (content.refused, rules.refused) == ((), ())
+
+
 # --- Removed, and made again --------------------------------------------------------------------
+
+
+def test_content_and_rules_can_be_removed_and_made_again(templates: dict[str, Template]) -> None:
+    group = ResourceGroup()
+    for _ in range(2):
+        content = group.deploy(templates[CONTENT], workspace="soc-logs")
+        too_soon = group.deploy(templates[RULES], workspace="soc-logs")
+        group.wait()
+        rules = group.deploy(templates[RULES], workspace="soc-logs")
+        group.remove()
+
+        assert (content.refused, rules.refused) == ((), ())
+        assert too_soon.refused
+
+    without = group.deploy(templates[RULES], workspace="soc-logs")
+    assert "alertRules: Sentinel is not on" in without.refused
+    assert "alertRules: the query does not run: AuditChanges is not known" in without.refused
+
+
+def test_the_functions_of_the_content_are_those_that_the_rules_wait_for(
+    templates: dict[str, Template],
+) -> None:
+    made = evaluate(templates[CONTENT], {"workspace": "soc-logs"}).deployed(SAVED_SEARCHES)
+
+    aliases = {one.body["properties"].get("functionAlias") for one in made} - {None}
+    assert aliases == {*FUNCTIONS}
 
 
 @pytest.mark.parametrize("case", sorted(CASES))
