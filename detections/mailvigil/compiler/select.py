@@ -87,11 +87,12 @@ def select(rule: SigmaRule, root: Path, target: Target) -> tuple[Selection, ...]
     """
     files = (target.mail.pipeline, target.audit.pipeline)
     pipelines = tuple(_text_of_pipeline(root, file) for file in files)
-    return _select(_Asked(rule.text, rule.filters, rule.names, rule), root, target, pipelines)
+    key = _SelectionKey(rule.text, rule.filters, rule.names, rule)
+    return _select(key, root, target, pipelines)
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _SelectionKey:
     """A rule, equal to another one if their selections are: it cannot be hashed itself."""
 
     text: str
@@ -108,10 +109,10 @@ def _text_of_pipeline(root: Path, file: str) -> str | None:
 
 @lru_cache(maxsize=256)
 def _select(
-    asked: _Asked, root: Path, target: Target, _: tuple[str | None, ...]
+    key: _SelectionKey, root: Path, target: Target, _: tuple[str | None, ...]
 ) -> tuple[Selection, ...]:
     """Select once what a hunt and the checks ask for several times; it takes pySigma 40 ms."""
-    rule = asked.rule
+    rule = key.rule
     try:
         return tuple(
             _selection(rule, name, base, root, target) for name, base in bases(rule).items()

@@ -114,7 +114,7 @@ class Caching:
 
     def __init__(self) -> None:
         Caching.made += 1
-        self.token = f"token {Caching.made}"
+        self.token = f"token-{Caching.made}"
 
     def get_token(self, *_scopes: str, **_options: object) -> AccessToken:
         return AccessToken(self.token, 2**31)
@@ -127,8 +127,8 @@ def test_a_replaced_credential_is_a_new_one_that_no_cache_answers_for() -> None:
 
     tokens.replace()
 
-    assert first == ["token 1", "token 1"]
-    assert tokens() == "token 2"
+    assert first == ["token-1", "token-1"]
+    assert tokens() == "token-2"
 
 
 def test_a_credential_that_cannot_be_made_again_stays() -> None:

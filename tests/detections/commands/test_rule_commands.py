@@ -229,7 +229,7 @@ def test_one_target_is_compiled_alone(content: Path) -> None:
     place = generated / "defender" / "mailbox_throttled.kql"
     assert ran.code == EXIT_STALE
     assert ran.out.splitlines()[0] == f"{place}: out of date"
-    assert ran.out.splitlines()[1] == f"{len(NAMES)} rules, 1 files stale"
+    assert ran.out.splitlines()[1] == f"{len(NAMES)} rules, 1 file stale"
     assert "mailbox_audit_bypass.yaml: not for Defender XDR: KQL over tables" in ran.err
 
 
