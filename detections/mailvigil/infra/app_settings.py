@@ -69,18 +69,13 @@ _CHOICES: Mapping[str, str] = {
 def configuration() -> Json:
     """Return the nested deployment that sets them all."""
     values = {
+        "app": formula(variable("appName")),
         "first": _first(),
         "present": formula(_present()),
         "derived": _derived(),
         "chosen": formula(f"union({', '.join(_chosen())})"),
         "given": formula(parameter("settings")),
     }
-    merged = ", ".join(parameter(name) for name in _APPLIED)
-    settings = resource(
-        APP_CONFIG,
-        formula(f"concat({parameter('app')}, '/appsettings')"),
-        properties=formula(f"union({merged})"),
-    )
     return resource(
         DEPLOYMENT,
         formula(deployment_name(CONFIGURATION)),
@@ -88,21 +83,27 @@ def configuration() -> Json:
         properties={
             "mode": "Incremental",
             "expressionEvaluationOptions": {"scope": "inner"},
-            "parameters": {
-                "app": {"value": formula(variable("appName"))},
-                **{name: {"value": value} for name, value in values.items()},
-            },
-            "template": {
-                "$schema": SCHEMA,
-                "contentVersion": "1.0.0.0",
-                "parameters": {
-                    "app": {"type": "string"},
-                    **{name: {"type": kind} for name, kind in _APPLIED.items()},
-                },
-                "resources": [settings],
-            },
+            "parameters": {name: {"value": value} for name, value in values.items()},
+            "template": _joined(),
         },
     )
+
+
+def _joined() -> Json:
+    """Return the template that joins the settings, and sets them."""
+    merged = ", ".join(parameter(name) for name in _APPLIED)
+    settings = resource(
+        APP_CONFIG,
+        formula(f"concat({parameter('app')}, '/appsettings')"),
+        properties=formula(f"union({merged})"),
+    )
+    declared = {"app": "string", **_APPLIED}
+    return {
+        "$schema": SCHEMA,
+        "contentVersion": "1.0.0.0",
+        "parameters": {name: {"type": kind} for name, kind in declared.items()},
+        "resources": [settings],
+    }
 
 
 def configuration_id() -> str:
