@@ -277,3 +277,15 @@ def test_no_sentence_says_is_no_where_it_means_is_not_a() -> None:
         for sentence in IS_NO.finditer(path.read_text(encoding="utf-8"))
     ]
     assert said == []
+
+
+@pytest.mark.parametrize(
+    ("code", "tests"),
+    [("connector/audit_feed", "connector"), ("detections/mailvigil", "detections")],
+)
+def test_every_room_of_the_code_has_a_room_of_tests(code: str, tests: str) -> None:
+    rooms = {path.parent.name for path in (CHECKOUT / code).glob("*/__init__.py")}
+    below = CHECKOUT / "tests" / tests
+
+    assert len(rooms) > 4
+    assert [room for room in rooms if not [*(below / room).rglob("test_*.py")]] == []
