@@ -1,4 +1,4 @@
-"""The findings as a STIX 2.1 bundle, with ids that stay the same from run to run. Pure.
+"""The findings as a STIX 2.1 bundle, with ids that stay the same from run to run.
 
 A rule is an indicator whose pattern is its Sigma text; a finding is a sighting of it, with the
 observed callers, mailboxes and addresses, and a note that says what to do next.

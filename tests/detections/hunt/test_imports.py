@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,19 +13,27 @@ from detections.commands.command import ONE_RULE, intruded
 from detections.exports.written import purview
 
 CHECKOUT = Path(__file__).resolve().parents[3]
+DETECTIONS = CHECKOUT / "detections"
+SAYS_SO = re.compile(r"\bPure\b")
 CONTRACT = "Pure rooms of the workbench load no database, no Azure and no network"
 STIX = "mailvigil.reports.stix"
 """Its library loads ``requests`` itself; see below."""
 
 
 def pure_modules() -> list[str]:
-    """Return every module of the rooms that an import contract in ``pyproject.toml`` calls pure."""
+    """Return every module that says that it is pure, or is in a room that a contract calls so."""
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
     [contract] = [c for c in project["tool"]["importlinter"]["contracts"] if c["name"] == CONTRACT]
-    places = [CHECKOUT / "detections" / n.replace(".", "/") for n in contract["source_modules"]]
-    files = [file for place in places for file in (*place.rglob("*.py"), place.with_suffix(".py"))]
-    below = [f.relative_to(CHECKOUT / "detections").with_suffix("") for f in files if f.is_file()]
-    return sorted({".".join(path.parts).removesuffix(".__init__") for path in below} - {STIX})
+    rooms = tuple(contract["source_modules"])
+    paths = sorted((DETECTIONS / "mailvigil").rglob("*.py"))
+    names = {path: ".".join(path.relative_to(DETECTIONS).with_suffix("").parts) for path in paths}
+    pure = [
+        name.removesuffix(".__init__")
+        for path, name in names.items()
+        if f"{name}.".startswith(tuple(f"{room}." for room in rooms))
+        or SAYS_SO.search(ast.get_docstring(ast.parse(path.read_bytes())) or "")
+    ]
+    return [name for name in pure if name != STIX]
 
 
 _IMPURE = {"duckdb", "duckdb_kql", "azure", "requests", "sqlite3", "urllib3"}
