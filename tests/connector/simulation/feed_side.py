@@ -13,6 +13,7 @@ import orjson
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
 
+from audit_feed.feed.tokens import REPLACE_SECONDS
 from connector.simulation.proxy import WAIT, Proxy
 from connector.simulation.transport import HOST, FeedLog
 from connector.simulation.world import Process, World, demand
@@ -40,7 +41,7 @@ WRONG_DATES: Sequence[timedelta | str] = (
 )  # fmt: skip
 """How far the ``Date`` of an answer can be off, or what it says instead; ``""`` is none."""
 
-_OK = 200
+_OK, _UNAUTHORIZED = 200, 401
 _LENGTHS = tuple(timedelta(seconds=n) for n in (1, 20, 400, 3_000))
 
 
@@ -75,6 +76,7 @@ class FeedSide:
     holds: list[Hold] = field(default_factory=list)
     wrong_date: tuple[datetime, timedelta | str] | None = None
     cached: dict[str, tuple[datetime, Response]] = field(default_factory=dict)
+    refused: dict[str, list[datetime]] = field(default_factory=dict)
 
     def answer(self, request: HttpRequest, at: datetime) -> Response:
         """Answer as the model does, with what the weather makes of it."""
@@ -89,6 +91,8 @@ class FeedSide:
         response = (
             strike(fault, request, feed, self.model.now(now)) if fault else feed.answer(request)
         )
+        if response.status == _UNAUTHORIZED:
+            self._check_replaced(request)
         dated = self.model.dated(response, now)
         if request.method == "GET" and response.status == _OK and not fault:
             self.cached[f"{request.path}?{request.query}"] = (now, dated)
@@ -98,6 +102,21 @@ class FeedSide:
             tenant, process = _tenant(request), world.process
             self.holds.append(Hold(process, process.offset, tenant, now + GRACE, until - GRACE))
         return sent
+
+    def _check_replaced(self, request: HttpRequest) -> None:
+        """Demand that nobody goes on asking with a token that was refused.
+
+        A token that is refused soon after another one is replaced once it is refused again.
+        """
+        now = self.world.now
+        times = self.refused.setdefault(request.headers["authorization"], [now])
+        late = now - times[-1] > timedelta(seconds=REPLACE_SECONDS) + GRACE
+        demand(
+            len(times) == 1 or not late,
+            f"a token that was refused at {times[-1]:%d %H:%M:%S} is not replaced",
+        )
+        if late:
+            times.append(now)
 
     def _check_holds(self, request: HttpRequest) -> None:
         """Demand that a process which was asked to wait for a tenant does so.
