@@ -23,6 +23,7 @@ from mailvigil.rules.content import content_root
 from mailvigil.rules.load_rules import load_rules, with_filters
 from mailvigil.workbench import generated
 from mailvigil.workbench.content_checks import check_content
+from mailvigil.workbench.cost_budget import cost_table
 from mailvigil.workbench.mutate import LEAST_SCORE, Score
 from mailvigil.workbench.pack_tests import rule_scores, test_outcomes
 from mailvigil.workbench.ruletest import CaseOutcome
@@ -33,6 +34,8 @@ def run_check(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: Tex
     if args.folder:
         return package_commands.check_folder(args.folder, out)
     content = check_content(content_root())
+    for line in cost_table(content.costs) if args.cost else ():
+        print(line, file=out)
     for problem in content.problems:
         print(problem, file=out)
     print(

@@ -20,6 +20,7 @@ from mailvigil.errors import RuleError, UnfitError
 from mailvigil.rules.kql_rule import KqlRule
 from mailvigil.rules.rule import Rule
 from mailvigil.rules.sigma_rule import SigmaRule
+from mailvigil.tables.record_tables import STORED_FUNCTIONS
 from mailvigil.tables.schemas import ARRIVED
 
 PIPELINE = SENTINEL.mail.pipeline
@@ -45,6 +46,9 @@ RECORD_COLUMNS = {
 
 _RECORDS = re.compile(r".*?^let records = .*?;$\n?", re.DOTALL | re.MULTILINE)
 """The statements of a KQL rule up to the end of the one that declares its records."""
+
+_CALL = re.compile(rf"\b({'|'.join(sorted(STORED_FUNCTIONS))})\([^()]+\)")
+"""A call of a function of records with a span. Records of all times are asked for without one."""
 
 
 def generated_path(root: Path, rule: Rule, target: Target = SENTINEL) -> Path:
@@ -109,7 +113,7 @@ def _body(rule: SigmaRule, selections: Sequence[Selection], target: Target) -> l
 def _plain(rule: SigmaRule, selection: Selection) -> list[str]:
     return [
         f"let recent = {rule.within};",
-        *selection.lines,
+        *selection.within("recent"),
         "| where EventTime > ago(recent)",
         *selection.once(),
         *summarize(selection.source.summary, rule.by),
@@ -180,7 +184,8 @@ def record_rows(rule: Rule, root: Path) -> list[str]:
     statements = _RECORDS.match(rule.query)
     if statements is None:
         raise RuleError([f"{rule.path}: its query has no `let records = …;` (declare it)"])
-    return [*statements[0].rstrip("\n").split("\n"), *_with_all_columns(["records"])]
+    of_all_times = _CALL.sub(r"\1()", statements[0])
+    return [*of_all_times.rstrip("\n").split("\n"), *_with_all_columns(["records"])]
 
 
 def _sigma_records(rule: SigmaRule, selections: Sequence[Selection]) -> list[str]:

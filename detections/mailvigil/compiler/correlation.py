@@ -37,7 +37,7 @@ def correlate(
 
     """
     ordered = correlation.type == "temporal_ordered"
-    shared, selections = _shared(selections)
+    shared, selections = _shared(_held(selections))
     matched = matches(correlation, selections, [_LOOKED_BACK])
     return [
         f"let recent = {rule.within};",
@@ -47,6 +47,17 @@ def correlate(
         *(_chains(correlation) if ordered else _windows(correlation)),
         *_alerts(rule, correlation, selections),
     ]
+
+
+def _held(selections: Sequence[Selection]) -> list[Selection]:
+    """Return the selections with their tables held to the time that is looked at.
+
+    What reads Defender's table begins alike for all, so that it can be shared.
+    """
+    every = tuple(sorted({o for selection in selections for o in selection.operations}))
+    known = every if all(selection.operations for selection in selections) else ()
+    alike = [s if s.reads_function else replace(s, operations=known) for s in selections]
+    return [replace(s, lines=tuple(s.within("recent + window"))) for s in alike]
 
 
 def _shared(selections: Sequence[Selection]) -> tuple[list[str], list[Selection]]:

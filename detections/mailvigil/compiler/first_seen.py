@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mailvigil.compiler.pipes import let, summarize
 from mailvigil.compiler.select import Selection
 from mailvigil.compiler.targets import Target
@@ -27,21 +29,26 @@ def first_seen(
     """
     keys = ", ".join(rule.by)
     remembered = target.memory and selection.whole and set(rule.by) <= set(_BASELINE)
-    lines = [*selection.lines, "| where EventTime > ago(memory)", *selection.once()]
     approved = target.watchlists and selection.source is target.mail
+    shared, past, fresh = _read_twice(selection)
     return [
         f"let recent = {rule.within};",
         f"let memory = {first.baseline};",
         f"let minimumHistory = {first.minimum_history};",
-        *let("events", lines),
-        *(_with_baseline(rule, keys) if remembered else _without_baseline(keys)),
-        "let known = seen | where FirstSeen <= ago(recent);",
+        *shared,
+        *_seen(rule, [*past, "| where EventTime > ago(memory)"], keys, remembered=remembered),
+        f"let known = seen | where FirstSeen <= ago(recent) | project {keys};",
         *_history(rule),
         *_spread(rule, first),
-        "events",
+        *fresh,
         "| where EventTime > ago(recent)",
         f"| join kind=leftanti known on {keys}",
-        *(["| join kind=leftanti ApprovedMailCallers() on Caller"] if approved else []),
+        *(
+            ["| join kind=leftanti (ApprovedMailCallers() | project Caller) on Caller"]
+            if approved
+            else []
+        ),
+        *selection.once(),
         *summarize(selection.source.summary, rule.by),
         *_rare(rule, first),
         *_since(rule),
@@ -51,17 +58,35 @@ def first_seen(
     ]
 
 
-def _with_baseline(rule: SigmaRule, keys: str) -> list[str]:
+def _read_twice(selection: Selection) -> tuple[list[str], list[str], list[str]]:
+    """Return a ``let`` that both may read, the records of ``memory``, and those of ``recent``.
+
+    A function is called once for each span. A table's rows are put under one name, because the
+    text that reads them is half of what a query in Defender may have.
+    """
+    if selection.reads_function:
+        return [], selection.within("memory"), selection.within("recent")
+    events = let("events", selection.within("memory"))
+    return events, ["events"], ["events", "| where Timestamp > ago(recent)"]
+
+
+def _seen(rule: SigmaRule, past: Sequence[str], keys: str, *, remembered: bool) -> list[str]:
+    """Return what says when each key was first there: one row a key, made once."""
+    summed = [*past, f"| summarize FirstSeen = min(EventTime) by {keys}"]
+    if not remembered:
+        return let("seen", _materialized(summed))
     union = [
-        f"union (events | summarize FirstSeen = min(EventTime) by {keys}),",
+        f"union ({summed[0]}",
+        *(f"    {line}" for line in summed[1:-1]),
+        f"    {summed[-1]}),",
         f"    (remembered | summarize FirstSeen = min(FirstSeen) by {keys})",
         f"| summarize FirstSeen = min(FirstSeen) by {keys}",
     ]
-    return [*let("remembered", _remembered(rule)), *let("seen", union)]
+    return [*let("remembered", _remembered(rule)), *let("seen", _materialized(union))]
 
 
-def _without_baseline(keys: str) -> list[str]:
-    return [f"let seen = events | summarize FirstSeen = min(EventTime) by {keys};"]
+def _materialized(lines: Sequence[str]) -> list[str]:
+    return [f"materialize({lines[0]}", *lines[1:-1], f"{lines[-1]})"]
 
 
 def _remembered(rule: SigmaRule) -> list[str]:

@@ -122,6 +122,32 @@ function analyse(text) {
   });
 }
 
+// The tree of a query without its tokens, lists taken for what they list. "text" is there where
+// nothing is below a node, and of "kind=leftanti" and the like; "columns" where the node is a table.
+function syntaxOf(node) {
+  var S = Kusto.Language.Syntax;
+  var found = { kind: System.Enum.toString(S.SyntaxKind, node.Kind), children: [] };
+  for (var i = 0; i < node.ChildCount; i++) addSyntax(node.GetChild(i), found.children);
+  if (!found.children.length || node instanceof S.NamedParameter) found.text = node.ToString();
+  if (node.ResultType && node.ResultType.Columns) found.columns = node.ResultType.Columns.Count;
+  return found;
+}
+
+function addSyntax(node, found) {
+  var S = Kusto.Language.Syntax;
+  if (!node || node instanceof S.SyntaxToken) return;
+  var kind = System.Enum.toString(S.SyntaxKind, node.Kind);
+  if (kind !== "List" && kind !== "SeparatedElement") {
+    found.push(syntaxOf(node));
+    return;
+  }
+  for (var i = 0; i < node.ChildCount; i++) addSyntax(node.GetChild(i), found);
+}
+
+function syntax(text) {
+  return JSON.stringify(syntaxOf(Kusto.Language.KustoCode.ParseAndAnalyze(text, workspace).Syntax));
+}
+
 // given a position in UTF-16 units: all that can stand there, whatever is typed of it already,
 // which is the text from "start" on.
 function complete(text, position) {

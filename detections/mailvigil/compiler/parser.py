@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -95,6 +95,36 @@ class Analysis:
     unions: tuple[ParsedUnion, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SyntaxNode:
+    """One node of a query's syntax tree, ``kind`` as Microsoft's parser calls it.
+
+    ``text`` is that of a leaf or of a parameter like ``kind=leftanti``, else empty. ``columns`` is
+    how many columns the table has that the node stands for, 0 where it stands for none.
+    """
+
+    kind: str
+    children: tuple[SyntaxNode, ...] = ()
+    text: str = ""
+    columns: int = 0
+
+    @classmethod
+    def load(cls, node: Mapping[str, Any]) -> Self:
+        """Read the bridge's tree."""
+        children = tuple(cls.load(child) for child in node["children"])
+        return cls(node["kind"], children, node.get("text", "").strip(), node.get("columns", 0))
+
+    def below(self, *kinds: str) -> list[SyntaxNode]:
+        """Return the children that are of one of *kinds*."""
+        return [child for child in self.children if child.kind in kinds]
+
+    def walk(self) -> Iterator[SyntaxNode]:
+        """Yield the node and all nodes below it."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+
 class Validator:
     """Microsoft's parser, with the tables, functions and watchlists that queries may use.
 
@@ -147,6 +177,10 @@ class Validator:
             )
         return self._answers[key]
 
+    def syntax(self, kql: str) -> SyntaxNode:
+        """Return the syntax tree of *kql*, which need not be without fault."""
+        return SyntaxNode.load(self._call("syntax", kql))
+
     def complete(self, text: str, position: int) -> tuple[int, list[str]]:
         """Return where the word at *position* of *text* begins, and all words that fit there."""
         answer = self._call("complete", text, _units(text[:position]))
@@ -187,7 +221,9 @@ def _workspace(
 ) -> dict[str, object]:
     return {
         "tables": {t: c for t, c in tables.items() if not t.startswith("_")},
-        "functions": [{"name": f.name, "parameters": "()", "body": f.body} for f in functions],
+        "functions": [
+            {"name": f.name, "parameters": f"({f.parameters})", "body": f.body} for f in functions
+        ],
         "watchlists": watchlists,
     }
 

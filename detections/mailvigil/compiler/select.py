@@ -7,7 +7,7 @@ out of the record because no column has them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -20,7 +20,6 @@ from sigma.collection import SigmaCollection
 from sigma.conditions import (
     ConditionAND,
     ConditionFieldEqualsValueExpression,
-    ConditionNOT,
     ConditionOR,
 )
 from sigma.conversion.state import ConversionState
@@ -51,8 +50,10 @@ class _Backend(KustoBackend):
 
 
 _FIELD = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+_CALL = re.compile(r"\w+\(\)")
 _WHERE = "\n| where ("
 _LOGSOURCE = ("m365", "audit")
+_ONLY_MAIL = frozenset({FUNCTION.lower()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,32 @@ class Selection:
     """The records that one Sigma detection selects, as lines of KQL that end in a ``where``.
 
     ``name`` is how a correlation refers to it, ``""`` where it is the rule itself. ``whole``:
-    nothing is asked for but the operation that the function holds.
+    nothing is asked for but the operation that the function holds. ``operations`` are those that
+    a record must be of one of; none where the detection leaves that open.
     """
 
     name: str
     source: RecordSource
     lines: tuple[str, ...]
     whole: bool
+    operations: tuple[str, ...] = ()
+
+    @property
+    def reads_function(self) -> bool:
+        """Whether the records are rows of a function, else of a table."""
+        return _CALL.fullmatch(self.lines[0]) is not None
+
+    def within(self, span: str) -> list[str]:
+        """Return the lines, with the tables held to *span* before anything is read of a row."""
+        head, *rest = self.lines
+        values = ", ".join(f"'{operation}'" for operation in self.operations)
+        if not self.reads_function and not self.source.time:
+            return list(self.lines)
+        if not self.reads_function:
+            named = [f"| where ActionType in~ ({values})"] if values else []
+            return [head, f"| where {self.source.time} > ago({span})", *named, *rest]
+        operations = f", dynamic([{values}])" if values and self.source.takes_operations else ""
+        return [f"{head[:-1]}{span}{operations})", *rest]
 
     def once(self) -> list[str]:
         """Return what drops the repeats of a record, where the source has any."""
@@ -185,7 +205,7 @@ def _selection(
     _check_logsource(rule, base)
     fields = {*_fields(rule, base), *_correlated(rule, name)}
     conditions = [condition.parsed for condition in base.detection.parsed_condition]
-    mail = all(_pins(condition) for condition in conditions) and all(
+    mail = all(_operations(c) == _ONLY_MAIL for c in conditions) and all(
         field in target.mail.columns for field in fields
     )
     source = target.mail if mail else target.audit
@@ -195,7 +215,8 @@ def _selection(
     where, _, condition = query.partition(_WHERE)
     lines = [*where.split("\n"), *_read(renamed), *f"{_WHERE[1:]}{condition}".split("\n")]
     whole = mail and condition == f'Operation =~ "{FUNCTION}")'
-    return Selection(name, source, tuple(line.rstrip() for line in lines), whole)
+    stripped = tuple(line.rstrip() for line in lines)
+    return Selection(name, source, stripped, whole, _all_operations(conditions))
 
 
 def _read(renamed: Mapping[str, str]) -> Iterator[str]:
@@ -270,15 +291,23 @@ def _items(detection: SigmaDetection) -> Iterator[SigmaDetectionItem]:
             yield item
 
 
-def _pins(condition: object) -> bool:
-    """Tell whether no record but one of the function's operation can fulfil *condition*."""
+def _all_operations(conditions: Sequence[object]) -> tuple[str, ...]:
+    """Return the operations that records must be of one of, none if a condition leaves it open."""
+    named = [_operations(condition) for condition in conditions]
+    known = [operations for operations in named if operations is not None]
+    return tuple(sorted(frozenset().union(*known))) if len(known) == len(named) else ()
+
+
+def _operations(condition: object) -> frozenset[str] | None:
+    """Return the operations, in small letters, one of which *condition* asks for, or None."""
     match condition:
-        case ConditionNOT():
-            return False
         case ConditionAND():
-            return any(_pins(arg) for arg in condition.args)
+            named = [o for arg in condition.args if (o := _operations(arg)) is not None]
+            return frozenset.intersection(*named) if named else None
         case ConditionOR():
-            return all(_pins(arg) for arg in condition.args)
+            each = [_operations(arg) for arg in condition.args]
+            known = [operations for operations in each if operations is not None]
+            return frozenset().union(*known) if len(known) == len(each) else None
         case ConditionFieldEqualsValueExpression(field="Operation", value=SigmaString() as value):
-            return not value.contains_special() and str(value).lower() == FUNCTION.lower()
-    return False
+            return None if value.contains_special() else frozenset({str(value).lower()})
+    return None

@@ -64,6 +64,8 @@ class RecordSource:
 
     ``repeats``: a record can be more than one row. ``record``: rows have a column ``Record`` with
     the fields that have no column. ``summary`` are the aggregates of an alert's row.
+    ``takes_operations``: it is a function that is told which operations are wanted. ``time`` is the
+    column by which the service finds the rows of a table.
     """
 
     pipeline: str
@@ -71,6 +73,8 @@ class RecordSource:
     summary: tuple[str, ...]
     repeats: bool
     record: bool
+    takes_operations: bool = False
+    time: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ SENTINEL = Target(
         "mail_items_accessed.yml",
         _MAIL_COLUMNS | {"TimeGenerated", "Source"},
         _MAIL,
-        repeats=False,
+        repeats=True,
         record=False,
     ),
     audit=RecordSource(
@@ -105,6 +109,7 @@ SENTINEL = Target(
         _AUDIT,
         repeats=True,
         record=True,
+        takes_operations=True,
     ),
     memory=True,
     watchlists=True,
@@ -113,8 +118,22 @@ _XDR = _AUDIT_COLUMNS | {*DEFENDER_DEMANDS}
 DEFENDER = Target(
     name="defender",
     folder="defender",
-    mail=RecordSource("defender_xdr.yml", _XDR, (*_MAIL, *_DEFENDER), repeats=True, record=True),
-    audit=RecordSource("defender_xdr.yml", _XDR, (*_AUDIT, *_DEFENDER), repeats=True, record=True),
+    mail=RecordSource(
+        "defender_xdr.yml",
+        _XDR,
+        (*_MAIL, *_DEFENDER),
+        repeats=True,
+        record=True,
+        time="Timestamp",
+    ),
+    audit=RecordSource(
+        "defender_xdr.yml",
+        _XDR,
+        (*_AUDIT, *_DEFENDER),
+        repeats=True,
+        record=True,
+        time="Timestamp",
+    ),
     memory=False,
     watchlists=False,
 )

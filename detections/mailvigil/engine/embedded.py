@@ -33,6 +33,7 @@ from mailvigil.engine.workspace import END_OF_TIME, look_at
 from mailvigil.errors import MailvigilError
 from mailvigil.rules.content import Function
 from mailvigil.signals import raise_interrupt
+from mailvigil.tables.record_tables import STORED_FUNCTIONS
 from mailvigil.tables.schemas import schemas
 from mailvigil.times import as_utc
 
@@ -96,6 +97,7 @@ class Engine:
             table: list(columns) for table, columns in schemas().items() if table not in without
         }
         self._functions = {f.name: _definition(f) for f in functions}
+        self._stored = [f for f in functions if f.name in STORED_FUNCTIONS]
         self._materialised: dict[str, str] = {}
         self._checked: set[str] = set()
         self._typed: dict[str, str] = {}
@@ -108,19 +110,19 @@ class Engine:
         To store only the columns of *choice* is half of the work, where it is known which
         queries will come.
         """
-        for name, definition in list(self._functions.items()):
-            body = materialised.before_drop(_body(definition))
-            if body is None:
-                continue
-            key = materialised.key(self._con, self._main, f"{body}\n{sorted(choice.names or ())}")
+        for function in self._stored:
+            name, rows_kql = function.name, materialised.all_rows(function)
+            key = materialised.key(
+                self._con, self._main, f"{rows_kql}\n{sorted(choice.names or ())}"
+            )
             if not materialised.is_stored(self._con, self._main, name, key):
                 look_at(self._con, END_OF_TIME)
-                rows = (choice | materialised.NEEDED).select(self.prepare(body).sql)
+                rows = (choice | materialised.NEEDED).select(self.prepare(rows_kql).sql)
                 self._refuse_if_not_loaded(rows, {})
                 materialised.store(self._con, self._main, name, rows, key)
             self._schema[f"_{name}"] = materialised.show(self._con, self._main, name)
-            self._functions[name] = f"function {name}() {{ _{name} }}"
-            self._materialised[name] = body
+            self._functions[name] = materialised.definition(function)
+            self._materialised[name] = rows_kql
 
     def columns_to_load(self, choice: ColumnChoice) -> ColumnChoice:
         """Return the columns that tables must hold for :meth:`materialise` and its queries.
@@ -131,10 +133,11 @@ class Engine:
         if choice.names is None:
             return choice
         names = set(choice.names)
+        stored = {function.name: function for function in self._stored}
         for name, definition in self._functions.items():
-            body = materialised.before_drop(_body(definition))
-            if body is not None:
-                rows = (choice | materialised.NEEDED).select(self.prepare(body).sql)
+            if name in stored:
+                kql = materialised.all_rows(stored[name])
+                rows = (choice | materialised.NEEDED).select(self.prepare(kql).sql)
                 names |= columns_read(self._con, rows, table=TABLE)
             elif name in choice:
                 names.update(_WORD.findall(definition))
@@ -256,12 +259,8 @@ class Engine:
         return ColumnNotLoadedError(columns) if columns else QueryError(message)
 
 
-def _body(definition: str) -> str:
-    return definition[definition.index("{") + 1 : definition.rindex("}")].strip()
-
-
 def _definition(function: Function) -> str:
-    return f"function {function.name}() {{\n{function.body}\n}}"
+    return f"function {function.name}({function.parameters}) {{\n{function.body}\n}}"
 
 
 def _without_zone(value: object) -> object:

@@ -1,18 +1,18 @@
 """Store the rows of a KQL function in the workspace, so that no evaluation makes them again.
 
-A function whose last line drops repeats and which does not read the clock gives, at any moment,
-of each record the best of its rows that had arrived by then. So its rows are computed once.
+Of each record the best row is shown that had arrived by the moment that is looked at, as a query
+has it that drops repeats. So the rows are computed once, over all times.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 
 import duckdb
 
 from mailvigil.engine.record_ids import record_id_sql
-from mailvigil.tables.record_tables import DROP_REPEATS, RECORD_TABLES
+from mailvigil.rules.content import Function
+from mailvigil.tables.record_tables import RECORD_TABLES, WITHIN_SPAN
 from mailvigil.tables.schemas import ARRIVED
 
 _SINCE, _UNTIL = "_since", "_until"
@@ -22,20 +22,15 @@ _SINCE, _UNTIL = "_since", "_until"
 NEEDED = ("RecordId", "Source", "SourceRank", "TimeGenerated", "EventTime")
 """Columns that are stored whatever queries read: this module and the replay read them."""
 
-CLOCK = re.compile(r"\b(now|ago)\s*\(")
-"""Where a query (KQL) reads the clock."""
+
+def all_rows(function: Function) -> str:
+    """Return KQL of the function's rows of all times."""
+    return function.body.replace(WITHIN_SPAN, "")
 
 
-def before_drop(body: str) -> str | None:
-    """Return a function's text without its last line, or None if its rows cannot be stored.
-
-    The last line is ``DROP_REPEATS``. Run as a window, it takes a tenth of the time that its
-    translation takes, and gives the same rows.
-    """
-    text = body.strip()
-    if CLOCK.search(text) or not text.endswith(DROP_REPEATS):
-        return None
-    return text.removesuffix(DROP_REPEATS)
+def definition(function: Function) -> str:
+    """Return the function as it reads its stored rows, with the same parameters."""
+    return f"function {function.name}({function.parameters}) {{ _{function.name} {WITHIN_SPAN} }}"
 
 
 def key(con: duckdb.DuckDBPyConnection, main: str, body: str) -> str:
@@ -61,7 +56,7 @@ def store(con: duckdb.DuckDBPyConnection, main: str, name: str, rows: str, key: 
         con: The workspace.
         main: Its database.
         name: The function.
-        rows: Its rows before the last line, with at least the columns ``NEEDED``.
+        rows: Its rows, with at least the columns ``NEEDED``.
         key: What the rows depend on.
 
     """

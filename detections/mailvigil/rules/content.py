@@ -15,13 +15,27 @@ PACKAGE = Path(__file__).resolve().parents[1]
 class Function:
     """A stored KQL function of the content, from Sentinel's parser YAML form.
 
-    ``line`` is where the body starts in the file, for messages that name a place.
+    ``line`` is where the body starts in the file, for messages that name a place. ``parameters``
+    is in the service's form: ``name:type=default`` with commas between, or empty.
     """
 
     name: str
     body: str
     path: Path
     line: int
+    parameters: str = ""
+
+    @property
+    def lets(self) -> str:
+        """Return statements that give the parameters their defaults, one a line."""
+        declared = [text.partition(":") for text in self.parameters.split(",") if text]
+        values = [(name, rest.partition("=")) for name, _, rest in declared]
+        return "".join(f"let {name} = {v or f'{kind}(null)'};\n" for name, (kind, _, v) in values)
+
+    @property
+    def query(self) -> str:
+        """Return the body as a query of its own, with the parameters at their defaults."""
+        return self.lets + self.body
 
 
 def content_root() -> Path:
@@ -63,10 +77,19 @@ def _function(path: Path) -> Function:
         if not isinstance(data, dict):
             raise TypeError("not a mapping of names to values")  # noqa: TRY301 - one way out
         name, body = str(data["FunctionName"]), str(data["FunctionQuery"])
+        parameters = _parameters(data.get("FunctionParams", []))
     except YamlError as error:
         raise not_yaml(path, error) from error
     except (OSError, UnicodeDecodeError, KeyError, TypeError) as error:
         what = f"not a KQL function in Sentinel's parser form: {error}"
         raise RuleError([f"{path}: {what}"]) from error
     head = text.partition("FunctionQuery")[0]
-    return Function(name, body, path, head.count("\n") + 2)
+    return Function(name, body, path, head.count("\n") + 2, parameters)
+
+
+def _parameters(given: list[dict[str, str]]) -> str:
+    texts = []
+    for declaration in given:
+        default = f"={declaration['Default']}" if "Default" in declaration else ""
+        texts.append(f"{declaration['Name']}:{declaration['Type']}{default}")
+    return ",".join(texts)

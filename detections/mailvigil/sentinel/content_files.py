@@ -160,7 +160,7 @@ def load_parser(function: Function) -> Parser:
             category=data["Category"],
             description=data["Description"].strip(),
             query=data["FunctionQuery"].strip("\n") + "\n",
-            parameters=_parameters(data.get("FunctionParams", [])),
+            parameters=function.parameters,
         )
     except YamlError as error:
         raise not_yaml(function.path, error) from error
@@ -191,14 +191,6 @@ def load_workbooks(root: Path, solution: Solution) -> tuple[Workbook, ...]:
         _workbook(path, solution.workbooks)
         for path in sorted((root / "kql" / "workbooks").glob("*.json"))
     )
-
-
-def _parameters(given: list[Mapping[str, str]]) -> str:
-    texts = []
-    for declaration in given:
-        default = f"={declaration['Default']}" if "Default" in declaration else ""
-        texts.append(f"{declaration['Name']}:{declaration['Type']}{default}")
-    return ",".join(texts)
 
 
 def _watchlist(path: Path, descriptions: Mapping[str, str]) -> Watchlist:

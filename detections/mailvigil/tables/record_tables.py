@@ -43,8 +43,14 @@ RECORD_TABLES: Mapping[str, RecordTable] = {
 }
 
 DROP_REPEATS = "| summarize arg_min(SourceRank, *) by RecordId"
-"""KQL that keeps of each record the row from the best source; the last line of a function that
-reads all three tables. Its text is part of the pack's queries."""
+"""KQL that keeps of each record the row from the best source. Its text is part of the queries."""
+
+WITHIN_SPAN = "| where isnull(span) or TimeGenerated > ago(span)"
+"""KQL by which a function of records holds each table to the span that it is called with."""
+
+STORED_FUNCTIONS = frozenset({"MailItemsAccessed", "AuditChanges"})
+"""Functions of which a hunt computes the rows once: of each record the best, at any moment. Queries
+that drop repeats, or are not changed by them, find the same in these rows."""
 
 
 def lacking_columns(table: str) -> frozenset[str]:

@@ -18,7 +18,6 @@ from mailvigil.compiler.compile import generated_path, record_rows, to_kql
 from mailvigil.compiler.parser import Diagnostic, Validator
 from mailvigil.compiler.select import bases, record_levels
 from mailvigil.compiler.targets import DEFENDER
-from mailvigil.engine.materialised import CLOCK
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function
 from mailvigil.rules.durations import duration
@@ -46,6 +45,7 @@ LATEST = timedelta(hours=12)
 and promises nothing: https://learn.microsoft.com/purview/audit-search."""
 
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
+_CLOCK = re.compile(r"\b(now|ago)\s*\(")
 _COMPUTED = {"CallerName"}
 """Words of a ``why`` sentence that the hunt fills in beside the result's columns."""
 
@@ -89,8 +89,8 @@ def check_all(
     problems = [*_unique([*rules, *hunting]), *_sigma(rules)]
     for function in functions:
         problems.extend(
-            _line(function.path, d, function.line - 1, _indent(function))
-            for d in validator.analyse(function.body).diagnostics
+            _line(function.path, d, _line_before(function), _indent(function))
+            for d in validator.analyse(function.query).diagnostics
         )
     for rule in rules:
         problems.extend(_compiled(rule, root, validator))
@@ -154,6 +154,11 @@ def _line(where: Path | str, diagnostic: Diagnostic, lines: int = 0, columns: in
     """Return one message; the query begins *lines* and *columns* into the file."""
     place = f"{where}:{diagnostic.line + lines}:{diagnostic.column + columns}"
     return f"{place}: {diagnostic.severity.lower()} {diagnostic.code}: {diagnostic.message}"
+
+
+def _line_before(function: Function) -> int:
+    """Return the line of the function's file that stands before the first of its query."""
+    return function.line - 1 - function.lets.count("\n")
 
 
 def _indent(function: Function) -> int:
@@ -258,7 +263,7 @@ def _sees_late_records(checked: CheckedRule) -> Iterator[str]:
 
 
 def _knows_its_records_at_any_time(checked: CheckedRule) -> Iterator[str]:
-    if CLOCK.search(checked.records):
+    if _CLOCK.search(checked.records):
         yield "its records read the clock (ask for times after them: a hunt looks at all records)"
 
 

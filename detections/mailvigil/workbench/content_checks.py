@@ -32,7 +32,9 @@ from mailvigil.sentinel.package_checks import (
 )
 from mailvigil.tables.schemas import schemas
 from mailvigil.workbench.checks import check_all
+from mailvigil.workbench.cost_budget import CostedQuery, CostReader
 from mailvigil.workbench.lock import lock_path, lock_problems, locked, read_lock
+from mailvigil.workbench.query_cost import UnknownCostError
 from mailvigil.workbench.rule_schema import Misformed, misformed
 from mailvigil.workbench.source_checks import SourceChecker, union_problems
 
@@ -43,6 +45,7 @@ class Content:
 
     Each problem is ``file[:line:column]: what (what to do)``. ``looked_at`` are the pairs of a
     query and a set of missing tables, ``analysed`` the texts that were analysed for them.
+    ``costs`` are those of the rules, in Sentinel and in Defender, and of the hunting queries.
     """
 
     rules: tuple[Rule, ...]
@@ -52,6 +55,7 @@ class Content:
     problems: tuple[str, ...]
     looked_at: int = 0
     analysed: int = 0
+    costs: tuple[CostedQuery, ...] = ()
 
 
 def check_content(root: Path) -> Content:
@@ -75,12 +79,14 @@ def check_content(root: Path) -> Content:
         sources = SourceChecker(validator, functions)
         problems += _sources(rules, hunting, root, sources)
         validator.declare(functions, schemas())
+        costs, unknown = _costs(rules, hunting, root, CostReader(validator, functions))
+        problems += [*unknown, *(problem for item in costs for problem in item.problems())]
         # Only of a content that can be packaged can be said what is locked.
         if not problems:
             pack = load_pack_with(root, validator)
             problems += _lock(root, pack)
     counts = (sources.looked_at, sources.analysed)
-    return Content(rules, functions, hunting, pack, tuple(problems), *counts)
+    return Content(rules, functions, hunting, pack, tuple(problems), *counts, costs)
 
 
 def _load(
@@ -117,7 +123,7 @@ def _sources(
 ) -> Iterator[str]:
     """Yield what is wrong with a query in a workspace that lacks tables."""
     for function in checker.functions:
-        yield from (f"{function.path}: {problem}" for problem in checker.problems(function.body))
+        yield from (f"{function.path}: {problem}" for problem in checker.problems(function.query))
     for rule in rules:
         try:
             problems = checker.problems(to_kql(rule, root))
@@ -126,6 +132,25 @@ def _sources(
         yield from (f"{rule.path}: {problem}" for problem in problems)
     for query in hunting:
         yield from (f"{query.path}: {problem}" for problem in checker.problems(query.query))
+
+
+def _costs(
+    rules: Sequence[Rule], hunting: Sequence[HuntingQuery], root: Path, reader: CostReader
+) -> tuple[tuple[CostedQuery, ...], list[str]]:
+    """Return the costs, and of which queries they cannot be known."""
+    costs: list[CostedQuery] = []
+    problems: list[str] = []
+    for item in (*rules, *hunting):
+        try:
+            if isinstance(item, HuntingQuery):
+                costs.append(reader.of_hunting(item))
+            else:
+                costs += reader.of_rule(item, root)
+        except UnknownCostError as error:
+            problems.append(f"{item.path}: its cost is not known because of {error} (rewrite it)")
+        except RuleError:
+            continue  # reported by the checks of the rule
+    return tuple(costs), problems
 
 
 def _defender(rule: SigmaRule, root: Path, validator: Validator) -> Iterator[str]:

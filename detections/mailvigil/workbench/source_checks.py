@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain, combinations
 
@@ -73,7 +73,7 @@ class SourceChecker:
 
     def _reads(self, kql: str) -> frozenset[str]:
         """Return all tables that *kql* reads, itself or through a function."""
-        return self._named(kql).union(*(self._reads(f.body) for f in self._called(kql)))
+        return self._named(kql).union(*(self._reads(f.query) for f in self._called(kql)))
 
     def _named(self, kql: str) -> frozenset[str]:
         words = _words(kql)
@@ -87,7 +87,7 @@ class SourceChecker:
     def _analyse(self, kql: str, there: frozenset[str]) -> Analysis:
         """Return the analysis of *kql* in a workspace that has the tables *there*."""
         columns = tuple(
-            (f, tuple(self._run(f.body, there & self._reads(f.body)).columns.items()))
+            (f, tuple(self._run(f.query, there & self._reads(f.query)).columns.items()))
             for f in self._called(kql)
         )
         read = there & self._named(kql)
@@ -106,7 +106,7 @@ class SourceChecker:
     def _declare(
         self, functions: Sequence[tuple[Function, Sequence[tuple[str, str]]]], read: frozenset[str]
     ) -> None:
-        known = [Function(f.name, _empty(columns), f.path, f.line) for f, columns in functions]
+        known = [replace(f, body=_empty(columns)) for f, columns in functions]
         tables = {name: columns for name, columns in self.tables.items() if name in read}
         absent: Mapping[str, Columns] = {alias: {} for alias in WATCHLIST_COLUMNS}
         watchlists = WATCHLIST_COLUMNS if WATCHLISTS in read else absent

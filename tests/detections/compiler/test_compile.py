@@ -93,7 +93,8 @@ def test_a_window_that_is_not_declared_is_refused() -> None:
 def test_a_rule_of_other_operations_reads_every_operation(detection: dict[str, object]) -> None:
     text = to_kql(with_detection(NEW, detection), ROOT)
 
-    assert "let events = AuditRecords()\n" in text
+    assert "AuditRecords(memory" in text
+    assert "AuditRecords(recent" in text
     assert "summarize arg_min(SourceRank, *) by RecordId" in text
     assert "M365CallerBaseline_CL" not in text
     assert "ApprovedMailCallers" not in text
@@ -114,7 +115,10 @@ def test_a_rule_of_other_operations_reads_every_operation(detection: dict[str, o
 def test_a_rule_of_mail_alone_reads_mail_alone(detection: dict[str, object]) -> None:
     text = to_kql(with_detection(NEW, {**detection}), ROOT)
 
-    assert "let events = MailItemsAccessed()\n" in text
+    assert "materialize(union (MailItemsAccessed(memory)" in text or (
+        "materialize(MailItemsAccessed(memory)" in text
+    )
+    assert "\nMailItemsAccessed(recent)\n" in text
 
 
 def test_a_field_without_a_column_is_read_from_the_record() -> None:
@@ -135,7 +139,9 @@ def test_a_field_that_mail_lacks_is_read_from_every_operation() -> None:
         "condition": "a",
     }
 
-    assert "let events = AuditRecords()\n" in to_kql(with_detection(NEW, detection), ROOT)
+    text = to_kql(with_detection(NEW, detection), ROOT)
+
+    assert "\nAuditRecords(recent, dynamic(['mailitemsaccessed']))\n" in text
 
 
 @pytest.mark.parametrize(

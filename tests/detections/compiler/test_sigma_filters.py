@@ -69,7 +69,7 @@ def test_a_filter_reaches_its_rule(tmp_path: Path, rules: object) -> None:
     asked = 'Operation =~ "MailItemsAccessed" and (not(UserId =~ "backup@contoso.example"))'
     assert asked.replace(" ", "") in found.replace(" ", "")
     assert "// filter: Our backup" in found.splitlines()
-    assert "let events = MailItemsAccessed()" in found
+    assert "let seen = materialize(MailItemsAccessed(memory)" in found
     assert "M365CallerBaseline_CL" not in found
 
 

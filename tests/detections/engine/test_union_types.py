@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +11,6 @@ import pytest
 from detections.small_tenant import FUNCTIONS, ROOT, RULES, workspace
 from mailvigil.compiler.compile import to_kql
 from mailvigil.engine.embedded import Engine, QueryError
-from mailvigil.rules.content import Function
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 OLD = "LogonType = case(Logon_Type == 'Owner', 0, Logon_Type == 'Admin', int(1),"
@@ -63,10 +63,7 @@ def test_a_null_without_a_type_takes_that_of_the_other_legs(engine: Engine) -> N
 
 def test_the_old_literal_in_a_function_is_refused() -> None:
     """A long beside the int of other tables: rules that ask for LogonType did not resolve."""
-    old = [
-        Function(f.name, f.body.replace(OLD.replace(" 0,", " int(0),"), OLD), f.path, f.line)
-        for f in FUNCTIONS
-    ]
+    old = [replace(f, body=f.body.replace(OLD.replace(" 0,", " int(0),"), OLD)) for f in FUNCTIONS]
     assert [f.name for f, now in zip(old, FUNCTIONS, strict=True) if f != now] == [
         "AuditRecords",
         "MailItemsAccessed",

@@ -19,7 +19,7 @@ from mailvigil.rules.hunting_query import load_hunting
 from mailvigil.workbench.source_checks import SourceChecker
 
 QUERIES = {
-    **{f.name: f.body for f in FUNCTIONS},
+    **{f.name: f.query for f in FUNCTIONS},
     **{rule.name: to_kql(rule, ROOT) for rule in RULES.values()},
     **{query.name: query.query for query in load_hunting(ROOT)},
 }
@@ -174,7 +174,7 @@ def test_tables_that_a_function_reads_count_as_the_query_s_own(validator: Valida
     )
     checker = SourceChecker(validator, broken)
 
-    (problem, *_) = checker.problems(broken[0].body)
+    (problem, *_) = checker.problems(broken[0].query)
 
     assert problem.endswith("(without CloudAppEvents, M365Activity_CL, OfficeActivity)")
 

@@ -20,8 +20,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     examples(listing, "mailvigil rules list")
     check = below.add_parser("check", help="look for faults in rules, functions and queries")
     check.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="a packaged folder")
+    check.add_argument("--cost", action="store_true", help="print what each query costs")
     check.set_defaults(run="mailvigil.commands.rules:run_check")
-    examples(check, "mailvigil rules check", "mailvigil rules check sentinel")
+    examples(check, "mailvigil rules check", "mailvigil rules check --cost")
     compiling = below.add_parser("compile", help="write kql/generated/")
     compiling.add_argument("--check", action="store_true", help="only say which files are stale")
     compiling.add_argument(
