@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mailvigil.compiler.correlation import correlate, matches
@@ -20,7 +21,7 @@ from mailvigil.errors import RuleError, UnfitError
 from mailvigil.rules.kql_rule import KqlRule
 from mailvigil.rules.rule import Rule
 from mailvigil.rules.sigma_rule import SigmaRule
-from mailvigil.tables.record_tables import STORED_FUNCTIONS
+from mailvigil.tables.record_tables import RECORD_FUNCTIONS
 from mailvigil.tables.schemas import ARRIVED
 
 PIPELINE = SENTINEL.mail.pipeline
@@ -44,11 +45,14 @@ RECORD_COLUMNS = {
 }
 """What the hunt and its reports read of a record, and the KQL types."""
 
+_STORED_MAIL = replace(SENTINEL.mail, repeats=False)
+"""Mail as the hunt has it, which stores the rows of the function with repeats dropped."""
+
 _RECORDS = re.compile(r".*?^let records = .*?;$\n?", re.DOTALL | re.MULTILINE)
 """The statements of a KQL rule up to the end of the one that declares its records."""
 
-_CALL = re.compile(rf"\b({'|'.join(sorted(STORED_FUNCTIONS))})\([^()]+\)")
-"""A call of a function of records with a span. Records of all times are asked for without one."""
+_SPAN = re.compile(rf"\b({'|'.join(RECORD_FUNCTIONS)})\([^(),]+")
+"""A call of a function of records up to the end of its span."""
 
 
 def generated_path(root: Path, rule: Rule, target: Target = SENTINEL) -> Path:
@@ -172,8 +176,8 @@ def record_rows(rule: Rule, root: Path) -> list[str]:
     """Return KQL, as lines, for the records that alerts of *rule* are made of.
 
     Those of a Sigma rule are rows of the function ``MailItemsAccessed`` or ``AuditRecords``, those
-    of a KQL rule what its query calls ``records``. Every column of ``RECORD_COLUMNS`` that they
-    may lack is added, empty.
+    of a KQL rule what its query calls ``records``, of all times. Every column of
+    ``RECORD_COLUMNS`` that they may lack is added, empty.
 
     Raises:
         RuleError: pySigma refuses the rule, or its query declares no ``records``.
@@ -184,16 +188,19 @@ def record_rows(rule: Rule, root: Path) -> list[str]:
     statements = _RECORDS.match(rule.query)
     if statements is None:
         raise RuleError([f"{rule.path}: its query has no `let records = …;` (declare it)"])
-    of_all_times = _CALL.sub(r"\1()", statements[0])
+    of_all_times = _SPAN.sub(r"\1(timespan(null)", statements[0])
     return [*of_all_times.rstrip("\n").split("\n"), *_with_all_columns(["records"])]
 
 
 def _sigma_records(rule: SigmaRule, selections: Sequence[Selection]) -> list[str]:
+    stored = [
+        replace(s, source=_STORED_MAIL) if s.source is SENTINEL.mail else s for s in selections
+    ]
     if rule.correlation:
-        return _with_all_columns(matches(rule.correlation, selections))
-    (selection,) = selections
+        return _with_all_columns(matches(rule.correlation, stored))
+    (selection,) = stored
     lines = [*selection.lines, *selection.once()]
-    return lines if selection.source is SENTINEL.mail else _with_all_columns(lines)
+    return lines if selection.source is _STORED_MAIL else _with_all_columns(lines)
 
 
 def _with_all_columns(lines: Sequence[str]) -> list[str]:

@@ -48,6 +48,9 @@ DROP_REPEATS = "| summarize arg_min(SourceRank, *) by RecordId"
 WITHIN_SPAN = "| where isnull(span) or TimeGenerated > ago(span)"
 """KQL by which a function of records holds each table to the span that it is called with."""
 
+RECORD_FUNCTIONS = ("MailItemsAccessed", "AuditRecords", "AuditChanges")
+"""Functions of the pack that read the tables of records. Their first parameter is a span."""
+
 STORED_FUNCTIONS = frozenset({"MailItemsAccessed", "AuditChanges"})
 """Functions of which a hunt computes the rows once: of each record the best, at any moment. Queries
 that drop repeats, or are not changed by them, find the same in these rows."""

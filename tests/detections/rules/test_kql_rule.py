@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -128,6 +129,15 @@ def test_a_test_file_is_not_loaded_as_a_rule(tmp_path: Path) -> None:
     (folder / "one.test.yaml").write_text("tests: []", encoding="utf-8")
 
     assert [rule.name for rule in load_rules(tmp_path)] == ["one"]
+
+
+@pytest.mark.parametrize("name", KQL)
+def test_records_are_asked_for_of_all_times(name: str) -> None:
+    text = "\n".join(record_rows(KQL[name], ROOT))
+    spans = re.findall(r"\b(?:MailItemsAccessed|AuditRecords|AuditChanges)\(([^(),]*)", text)
+
+    assert set(spans) <= {"timespan"}
+    assert bool(spans) == ("audit_feed" not in name)
 
 
 def test_a_query_without_records_is_refused() -> None:
