@@ -130,9 +130,9 @@ def _by_hand(con: duckdb.DuckDBPyConnection, name: str) -> Any:  # noqa: ANN401 
     cursor.execute("USE visible")
     look_at(cursor, RUN_AT)
     cursor.execute(
-        'CREATE OR REPLACE TEMP VIEW "_MailItemsAccessed" AS SELECT *, '
+        'CREATE OR REPLACE TEMP VIEW "_MailItemsAccessed" AS SELECT '
+        "* REPLACE (CASE WHEN IsThrottled THEN 'True' ELSE 'False' END AS IsThrottled), "
         "lower(MailboxGuid) AS MailboxId, lower(MailboxOwnerUPN) AS Mailbox, '' AS TokenTenant "
-        "REPLACE (CASE WHEN IsThrottled THEN 'True' ELSE 'False' END AS IsThrottled) "
         "FROM \"M365Activity_CL\" WHERE Operation = 'MailItemsAccessed'"
     )
     sql, values = statements()[name], {"now": RUN_AT.replace(tzinfo=None)}
