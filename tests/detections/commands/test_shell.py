@@ -135,7 +135,7 @@ def test_ctrl_d_ends_the_prompt(saved: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("Mail", "MailItemsAccessed()"),
+        ("Mail", "MailItemsAccessed("),
         ("M365Activity_CL | whe", "where"),
         ("M365Activity_CL | where Mailbox", "MailboxOwnerUPN"),
         ("M365Activity_CL | where Operation == '\U0001f4e7' and UserI", "UserId"),
