@@ -102,7 +102,7 @@ class QueryCost:
     """The cost of one query. ``parsed``: dynamic values read of rows of every operation."""
 
     scans: tuple[TableScan, ...]
-    kept: tuple[KeptRows, ...]
+    rows_kept: tuple[KeptRows, ...]
     parsed: int
 
     @property
@@ -123,12 +123,12 @@ class QueryCost:
     @property
     def whole_windows(self) -> tuple[KeptRows, ...]:
         """Where each record of the long window is kept in memory."""
-        return tuple(rows for rows in self.kept if rows.is_whole_window)
+        return tuple(rows for rows in self.rows_kept if rows.is_whole_window)
 
     @property
     def columns(self) -> int:
         """How many columns the widest rows have that are kept one for each record."""
-        return max((rows.columns for rows in self.kept if rows.each), default=0)
+        return max((rows.columns for rows in self.rows_kept if rows.each), default=0)
 
 
 def _most(scans: Sequence[TableScan]) -> int:
@@ -171,7 +171,7 @@ class _Walk:
     tables: Mapping[str, int]
     unlimited: timedelta
     scans: list[TableScan] = field(default_factory=list)
-    kept: list[KeptRows] = field(default_factory=list)
+    rows_kept: list[KeptRows] = field(default_factory=list)
     parsed: int = 0
 
     def block(self, node: SyntaxNode, scope: _Scope) -> _Rows:
@@ -282,8 +282,8 @@ class _Walk:
             elif child.kind == "PipeExpression" or (
                 child.kind == "NameReference" and _is_table(_name(child), scope)
             ):
-                found = self.table(child, scope)
-                self._keep("in", found, found.columns)
+                rows = self.table(child, scope)
+                self._keep("in", rows, rows.columns)
             else:
                 self._nested(child, scope)
 
@@ -361,7 +361,7 @@ class _Walk:
 
     def _keep(self, operator: str, rows: _Rows, columns: int) -> None:
         if rows.span:
-            self.kept.append(KeptRows(operator, rows.span, columns, rows.each, rows.matched))
+            self.rows_kept.append(KeptRows(operator, rows.span, columns, rows.each, rows.matched))
 
 
 def query_cost(
@@ -388,7 +388,7 @@ def query_cost(
         for statement in function.below("LetStatement"):
             stored[_name(statement.children[0])] = _Let(statement.children[1], stored)
     walk.block(query, stored)
-    return QueryCost(tuple(walk.scans), tuple(walk.kept), walk.parsed)
+    return QueryCost(tuple(walk.scans), tuple(walk.rows_kept), walk.parsed)
 
 
 def _name(node: SyntaxNode) -> str:
@@ -513,5 +513,5 @@ def _is_about_one(condition: SyntaxNode) -> bool:
 
 def _texts(node: SyntaxNode) -> list[str]:
     """Return the text literals below *node*."""
-    found = (n.text.strip("@'\"") for n in node.walk() if n.kind == "StringLiteralExpression")
-    return list(found)
+    literals = [n for n in node.walk() if n.kind == "StringLiteralExpression"]
+    return [literal.text.strip("@'\"") for literal in literals]
