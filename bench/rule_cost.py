@@ -56,6 +56,8 @@ SELECT * EXCLUDE (person) FROM (SELECT
     UserId AS MailboxOwnerUPN,
     2::BIGINT AS OperationCount,
     'Bind' AS MailAccessType,
+    '' AS ClientAppId, '' AS AADSessionId, '' AS UniqueTokenId, '' AS TokenTenantId,
+    '' AS ParentFolderPath, '' AS ParentFolderName,
     false AS IsThrottled
 FROM range($records) AS made(n))
 """
