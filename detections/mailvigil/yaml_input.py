@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 
 import yaml
 from yaml.constructor import ConstructorError
@@ -96,13 +97,14 @@ def yaml_errors() -> Iterator[None]:
 
 def check_depth(root: yaml.Node) -> None:
     """Refuse a node that is nested too deeply, or in itself."""
-    waiting, seen = [(root, 1)], dict[int, int]()
+    waiting = [] if isinstance(root, yaml.ScalarNode) else [(root, 1)]
+    seen: dict[int, int] = {}
     while waiting:
         node, depth = waiting.pop()
-        if seen.get(id(node), 0) >= depth or isinstance(node, yaml.ScalarNode):
+        if seen.get(id(node), 0) >= depth:
             continue
         if depth > MOST_LEVELS:
             raise ConstructorError(None, None, _TOO_DEEP, node.start_mark)
         seen[id(node)] = depth
-        items = node.value if isinstance(node, yaml.SequenceNode) else sum(node.value, ())
-        waiting.extend((item, depth + 1) for item in items)
+        items = node.value if isinstance(node, yaml.SequenceNode) else chain(*node.value)
+        waiting.extend((item, depth + 1) for item in items if not isinstance(item, yaml.ScalarNode))
