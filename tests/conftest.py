@@ -38,13 +38,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _turn(items: Sequence[pytest.Item]) -> Callable[[pytest.Item], tuple[bool, int, Path]]:
-    """Return when a test's turn comes: files with slow tests first, then those with many.
+    """Return when a test's turn comes: files with long tests first, of them those with many.
 
     A process of the tests takes a file at a time: a long one that comes last has no other beside.
     """
     counted = Counter(item.path for item in items)
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    return lambda item: (item.path not in slow, -counted[item.path], item.path)
+    marked = (item for item in items for name in ("slow", "proof") if item.get_closest_marker(name))
+    long = {item.path for item in marked}
+    return lambda item: (item.path not in long, -counted[item.path], item.path)
 
 
 @pytest.fixture(scope="session")

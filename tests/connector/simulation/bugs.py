@@ -36,7 +36,7 @@ from audit_feed.windows import HOUR, HourListing, Window, due_windows
 from connector.simulation.simulate import PROGRAMS, play_fresh
 from connector.simulation.world import Broken
 
-MOST_SEEDS = 150
+MOST_SEEDS = 300
 """Seeds of each program that are played for one bug."""
 
 Patch = pytest.MonkeyPatch
