@@ -34,7 +34,7 @@ def test_the_json_holds_all_that_belongs_to_the_finding(export: Path) -> None:
     [found] = ran.findings
     expected = {
         "rule": "caller_new_to_tenant",
-        "version": "1.0.3",
+        "version": "1.1.0",
         "severity": "High",
         "first": "2026-01-15T13:48:00Z",
         "last": "2026-01-16T16:12:00Z",

@@ -78,7 +78,7 @@ def test_a_folder_that_is_not_a_package_is_refused(tmp_path: Path) -> None:
 
 def test_what_changed_needs_a_higher_version(small: Path) -> None:
     function = small / "kql/functions/MailItemsAccessed.yaml"
-    change(function, "arg_min(SourceRank, *) by RecordId", "take_any(*) by RecordId")
+    change(function, "iff(coalesce(IsThrottled, false)", "iff(coalesce(IsThrottled, true)")
     change(small / THROTTLED, "    within: 1d", "    within: 2d")
     rule_was, function_was = version_in(small / THROTTLED), version_in(function)
 

@@ -90,7 +90,7 @@ REFUSED_BY_SCHEMA = (
     Fault("", "no_falsepositives", PLAIN, "falsepositives:", "fields:",
           "falsepositives is missing"),
     Fault("", "no_level", PLAIN, "level: medium\n", "", "level is missing"),
-    Fault("", "odd_version", PLAIN, "version: 1.0.3", "version: v1", "mailvigil.version is 'v1'"),
+    Fault("", "odd_version", PLAIN, "version: 1.1.0", "version: v1", "mailvigil.version is 'v1'"),
     Fault("", "no_alert", PLAIN, "alert_name: 'Mailbox {{Mailbox}}",
           "alert_title: 'Mailbox {{Mailbox}}", "mailvigil.alert_name is missing"),
 )  # fmt: skip

@@ -101,7 +101,7 @@ def test_content_on_a_clean_tree_changes_nothing(
 def test_content_check_names_every_file_that_a_changed_rule_makes_stale(
     root: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    change(root / THROTTLED, ("within: 1d", "within: 2d"), ("version: 1.0.3", "version: 1.1.0"))
+    change(root / THROTTLED, ("within: 1d", "within: 2d"), ("version: 1.1.0", "version: 1.2.0"))
     requirements(root, 'echo "requirements.txt: out of date"; exit 3')
     before = files(root)
 
@@ -128,7 +128,7 @@ def test_content_check_names_every_file_that_a_changed_rule_makes_stale(
 def test_content_writes_what_content_check_named(
     root: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    change(root / THROTTLED, ("within: 1d", "within: 2d"), ("version: 1.0.3", "version: 1.1.0"))
+    change(root / THROTTLED, ("within: 1d", "within: 2d"), ("version: 1.1.0", "version: 1.2.0"))
     (root / "kql/generated/gone.kql").write_text("T\n", encoding="utf-8")
 
     code = SCRIPT.main(["--root", str(root)])
@@ -152,7 +152,7 @@ def test_a_change_without_a_higher_version_is_not_locked(
     out = capfd.readouterr().out
     assert code == EXIT_FAILED
     assert f"{root / 'kql/generated/mailbox_throttled.kql'}: written" in out
-    assert "rules.lock: rule mailbox_throttled changed since 1.0.3 was locked, and its" in out
+    assert "rules.lock: rule mailbox_throttled changed since 1.1.0 was locked, and its" in out
     assert (root / "kql/rules.lock").read_bytes() == lock
 
 
