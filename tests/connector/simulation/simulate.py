@@ -446,9 +446,11 @@ def _check_settled(there: Played, store: SqliteLedger | TableLedger, stream: Str
     """Demand that hours which began in the calm are complete in the end, or lost for a reason.
 
     Where the feed's ``Date`` was ahead for a while, it may have said for these hours, as it seemed,
-    that there is no subscription.
+    that there is no subscription. Where there is none at the end, what its last listings took back
+    stays so.
     """
     now = there.world.service()
+    gone = there.truth.is_gone(stream)
     hours = _stated(store, stream, Window(now - RETENTION + 2 * HOUR, now))
     kept = hour_of(now - RETENTION) + 2 * HOUR
     begun = max(hour_of(there.calm + there.world.service_offset) + 2 * HOUR, kept)
@@ -460,6 +462,8 @@ def _check_settled(there: Played, store: SqliteLedger | TableLedger, stream: Str
     for hour in () if there.feed.log.lied else hours:
         known = there.truth.is_known(stream, hour.hour, -TOLERANCE)
         if not begun <= hour.hour < settled or not known:
+            continue
+        if hour.state is HourState.PENDING and gone:
             continue
         demand(
             hour.state in {HourState.COMPLETE, HourState.LOST},

@@ -62,14 +62,17 @@ class Truth:
 
     def _check_complete(self, stream: Stream, hour: HourStatement, held: _Held) -> None:
         name = f"{stream.content_type} {hour.hour:%d %H}h is called complete"
-        at = hour.listed_at
+        at = stated = hour.listed_at
         demand(at is not None, f"{name} and was never listed")
         assert at is not None
+        assert stated is not None
         demand(at >= hour.hour + HOUR + MARGIN, f"{name} too early")
         if self.feed.log.lied:
             at = self._listed_by(stream, hour.hour, name)
         demand(at <= self.world.service() + TOLERANCE, f"{name} by a listing in the future")
-        known = self.feed.log.ahead or self.is_known(stream, hour.hour)
+        # A wrong time that two sources agree on is believed: a limit that the documents state.
+        believed = self.feed.log.ahead or stated > self.world.service() + TOLERANCE
+        known = believed or self.is_known(stream, hour.hour)
         demand(known, f"{name}, but no subscription is known for it")
         for blob in self.shown(stream, hour.hour, at - TOLERANCE):
             self.check_delivered(stream, blob, held, name)
@@ -97,6 +100,14 @@ class Truth:
         if not before or after == len(enabled):
             return False
         return not any(enabled[before - 1] < at < enabled[after] for at in absent)
+
+    def is_gone(self, stream: Stream) -> bool:
+        """Return whether the subscription did not exist when the stream was last listed."""
+        enabled, absent = (
+            self.feed.log.enabled.get(stream, ()),
+            self.feed.log.absent.get(stream, ()),
+        )
+        return bool(absent) and (not enabled or max(absent) > max(enabled))
 
     def shown(self, stream: Stream, hour: datetime, at: datetime) -> list[Blob]:
         """Return what the feed showed of the hour at *at*, by its own clock."""
