@@ -70,12 +70,19 @@ class Truth:
         if self.feed.log.lied:
             at = self._listed_by(stream, hour.hour, name)
         demand(at <= self.world.service() + TOLERANCE, f"{name} by a listing in the future")
-        # A wrong time that two sources agree on is believed: a limit that the documents state.
-        believed = self.feed.log.ahead or stated > self.world.service() + TOLERANCE
-        known = believed or self.is_known(stream, hour.hour)
+        known = self._is_misdated(stream, stated) or self.is_known(stream, hour.hour)
         demand(known, f"{name}, but no subscription is known for it")
         for blob in self.shown(stream, hour.hour, at - TOLERANCE):
             self.check_delivered(stream, blob, held, name)
+
+    def _is_misdated(self, stream: Stream, stated: datetime) -> bool:
+        """Return whether a listing can have been noted under a wrong time.
+
+        A wrong time that two sources agree on is believed: a limit that the documents state.
+        """
+        log = self.feed.log
+        asked = (c.asked for c in log.chains if c.stream == stream and c.whole)
+        return log.ahead or (log.lied and all(abs(at - stated) > TOLERANCE for at in asked))
 
     def _listed_by(self, stream: Stream, hour: datetime, name: str) -> datetime:
         """Return when the hour was first listed whole, whatever the feed's Date.
