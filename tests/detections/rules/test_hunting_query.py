@@ -33,6 +33,11 @@ def test_every_query_of_the_pack_is_loaded() -> None:
 
 
 @EACH
+def test_every_query_names_in_its_own_text_the_time_that_it_reads(query: HuntingQuery) -> None:
+    assert "TimeGenerated > ago(since)" in query.query
+
+
+@EACH
 def test_every_query_gives_the_rows_that_its_tests_say(
     bench: CaseRunner, query: HuntingQuery
 ) -> None:
