@@ -29,6 +29,7 @@ from mailvigil.infra.function_package import app_sources
 from mailvigil.infra.problems import COLLECTOR, CONTENT, RULES
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import LabOptions, TenantOptions
+from mailvigil.rules.content import load_functions
 
 pytestmark = pytest.mark.posix
 
@@ -163,7 +164,10 @@ def test_the_rules_come_after_every_function_is_known(azure: Azure) -> None:
     [waits] = [step for step in STEPS if step.startswith("until ")]
     order = [step for step in STEPS if re.search("content.json|^until|rules.json", step)]
 
-    assert functions == {*re.findall(r"[A-Z]\w+", waits.partition("'")[2].partition("'")[0])}
+    query = waits.partition("'")[2].partition("'")[0]
+    assert functions == {*re.findall(r"[A-Z]\w+", query)}
+    # A form from before an upgrade takes no span, and must not be taken for the new one.
+    assert [f"{f.name}(1d" in query for f in load_functions(CHECKOUT) if f.parameters] == [True] * 3
     assert order.index(waits) == 1
     assert "content.json" in order[0]
     assert "rules.json" in order[2]
