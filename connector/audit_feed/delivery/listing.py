@@ -377,8 +377,8 @@ class StreamListing:
         answer, and the subscription would be known from a time in which there was none. Where the
         answer did not settle what the time is, it shows nothing but its blobs.
         """
-        created = [blob.created for blob in page.blobs if blob.created in window]
-        times = [min(created), max(created)] if created else []
+        # All of them: between the first and the last the feed may have said that there was none.
+        times = [blob.created for blob in page.blobs if blob.created in window]
         readable = self.stream.content_type != DLP or DLP_ROLE in (self.tenant.feed.roles() or ())
         if readable and self.clock_offset() is not None:
             times.append(self.clock())

@@ -149,6 +149,29 @@ def test_hours_without_a_subscription_stay_not_covered_once_it_is_back() -> None
     assert said[hour_of(START) + 6 * HOUR] is HourState.COMPLETE
 
 
+def test_a_blob_between_two_others_shows_from_when_the_subscription_was_back() -> None:
+    back = hour_of(START) + timedelta(hours=2, minutes=10)
+    created = (START + timedelta(minutes=30), back, back + 2 * HOUR)
+    there = world(*(published(str(n), at) for n, at in enumerate(created)))
+    blobs = [item.blob for item in there.published.values()]
+    gone = NoSubscriptionError("list", "there is no subscription (AF20022)", "start one")
+
+    def listed(window: Window, _address: str) -> Answer:
+        return Page(tuple(blob for blob in blobs if blob.created in window), "")
+
+    collector, feed = at_work(there)
+    collector.run_pass()
+    feed.answer = lambda _window, _address: gone
+    pass_after(collector, there, timedelta(hours=1))
+    feed.answer = listed
+    pass_after(collector, there, timedelta(hours=8))
+    collector.run_pass()
+
+    said = states(there)
+    assert said[hour_of(START) + 2 * HOUR] is HourState.NOT_COVERED
+    assert said[hour_of(START) + 3 * HOUR] is HourState.COMPLETE
+
+
 @pytest.mark.parametrize(
     ("roles", "state", "why"),
     [
