@@ -10,9 +10,10 @@ from threading import Lock
 from audit_feed.blobs import ContentBlob
 from audit_feed.errors import LedgerConflictError
 from audit_feed.ledger.sqlite import SqliteLedger
-from audit_feed.ledger.states import BlobRow, BlobState
+from audit_feed.ledger.states import FARTHEST_DUE, BlobRow, BlobState
 
-_EVER = datetime.max.replace(tzinfo=UTC)
+# The ledger looks as far ahead of the time that it is given.
+_EVER = datetime.max.replace(tzinfo=UTC) - FARTHEST_DUE
 _ALL = 2**31
 
 

@@ -429,7 +429,7 @@ def test_a_blobs_row_that_cannot_be_read_is_mended_by_listing_or_by_repair(
     assert list(opens().add_blobs([rows[0].blob], NOW)) == [rows[0].blob]
     [said] = opens().repair()
 
-    assert "rows of blobs could not be read: 1" in said
+    assert "rows of blobs could not be read and were dropped: 1" in said
     assert {r.blob for r in opens().rows(STREAM, WEEK)} == {rows[0].blob, rows[2].blob}
     assert opens().listings(STREAM, WEEK.start)[hour_of(START)].problem
     assert not any(s.complete for s in stated(opens()) if s.listed)

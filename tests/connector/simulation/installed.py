@@ -38,6 +38,9 @@ def connected(world: World, feed: FeedSide, workspace: Workspace) -> Iterator[No
         (client, "pool_of", lambda *_: pool),
         (context, "identity", lambda _: None),
     ]
+    # A worker of an app replaces these while it starts. What two that start at once, or one that
+    # dies, have left of it is put back here.
+    edges += [(context, name, getattr(context, name)) for name in ("_clients", "FunctionSettings")]
     seconds = {"seconds": world.monotonic}
     edges.append((client.Feed.__init__, "__kwdefaults__", seconds))
     with replaced(edges), virtual.installed(world):

@@ -272,5 +272,5 @@ def test_an_unknown_column_is_placed_in_the_query(problems: list[str]) -> None:
     [problem] = [text for text in problems if text.startswith("kql/generated/odd_group.kql:")]
 
     assert re.match(
-        r"kql/generated/odd_group\.kql:22:24: error KS142: The name 'Nowhere' ", problem
+        r"kql/generated/odd_group\.kql:23:24: error KS142: The name 'Nowhere' ", problem
     )

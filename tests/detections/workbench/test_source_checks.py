@@ -122,7 +122,6 @@ def test_a_seeded_fault_is_named(validator: Validator, kql: str, message: str) -
         ("AuditRecords", "'Owner', int(0)", "'Owner', 0", "LogonType"),
         ("AuditRecords", "int(50)", "50", "RecordType"),
         ("AuditChanges", "'Regular', int(0)", "'Regular', 0", "UserType"),
-        ("mailbox_stopped_logging", "'Owner', int(0)", "'Owner', 0", "LogonType"),
     ],
 )
 def test_the_old_literal_in_place_of_int_is_caught(
