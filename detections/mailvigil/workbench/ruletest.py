@@ -24,13 +24,16 @@ from mailvigil.engine.row_values import ResultRow
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function, not_yaml
 from mailvigil.tables.record_tables import RECORD_TABLES, lacking_columns
-from mailvigil.tables.schemas import schemas
+from mailvigil.tables.schemas import ARRIVED, schemas
 from mailvigil.times import parse_utc
 from mailvigil.yaml_input import YamlError, load_yaml
 
 _AGO = re.compile(r"-(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
 FILE_KEYS = frozenset({"now", "defaults", "table_defaults", "tests"})
 CASE_KEYS = frozenset({"name", "given", "baseline", "approved", "tables", "let", "expect"})
+_CAME = "_arrived"
+"""In a record of a case: when its row came (aware UTC)."""
+
 _FILLED = ("M365CallerBaseline_CL", "_Watchlists")
 
 
@@ -188,10 +191,11 @@ def _each(row: dict[str, object]) -> Iterator[dict[str, object]]:
 
 
 def _record(row: dict[str, object], now: datetime) -> Mapping[str, object]:
-    """Return a record; ``at: -3d12h`` gives its CreationTime."""
+    """Return a record; ``at: -3d12h`` gives its CreationTime, ``arrived`` when its row came."""
     moment = _ago(str(row.pop("at")), now) if "at" in row else None
     time = {"CreationTime": moment.strftime("%Y-%m-%dT%H:%M:%S")} if moment else {}
-    return {**row, **time}
+    late = {_CAME: _ago(str(row.pop("arrived")), now)} if "arrived" in row else {}
+    return {**row, **time, **late}
 
 
 def _times(row: Mapping[str, object], now: datetime) -> dict[str, object]:
@@ -269,11 +273,18 @@ def fill(con: duckdb.DuckDBPyConnection, case: Case, *sources: str) -> None:
     """
     for source in sources:
         if source in SHAPERS:
-            insert(con, source, [SHAPERS[source](record) for record in case.given])
+            insert(con, source, [_source_row(source, record) for record in case.given])
     for table, rows in case.tables.items():
         insert(con, table, list(rows))
     insert(con, "M365CallerBaseline_CL", list(case.baseline))
     insert(con, "_Watchlists", list(case.approved))
+
+
+def _source_row(source: str, record: Mapping[str, object]) -> SourceRow:
+    row = SHAPERS[source]({name: value for name, value in record.items() if name != _CAME})
+    # OfficeActivity says when a record was made, the other tables when its row came.
+    time = ARRIVED if source == "OfficeActivity" else "TimeGenerated"
+    return {**row, time: record[_CAME]} if _CAME in record else row
 
 
 def differences(
