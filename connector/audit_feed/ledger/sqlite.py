@@ -153,7 +153,7 @@ class SqliteLedger:
                 _make(file)
             _check_names(file)
             self._con = _connect(file)
-            self._file, self._opened = file, _identity(file)
+            self._file, self._opened = file, file_identity(file)
         except (sqlite3.Error, OSError) as error:
             raise LedgerError(f"{path}: cannot be opened as a ledger: {_fault(error)}") from error
         try:
@@ -228,7 +228,7 @@ class SqliteLedger:
 
     def _check_there(self) -> None:
         """Raise where the file is gone: SQLite would go on in one that nobody can read again."""
-        if _identity(self._file) != self._opened:
+        if file_identity(self._file) != self._opened:
             raise LedgerError(
                 f"{self._path}: was deleted or replaced while it was in use (put it back, or run "
                 "again with a new one)"
@@ -644,8 +644,8 @@ def upgrade(con: sqlite3.Connection) -> None:
     con.execute("UPDATE format SET version = ?", (FORMAT,))
 
 
-def _identity(file: Path) -> tuple[int, int] | None:
-    """Return which file has that name; None if there is none."""
+def file_identity(file: Path) -> tuple[int, int] | None:
+    """Return device and number of the file of that name; None if there is none."""
     try:
         status = file.stat()
     except OSError:

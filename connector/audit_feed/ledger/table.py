@@ -155,19 +155,17 @@ class TableLedger:
 
     def next_due(self, stream: Stream) -> datetime | None:
         """Return when the next blob is due; see ``LedgerStore.next_due``."""
-        return min((row.due for row in self._listed(stream, "state eq 'listed'", {})), default=None)
+        return min((row.due for row in self._listed(stream)), default=None)
 
     def due(self, stream: Stream, now: datetime, limit: int) -> Sequence[BlobRow]:
         """Return blobs whose time has come; see ``LedgerStore.due``."""
-        listed = self._listed(stream, "state eq 'listed'", {})
+        listed = self._listed(stream)
         rows = [row for row in listed if has_come_due(row, now)]
         return sorted(rows, key=lambda row: (row.due, row.blob.id))[:limit]
 
-    def _listed(
-        self, stream: Stream, condition: str, values: Mapping[str, str]
-    ) -> Iterator[BlobRow]:
+    def _listed(self, stream: Stream) -> Iterator[BlobRow]:
         for hour in self._hours.open(stream):
-            yield from self._blobs.read(partition(stream, hour.hour), condition, values)
+            yield from self._blobs.read(partition(stream, hour.hour), "state eq 'listed'")
 
     def rows(self, stream: Stream, window: Window) -> Sequence[BlobRow]:
         """Return the blobs created in *window*; see ``LedgerStore.rows``."""

@@ -12,7 +12,7 @@ from audit_feed.errors import LedgerConflictError
 from audit_feed.ledger.sqlite import SqliteLedger
 from audit_feed.ledger.states import FARTHEST_DUE, BlobRow, BlobState
 
-# The ledger looks as far ahead of the time that it is given.
+# `due` adds FARTHEST_DUE to the time that it is given.
 _EVER = datetime.max.replace(tzinfo=UTC) - FARTHEST_DUE
 _ALL = 2**31
 

@@ -20,6 +20,7 @@ from uuid import uuid4
 import duckdb
 
 from audit_feed.errors import file_fault
+from audit_feed.ledger.sqlite import file_identity
 from audit_feed.ledger.states import LedgerStore
 from audit_feed.purpose import NOTE as PURPOSE
 from audit_feed.purpose import WAYS_ON, PurposeError, has_delivered
@@ -62,11 +63,11 @@ class DuckdbTarget:
     @classmethod
     def opened(cls, con: duckdb.DuckDBPyConnection, path: Path) -> DuckdbTarget:
         """Return the target of a workspace that has just been opened."""
-        return cls(con, path, _file_of(path))
+        return cls(con, path, file_identity(path))
 
     def runs(self) -> Mapping[str, int]:
         """Return what the table holds; raises as :meth:`put`."""
-        if _file_of(self.path) != self.file:
+        if file_identity(self.path) != self.file:
             return {}
         rows = self._do(f"SELECT ledger, run FROM {_TABLE}")
         return {str(ledger): int(run) for ledger, run in rows}
@@ -197,15 +198,6 @@ def _noted(store: LedgerStore) -> tuple[str, int] | None:
         return str(known["ledger"]), int(known["run"])
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def _file_of(path: Path) -> tuple[int, int] | None:
-    """Return which file is at *path*; None if there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _refuse(store: LedgerStore, filled: str) -> None:

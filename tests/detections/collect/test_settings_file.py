@@ -10,6 +10,15 @@ from mailvigil.collect.settings_file import load_settings
 from mailvigil.errors import InputError
 
 
+def refused(folder: Path, text: str) -> tuple[Path, str]:
+    """Return a file of settings with that text, and the error that it gives."""
+    path = folder / "collect.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as raised:
+        load_settings(path, {}, {}, lambda _line: None)
+    return path, str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [
@@ -23,15 +32,9 @@ from mailvigil.errors import InputError
 def test_settings_that_yaml_cannot_read_are_an_input_error(
     tmp_path: Path, text: str, place: str
 ) -> None:
-    path = tmp_path / "collect.yaml"
-    path.write_text(text, encoding="utf-8")
+    path, said = refused(tmp_path, text)
 
-    with pytest.raises(InputError) as raised:
-        load_settings(path, {}, {}, lambda _line: None)
-
-    assert str(raised.value) == (
-        f"{path}: is not YAML{place} (correct it, or name another file with --config)"
-    )
+    assert said == (f"{path}: is not YAML{place} (correct it, or name another file with --config)")
 
 
 @pytest.mark.parametrize(
@@ -45,13 +48,9 @@ def test_settings_that_yaml_cannot_read_are_an_input_error(
 def test_a_key_that_is_there_twice_is_named_with_its_line(
     tmp_path: Path, text: str, line: int
 ) -> None:
-    path = tmp_path / "collect.yaml"
-    path.write_text(text, encoding="utf-8")
+    path, said = refused(tmp_path, text)
 
-    with pytest.raises(InputError) as raised:
-        load_settings(path, {}, {}, lambda _line: None)
-
-    assert str(raised.value) == (
+    assert said == (
         f"{path}: line {line} repeats a key, and one of the two would be passed over "
         "(correct it, or name another file with --config)"
     )
