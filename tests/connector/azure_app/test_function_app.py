@@ -286,12 +286,14 @@ def test_callers_are_written_once_a_day(deployed: Deployed) -> None:
 
     found = deployed.lab.rows(
         "SELECT OrganizationId, Caller, Protocol, MailboxId, FirstSeen::VARCHAR, "
-        "LastSeen::VARCHAR, MailboxCount, OperationCount FROM M365CallerBaseline_CL"
+        "LastSeen::VARCHAR, MailboxCount, OperationCount FROM M365CallerBaseline_CL "
+        "ORDER BY MailboxId"
     )
     caller = "00000002-0000-0ff1-ce00-000000000000"
     times = [f"{datetime(2026, 3, 2, 9) + timedelta(minutes=n)}" for n in (0, records - 1)]  # noqa: DTZ001 - as DuckDB shows it
     assert found == [
-        ("11111111-aaaa-4bbb-8ccc-000000000001", caller, "OWA", "", *times, 1, records)
+        ("11111111-aaaa-4bbb-8ccc-000000000001", caller, "OWA", mailbox, *times, 1, records)
+        for mailbox in ("", "adele@contoso.example")
     ]
 
 
