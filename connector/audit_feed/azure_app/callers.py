@@ -43,7 +43,7 @@ CallerKey = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class MailboxPlace:
     """Where a caller read: a mailbox, a network (may be empty), and whether it acted by itself."""
 
     mailbox: str
@@ -89,9 +89,9 @@ class Access:
         return sum(_BAR not in text for text in self.mailboxes)
 
     @property
-    def places(self) -> Mapping[Place, Visits]:
+    def places(self) -> Mapping[MailboxPlace, Visits]:
         """The places that are remembered, with what was done there."""
-        whole: dict[Place, Visits] = {}
+        whole: dict[MailboxPlace, Visits] = {}
         for text in self.mailboxes:
             if _BAR in text:
                 place, visits = _place_of(text)
@@ -125,23 +125,25 @@ def network_of(address: str) -> str:
     return match[0] if match else ""
 
 
-def _place_text(place: Place, visits: Visits) -> str:
+def _place_text(place: MailboxPlace, visits: Visits) -> str:
     first, last = (f"{(time - _EPOCH) // _SECOND:x}" for time in (visits.first, visits.last))
     app = "1" if place.app_only else "0"
     return _BAR.join([place.mailbox, place.network, app, first, last, f"{visits.operations:x}"])
 
 
-def _place_of(text: str) -> tuple[Place, Visits]:
+def _place_of(text: str) -> tuple[MailboxPlace, Visits]:
     mailbox, network, app, first, last, operations = text.split(_BAR)
     times = [_EPOCH + _SECOND * int(time, 16) for time in (first, last)]
-    return Place(mailbox, network, app == "1"), Visits(times[0], times[1], int(operations, 16))
+    return MailboxPlace(mailbox, network, app == "1"), Visits(
+        times[0], times[1], int(operations, 16)
+    )
 
 
-def _bounded(hashes: Iterable[str], places: Mapping[Place, Visits]) -> frozenset[str]:
+def _bounded(hashes: Iterable[str], places: Mapping[MailboxPlace, Visits]) -> frozenset[str]:
     return frozenset([*sorted(hashes)[:MAX_MAILBOXES], *_latest(places)])
 
 
-def _latest(places: Mapping[Place, Visits]) -> list[str]:
+def _latest(places: Mapping[MailboxPlace, Visits]) -> list[str]:
     """Return the texts of *places*, of too many those that were read in last."""
     order = sorted(places.items(), key=lambda item: (item[1].last, item[0]), reverse=True)
     texts = []
@@ -193,7 +195,7 @@ class _Counted:
     def __init__(self, time: datetime) -> None:
         self._visits = Visits(time, time, 0)
         self._hashes: set[str] = set()
-        self._places: dict[Place, Visits] = {}
+        self._places: dict[MailboxPlace, Visits] = {}
 
     def add(self, time: datetime, row: Row) -> None:
         """Count a row that says that mail was read at *time*, aware UTC."""
@@ -205,7 +207,7 @@ class _Counted:
             self._hashes.add(sha256(mailbox.encode()).hexdigest()[:_HASH_LENGTH])
         if mailbox and not {_BAR, ","} & set(mailbox):  # such a text could not be read back
             network = network_of(str(row["ClientAddress"]))
-            place = Place(mailbox, network, row["UserType"] in _APPLICATION)
+            place = MailboxPlace(mailbox, network, row["UserType"] in _APPLICATION)
             self._places[place] = visits.merged_with(self._places.get(place))
 
     def access(self) -> Access:
@@ -251,7 +253,7 @@ def _whole(access: Access) -> Row:
     }
 
 
-def _at(place: Place, visits: Visits) -> Row:
+def _at(place: MailboxPlace, visits: Visits) -> Row:
     """Return the columns about a caller at one place."""
     return {
         "MailboxId": place.mailbox,

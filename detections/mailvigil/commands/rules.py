@@ -46,6 +46,7 @@ def run_check(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: Tex
     counts = (
         counted(len(content.rules), "rule"),
         counted(len(content.hunting), "hunting query", "hunting queries"),
+        counted(len(content.summary_rules), "summary rule"),
         counted(len(content.functions), "function"),
         counted(len(content.problems), "problem"),
     )

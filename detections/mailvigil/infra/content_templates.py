@@ -9,12 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from audit_feed.columns import load_table
 from mailvigil.infra.connector_page import page
-from mailvigil.infra.resources import ONBOARDING, WORKSPACE, Json, formula, parameter, resource
+from mailvigil.infra.data_collection import streams_into
+from mailvigil.infra.resources import (
+    ONBOARDING,
+    RULE,
+    TABLE,
+    WORKSPACE,
+    Json,
+    formula,
+    parameter,
+    resource,
+    resource_id,
+)
+from mailvigil.infra.tables import CALLERS, table_schema
 from mailvigil.sentinel import arm
 from mailvigil.sentinel.compiled_content import Pack
 
-_SWITCHES: Mapping[str, str] = {
+_ON: Mapping[str, str] = {
     "enableSentinel": "Turn Microsoft Sentinel on for the workspace. Watchlist, connector page and"
     " rules need it; where it is on already, nothing changes.",
     "deployHuntingQueries": "Create the hunting queries.",
@@ -24,16 +37,36 @@ _SWITCHES: Mapping[str, str] = {
     "deployConnectorPage": "Create the page among Sentinel's data connectors that shows the feed's"
     " state.",
 }
+_OFF: Mapping[str, str] = {
+    "createCallerTable": "Create the table M365CallerBaseline_CL and a data collection rule for it,"
+    " mailvigil-callers. Choose true where the collector is not deployed: it makes its own.",
+    "summarizeOfficeActivity": "Create the summary rules that remember callers from OfficeActivity"
+    " for longer than 14 days. The table must exist. Public cloud only.",
+    "summarizeCloudAppEvents": "Create the summary rules that remember callers from CloudAppEvents"
+    " for longer than 14 days. The table must exist. Public cloud only.",
+}
+_SUMMARIZED: Mapping[str, str] = {
+    "OfficeActivity": parameter("summarizeOfficeActivity"),
+    "CloudAppEvents": parameter("summarizeCloudAppEvents"),
+    CALLERS: f"or({parameter('summarizeOfficeActivity')}, {parameter('summarizeCloudAppEvents')})",
+}
+"""The table that a summary rule reads, to when the rule is wanted."""
+
+CALLER_RULE = "mailvigil-callers"
+"""Name of the data collection rule for known callers alone."""
+
 _WORKSPACE_ID = f"resourceId('{WORKSPACE}', {parameter('workspace')})"
+_CALLERS_ID = resource_id(TABLE, parameter("workspace"), f"'{CALLERS}'")
 _SENTINEL_ID = f"extensionResourceId({_WORKSPACE_ID}, '{ONBOARDING}', 'default')"
 
 
 def content_template(pack: Pack) -> Json:
-    """Return ``content.json``: functions, hunting queries, watchlist, workbook and page."""
+    """Return ``content.json``: all that is not an analytics rule."""
     made = arm.template(*_content(pack), location=True)
     switches = {
-        name: {"type": "bool", "defaultValue": True, "metadata": {"description": text}}
-        for name, text in _SWITCHES.items()
+        name: {"type": "bool", "defaultValue": on, "metadata": {"description": text}}
+        for on, group in ((True, _ON), (False, _OFF))
+        for name, text in group.items()
     }
     return {**made, "parameters": {**made["parameters"], **switches}}
 
@@ -52,6 +85,34 @@ def _content(pack: Pack) -> Iterator[Json]:
     yield from _when("deployWatchlist", map(arm.watchlist, pack.watchlists), after=in_sentinel)
     yield from _when("deployWorkbook", map(arm.workbook, pack.workbooks))
     yield from _when("deployConnectorPage", [page(pack)], after=in_sentinel)
+    yield from _when("createCallerTable", [_caller_table(), _caller_rule()])
+    for rule in pack.summary_rules:
+        wanted = formula(_SUMMARIZED[rule.table])
+        yield {**arm.summary_rule(rule), "condition": wanted, "dependsOn": [formula(_CALLERS_ID)]}
+
+
+def _caller_table() -> Json:
+    """Return the table of known callers, where no collector has made it."""
+    return resource(
+        TABLE,
+        arm.in_workspace(CALLERS),
+        properties={"plan": "Analytics", "schema": table_schema(load_table(CALLERS))},
+    )
+
+
+def _caller_rule() -> Json:
+    """Return the data collection rule by which known callers are uploaded."""
+    return resource(
+        RULE,
+        CALLER_RULE,
+        location=formula(parameter("location")),
+        kind="Direct",
+        dependsOn=[formula(_CALLERS_ID)],
+        properties={
+            "description": "Known callers that mailvigil baseline upload sends.",
+            **streams_into(formula(_WORKSPACE_ID), [load_table(CALLERS)]),
+        },
+    )
 
 
 def _onboarding() -> Json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from audit_feed.columns import Table, load_table
 from mailvigil.infra.names import NEW_WORKSPACE_ID
@@ -30,18 +30,18 @@ def rule() -> Json:
         dependsOn=[formula(NEW_WORKSPACE_ID), formula(deployment_id(TABLES))],
         properties={
             "description": "What mailvigil sends: audit records, statements and known callers.",
-            "streamDeclarations": {stream(table): {"columns": _columns(table)} for table in tables},
-            "destinations": {
-                "logAnalytics": [
-                    {
-                        "name": DESTINATION,
-                        "workspaceResourceId": formula(variable("workspaceId")),
-                    }
-                ]
-            },
-            "dataFlows": [_flow(table) for table in tables],
+            **streams_into(formula(variable("workspaceId")), tables),
         },
     )
+
+
+def streams_into(workspace: str, tables: Sequence[Table]) -> Json:
+    """Return a stream for each of *tables* into the workspace whose id *workspace* gives."""
+    return {
+        "streamDeclarations": {stream(table): {"columns": _columns(table)} for table in tables},
+        "destinations": {"logAnalytics": [{"name": DESTINATION, "workspaceResourceId": workspace}]},
+        "dataFlows": [_flow(table) for table in tables],
+    }
 
 
 def stream(table: Table) -> str:

@@ -36,6 +36,7 @@ from mailvigil.infra.resources import (
     ZONE_GROUP,
     ZONE_LINK,
 )
+from mailvigil.sentinel.arm import SUMMARY_RULES
 
 _GUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
@@ -66,6 +67,7 @@ NAMES: Mapping[str, str] = {
     ZONE: r"(?=.{1,253}$)([a-z0-9_]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}",
     ZONE_LINK: r"[A-Za-z0-9][A-Za-z0-9._-]{0,78}[A-Za-z0-9_]",
     DEPLOYMENT: r"[A-Za-z0-9._()-]{1,64}",
+    SUMMARY_RULES: r"[A-Za-z0-9._-]{1,128}",
 }
 """Type to the whole of what its last part may be. Other types have checks of their own."""
 

@@ -60,6 +60,12 @@ CASES_OF: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     COLLECTOR: CASES,
     CONTENT: {
         "all content": _LOGS,
+        "memory without the collector": {
+            **_LOGS,
+            "createCallerTable": True,
+            "summarizeOfficeActivity": True,
+        },
+        "memory beside the collector": {**_LOGS, "summarizeCloudAppEvents": True},
         "functions alone": {
             **_LOGS,
             "enableSentinel": False,

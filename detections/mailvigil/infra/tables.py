@@ -18,7 +18,8 @@ from mailvigil.infra.resources import (
 )
 
 ACTIVITY = "M365Activity_CL"
-NAMES = (ACTIVITY, "M365FeedHealth_CL", "M365CallerBaseline_CL")
+CALLERS = "M365CallerBaseline_CL"
+NAMES = (ACTIVITY, "M365FeedHealth_CL", CALLERS)
 """Tables that the app writes to."""
 
 COLUMN_TYPES: Mapping[str, str] = {"bool": "boolean", "datetime": "dateTime"}
@@ -67,17 +68,22 @@ def table(described: Table) -> Json:
             "plan": formula(parameter("plan")) if chosen else "Analytics",
             "retentionInDays": formula(days if chosen else parameter("days")),
             "totalRetentionInDays": formula(f"max({parameter('days')}, {parameter('totalDays')})"),
-            "schema": {
-                "name": described.name,
-                "description": described.description,
-                "columns": [
-                    {
-                        "name": column.name,
-                        "type": COLUMN_TYPES.get(column.type, column.type),
-                        "description": column.description,
-                    }
-                    for column in described.columns
-                ],
-            },
+            "schema": table_schema(described),
         },
     )
+
+
+def table_schema(described: Table) -> Json:
+    """Return the columns of a table as its resource states them."""
+    return {
+        "name": described.name,
+        "description": described.description,
+        "columns": [
+            {
+                "name": column.name,
+                "type": COLUMN_TYPES.get(column.type, column.type),
+                "description": column.description,
+            }
+            for column in described.columns
+        ],
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mailvigil.rules.summary_rule import SummaryRule
 from mailvigil.sentinel.analytics import Analytic, iso_duration
 from mailvigil.sentinel.content_files import Parser, Watchlist, Workbook
 from mailvigil.sentinel.hunting import SentinelHuntingQuery
@@ -16,6 +17,7 @@ ALERT_RULES = "Microsoft.OperationalInsights/workspaces/providers/alertRules"
 SAVED_SEARCHES = "Microsoft.OperationalInsights/workspaces/savedSearches"
 WATCHLISTS = "Microsoft.OperationalInsights/workspaces/providers/watchlists"
 WORKBOOKS = "Microsoft.Insights/workbooks"
+SUMMARY_RULES = "Microsoft.OperationalInsights/workspaces/summaryLogs"
 
 API_VERSIONS: Mapping[str, str] = {
     ALERT_RULES: "2025-06-01",
@@ -23,6 +25,7 @@ API_VERSIONS: Mapping[str, str] = {
     SAVED_SEARCHES: "2023-09-01",
     WATCHLISTS: "2025-06-01",
     WORKBOOKS: "2022-04-01",
+    SUMMARY_RULES: "2025-07-01",
 }
 """Stable versions, but for NRT rules: only the previews of the API know that kind."""
 
@@ -154,6 +157,36 @@ def function_properties(parser: Parser) -> SentinelResource:
         "functionParameters": parser.parameters,
         "version": 2,
         "tags": [{"name": "description", "value": literal(" ".join(parser.description.split()))}],
+    }
+
+
+def summary_rule(rule: SummaryRule) -> SentinelResource:
+    """Return a summary rule of the workspace.
+
+    It has no ``binStartTime``: its days begin with the hour in which it is made, and a later
+    deployment goes on with them.
+    """
+    return {
+        "type": SUMMARY_RULES,
+        "apiVersion": API_VERSIONS[SUMMARY_RULES],
+        "name": in_workspace(rule.name),
+        "properties": summary_properties(rule),
+    }
+
+
+def summary_properties(rule: SummaryRule) -> SentinelResource:
+    """Return what the service keeps of a summary rule."""
+    return {
+        "ruleType": "User",
+        "displayName": literal(rule.title),
+        "description": literal(" ".join(rule.description.split())),
+        "ruleDefinition": {
+            "query": literal(rule.query),
+            "binSize": rule.bin_size,
+            "binDelay": rule.bin_delay,
+            "timeSelector": "TimeGenerated",
+            "destinationTable": rule.destination,
+        },
     }
 
 

@@ -317,6 +317,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "max": max,
     "not": lambda truth: not truth,
     "null": lambda: None,
+    "or": lambda *truths: any(truths),
     "replace": lambda text, old, new: text.replace(old, new),
     "resourcegroup": lambda: {"id": GROUP, "name": "contoso", "location": REGION},
     "resourceid": resource_id,

@@ -15,6 +15,7 @@ from mailvigil.rules.hunting_query import load_hunting
 from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.rule import Rule
 from mailvigil.rules.sigma_rule import SigmaRule
+from mailvigil.rules.summary_rule import SummaryRule, load_summary_rules
 from mailvigil.sentinel.analytics import Analytic
 from mailvigil.sentinel.content_files import (
     Parser,
@@ -39,6 +40,7 @@ class Pack:
     analytics: tuple[Analytic, ...]
     detections: tuple[Detection, ...]
     hunting: tuple[SentinelHuntingQuery, ...]
+    summary_rules: tuple[SummaryRule, ...]
     parsers: tuple[Parser, ...]
     watchlists: tuple[Watchlist, ...]
     workbooks: tuple[Workbook, ...]
@@ -74,6 +76,7 @@ def load_pack_with(root: Path, validator: Validator) -> Pack:
         analytics=tuple(analytics),
         detections=tuple(detections),
         hunting=tuple(SentinelHuntingQuery.of(query) for query in load_hunting(root)),
+        summary_rules=load_summary_rules(root),
         parsers=tuple(load_parser(function) for function in functions),
         watchlists=load_watchlists(root, solution),
         workbooks=load_workbooks(root, solution),

@@ -15,6 +15,7 @@ from mailvigil.rules.hunting_query import HuntingQuery, load_hunting
 from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.rule import Rule
 from mailvigil.rules.sigma_rule import SigmaRule
+from mailvigil.rules.summary_rule import SummaryRule, load_summary_rules
 from mailvigil.sentinel.compiled_content import Pack, analytic, detection, load_pack_with
 from mailvigil.sentinel.content_files import (
     Workbook,
@@ -37,6 +38,7 @@ from mailvigil.workbench.lock import lock_path, lock_problems, locked, read_lock
 from mailvigil.workbench.query_cost import UnknownCostError
 from mailvigil.workbench.rule_schema import Misformed, misformed
 from mailvigil.workbench.source_checks import SourceChecker, union_problems
+from mailvigil.workbench.summary_checks import summary_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Content:
     rules: tuple[Rule, ...]
     functions: tuple[Function, ...]
     hunting: tuple[HuntingQuery, ...]
+    summary_rules: tuple[SummaryRule, ...]
     pack: Pack | None
     problems: tuple[str, ...]
     looked_at: int = 0
@@ -67,11 +70,12 @@ def check_content(root: Path) -> Content:
 
     """
     refused = misformed(root)
-    rules, functions, hunting = _load(root, refused)
+    rules, functions, hunting, summaries = _load(root, refused)
     pack = None
     with Validator(functions) as validator:
         problems = [refusal.problem for refusal in refused]
         problems += check_all(rules, hunting, functions, root, validator)
+        problems += summary_problems(summaries, functions, validator)
         problems += _around(root, functions, validator)
         problems += _rules(rules, root, validator)
         for query in hunting:
@@ -86,15 +90,22 @@ def check_content(root: Path) -> Content:
             pack = load_pack_with(root, validator)
             problems += _lock(root, pack)
     counts = (sources.looked_at, sources.analysed)
-    return Content(rules, functions, hunting, pack, tuple(problems), *counts, costs)
+    return Content(rules, functions, hunting, summaries, pack, tuple(problems), *counts, costs)
 
 
 def _load(
     root: Path, refused: Sequence[Misformed]
-) -> tuple[tuple[Rule, ...], tuple[Function, ...], tuple[HuntingQuery, ...]]:
+) -> tuple[
+    tuple[Rule, ...], tuple[Function, ...], tuple[HuntingQuery, ...], tuple[SummaryRule, ...]
+]:
     """Return the content, or raise with what the schemas refuse and what the loaders add to it."""
     try:
-        return load_rules(root), load_functions(root), load_hunting(root)
+        return (
+            load_rules(root),
+            load_functions(root),
+            load_hunting(root),
+            load_summary_rules(root),
+        )
     except RuleError as error:
         paths = [f"{refusal.path}: " for refusal in refused]
         added = [text for text in error.problems if not any(text.startswith(p) for p in paths)]

@@ -1,6 +1,7 @@
 """``rules.lock``: which version of each rule holds what, so that a change shows in the version.
 
-The lock holds a hash of everything that is deployed of a rule, a hunting query or a function,
+The lock holds a hash of everything that is deployed of a rule, a hunting query, a summary rule or a
+function,
 but for its version. Who changed it raises the version, then writes the lock anew.
 """
 
@@ -25,7 +26,7 @@ _LOCK = "then run: make content"
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """One entry: ``kind`` is rule, hunting or function, ``hash`` a SHA-256 in hex."""
+    """One entry: ``kind`` is rule, hunting, summary or function, ``hash`` a SHA-256 in hex."""
 
     kind: str
     name: str
@@ -77,6 +78,12 @@ def locked(pack: Pack) -> Mapping[str, Locked]:
                 _hash(arm.function_properties(item), item.query),
             )
             for item in pack.parsers
+        },
+        **{
+            item.id: Locked(
+                "summary", item.name, item.version, _hash(arm.summary_properties(item), item.query)
+            )
+            for item in pack.summary_rules
         },
     }
 

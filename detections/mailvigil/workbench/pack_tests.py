@@ -13,6 +13,7 @@ from mailvigil.rules.content import load_functions
 from mailvigil.rules.hunting_query import HuntingQuery, load_hunting
 from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.rule import Rule
+from mailvigil.rules.summary_rule import SummaryRule, load_summary_rules
 from mailvigil.workbench.mutate import Score, mutants, score
 from mailvigil.workbench.ruletest import (
     CaseOutcome,
@@ -30,7 +31,9 @@ T = TypeVar("T", bound=Tested)
 def test_outcomes(
     root: Path, names: Iterable[str], scratch: Path, progress: WorkProgress
 ) -> Iterator[CaseOutcome]:
-    """Yield the outcome of each test of the rules and hunting queries *names*, or of all.
+    """Yield the outcome of each test of what of the content *names* name, or of all.
+
+    They are rules, hunting queries and summary rules.
 
     Raises:
         InputError: There is no rule of such a name.
@@ -40,7 +43,11 @@ def test_outcomes(
     con = open_workspace(None, scratch)
     try:
         runner = CaseRunner(con, load_functions(root))
-        pack: list[Rule | HuntingQuery] = [*load_rules(root), *load_hunting(root)]
+        pack: list[Rule | HuntingQuery | SummaryRule] = [
+            *load_rules(root),
+            *load_hunting(root),
+            *load_summary_rules(root),
+        ]
         for tested in _named(pack, names):
             cases = load_cases(test_path(tested))
             progress.phase(tested.name, len(cases) * len(workspaces(tested)))

@@ -13,7 +13,7 @@ from audit_feed.azure_app.callers import (
     Access,
     Callers,
     CallerStats,
-    Place,
+    MailboxPlace,
     Visits,
     baseline_rows,
     merged,
@@ -106,10 +106,10 @@ def test_each_mailbox_and_network_has_its_own_first_time() -> None:
 
     last = datetime(2026, 1, 10, 8, tzinfo=UTC)
     assert noted[WHO].places == {
-        Place("a@contoso.example", "203.0.113", app_only=False): Visits(
+        MailboxPlace("a@contoso.example", "203.0.113", app_only=False): Visits(
             datetime(2026, 1, 9, 8, tzinfo=UTC), last, 2
         ),
-        Place("a@contoso.example", "2001:db8:7", app_only=True): Visits(last, last, 4),
+        MailboxPlace("a@contoso.example", "2001:db8:7", app_only=True): Visits(last, last, 4),
     }
     rows = baseline_rows(noted, START)
     assert [(row["Network"], row["AppOnly"], row["OperationCount"]) for row in rows] == [
