@@ -13,19 +13,20 @@ import orjson
 from mailvigil.engine import materialised
 from mailvigil.engine.loaded_columns import (
     ALL_COLUMNS,
+    PLAN_EMPTY_TABLES,
     TABLE,
     ColumnChoice,
     columns_read,
-    read_but_not_loaded,
+    not_loaded,
+    plan,
 )
 from mailvigil.engine.row_values import ResultRow
 from mailvigil.engine.shape_sql import TYPES
 from mailvigil.engine.translation import (
     CLOCK,
     InvalidKqlError,
-    Translation,
     UnsupportedKqlError,
-    saved_or_made,
+    saved_text,
     translate,
 )
 from mailvigil.engine.union_types import UnionTypesError, with_kql_types
@@ -101,16 +102,17 @@ class Engine:
         self._materialised: dict[str, str] = {}
         self._checked: set[str] = set()
         self._typed: dict[str, str] = {}
+        self._visible: list[tuple[str, str, str]] = []
         row = con.execute("SELECT current_database()").fetchone()
         self._main = str(row[0]) if row else ""
 
     def materialise(self, choice: ColumnChoice = ALL_COLUMNS) -> None:
         """Compute once, over all data, each function that :mod:`.materialised` can store.
 
-        To store only the columns of *choice* is half of the work, where it is known which
-        queries will come.
+        To store only the functions and columns of *choice* is half of the work, where it is known
+        which queries will come.
         """
-        for function in self._stored:
+        for function in self._chosen(choice):
             name, rows_kql = function.name, materialised.all_rows(function)
             key = materialised.key(
                 self._con, self._main, f"{rows_kql}\n{sorted(choice.names or ())}"
@@ -121,6 +123,7 @@ class Engine:
                 self._refuse_if_not_loaded(rows, {})
                 materialised.store(self._con, self._main, name, rows, key)
             self._schema[f"_{name}"] = materialised.show(self._con, self._main, name)
+            self._visible = []
             self._functions[name] = materialised.definition(function)
             self._materialised[name] = rows_kql
 
@@ -133,19 +136,33 @@ class Engine:
         if choice.names is None:
             return choice
         names = set(choice.names)
-        stored = {function.name: function for function in self._stored}
+        stored = {function.name: function for function in self._chosen(choice)}
         for name, definition in self._functions.items():
             if name in stored:
                 kql = materialised.all_rows(stored[name])
                 rows = (choice | materialised.NEEDED).select(self.prepare(kql).sql)
-                names |= columns_read(self._con, rows, table=TABLE)
+                names |= columns_read(self._plan(rows, {}), TABLE)
             elif name in choice:
                 names.update(_WORD.findall(definition))
         return choice | names
 
+    def _chosen(self, choice: ColumnChoice) -> list[Function]:
+        """Return the functions to store that the queries of *choice* call, or what they call."""
+        names, before = choice, ColumnChoice(frozenset())
+        while names != before:
+            before = names
+            names |= [
+                word
+                for name, definition in self._functions.items()
+                if name in before
+                for word in _WORD.findall(definition)
+            ]
+        return [function for function in self._stored if function.name in names]
+
     def put(self, table: str, columns: Mapping[str, str], rows: Sequence[Sequence[object]]) -> None:
         """Make *table* visible with these columns (KQL types) and rows, for this engine's use."""
         listed = ", ".join(f'"{name}" {TYPES[kind]}' for name, kind in columns.items())
+        self._visible = []
         self._con.execute(f'CREATE OR REPLACE TABLE visible."{table}" ({listed})')
         marks = f"({', '.join('?' for _ in columns)})"
         for start in range(0, len(rows), _ROWS_AT_ONCE):
@@ -178,24 +195,26 @@ class Engine:
         if sql not in self._typed:
             bound = sql.replace(f"${CLOCK}", _SOME_TIME)
             try:
-                typed = saved_or_made(
+                typed = saved_text(
                     ["types", bound, self._visible_columns()],
-                    lambda: Translation(with_kql_types(self._con, bound), {}),
+                    lambda: with_kql_types(self._con, bound),
                 )
             except UnionTypesError as error:
                 raise QueryError(str(error)) from error
             except duckdb.Error:
                 return sql
-            self._typed[sql] = typed.sql.replace(_SOME_TIME, f"${CLOCK}")
+            self._typed[sql] = typed.replace(_SOME_TIME, f"${CLOCK}")
         return self._typed[sql]
 
     def _visible_columns(self) -> list[tuple[str, str, str]]:
         """Return each visible table's columns with their types, on which types in SQL depend."""
-        sql = (
-            "SELECT table_name, column_name, data_type FROM duckdb_columns() "
-            "WHERE database_name = 'visible' ORDER BY table_name, column_index"
-        )
-        return self._con.execute(sql).fetchall()
+        if not self._visible:
+            sql = (
+                "SELECT table_name, column_name, data_type FROM duckdb_columns() "
+                "WHERE database_name = 'visible' ORDER BY table_name, column_index"
+            )
+            self._visible = self._con.execute(sql).fetchall()
+        return self._visible
 
     def columns(self, query: Query) -> frozenset[str]:
         """Return the names of *query*'s columns.
@@ -240,10 +259,26 @@ class Engine:
     def _refuse_if_not_loaded(self, sql: str, parameters: Mapping[str, object]) -> None:
         if sql in self._checked:
             return
-        columns = read_but_not_loaded(self._con, sql, parameters)
-        if columns:
-            raise ColumnNotLoadedError(columns)
+        reads_it = TABLE.lower() in sql.lower()  # to plan a query takes longer than to run many
+        empty = not_loaded(self._con) if reads_it else frozenset()
+        if empty:
+            # DuckDB finds tables and columns in any case of their letters.
+            read = {name.lower() for name in columns_read(self._plan(sql, parameters), TABLE)}
+            if columns := [name for name in empty if name.lower() in read]:
+                raise ColumnNotLoadedError(columns)
         self._checked.add(sql)
+
+    def _plan(self, sql: str, parameters: Mapping[str, object]) -> str:
+        """Return DuckDB's plan of *sql*, saved where no parameter's value can change it.
+
+        The table of an older workspace may lack a column that its view has.
+        """
+        if parameters:
+            return plan(self._con, sql, parameters)
+        there = "SELECT database_name, column_name FROM duckdb_columns() WHERE table_name = ?"
+        stored = sorted(self._con.execute(there, [TABLE]).fetchall())
+        inputs = ["plan", PLAN_EMPTY_TABLES, sql, self._visible_columns(), stored]
+        return saved_text(inputs, lambda: plan(self._con, sql))
 
     def _error(self, message: str) -> QueryError:
         """Return the error of a query, which may name a column that a function was stored without.

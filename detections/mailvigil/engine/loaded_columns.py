@@ -27,8 +27,9 @@ ALWAYS_LOADED = ("TimeGenerated", "EventTime", "RecordId", "Operation")
 _NOT_LOADED = "_not_loaded"
 """The workspace's table of the columns that a load left empty."""
 
-# Without these two a scan of a table that is still empty is planned away.
-_PLAN_EMPTY_TABLES = "SET disabled_optimizers = 'empty_result_pullup,statistics_propagation'"
+PLAN_EMPTY_TABLES = "SET disabled_optimizers = 'empty_result_pullup,statistics_propagation'"
+"""Without these two a scan of a table that is still empty is planned away."""
+
 _WORD = re.compile(r"\w+")
 
 _Node = Mapping[str, object]
@@ -70,50 +71,47 @@ def note_not_loaded(con: duckdb.DuckDBPyConnection, loaded: ColumnChoice) -> Non
 
     A column stays noted when a later load fills it: the earlier rows do not have it.
     """
-    empty = [[c.name] for c in load_table(TABLE).columns if c.name not in loaded | ALWAYS_LOADED]
+    empty = [c.name for c in load_table(TABLE).columns if c.name not in loaded | ALWAYS_LOADED]
     if empty:
         con.execute(f"CREATE TABLE IF NOT EXISTS {_NOT_LOADED} (name VARCHAR PRIMARY KEY)")
-        con.executemany(f"INSERT OR IGNORE INTO {_NOT_LOADED} VALUES (?)", empty)
+        con.execute(f"INSERT OR IGNORE INTO {_NOT_LOADED} SELECT unnest(?)", [empty])
 
 
-def read_but_not_loaded(
-    con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, object]
-) -> frozenset[str]:
-    """Return the columns that *sql* reads and that a load left empty."""
-    if TABLE.lower() not in sql.lower():  # to plan a query takes longer than to run many of them
-        return frozenset()
+def not_loaded(con: duckdb.DuckDBPyConnection) -> frozenset[str]:
+    """Return the columns of the table that a load left empty, in any of the open databases."""
     noted = con.execute(
         "SELECT database_name FROM duckdb_tables() WHERE table_name = ?", [_NOT_LOADED]
     ).fetchall()
-    empty = {
+    return frozenset(
         str(row[0])
         for (database,) in noted
         for row in con.execute(f'SELECT name FROM "{database}".main.{_NOT_LOADED}').fetchall()
-    }
-    if not empty:
-        return frozenset()
-    # DuckDB finds tables and columns in any case of their letters.
-    read = {name.lower() for name in columns_read(con, sql, parameters, TABLE)}
-    return frozenset(name for name in empty if name.lower() in read)
+    )
 
 
-def columns_read(
-    con: duckdb.DuckDBPyConnection,
-    sql: str,
-    parameters: Mapping[str, object] | None = None,
-    table: str | None = None,
-) -> frozenset[str]:
-    """Return the columns that *sql* reads from *table*, None for any, as DuckDB's plan says.
+def plan(
+    con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, object] | None = None
+) -> str:
+    """Return DuckDB's plan of *sql* as JSON, in which each table is read that *sql* reads.
 
-    The tables may be empty. A plan that reads no table gives the empty set. Words of a filter
-    that are not columns may be in the set too, but not what is in its literals.
+    The tables may be empty. Which columns it reads depends on *sql*, its parameters and the
+    columns that the tables have.
     """
-    con.execute(_PLAN_EMPTY_TABLES)
+    con.execute(PLAN_EMPTY_TABLES)
     try:
         row = con.execute(f"EXPLAIN (FORMAT json) {sql}", parameters or None).fetchone()
     finally:
         con.execute("RESET disabled_optimizers")
-    scans = (node["extra_info"] for node in _nodes(orjson.loads(row[1]) if row else []))
+    return str(row[1]) if row else "[]"
+
+
+def columns_read(plan: str, table: str | None = None) -> frozenset[str]:
+    """Return the columns that a query reads from *table*, None for any, as its *plan* says.
+
+    A plan that reads no table gives the empty set. Words of a filter that are not columns may
+    be in the set too, but not what is in its literals.
+    """
+    scans = (node["extra_info"] for node in _nodes(orjson.loads(plan)))
     return frozenset(
         word
         for scan in scans

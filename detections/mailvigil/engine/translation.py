@@ -83,6 +83,17 @@ def saved_or_made(inputs: Sequence[object], make: Callable[[], Translation]) -> 
     return made
 
 
+def saved_text(inputs: Sequence[object], make: Callable[[], str]) -> str:
+    """Return the text without parameters that an earlier run saved, else what *make* returns.
+
+    Args:
+        inputs: See :func:`saved_or_made`.
+        make: Makes it; what it raises comes through, and nothing is saved.
+
+    """
+    return saved_or_made(inputs, lambda: Translation(make(), {})).sql
+
+
 def _translate(kql: str, schema: Schema, functions: tuple[str, ...]) -> Translation:
     import duckdb_kql  # noqa: PLC0415 - a second
 

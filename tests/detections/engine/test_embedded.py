@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from threading import Timer
 
@@ -129,6 +129,23 @@ def test_rows_that_are_put_are_visible_with_their_types(engine: Engine) -> None:
     engine.put("_Put", {"Name": "string", "Since": "datetime"}, [("it's", at(1))])
 
     assert run(engine, "_Put | where Since <= now()", at(1)) == [{"Name": "it's", "Since": at(1)}]
+
+
+def test_what_is_saved_of_a_query_depends_on_the_columns_that_were_put_last(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[str] = []
+
+    def saved(inputs: Sequence[object], make: Callable[[], str]) -> str:
+        keys.append(str(inputs))
+        return make()
+
+    monkeypatch.setattr("mailvigil.engine.embedded.saved_text", saved)
+    engine.prepare("M365Activity_CL | project AppId")
+    engine.put("_Put", {"Name": "string", "Until": "datetime"}, [("b", at(1))])
+    engine.prepare("_Put | project Name, Until")
+
+    assert ["('_Put', 'Until', 'TIMESTAMP')" in key for key in keys] == [False, True]
 
 
 def test_two_engines_look_at_moments_of_their_own(con: duckdb.DuckDBPyConnection) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import duckdb
@@ -11,10 +11,11 @@ import pytest
 from detections.exports.written import lines
 from detections.small_tenant import FUNCTIONS, at, read
 from mailvigil.engine.embedded import ColumnNotLoadedError, Engine
-from mailvigil.engine.loaded_columns import ColumnChoice, columns_read
+from mailvigil.engine.loaded_columns import ColumnChoice, columns_read, plan
 from mailvigil.engine.saved_workspace import open_saved
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.exports.load import load
+from mailvigil.rules.content import Function
 
 QUERY = "SELECT upper(a) AS x FROM (SELECT a, b, c, d FROM t) WHERE b > 1 AND c = 'd'"
 
@@ -30,11 +31,11 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 def test_the_plan_names_each_column_that_is_read(con: duckdb.DuckDBPyConnection, rows: int) -> None:
     con.execute("INSERT INTO t SELECT 'a', 2, 'd', '', '' FROM range(?)", [rows])
 
-    columns = columns_read(con, QUERY, table="t")
+    columns = columns_read(plan(con, QUERY), table="t")
 
     assert {"a", "b", "c"} <= columns
     assert not {"d", "e", "x"} & columns
-    assert columns_read(con, QUERY, table="other") == frozenset()
+    assert columns_read(plan(con, QUERY), table="other") == frozenset()
 
 
 def test_asking_for_a_plan_leaves_the_planning_of_later_queries_alone(
@@ -43,14 +44,14 @@ def test_asking_for_a_plan_leaves_the_planning_of_later_queries_alone(
     setting = "SELECT current_setting('disabled_optimizers')"
     before = con.execute(setting).fetchone()
 
-    columns_read(con, QUERY)
+    plan(con, QUERY)
 
     assert con.execute(setting).fetchone() == before
 
 
 def test_what_a_function_makes_a_column_of_is_loaded_and_no_more(tmp_path: Path) -> None:
     con = open_workspace(None, tmp_path)
-    choice = ColumnChoice(frozenset({"Mailbox", "SessionId"}))
+    choice = ColumnChoice.of_queries(["MailItemsAccessed() | project Mailbox, SessionId"])
 
     columns = Engine(con, FUNCTIONS).columns_to_load(choice).names
     con.close()
@@ -60,15 +61,65 @@ def test_what_a_function_makes_a_column_of_is_loaded_and_no_more(tmp_path: Path)
     assert not {"Record", "UserKey", "DeviceId", "ParentFolderPath"} & columns
 
 
+@pytest.mark.parametrize(
+    ("named", "stored"),
+    [
+        ("MailItemsAccessed() | count", ["_MailItemsAccessed"]),
+        ("OfChanges | count", ["_AuditChanges"]),
+        ("M365Activity_CL | count", []),
+    ],
+)
+def test_only_functions_that_a_query_calls_are_stored(
+    named: str, stored: list[str], tmp_path: Path
+) -> None:
+    con = open_workspace(None, tmp_path)
+    of_changes = Function("OfChanges", "AuditChanges() | project Operation", tmp_path, 1)
+    choice = ColumnChoice.of_queries([named])
+
+    Engine(con, [*FUNCTIONS, of_changes]).materialise(choice)
+
+    shown = con.execute("SELECT view_name FROM duckdb_views() WHERE database_name = 'visible'")
+    functions = {f"_{function.name}" for function in FUNCTIONS}
+    assert [name for (name,) in shown.fetchall() if name in functions] == stored
+    con.close()
+
+
+def test_a_plan_is_made_once_for_each_text_and_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAILVIGIL_CACHE_DIR", str(tmp_path / "cache"))
+    planned: list[str] = []
+
+    def counting(con: duckdb.DuckDBPyConnection, sql: str, *given: Mapping[str, object]) -> str:
+        planned.append(sql)
+        return plan(con, sql, *given)
+
+    monkeypatch.setattr("mailvigil.engine.embedded.plan", counting)
+    choices = [ColumnChoice(frozenset({"MailItemsAccessed", name})) for name in ("Mailbox", "Id")]
+    read = []
+    for choice in (*choices, choices[0]):
+        con = open_workspace(None, tmp_path)
+        read.append(Engine(con, FUNCTIONS).columns_to_load(choice).names)
+        con.close()
+    con = open_workspace(None, tmp_path)
+    con.execute('ALTER TABLE "M365Activity_CL" ADD COLUMN "Later" VARCHAR')
+    Engine(con, FUNCTIONS).columns_to_load(choices[0])
+    con.close()
+
+    assert read[0] == read[2] != read[1]
+    assert len(planned) == 3
+    assert planned[0] == planned[2] != planned[1]
+
+
 NAMED = "MailItemsAccessed() | summarize count() by Mailbox"
 
 
 def loaded(con: duckdb.DuckDBPyConnection, folder: Path) -> Engine:
-    """Load a record with the columns that NAMED reads, and return an engine on it."""
+    """Load a record with the columns that two queries read, and return an engine on it."""
     path = folder / "export.jsonl"
     path.write_bytes(lines([read(1, 1, ClientIP="192.0.2.7", Parameters=[{"Name": "x"}])]))
     engine = Engine(con, FUNCTIONS)
-    choice = ColumnChoice.of_queries([NAMED])
+    choice = ColumnChoice.of_queries([NAMED, "AuditChanges() | project Operation"])
     load(con, [str(path)], scratch=folder / "scratch", columns=engine.columns_to_load(choice))
     engine.materialise(choice)
     return engine
