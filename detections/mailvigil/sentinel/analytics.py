@@ -25,6 +25,7 @@ from mailvigil.sentinel.query_content import (
     connectors,
     entity_mappings,
     fields_of_yaml,
+    short_description,
 )
 
 RULE_COLUMN = "MailvigilRule"
@@ -92,7 +93,7 @@ class Analytic(QueryContent):
             name=rule.name,
             id=rule.id,
             title=rule.title,
-            description=" ".join(rule.description.split()),
+            description=short_description(rule.description),
             severity=rule.severity,
             version=rule.version,
             kind=rule.schedule.kind,
@@ -129,7 +130,7 @@ class Analytic(QueryContent):
             frequency=data.get("queryFrequency", ""),
             period=data.get("queryPeriod", ""),
             details=tuple(data["customDetails"].items()),
-            repeats=data["incidentConfiguration"]["groupingConfiguration"]["lookbackDuration"],
+            repeats=_repeats(data["incidentConfiguration"]["groupingConfiguration"]),
             alert_name=override["alertDisplayNameFormat"],
             alert_description=override["alertDescriptionFormat"],
         )
@@ -156,7 +157,7 @@ class Analytic(QueryContent):
             "customDetails": dict(self.details),
             "alertDetailsOverride": self.override(),
             "eventGroupingSettings": {"aggregationKind": "AlertPerResult"},
-            "incidentConfiguration": self.incident(self.repeats),
+            "incidentConfiguration": self.incident(),
             "version": self.version,
         }
 
@@ -167,24 +168,33 @@ class Analytic(QueryContent):
             "alertDescriptionFormat": self.alert_description,
         }
 
-    def incident(self, lookback: str) -> dict[str, object]:
+    def incident(self) -> dict[str, object]:
         """Return how alerts become incidents: those with the same cause are one.
 
         A scheduled rule finds the same row again with every run until its window has passed: at
         most twice the window after the first, if the cause goes on. Entities may change between
         two runs, the cause does not. The service can also suppress a rule after an alert; that
-        would hide every other cause as well.
+        would hide every other cause as well. The lookback is ISO 8601 in the YAML form too, because
+        Microsoft's packaging tool copies it as it is.
         """
         grouping = {
             "enabled": True,
             "reopenClosedIncident": False,
-            "lookbackDuration": lookback,
+            "lookbackDuration": iso_duration(self.repeats),
             "matchingMethod": "Selected",
             "groupByEntities": [],
             "groupByAlertDetails": [],
             "groupByCustomDetails": [CAUSE_COLUMN],
         }
         return {"createIncident": True, "groupingConfiguration": grouping}
+
+
+def _repeats(grouping: Mapping[str, Any]) -> str:
+    minutes = minutes_of(grouping["lookbackDuration"])
+    if minutes is None:
+        msg = f"lookbackDuration {grouping['lookbackDuration']!r} is not ISO 8601 (write P2D)"
+        raise ValueError(msg)
+    return kql_duration(timedelta(minutes=minutes))
 
 
 def alerts_only(kql: str) -> str:

@@ -97,7 +97,7 @@ def alert_rule_properties(analytic: Analytic, *, enabled: bool = True) -> Sentin
         "customDetails": dict(analytic.details),
         "alertDetailsOverride": analytic.override(),
         "eventGroupingSettings": {"aggregationKind": "AlertPerResult"},
-        "incidentConfiguration": analytic.incident(iso_duration(analytic.repeats)),
+        "incidentConfiguration": analytic.incident(),
     }
 
 

@@ -13,6 +13,7 @@ from mailvigil.sentinel.query_content import (
     connectors,
     entity_mappings,
     fields_of_yaml,
+    short_description,
 )
 
 
@@ -27,7 +28,7 @@ class SentinelHuntingQuery(QueryContent):
             name=query.name,
             id=query.id,
             title=query.title,
-            description=query.description,
+            description=short_description(query.description),
             query=query.query.strip("\n") + "\n",
             version=query.version,
             tactics=tuple(dict.fromkeys(t.sentinel for t in tactics_of(query.tags))),

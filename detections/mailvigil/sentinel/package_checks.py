@@ -19,6 +19,7 @@ from mailvigil.sentinel import arm
 from mailvigil.sentinel.analytics import Analytic
 from mailvigil.sentinel.arm_checks import CONTENT_PACKAGES, CONTENT_TEMPLATES, template_problems
 from mailvigil.sentinel.custom_detection import detection_problems
+from mailvigil.sentinel.gallery_checks import HUNTING_BEGINS, RULE_BEGINS, wording_problems
 from mailvigil.sentinel.hunting import SentinelHuntingQuery
 from mailvigil.sentinel.package_folder import present, read_marker
 from mailvigil.sentinel.package_layout import (
@@ -116,6 +117,7 @@ def rule_faults(analytic: Analytic, validator: Validator) -> Iterator[str]:
     columns = None if analysis.diagnostics else frozenset(analysis.columns)
     yield from rule_problems(AlertRuleBody(analytic.kind, properties, columns))
     yield from tactic_problems(analytic.tactics, analytic.techniques)
+    yield from wording_problems(analytic, RULE_BEGINS)
 
 
 def hunting_faults(query: SentinelHuntingQuery, validator: Validator) -> Iterator[str]:
@@ -126,6 +128,7 @@ def hunting_faults(query: SentinelHuntingQuery, validator: Validator) -> Iterato
     yield from query_problems(query.query)
     yield from tactic_problems(query.tactics, query.techniques)
     yield from entity_problems(entity_mappings(query.entities), columns)
+    yield from wording_problems(query, HUNTING_BEGINS)
 
 
 def detection_faults(graph: Mapping[str, Any], validator: Validator) -> Iterator[str]:

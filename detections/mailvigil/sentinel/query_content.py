@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,10 +12,19 @@ from typing import Any
 
 from mailvigil.rules.metadata import EntityMapping
 
+MAX_DESCRIPTION = 255
+"""Azure-Sentinel's wiki, "Query Style Guide": characters of a rule's or query's description."""
+
+_SENTENCE_END = re.compile(r"(?<=\.)\s+(?=[A-Z])")
+_DETECTS = re.compile(r"^Detects ")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryContent:
-    """One query. ``tactics`` are Sentinel's names, ``techniques`` ATT&CK ids."""
+    """One query. ``tactics`` are Sentinel's names, ``techniques`` ATT&CK ids.
+
+    ``description`` is a short one, as the gallery asks for; the rule's page has the whole one.
+    """
 
     name: str
     id: str
@@ -26,6 +36,20 @@ class QueryContent:
     techniques: tuple[str, ...]
     sources: tuple[str, ...]
     entities: tuple[EntityMapping, ...]
+
+
+def short_description(text: str) -> str:
+    """Return the first sentences of *text* that fit into 255 characters, at least one.
+
+    A Sigma rule "Detects" and a rule of the gallery "Identifies": the first word is changed.
+    """
+    first, *others = _SENTENCE_END.split(" ".join(text.split()))
+    short = _DETECTS.sub("Identifies ", first)
+    for sentence in others:
+        if len(short) + 1 + len(sentence) > MAX_DESCRIPTION:
+            break
+        short = f"{short} {sentence}"
+    return short
 
 
 def fields_of_yaml(name: str, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,6 +42,9 @@ MAX_ENTITIES, MAX_IDENTIFIERS = 10, 3
 """https://learn.microsoft.com/azure/sentinel/map-data-fields-to-entities: up to 10 mappings of up
 to 3 identifiers each."""
 
+_MESSAGE_KEYS = {"NetworkMessageId", "Recipient"}
+"""Azure-Sentinel's check of entity mappings: a message is known by one of these."""
+
 MAX_DETAILS, MAX_DETAIL_NAME = 20, 20
 """https://learn.microsoft.com/azure/sentinel/surface-custom-details-in-alerts: up to 20 pairs; the
 template schema takes names of up to 20 letters, digits and _."""
@@ -139,6 +142,8 @@ def entity_problems(
                 known = ", ".join(identifiers)
                 yield f"entity {kind} has no identifier {field['identifier']} (it has {known})"
             yield from _column(field["columnName"], f"entity {kind}", columns)
+        if kind == "MailMessage" and not _MESSAGE_KEYS & {f["identifier"] for f in fields}:
+            yield f"entity MailMessage without {' or '.join(sorted(_MESSAGE_KEYS))} (map one)"
 
 
 def _column(name: object, where: str, columns: Collection[str] | None) -> Iterator[str]:

@@ -144,7 +144,7 @@ def test_all_problems_of_all_files_that_are_not_rules_are_reported(content: Path
     no_version = rule_file(content, "mailbox_throttled.yml")
     no_history = rule_file(content, "caller_new_to_tenant.yml")
     no_rule = rule_file(content, "session_of_several_users.yml")
-    change(no_version, "version: 1.1.0", "version:")
+    change(no_version, f"version: {version_in(no_version)}", "version:")
     change(no_history, "    minimum_history: 7d\n", "")
     change(no_rule, "- mail_read_in_a_session", "- nowhere")
 

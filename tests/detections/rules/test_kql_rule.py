@@ -72,7 +72,7 @@ def test_a_file_in_sentinels_form_is_read_whole() -> None:
     rule = parsed(file_of(CONSENT))
 
     assert (rule.name, rule.kind, rule.severity) == ("made", "kql", "High")
-    assert rule.title == "Application read mail soon after it was given the permission"
+    assert rule.title == "Application read mail soon after its consent"
     assert rule.schedule == Schedule("Scheduled", "1h", "14d")
     assert (rule.within, rule.by) == ("1d", ("OrganizationId", "Caller"))
     assert rule.tags[:2] == ("attack.persistence", "attack.collection")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -20,7 +21,7 @@ from mailvigil.rules.metadata import INSUFFICIENT, EntityMapping
 from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.sentinel.analytics import Analytic, iso_duration, minutes_of
 from mailvigil.sentinel.compiled_content import Pack
-from mailvigil.sentinel.query_content import connectors, entity_mappings
+from mailvigil.sentinel.query_content import connectors, entity_mappings, short_description
 from mailvigil.workbench.ruletest import CaseRunner, load_cases
 from mailvigil.workbench.ruletest import test_path as path_of_tests
 
@@ -70,7 +71,7 @@ def test_alerts_of_one_cause_become_one_incident(name: str, pack: Pack) -> None:
     rule = RULES[name]
     [analytic] = [one for one in pack.analytics if one.name == name]
 
-    grouping = analytic.incident("1d")["groupingConfiguration"]
+    grouping = analytic.incident()["groupingConfiguration"]
     assert isinstance(grouping, dict)
     assert grouping["groupByCustomDetails"] == ["MailvigilCause"]
     assert (grouping["enabled"], grouping["matchingMethod"]) == (True, "Selected")
@@ -192,3 +193,22 @@ def test_the_example_in_the_template_approves_nobody(
     rows = engine.run(engine.prepare("ApprovedMailCallers()"), datetime(2026, 6, 1, tzinfo=UTC))
 
     assert rows == []
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("Detects a caller.\n  It reads.", "Identifies a caller. It reads."),
+        ("Detects a caller. " + "X" * 240, "Identifies a caller."),
+        ("This query searches for A.", "This query searches for A."),
+    ],
+)
+def test_a_description_is_its_first_sentences_that_the_gallery_takes(text: str, short: str) -> None:
+    assert short_description(text) == short
+
+
+def test_the_lookback_of_a_yaml_is_iso_8601(pack: Pack) -> None:
+    [analytic] = [one for one in pack.analytics if one.name == "mailbox_throttled"]
+
+    incident: Any = analytic.as_yaml()["incidentConfiguration"]
+    assert incident["groupingConfiguration"]["lookbackDuration"] == iso_duration(analytic.repeats)

@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 
+from detections.commands.command import version_in
 from mailvigil.errors import InputError, RuleError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
 from mailvigil.rules.load_rules import load_rules
@@ -17,6 +18,7 @@ from mailvigil.workbench.generated import Generated
 CHECKOUT = Path(__file__).resolve().parents[3]
 RULES = {"mailbox_throttled", "mailbox_audit_bypass", "caller_inventory"}
 THROTTLED = "sigma/rules/mail_access/mailbox_throttled.yml"
+RULE_VERSION = f"version: {version_in(CHECKOUT / THROTTLED)}"
 
 
 def script() -> ModuleType:
@@ -101,7 +103,7 @@ def test_content_on_a_clean_tree_changes_nothing(
 def test_content_check_names_every_file_that_a_changed_rule_makes_stale(
     root: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    change(root / THROTTLED, ("within: 1d", "within: 2d"), ("version: 1.1.0", "version: 1.2.0"))
+    change(root / THROTTLED, ("within: 1d", "within: 2d"), (RULE_VERSION, "version: 7.1.0"))
     requirements(root, 'echo "requirements.txt: out of date"; exit 3')
     before = files(root)
 
@@ -128,7 +130,7 @@ def test_content_check_names_every_file_that_a_changed_rule_makes_stale(
 def test_content_writes_what_content_check_named(
     root: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    change(root / THROTTLED, ("within: 1d", "within: 2d"), ("version: 1.1.0", "version: 1.2.0"))
+    change(root / THROTTLED, ("within: 1d", "within: 2d"), (RULE_VERSION, "version: 7.1.0"))
     (root / "kql/generated/gone.kql").write_text("T\n", encoding="utf-8")
 
     code = SCRIPT.main(["--root", str(root)])
@@ -152,7 +154,8 @@ def test_a_change_without_a_higher_version_is_not_locked(
     out = capfd.readouterr().out
     assert code == EXIT_FAILED
     assert f"{root / 'kql/generated/mailbox_throttled.kql'}: written" in out
-    assert "rules.lock: rule mailbox_throttled changed since 1.1.0 was locked, and its" in out
+    was = RULE_VERSION.removeprefix("version: ")
+    assert f"rules.lock: rule mailbox_throttled changed since {was} was locked, and its" in out
     assert (root / "kql/rules.lock").read_bytes() == lock
 
 
