@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "collect": ("collect", "move audit records to where you want them"),
     "doctor": ("collect", "look for what keeps a collector from working"),
     "ledger": ("ledger", "say for any hour whether it is complete"),
+    "baseline": ("baseline", "give a workspace the callers that are known from before"),
     "function": ("function", "deploy the collector as an Azure Function app"),
     "infra": ("infra", "write the templates that deploy it to Azure"),
     "completion": ("completion", "print what makes a shell complete this command"),

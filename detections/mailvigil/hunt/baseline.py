@@ -23,24 +23,41 @@ HEAD = {"format": "mailvigil caller baseline", "version": 1}
 
 _NEEDED = {"OrganizationId", "Caller", "Protocol", "MailboxId", "FirstSeen"}
 
-_KNOWN = """
+_TENANT = """
 let seen = MailItemsAccessed()
     | summarize FirstSeen = min(EventTime), LastSeen = max(EventTime),
         MailboxCount = dcount(MailboxId), OperationCount = sum(OperationCount)
-        by OrganizationId, Caller, Protocol, MailboxId{per_mailbox};
-union seen, (M365CallerBaseline_CL | where {remembered}(MailboxId)
+        by OrganizationId, Caller, Protocol, MailboxId = '';
+union seen, (M365CallerBaseline_CL | where isempty(MailboxId)
     | project FirstSeen, LastSeen, MailboxCount, OperationCount,
         OrganizationId, Caller, Protocol, MailboxId)
 | summarize FirstSeen = min(FirstSeen), LastSeen = max(LastSeen),
     MailboxCount = max(MailboxCount), OperationCount = sum(OperationCount)
     by OrganizationId, Caller, Protocol, MailboxId
 """
-QUERIES = (_KNOWN,)
+_PLACES = r"""
+let seen = MailItemsAccessed()
+    | where isnotempty(MailboxId)
+    | extend Network = iff(ClientAddress has ':',
+            extract(@'^([0-9a-f]*:[0-9a-f]*:[0-9a-f]*)', 1, ClientAddress),
+            extract(@'^(\d+\.\d+\.\d+)\.', 1, ClientAddress)),
+        AppOnly = coalesce(UserType, int(0)) in (5, 6)
+    | summarize FirstSeen = min(EventTime), LastSeen = max(EventTime),
+        MailboxCount = dcount(MailboxId), OperationCount = sum(OperationCount)
+        by OrganizationId, Caller, Protocol, MailboxId, Network, AppOnly;
+union seen, (M365CallerBaseline_CL | where isnotempty(MailboxId)
+    | project FirstSeen, LastSeen, MailboxCount, OperationCount,
+        OrganizationId, Caller, Protocol, MailboxId, Network, AppOnly)
+| summarize FirstSeen = min(FirstSeen), LastSeen = max(LastSeen),
+    MailboxCount = max(MailboxCount), OperationCount = sum(OperationCount)
+    by OrganizationId, Caller, Protocol, MailboxId, Network, AppOnly
+"""
+QUERIES = (_TENANT, _PLACES)
 """The queries that :func:`save_baseline` runs."""
 
 
-def load_baseline(con: duckdb.DuckDBPyConnection, path: Path) -> int:
-    """Make the file's rows the workspace's baseline and return how many there are.
+def read_baseline(path: Path) -> list[SourceRow]:
+    """Return the file's rows; times are aware, UTC.
 
     Raises:
         InputError: The file is not a baseline, of another version, or a row is broken.
@@ -51,7 +68,17 @@ def load_baseline(con: duckdb.DuckDBPyConnection, path: Path) -> int:
         raise InputError(
             str(path), "no caller baseline of this version", "make it with --save-baseline"
         )
-    rows = [_row(path, number, line) for number, line in enumerate(lines[1:], 2) if line.strip()]
+    return [_row(path, number, line) for number, line in enumerate(lines[1:], 2) if line.strip()]
+
+
+def load_baseline(con: duckdb.DuckDBPyConnection, path: Path) -> int:
+    """Make the file's rows the workspace's baseline and return how many there are.
+
+    Raises:
+        InputError: As :func:`read_baseline`.
+
+    """
+    rows = read_baseline(path)
     # A saved workspace may hold what an earlier hunt remembered.
     con.execute(f'DELETE FROM "{TABLE}"')
     insert(con, TABLE, rows)
@@ -61,18 +88,12 @@ def load_baseline(con: duckdb.DuckDBPyConnection, path: Path) -> int:
 
 
 def save_baseline(engine: Engine, path: Path) -> int:
-    """Write every caller known now, to the tenant and to each mailbox; return how many rows.
+    """Write every caller known now, to the tenant and at each place; return how many rows.
 
-    Rows of a baseline that was loaded are updated, not replaced.
+    A place is a mailbox and a network. Rows of a baseline that was loaded are updated, not
+    replaced.
     """
-    rows = [
-        *engine.run(
-            engine.prepare(_KNOWN.format(per_mailbox=" = ''", remembered="isempty")), END_OF_TIME
-        ),
-        *engine.run(
-            engine.prepare(_KNOWN.format(per_mailbox="", remembered="isnotempty")), END_OF_TIME
-        ),
-    ]
+    rows = [row for query in QUERIES for row in engine.run(engine.prepare(query), END_OF_TIME)]
     lines = [json.dumps(HEAD), *sorted(_line(row) for row in rows)]
     try:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -85,7 +106,11 @@ def save_baseline(engine: Engine, path: Path) -> int:
 
 def _line(row: ResultRow) -> str:
     return json.dumps(
-        {n: v.isoformat() if isinstance(v, datetime) else v for n, v in sorted(row.items())}
+        {
+            name: value.isoformat() if isinstance(value, datetime) else value
+            for name, value in sorted(row.items())
+            if value is not None
+        }
     )
 
 

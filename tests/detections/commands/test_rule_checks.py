@@ -16,6 +16,7 @@ from detections.small_tenant import RULES
 from mailvigil.exit_codes import EXIT_FAILED
 from mailvigil.rules.content import load_functions
 from mailvigil.rules.load_rules import load_rules
+from mailvigil.rules.summary_rule import load_summary_rules
 from mailvigil.workbench.checks import CHECKS
 
 FIRST_SEEN = "caller_new_to_tenant"
@@ -179,9 +180,11 @@ def problems(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> list[s
     assert (ran.code, ran.err) == (EXIT_FAILED, "")
     *lines, analyses, last = ran.out.splitlines()
     assert re.match(r"\d+ analyses of a query ", analyses)
+    summaries = f"{len(load_summary_rules(root))} summary rules"
     rules, functions = shipped + len(ALL), len(load_functions(checkout)) + len(KQL_FAULTS)
     assert last == (
-        f"{rules} rules, 0 hunting queries, {functions} functions, {len(lines)} problems"
+        f"{rules} rules, 0 hunting queries, {summaries}, {functions} functions, "
+        f"{len(lines)} problems"
     )
     return [below(root, line) for line in lines]
 

@@ -23,6 +23,7 @@ def _stems(folder: str, pattern: str) -> list[str]:
 
 NAMES = sorted([*_stems("sigma/rules", "*.yml"), *_stems("kql/analytics", "*.yaml")])
 HUNTING = sorted(_stems("kql/hunting", "*.yaml"))
+SUMMARY = sorted(_stems("kql/summary", "*.yaml"))
 
 
 def rule_file(content: Path, name: str) -> Path:
@@ -42,7 +43,9 @@ def test_every_rule_is_listed_with_version_and_severity() -> None:
     head, *lines = ran.out.splitlines()
     assert head.split() == ["name", "form", "version", "severity", "title"]
     assert [line.split(maxsplit=3)[:3] for line in lines[len(NAMES) :]] == [
-        [name, "hunting", version_in(CHECKOUT / f"kql/hunting/{name}.yaml")] for name in HUNTING
+        [name, form, version_in(CHECKOUT / f"kql/{form}/{name}.yaml")]
+        for form, listed in (("hunting", HUNTING), ("summary", SUMMARY))
+        for name in listed
     ]
     words = [line.split(maxsplit=4) for line in lines[: len(NAMES)]]
     assert [name for name, *_ in words] == NAMES
@@ -128,7 +131,8 @@ def test_the_shipped_rules_have_no_problem() -> None:
     assert (ran.code, ran.err) == (EXIT_OK, "")
     analyses, summary = ran.out.splitlines()
     assert summary == (
-        f"{len(NAMES)} rules, {len(HUNTING)} hunting queries, 4 functions, 0 problems"
+        f"{len(NAMES)} rules, {len(HUNTING)} hunting queries, {len(SUMMARY)} summary rules, "
+        "4 functions, 0 problems"
     )
     counted = re.fullmatch(
         r"(\d+) analyses of a query with a set of missing tables, (\d+) of them different", analyses
