@@ -49,6 +49,7 @@ _RESOURCE_KEYS = {
     "location",
     "kind",
     "etag",
+    "metadata",
     "dependsOn",
     "condition",
     "properties",

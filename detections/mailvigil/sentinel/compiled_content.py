@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +34,10 @@ from mailvigil.sentinel.hunting import SentinelHuntingQuery
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pack:
-    """The content. ``version`` is the project's: code and content have one."""
+    """The content. ``version`` is the project's: code and content have one.
+
+    ``function_columns`` are the columns and KQL types of each function's rows, by its alias.
+    """
 
     version: str
     solution: Solution
@@ -44,6 +48,7 @@ class Pack:
     parsers: tuple[Parser, ...]
     watchlists: tuple[Watchlist, ...]
     workbooks: tuple[Workbook, ...]
+    function_columns: Mapping[str, Mapping[str, str]]
 
 
 def load_pack(root: Path) -> Pack:
@@ -80,6 +85,7 @@ def load_pack_with(root: Path, validator: Validator) -> Pack:
         parsers=tuple(load_parser(function) for function in functions),
         watchlists=load_watchlists(root, solution),
         workbooks=load_workbooks(root, solution),
+        function_columns={f.name: validator.analyse(f.query).columns for f in functions},
     )
 
 

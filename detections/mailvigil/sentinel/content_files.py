@@ -8,6 +8,7 @@ import json
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,13 @@ _SOLUTION_KEYS = {
     "publisherId",
     "offerId",
     "author",
+    "logo",
     "description",
     "firstPublishDate",
     "providers",
     "categories",
     "support",
+    "releases",
     "watchlists",
     "workbooks",
 }
@@ -70,6 +73,7 @@ class Workbook:
 
     name: str
     title: str
+    description: str
     path: Path
     data: Mapping[str, Any]
 
@@ -88,26 +92,46 @@ class Workbook:
         yield from _queries(self.data)
 
 
+@dataclass(frozen=True, slots=True)
+class SolutionRelease:
+    """A version of the solution: ``date`` as 2026-11-30, ``changes`` a sentence."""
+
+    version: str
+    date: str
+    changes: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solution:
-    """The page of the pack in Content Hub, from ``kql/solution.yaml``."""
+    """The page of the pack in Content Hub, from ``kql/solution.yaml``.
+
+    ``logo`` is a link to ``logo_svg``. ``releases`` begin with the newest, which is this one.
+    """
 
     name: str
     publisher: str
     offer: str
     author: str
+    logo: str
+    logo_svg: str
     description: str
     first_published: str
     providers: tuple[str, ...]
     categories: Mapping[str, list[str]]
     support: Mapping[str, str]
+    releases: tuple[SolutionRelease, ...]
     watchlists: Mapping[str, str]
-    workbooks: Mapping[str, str]
+    workbooks: Mapping[str, Mapping[str, str]]
 
     @property
     def id(self) -> str:
         """Return ``publisher.offer``, which never changes."""
         return f"{self.publisher}.{self.offer}"
+
+    @property
+    def version(self) -> str:
+        """Return the version in Content Hub, which is not that of the project."""
+        return self.releases[0].version
 
 
 def load_solution(root: Path) -> Solution:
@@ -128,11 +152,14 @@ def load_solution(root: Path) -> Solution:
             publisher=data["publisherId"],
             offer=data["offerId"],
             author=data["author"],
+            logo=data["logo"].replace("{version}", version("mailvigil")),
+            logo_svg=(path.parent / "logo.svg").read_text(encoding="utf-8"),
             description=data["description"].strip(),
             first_published=data["firstPublishDate"],
             providers=tuple(data["providers"]),
             categories=data["categories"],
             support=data["support"],
+            releases=_releases(data["releases"]),
             watchlists=data["watchlists"],
             workbooks=data["workbooks"],
         )
@@ -140,6 +167,12 @@ def load_solution(root: Path) -> Solution:
         raise not_yaml(path, error) from error
     except (OSError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise RuleError([f"{path}: no description of the solution: {error!r}"]) from error
+
+
+def _releases(listed: list[Mapping[str, str]]) -> tuple[SolutionRelease, ...]:
+    if not listed:
+        raise KeyError("releases")
+    return tuple(SolutionRelease(row["version"], row["date"], row["changes"]) for row in listed)
 
 
 def load_parser(function: Function) -> Parser:
@@ -208,16 +241,17 @@ def _watchlist(path: Path, descriptions: Mapping[str, str]) -> Watchlist:
     return Watchlist(alias, description, text, wanted[0])
 
 
-def _workbook(path: Path, titles: Mapping[str, str]) -> Workbook:
+def _workbook(path: Path, words: Mapping[str, Mapping[str, str]]) -> Workbook:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        version, title = data["version"], titles[path.stem]
+        form, title = data["version"], words[path.stem]["title"]
+        description = words[path.stem]["description"].strip()
     except (OSError, ValueError, KeyError, TypeError) as error:
         problem = f"{path}: no workbook: {error!r} (name it in kql/solution.yaml)"
         raise RuleError([problem]) from error
-    if version != "Notebook/1.0":
-        raise RuleError([f"{path}: version {version!r} (a workbook is Notebook/1.0)"])
-    return Workbook(path.stem, title, path, data)
+    if form != "Notebook/1.0":
+        raise RuleError([f"{path}: version {form!r} (a workbook is Notebook/1.0)"])
+    return Workbook(path.stem, title, description, path, data)
 
 
 def _queries(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

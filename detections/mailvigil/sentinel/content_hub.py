@@ -25,6 +25,7 @@ from mailvigil.sentinel.compiled_content import Pack
 from mailvigil.sentinel.content_files import Parser, Workbook
 from mailvigil.sentinel.hunting import SentinelHuntingQuery
 from mailvigil.sentinel.query_content import connectors
+from mailvigil.tables.record_tables import RECORD_TABLES
 
 CONTENT_API = "2025-06-01"
 """Of contentTemplates, contentPackages and metadata."""
@@ -87,6 +88,7 @@ def main_template(pack: Pack) -> SentinelResource:
         "resources": [
             *(_content_template(item, pack) for item in items),
             *(_at_once(arm.function_search(parser)) for parser in pack.parsers),
+            *(_parser_metadata(parser, pack) for parser in pack.parsers),
             *(arm.watchlist(watchlist) for watchlist in pack.watchlists),
             _package(items, pack),
         ],
@@ -133,15 +135,32 @@ def solution_data(pack: Pack, folder: Mapping[str, list[str]]) -> SentinelResour
     return {
         "Name": pack.solution.name,
         "Author": pack.solution.author,
-        "Logo": "",
+        "Logo": logo(pack),
         "Description": pack.solution.description,
         **folder,
         "BasePath": f"Solutions/{pack.solution.name}",
-        "Version": pack.version,
+        "Version": pack.solution.version,
         "Metadata": "SolutionMetadata.json",
         "TemplateSpec": True,
         "Is1PConnector": False,
     }
+
+
+def logo(pack: Pack) -> str:
+    """Return the logo as Content Hub takes it: an image of 75 by 75 pixels."""
+    return f'<img src="{pack.solution.logo}" width="75px" height="75px">'
+
+
+def release_notes(pack: Pack) -> str:
+    """Return ``ReleaseNotes.md`` in the form that Azure-Sentinel asks for, the newest first."""
+    head = (
+        "| **Version** | **Date Modified (DD-MM-YYYY)** | **Change History** |\n| --- | --- | --- |"
+    )
+    rows = (
+        f"| {release.version} | {'-'.join(reversed(release.date.split('-')))} | {release.changes} |"
+        for release in pack.solution.releases
+    )
+    return "\n".join((head, *rows)) + "\n"
 
 
 def solution_metadata(pack: Pack) -> SentinelResource:
@@ -203,6 +222,7 @@ def _parser_item(parser: Parser) -> _Item:
 def _workbook_item(number: int, book: Workbook) -> _Item:
     resource = arm.workbook(book)
     resource["location"] = _LOCATION
+    resource["metadata"] = {"description": book.description}
     resource["properties"] |= {
         "displayName": f"[parameters('workbook{number}-name')]",
         "sourceId": "[variables('workspaceResourceId')]",
@@ -219,6 +239,13 @@ def _workbook_item(number: int, book: Workbook) -> _Item:
 
 def _at_once(resource: SentinelResource) -> SentinelResource:
     return {**resource, "location": _LOCATION}
+
+
+def _parser_metadata(parser: Parser, pack: Pack) -> SentinelResource:
+    """Return what makes Content Hub show and remove a function that is there at once."""
+    item = _parser_item(parser)
+    after = [f"[{item.parent}]"]
+    return {**_metadata(item, pack), "location": _LOCATION, "dependsOn": after}
 
 
 def _content_template(item: _Item, pack: Pack) -> SentinelResource:
@@ -238,7 +265,7 @@ def _content_template(item: _Item, pack: Pack) -> SentinelResource:
         "location": _LOCATION,
         "dependsOn": [package],
         "properties": {
-            "description": f"{item.title}, {item.kind} of {pack.solution.name} {pack.version}",
+            "description": f"{item.title}, {item.kind} of {pack.solution.name}",
             "mainTemplate": {
                 "$schema": arm.SCHEMA,
                 "contentVersion": item.version,
@@ -274,8 +301,18 @@ def _metadata(item: _Item, pack: Pack) -> SentinelResource:
             "kind": item.kind,
             "version": item.version,
             **_origin(pack),
+            **({"dependencies": _record_tables()} if item.kind == "Workbook" else {}),
         },
     }
+
+
+def _record_tables() -> SentinelResource:
+    """Return what a workbook reads: any one of the tables that hold records."""
+    tables = [{"kind": "DataType", "contentId": name} for name in RECORD_TABLES]
+    known = [
+        {"kind": "DataConnector", "contentId": c["connectorId"]} for c in connectors(RECORD_TABLES)
+    ]
+    return {"operator": "OR", "criteria": [*tables, *known]}
 
 
 def _origin(pack: Pack) -> SentinelResource:
@@ -289,7 +326,7 @@ def _origin(pack: Pack) -> SentinelResource:
 def _package(items: list[_Item], pack: Pack) -> SentinelResource:
     needs = [{"kind": i.kind, "contentId": i.id, "version": i.version} for i in items]
     lists = [
-        {"kind": "Watchlist", "contentId": watchlist.alias, "version": pack.version}
+        {"kind": "Watchlist", "contentId": watchlist.alias, "version": pack.solution.version}
         for watchlist in pack.watchlists
     ]
     product = (
@@ -309,6 +346,7 @@ def _package(items: list[_Item], pack: Pack) -> SentinelResource:
             "contentSchemaVersion": "3.0.0",
             "displayName": "[variables('_solutionName')]",
             "publisherDisplayName": pack.solution.author,
+            "icon": logo(pack),
             "descriptionHtml": f"<p>{_escaped(pack.solution.description)}</p>",
             "contentKind": "Solution",
             "contentProductId": product,
@@ -365,8 +403,9 @@ def _parameters(pack: Pack) -> SentinelResource:
 def _variables(pack: Pack) -> SentinelResource:
     return {
         "_solutionName": pack.solution.name,
-        "_solutionVersion": pack.version,
-        "_solutionId": pack.solution.id,
+        "_solutionVersion": pack.solution.version,
+        "solutionId": pack.solution.id,
+        "_solutionId": "[variables('solutionId')]",
         "workspaceResourceId": "[resourceId('Microsoft.OperationalInsights/workspaces', "
         "parameters('workspace'))]",
     }
@@ -385,7 +424,7 @@ def _counts(pack: Pack) -> dict[str, int]:
 def _basics(pack: Pack) -> SentinelResource:
     counts = ", ".join(f"**{kind}:** {number}" for kind, number in _counts(pack).items())
     return {
-        "description": f"{pack.solution.description}\n\n{counts}\n\n"
+        "description": f"{logo(pack)}\n\n{pack.solution.description}\n\n{counts}\n\n"
         f"[Learn more about solutions]({_LEARN_MORE})",
         "subscription": {
             "resourceProviders": [

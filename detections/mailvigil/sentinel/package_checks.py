@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from mailvigil.rules.content import Function, functions_in
 from mailvigil.rules.sentinel_yaml import sentinel_form
 from mailvigil.sentinel import arm
 from mailvigil.sentinel.analytics import Analytic
-from mailvigil.sentinel.arm_checks import CONTENT_PACKAGES, CONTENT_TEMPLATES, template_problems
+from mailvigil.sentinel.arm_checks import template_problems
 from mailvigil.sentinel.custom_detection import detection_problems
 from mailvigil.sentinel.gallery_checks import HUNTING_BEGINS, RULE_BEGINS, wording_problems
 from mailvigil.sentinel.hunting import SentinelHuntingQuery
@@ -41,9 +40,7 @@ from mailvigil.sentinel.service_limits import (
     rule_problems,
     tactic_problems,
 )
-
-_BASICS = re.compile(r"\bbasics\('([^']*)'\)")
-
+from mailvigil.sentinel.solution_checks import json_object, solution_problems
 
 _Loaded = TypeVar("_Loaded")
 
@@ -100,11 +97,11 @@ def folder_problems(place: Path) -> Iterator[str]:
         for query in packaged.hunting:
             yield from _named(HUNTING_YAML, query.name, hunting_faults(query, validator))
         for path in sorted((place / DEFENDER).glob("*.json")):
-            faults = detection_faults(_json(path), validator)
+            faults = detection_faults(json_object(path), validator)
             yield from (f"{DEFENDER}/{path.name}: {fault}" for fault in faults)
     yield from _agree(place, packaged)
     yield from pack_problems(packaged.analytics, packaged.hunting)
-    yield from _solution(place)
+    yield from solution_problems(place)
     yield from _prioritized(place)
 
 
@@ -218,7 +215,7 @@ def _agree(place: Path, packaged: Packaged) -> Iterator[str]:
 
 
 def _same(path: Path, name: str, wanted: Mapping[str, Any]) -> Iterator[str]:
-    parsed = _json(path)
+    parsed = json_object(path)
     resources = parsed.get("resources") or [{}]
     if not path.is_file():
         yield f"{name}: is missing, its YAML is there"
@@ -226,55 +223,11 @@ def _same(path: Path, name: str, wanted: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name}: says something else than the YAML of that name (package again)"
 
 
-def _solution(place: Path) -> Iterator[str]:
-    """Check the solution's parts against each other."""
-    main = _json(place / "solution/Package/mainTemplate.json")
-    page = _json(place / "solution/Package/createUiDefinition.json")
-    resources = main.get("resources", [])
-    brought = {
-        (r["properties"].get("contentId"), r["properties"].get("version"))
-        for r in resources
-        if r.get("type") == CONTENT_TEMPLATES
-    }
-    for package in (r for r in resources if r.get("type") == CONTENT_PACKAGES):
-        for need in package["properties"].get("dependencies", {}).get("criteria", []):
-            wanted = (need.get("contentId"), need.get("version"))
-            if need.get("kind") != "Watchlist" and wanted not in brought:
-                yield (
-                    f"solution/Package/mainTemplate.json: depends on {wanted[0]} {wanted[1]}, "
-                    "which it does not bring"
-                )
-    outputs = page.get("parameters", {}).get("outputs", {})
-    for name in sorted(set(outputs) - set(main.get("parameters", {}))):
-        yield f"solution/Package/createUiDefinition.json: mainTemplate.json has no parameter {name}"
-    asked = {item.get("name") for item in page.get("parameters", {}).get("basics", [])}
-    for name in sorted(set(_BASICS.findall(json.dumps(page))) - asked):
-        yield f"solution/Package/createUiDefinition.json: basics has no element {name}"
-    yield from _solution_files(place)
-
-
-def _solution_files(place: Path) -> Iterator[str]:
-    for path in (place / "solution/Data").glob("Solution_*.json"):
-        lists = [value for value in _json(path).values() if isinstance(value, list)]
-        for name in (name for listed in lists for name in listed):
-            if not (place / "solution" / name).is_file():
-                yield f"solution/Data/{path.name}: names {name}, which is not there"
-
-
 def _prioritized(place: Path) -> Iterator[str]:
     name = "repository/sentinel-deployment.config"
-    for file in _json(place / name).get("prioritizedcontentfiles", []):
+    for file in json_object(place / name).get("prioritizedcontentfiles", []):
         if not (place / "repository" / file).is_file():
             yield f"{name}: names {file}, which is not there"
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    """Return a file's JSON object, or nothing: that it is broken is reported elsewhere."""
-    try:
-        parsed = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return parsed if isinstance(parsed, dict) else {}
 
 
 def _named(folder: str, name: str, problems: Iterator[str]) -> Iterator[str]:

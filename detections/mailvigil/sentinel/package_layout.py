@@ -15,9 +15,11 @@ from mailvigil.sentinel.compiled_content import Pack
 from mailvigil.sentinel.content_hub import (
     create_ui_definition,
     main_template,
+    release_notes,
     solution_data,
     solution_metadata,
 )
+from mailvigil.sentinel.gallery_files import FOLDER, gallery_files
 
 FORMAT = 1
 """Version of the packaged folder. Any other version is refused."""
@@ -59,6 +61,8 @@ def files(pack: Pack) -> Mapping[str, bytes]:
         **_watchlists(pack),
         **_solution(pack),
         **_defender(pack),
+        **_all_json(gallery_files(pack)),
+        f"{FOLDER}/Logos/{pack.solution.name}.svg": pack.solution.logo_svg.encode(),
         "README.md": _readme(pack).encode(),
     }
     return {**contents, MARKER: _marker(pack, contents)}
@@ -137,6 +141,7 @@ def _solution(pack: Pack) -> dict[str, bytes]:
     names = _by_folder([*yamls, *jsons])
     return {
         **yamls,
+        "solution/ReleaseNotes.md": release_notes(pack).encode(),
         **_all_json(jsons),
         **_all_json(
             {
