@@ -3,6 +3,7 @@
 "use strict";
 
 var workspace = null;
+var declared = new Map();
 
 function columnList(columns) {
   return Object.keys(columns)
@@ -37,8 +38,15 @@ function watchlistFunction(watchlists) {
 // given: {tables: {name: {column: type}}, functions: [{name, parameters, body}],
 //         watchlists: {alias: {column: type}}}
 function declareWorkspace(given) {
+  if (!declared.has(given)) declared.set(given, workspaceOf(JSON.parse(given)));
+  workspace = declared.get(given);
+  return true;
+}
+
+// The cache saves what the body of a function is analysed to. It is lost where the options are not
+// those that KustoCode sets.
+function workspaceOf(input) {
   var S = Kusto.Language.Symbols;
-  var input = JSON.parse(given);
   var members = Object.keys(input.tables).map(function (name) {
     return new S.TableSymbol.$ctor7(name, "(" + columnList(input.tables[name]) + ")", null);
   });
@@ -47,8 +55,9 @@ function declareWorkspace(given) {
   });
   members.push(watchlistFunction(input.watchlists));
   var database = new S.DatabaseSymbol.ctor("workspace", members);
-  workspace = Kusto.Language.GlobalState.Default.WithDatabase(database);
-  return true;
+  var globals = Kusto.Language.GlobalState.Default.WithDatabase(database);
+  var options = globals.ParseOptions.WithAlwaysProduceEndTokens(true);
+  return globals.WithParseOptions(options).WithCache();
 }
 
 function diagnosticsOf(code, text) {

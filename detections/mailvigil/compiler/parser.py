@@ -1,7 +1,8 @@
 """Microsoft's own KQL parser over every query, in this process. The only module that knows it.
 
 It knows what a workspace would refuse: a syntax error, an unknown table, column or function, a
-wrong type. It does not run anything.
+wrong type. It does not run anything. To load it takes a second, and to analyse the rules half a
+minute: what an earlier run saved of a query needs neither.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,12 +20,16 @@ from py_mini_racer import JSEvalException, MiniRacer
 
 from mailvigil.errors import InputError
 from mailvigil.rules.content import PACKAGE, Function
+from mailvigil.saved_results import saved_results
 from mailvigil.tables.schemas import WATCHLIST_COLUMNS, schemas
 
 PARSER = "@kusto/language-service-next"
 _JS_ERROR = re.compile(r"\w*Error: .*")
 _SCRIPTS = ("bridge.min.js", "Kusto.Language.Bridge.min.js")
 """The parser's files, in the order in which they must be loaded."""
+
+_BRIDGE = PACKAGE / "compiler" / "parser.js"
+"""Our script, which is loaded last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +137,15 @@ class Validator:
     """
 
     def __init__(self, functions: Sequence[Function]) -> None:
-        self._v8 = MiniRacer()
-        self._v8.eval("var console = {log(){}, warn(){}, error(){}, info(){}, debug(){}};")
-        for script in _SCRIPTS:
-            self._v8.eval((_parser_folder() / script).read_text(encoding="utf-8"))
-        self._v8.eval((files("mailvigil.compiler") / "parser.js").read_text(encoding="utf-8"))
+        """Let queries use *functions* and the tables of a workspace.
+
+        Raises:
+            InputError: The parser is not installed.
+
+        """
+        self._digest = _parser_digest()
+        self._started: MiniRacer | None = None
+        self._declared = ""
         self._workspace = ""
         self._answers: dict[tuple[str, str], Analysis] = {}
         self.declare(functions, schemas())
@@ -145,7 +154,18 @@ class Validator:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._v8.close()
+        if self._started:
+            self._started.close()
+
+    @property
+    def _v8(self) -> MiniRacer:
+        """The parser, which is started by the first question that no saved answer is there for."""
+        if not self._started:
+            self._started = MiniRacer()
+            self._started.eval("var console = {log(){}, warn(){}, error(){}, info(){}, debug(){}};")
+            for path in (*_parser_scripts(), _BRIDGE):
+                self._started.eval(path.read_text(encoding="utf-8"))
+        return self._started
 
     def declare(
         self,
@@ -158,7 +178,6 @@ class Validator:
         A watchlist without columns is one that the workspace does not have.
         """
         self._workspace = json.dumps(_workspace(functions, tables, watchlists))
-        self._v8.call("declareWorkspace", self._workspace)
 
     def analyse(self, kql: str) -> Analysis:
         """Return what the parser says of *kql*; warnings are returned like errors.
@@ -167,7 +186,7 @@ class Validator:
         """
         key = (self._workspace, kql)
         if key not in self._answers:
-            answer = self._call("analyse", kql)
+            answer = self._saved_or_asked("analyse", kql)
             self._answers[key] = Analysis(
                 diagnostics=tuple(
                     Diagnostic.load(diagnostic) for diagnostic in answer["diagnostics"]
@@ -179,18 +198,34 @@ class Validator:
 
     def syntax(self, kql: str) -> SyntaxNode:
         """Return the syntax tree of *kql*, which need not be without fault."""
-        return SyntaxNode.load(self._call("syntax", kql))
+        return SyntaxNode.load(self._saved_or_asked("syntax", kql))
 
     def complete(self, text: str, position: int) -> tuple[int, list[str]]:
         """Return where the word at *position* of *text* begins, and all words that fit there."""
-        answer = self._call("complete", text, _units(text[:position]))
+        answer = json.loads(self._ask("complete", text, _units(text[:position])))
         start = _index(text, answer["start"])
         begun = text[start:position].lower()
         return start, [word for word in answer["words"] if word.lower().startswith(begun)]
 
-    def _call(self, function: str, *given: object) -> Any:  # noqa: ANN401 - JSON of our own script
+    def _saved_or_asked(self, function: str, kql: str) -> Any:  # noqa: ANN401 - JSON of our script
+        """Return what an earlier run saved, else what the parser says, which is saved."""
+        saved = saved_results("analyses")
+        workspace = sha256(self._workspace.encode()).hexdigest()
+        key = json.dumps([self._digest, workspace, function, kql])
+        answer = saved.get(key) if saved else None
+        if not isinstance(answer, str):
+            answer = self._ask(function, kql)
+            if saved:
+                saved.put(key, answer)
+        return json.loads(answer)
+
+    def _ask(self, function: str, *given: object) -> str:
+        """Return the JSON that a function of our own script returns in this workspace."""
         try:
-            return json.loads(str(self._v8.call(function, *given)))
+            if self._declared != self._workspace:
+                self._v8.call("declareWorkspace", self._workspace)
+                self._declared = self._workspace
+            return str(self._v8.call(function, *given))
         except JSEvalException as error:
             # The message of an error of V8 goes on with the source and the whole stack.
             js_error = _JS_ERROR.search(str(error))
@@ -229,8 +264,17 @@ def _workspace(
 
 
 @cache
-def _parser_folder() -> Path:
-    """Return where the parser's files are: in the wheel, else where ``npm ci`` put them.
+def _parser_digest() -> str:
+    """Return a digest of the parser and of our script, on which all of its answers depend."""
+    digest = sha256()
+    for path in (*_parser_scripts(), _BRIDGE):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def _parser_scripts() -> tuple[Path, ...]:
+    """Return the parser's files: in the wheel, else where ``npm ci`` put them.
 
     Raises:
         InputError: They are in neither place.
@@ -238,8 +282,9 @@ def _parser_folder() -> Path:
     """
     places = (PACKAGE / "kusto", PACKAGE.parents[1] / "node_modules" / PARSER)
     for place in places:
-        if all((place / script).is_file() for script in _SCRIPTS):
-            return place
+        scripts = tuple(place / script for script in _SCRIPTS)
+        if all(script.is_file() for script in scripts):
+            return scripts
     raise InputError(
         PARSER,
         "Microsoft's KQL parser is not installed",

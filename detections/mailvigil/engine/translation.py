@@ -7,7 +7,6 @@ earlier run saved needs neither.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from mailvigil.engine.lighter_sql import lighter
-from mailvigil.engine.saved_translations import SavedTranslations, cache_folder
+from mailvigil.saved_results import saved_results
 
 if TYPE_CHECKING:
     from duckdb_kql.stored_functions import StoredFunction
@@ -72,14 +71,14 @@ def saved_or_made(inputs: Sequence[object], make: Callable[[], Translation]) -> 
         make: Makes it; what it raises comes through, and nothing is saved.
 
     """
-    folder = cache_folder(os.environ)
-    saved = SavedTranslations(folder) if folder else None
+    saved = saved_results("translations")
     key = json.dumps([_versions(), *inputs])
-    if saved and (entry := saved.get(key)):
-        return Translation(entry[0], dict.fromkeys(entry[1]))
+    match saved.get(key) if saved else None:
+        case {"sql": str(sql), "parameters": list(names)}:
+            return Translation(sql, dict.fromkeys(names))
     made = make()
     if saved and set(made.parameters) <= {CLOCK}:
-        saved.put(key, made.sql, list(made.parameters))
+        saved.put(key, {"sql": made.sql, "parameters": list(made.parameters)})
     return made
 
 

@@ -171,7 +171,7 @@ def test_an_error_in_the_parser_is_one_line() -> None:
         )
         try:
             with pytest.raises(InputError) as raised:
-                broken.analyse("print 1")
+                broken.analyse("print 'a text whose analysis is not saved, as it always fails'")
         finally:
             broken._v8.eval("analyse = real")  # noqa: SLF001
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from mailvigil.engine import translation
-from mailvigil.engine.saved_translations import SavedTranslations, cache_folder
 from mailvigil.engine.translation import InvalidKqlError, UnsupportedKqlError, translate
+from mailvigil.saved_results import SavedResults, cache_folder
 
 Schema = translation.Schema
 
@@ -135,6 +135,12 @@ def of_other_text(content: bytes) -> bytes:
     return gzip.compress(json.dumps({**json.loads(gzip.decompress(content)), "key": "x"}).encode())
 
 
+def without_parameters(content: bytes) -> bytes:
+    """Return an entry of the same key that is no translation."""
+    whole = json.loads(gzip.decompress(content))
+    return gzip.compress(json.dumps({**whole, "result": {"sql": "SELECT 1"}}).encode())
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -147,8 +153,20 @@ def of_other_text(content: bytes) -> bytes:
         lambda _: gzip.compress(b"[1]"),
         lambda _: gzip.compress(b'{"sql": "SELECT 1"}'),
         of_other_text,
+        without_parameters,
     ],
-    ids=["empty", "half", "cut", "bit", "no gzip", "no text", "list", "no key", "other text"],
+    ids=[
+        "empty",
+        "half",
+        "cut",
+        "bit",
+        "no gzip",
+        "no text",
+        "list",
+        "no key",
+        "other text",
+        "no parameters",
+    ],
 )
 def test_a_damaged_entry_is_translated_again_and_mended(
     damage: Callable[[bytes], bytes], folder: Path, made: list[str]
@@ -174,7 +192,7 @@ def test_a_folder_that_cannot_be_made_means_to_translate_each_time(
 
 
 def test_without_a_home_nothing_is_saved(made: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(translation, "cache_folder", lambda _environ: None)
+    monkeypatch.setattr("mailvigil.saved_results.cache_folder", lambda _environ: None)
 
     assert again() == again()
     assert len(made) == 2
@@ -225,17 +243,17 @@ def test_the_entries_that_were_not_used_for_longest_go_first(tmp_path: Path) -> 
     def key(number: int) -> str:
         return f"{number}" * 100
 
-    SavedTranslations(tmp_path).put(key(0), "SELECT 0", [])
+    SavedResults(tmp_path).put(key(0), "SELECT 0")
     (entry,) = entries(tmp_path)
-    saved = SavedTranslations(tmp_path, most_bytes=3 * entry.stat().st_size)
+    saved = SavedResults(tmp_path, most_bytes=3 * entry.stat().st_size)
     for number in (1, 2):
-        saved.put(key(number), f"SELECT {number}", [])
+        saved.put(key(number), f"SELECT {number}")
     for age, path in enumerate(entries(tmp_path)):
         os.utime(path, (age, age))
     oldest = json.loads(gzip.decompress(entries(tmp_path)[0].read_bytes()))["key"]
     assert saved.get(oldest)
 
-    saved.put(key(3), "SELECT 3", [])
+    saved.put(key(3), "SELECT 3")
 
     left = {number for number in range(4) if saved.get(key(number))}
     assert len(left) == 3
@@ -245,13 +263,13 @@ def test_the_entries_that_were_not_used_for_longest_go_first(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [
-        ({"MAILVIGIL_CACHE_DIR": "/own", "XDG_CACHE_HOME": "/xdg"}, "/own/translations"),
-        ({"XDG_CACHE_HOME": "/xdg"}, "/xdg/mailvigil/translations"),
-        ({"LOCALAPPDATA": "/local"}, "/local/mailvigil/translations"),
-        ({}, "/home/adele/.cache/mailvigil/translations"),
+        ({"MAILVIGIL_CACHE_DIR": "/own", "XDG_CACHE_HOME": "/xdg"}, "/own"),
+        ({"XDG_CACHE_HOME": "/xdg"}, "/xdg/mailvigil"),
+        ({"LOCALAPPDATA": "/local"}, "/local/mailvigil"),
+        ({}, "/home/adele/.cache/mailvigil"),
     ],
 )
-def test_translations_are_in_the_users_cache_folder(
+def test_results_are_in_the_users_cache_folder(
     environ: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Path, "home", lambda: Path("/home/adele"))

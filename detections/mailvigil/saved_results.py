@@ -1,7 +1,7 @@
-"""Translations that earlier runs saved in the user's cache folder.
+"""Results that earlier runs saved in the user's cache folder: translations, the parser's analyses.
 
-A translation depends on its key alone, so a saved one is never out of date. An entry that is
-damaged, or a folder that cannot be used, means to translate again and nothing else.
+A result depends on its key alone, so a saved one is never out of date. An entry that is damaged,
+or a folder that cannot be used, means to compute it again and nothing else.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from hashlib import sha256
 from pathlib import Path
 
 MOST_BYTES = 64 * 1024 * 1024
-"""What a folder of translations may hold: several thousand."""
+"""What a folder of results may hold: several thousand."""
 
 CACHE_DIR = "MAILVIGIL_CACHE_DIR"
 """The setting that names another folder."""
 
 
-class SavedTranslations:
-    """A folder with a file for each translation, which several processes may use at once."""
+class SavedResults:
+    """A folder with a file for each result, which several processes may use at once."""
 
     def __init__(self, folder: Path, most_bytes: int = MOST_BYTES) -> None:
         """Use *folder*, which is made by the first :meth:`put` and holds up to *most_bytes*."""
         self._folder = folder
         self._most_bytes = most_bytes
 
-    def get(self, key: str) -> tuple[str, list[str]] | None:
-        """Return the SQL and the names of its parameters that were saved under *key*."""
+    def get(self, key: str) -> object:
+        """Return what was saved under *key*, as JSON knows it, or None."""
         path = self._path(key)
         try:
             if not _is_private(self._folder):
@@ -42,15 +42,15 @@ class SavedTranslations:
         except (OSError, EOFError, zlib.error, ValueError):
             return None
         match entry:
-            case {"key": str(of), "sql": str(sql), "parameters": list(names)} if of == key:
+            case {"key": str(of), "result": result} if of == key:
                 with suppress(OSError):
                     os.utime(path)
-                return sql, names
+                return result
         return None
 
-    def put(self, key: str, sql: str, parameters: list[str]) -> None:
-        """Save a translation, and drop those that were not used for longest if it gets too much."""
-        entry = json.dumps({"key": key, "sql": sql, "parameters": parameters})
+    def put(self, key: str, result: object) -> None:
+        """Save a result, and drop those that were not used for longest if it gets too much."""
+        entry = json.dumps({"key": key, "result": result})
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if _is_private(self._folder):
@@ -82,13 +82,19 @@ class SavedTranslations:
             size -= status.st_size
 
 
+def saved_results(kind: str) -> SavedResults | None:
+    """Return the user's saved results of a *kind*, or None where nobody has a home."""
+    folder = cache_folder(os.environ)
+    return SavedResults(folder / kind) if folder else None
+
+
 def cache_folder(environ: Mapping[str, str]) -> Path | None:
-    """Return the user's folder for translations, or None where nobody has a home."""
+    """Return the user's folder for results of every kind, or None where nobody has a home."""
     if own := environ.get(CACHE_DIR):
-        return Path(own) / "translations"
+        return Path(own)
     try:
         general = environ.get("XDG_CACHE_HOME") or environ.get("LOCALAPPDATA")
-        return Path(general or Path.home() / ".cache") / "mailvigil" / "translations"
+        return Path(general or Path.home() / ".cache") / "mailvigil"
     except RuntimeError:
         return None
 
