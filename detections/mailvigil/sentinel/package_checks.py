@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mailvigil.compiler.parser import Validator
+from mailvigil.compiler.source_checks import SourceChecker
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function, functions_in
 from mailvigil.rules.sentinel_yaml import sentinel_form
@@ -41,6 +42,7 @@ from mailvigil.sentinel.service_limits import (
     tactic_problems,
 )
 from mailvigil.sentinel.solution_checks import json_object, solution_problems
+from mailvigil.tables.schemas import OWN_TABLES, schemas
 
 _Loaded = TypeVar("_Loaded")
 
@@ -96,6 +98,10 @@ def folder_problems(place: Path) -> Iterator[str]:
             yield from _named(RULE_YAML, analytic.name, rule_faults(analytic, validator))
         for query in packaged.hunting:
             yield from _named(HUNTING_YAML, query.name, hunting_faults(query, validator))
+        checker = SourceChecker(validator, packaged.functions)
+        for analytic in packaged.analytics:
+            yield from _named(RULE_YAML, analytic.name, absence_faults(analytic, checker))
+        validator.declare(packaged.functions, schemas())
         for path in sorted((place / DEFENDER).glob("*.json")):
             faults = detection_faults(json_object(path), validator)
             yield from (f"{DEFENDER}/{path.name}: {fault}" for fault in faults)
@@ -115,6 +121,17 @@ def rule_faults(analytic: Analytic, validator: Validator) -> Iterator[str]:
     yield from rule_problems(AlertRuleBody(analytic.kind, properties, columns))
     yield from tactic_problems(analytic.tactics, analytic.techniques)
     yield from wording_problems(analytic, RULE_BEGINS)
+
+
+def absence_faults(analytic: Analytic, checker: SourceChecker) -> Iterator[str]:
+    """Return why Sentinel would refuse a rule where the collector has made no tables.
+
+    Sentinel runs the query of a rule when the rule is made: each must resolve without them.
+    """
+    yield from (
+        f"without the collector: {problem}"
+        for problem in checker.problems_without(analytic.query, OWN_TABLES)
+    )
 
 
 def hunting_faults(query: SentinelHuntingQuery, validator: Validator) -> Iterator[str]:

@@ -17,6 +17,7 @@ from mailvigil.compiler import defender_limits
 from mailvigil.compiler.compile import generated_path, record_rows, to_kql
 from mailvigil.compiler.parser import Diagnostic, Validator
 from mailvigil.compiler.select import bases, record_levels
+from mailvigil.compiler.source_checks import union_problems
 from mailvigil.compiler.targets import DEFENDER
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function
@@ -29,7 +30,6 @@ from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.tables.record_tables import RECORD_TABLES
 from mailvigil.tables.schemas import schemas
 from mailvigil.workbench.ruletest import Tested, load_cases, test_path
-from mailvigil.workbench.source_checks import union_problems
 
 _NEED_NETWORK = {"attacktag", "d3_fendtag"}
 """pySigma's validators that load lists from the network, and so fail without it."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from mailvigil.compiler.compile import to_kql
 from mailvigil.compiler.defender_limits import fits
 from mailvigil.compiler.parser import Validator
+from mailvigil.compiler.source_checks import SourceChecker, union_problems
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function, load_functions
 from mailvigil.rules.hunting_query import HuntingQuery, load_hunting
@@ -37,7 +38,6 @@ from mailvigil.workbench.cost_budget import CostedQuery, CostReader
 from mailvigil.workbench.lock import lock_path, lock_problems, locked, read_lock
 from mailvigil.workbench.query_cost import UnknownCostError
 from mailvigil.workbench.rule_schema import Misformed, misformed
-from mailvigil.workbench.source_checks import SourceChecker, union_problems
 from mailvigil.workbench.summary_checks import summary_problems
 
 

@@ -70,6 +70,8 @@ IN_YAML = (
     Fault("query_union", put("query", value="union *"), "the query uses 'union *'", "_has_a_query"),
     Fault("query_column", put("query", value="M365Activity_CL | where Nowhere == 1\n"),
           "KS142: The name 'Nowhere'"),
+    Fault("only_the_collectors_table", put("query", value="M365FeedHealth_CL | take 1\n"),
+          "without the collector: line 1: KS204: The name 'M365FeedHealth_CL'"),
     Fault("name_long", put("name", value="x" * 257), "displayName has 257 characters",
           "_has_words"),
     Fault("description_long", put("description", value="x" * 5_001),

@@ -10,7 +10,7 @@ are compared, each with each. That is the same in every order of the legs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain, combinations
@@ -61,10 +61,17 @@ class SourceChecker:
 
         The last workspace that this looks at stays declared in the validator.
         """
+        return self._missing(kql, _subsets(self._reads(kql)))
+
+    def problems_without(self, kql: str, tables: Iterable[str]) -> list[str]:
+        """Return what is wrong with *kql* where exactly the *tables* that it reads are missing."""
+        return self._missing(kql, [self._reads(kql) & frozenset(tables)])
+
+    def _missing(self, kql: str, sets: Iterable[frozenset[str]]) -> list[str]:
         problems: dict[str, frozenset[str]] = {}
         everything = self._reads(kql)
         whole = self._analyse(kql, everything)
-        for missing in _subsets(everything):
+        for missing in sets:
             self.looked_at += 1
             part = self._run(kql, everything - missing)
             for problem in _unresolved(kql, whole, part, missing) or _unlike_results(whole, part):

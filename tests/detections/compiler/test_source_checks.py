@@ -14,9 +14,9 @@ import pytest
 from detections.small_tenant import FUNCTIONS, ROOT, RULES
 from mailvigil.compiler.compile import to_kql
 from mailvigil.compiler.parser import Validator
+from mailvigil.compiler.source_checks import SourceChecker
 from mailvigil.rules.content import Function
 from mailvigil.rules.hunting_query import load_hunting
-from mailvigil.workbench.source_checks import SourceChecker
 
 QUERIES = {
     **{f.name: f.query for f in FUNCTIONS},
