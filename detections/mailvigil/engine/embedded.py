@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import duckdb
 import orjson
 
-from mailvigil.engine import materialised
+from mailvigil.engine import materialised, row_values
 from mailvigil.engine.loaded_columns import (
     ALL_COLUMNS,
     PLAN_EMPTY_TABLES,
@@ -20,6 +20,7 @@ from mailvigil.engine.loaded_columns import (
     not_loaded,
     plan,
 )
+from mailvigil.engine.many_moments import MOMENT, at_each_moment, batches
 from mailvigil.engine.row_values import ResultRow
 from mailvigil.engine.shape_sql import TYPES
 from mailvigil.engine.translation import (
@@ -30,7 +31,7 @@ from mailvigil.engine.translation import (
     translate,
 )
 from mailvigil.engine.union_types import UnionTypesError, with_kql_types
-from mailvigil.engine.workspace import END_OF_TIME, look_at
+from mailvigil.engine.workspace import END_OF_TIME, arrived_rows, look_at
 from mailvigil.errors import MailvigilError
 from mailvigil.rules.content import Function
 from mailvigil.signals import raise_interrupt
@@ -239,22 +240,78 @@ class Engine:
 
         """
         look_at(self._con, now)
-        moment = now.astimezone(UTC).replace(tzinfo=None)
-        bound = dict.fromkeys(query.parameters, moment)
+        bound = dict.fromkeys(query.parameters, _without_zone(now))
         try:
             self._refuse_if_not_loaded(query.sql, bound)
-            result = self._con.execute(query.sql, bound or None)
-            names = [str(d[0]) for d in result.description or ()]
-            kinds = [str(d[1]) for d in result.description or ()]
-            rows = result.fetchall()
+            names, rows = self._fetched(query.sql, bound or None)
         except duckdb.Error as error:
             raise self._error(str(error).splitlines()[0]) from error
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def run_at_each(
+        self, query: Query, moments: Sequence[datetime]
+    ) -> Iterator[tuple[datetime, list[ResultRow]]]:
+        """Yield each of *moments* (aware, no two the same) with what :meth:`run` returns for it.
+
+        One query evaluates as many of them as memory allows: most of the time goes into planning.
+
+        Raises:
+            ColumnNotLoadedError: The query reads a column that the load left empty.
+            QueryError: DuckDB refuses the query or a value.
+
+        """
+        views = {t: self._arrived_rows(t) for t in self._schema if f'"{t}"' in query.sql}
+        counted = (f"(SELECT count(*) FROM {self._table(name)})" for name in views)
+        rows = self._con.execute(f"SELECT {' + '.join(counted) or 0}").fetchone()
+        for batch in batches(moments, rows[0] if rows else 0):
+            found = self._run_together(query, views, batch)
+            yield from ((moment, found[moment]) for moment in batch)
+
+    def _run_together(
+        self, query: Query, views: Mapping[str, str], moments: Sequence[datetime]
+    ) -> Mapping[datetime, list[ResultRow]]:
+        """Return the rows of each moment; what DuckDB cannot do at once is done one by one."""
+        if len(moments) > 1:
+            sql = at_each_moment(query.sql, f"${CLOCK}", views, len(moments))
+            try:
+                names, rows = self._fetched(sql, [_without_zone(moment) for moment in moments])
+            except duckdb.Error:
+                pass
+            else:
+                found: dict[datetime, list[ResultRow]] = {moment: [] for moment in moments}
+                for moment, *row in rows:
+                    found[row_values.time(moment)].append(dict(zip(names[1:], row, strict=True)))
+                return found
+        return {moment: self.run(query, moment) for moment in moments}
+
+    def _fetched(
+        self, sql: str, parameters: Sequence[object] | Mapping[str, object] | None
+    ) -> tuple[list[str], list[list[object]]]:
+        """Return the names of the columns, and the rows' values."""
+        try:
+            result = self._con.execute(sql, parameters)
+            rows = result.fetchall()
         except RuntimeError as error:
             raise_interrupt(error)
             raise
-        return [
-            {n: _value(v, k) for n, v, k in zip(names, row, kinds, strict=True)} for row in rows
-        ]
+        described = result.description or ()
+        kinds = [str(column[1]) for column in described]
+        values = [[_value(v, k) for v, k in zip(row, kinds, strict=True)] for row in rows]
+        return [str(column[0]) for column in described], values
+
+    def _arrived_rows(self, table: str) -> str:
+        """Return SQL of the rows of the visible *table* that had arrived at ``MOMENT``."""
+        function = table.removeprefix("_")
+        if function in self._materialised:
+            return materialised.arrived_rows(self._con, self._main, function, MOMENT)
+        if table in schemas():
+            return arrived_rows(self._main, table, MOMENT)
+        return f'SELECT * FROM visible."{table}"'
+
+    def _table(self, name: str) -> str:
+        """Return the table behind the visible *name*, which counts its rows at once."""
+        stored = name in schemas() or name.removeprefix("_") in self._materialised
+        return f'"{self._main if stored else "visible"}".main."{name}"'
 
     def _refuse_if_not_loaded(self, sql: str, parameters: Mapping[str, object]) -> None:
         if sql in self._checked:
@@ -299,7 +356,7 @@ def _definition(function: Function) -> str:
 
 
 def _without_zone(value: object) -> object:
-    return value.replace(tzinfo=None) if isinstance(value, datetime) else value
+    return as_utc(value).replace(tzinfo=None) if isinstance(value, datetime) else value
 
 
 def _value(value: object, kind: str) -> object:

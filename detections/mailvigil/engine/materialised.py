@@ -11,6 +11,7 @@ import hashlib
 import duckdb
 
 from mailvigil.engine.record_ids import record_id_sql
+from mailvigil.engine.workspace import LOOKED_AT
 from mailvigil.rules.content import Function
 from mailvigil.tables.record_tables import RECORD_TABLES, WITHIN_SPAN
 from mailvigil.tables.schemas import ARRIVED
@@ -18,6 +19,7 @@ from mailvigil.tables.schemas import ARRIVED
 _SINCE, _UNTIL = "_since", "_until"
 """Where records repeat: when a row arrived, and when a better one of its record did. Its
 ``_arrived`` is then that of the record's first row."""
+_INTERVAL = frozenset({_SINCE, _UNTIL})
 
 NEEDED = ("RecordId", "Source", "SourceRank", "TimeGenerated", "EventTime")
 """Columns that are stored whatever queries read: this module and the replay read them."""
@@ -88,18 +90,21 @@ def show(con: duckdb.DuckDBPyConnection, main: str, name: str) -> list[str]:
 
     Unlike the other tables it shows when a row arrived, which the replay reads.
     """
+    con.execute(f'CREATE OR REPLACE VIEW visible."_{name}" AS {arrived_rows(con, main, name)}')
+    return [c for c in _columns(con, f'"{main}".main."_{name}"') if c not in _INTERVAL]
+
+
+def arrived_rows(
+    con: duckdb.DuckDBPyConnection, main: str, name: str, moment: str = LOOKED_AT
+) -> str:
+    """Return SQL of the stored rows that were their record's best at *moment*."""
     table = f'"{main}".main."_{name}"'
-    columns = _columns(con, table)
-    shown = f"\"{ARRIVED}\" <= getvariable('moment')"
-    if _SINCE in columns:
-        ended = f"{_UNTIL} <= getvariable('moment')"
-        shown = f"{_SINCE} <= getvariable('moment') AND NOT coalesce({ended}, false)"
-    own = [column for column in columns if column not in {_SINCE, _UNTIL}]
-    listed = ", ".join(f'"{column}"' for column in own)
-    con.execute(
-        f'CREATE OR REPLACE VIEW visible."_{name}" AS SELECT {listed} FROM {table} WHERE {shown}'
+    if _SINCE not in _columns(con, table):
+        return f'SELECT * FROM {table} WHERE "{ARRIVED}" <= {moment}'
+    return (
+        f"SELECT * EXCLUDE ({_SINCE}, {_UNTIL}) FROM {table} "
+        f"WHERE {_SINCE} <= {moment} AND NOT coalesce({_UNTIL} <= {moment}, false)"
     )
-    return own
 
 
 def _columns(con: duckdb.DuckDBPyConnection, table: str) -> list[str]:

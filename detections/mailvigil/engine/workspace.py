@@ -23,6 +23,9 @@ FORMAT = 2
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 """A moment at which everything has arrived."""
 
+LOOKED_AT = "getvariable('moment')"
+"""The moment that :func:`look_at` set, in SQL."""
+
 MEMORY_LIMIT = "1200MB"
 """What DuckDB may hold before it spills to disk; with Python's own share a hunt stays below
 2 GiB."""
@@ -148,12 +151,16 @@ def show_all(con: duckdb.DuckDBPyConnection) -> None:
     main = _database(con)
     con.execute("ATTACH IF NOT EXISTS ':memory:' AS visible")
     for table in schemas():
-        con.execute(
-            f'CREATE OR REPLACE VIEW visible."{table}" AS SELECT * EXCLUDE ("{ARRIVED}") '
-            f'FROM "{main}".main."{table}" '
-            f'WHERE "{ARRIVED}" IS NULL OR "{ARRIVED}" <= getvariable(\'moment\')'
-        )
+        con.execute(f'CREATE OR REPLACE VIEW visible."{table}" AS {arrived_rows(main, table)}')
     look_at(con, END_OF_TIME)
+
+
+def arrived_rows(main: str, table: str, moment: str = LOOKED_AT) -> str:
+    """Return SQL of the rows of *table* in the database *main* that had arrived at *moment*."""
+    return (
+        f'SELECT * EXCLUDE ("{ARRIVED}") FROM "{main}".main."{table}" '
+        f'WHERE "{ARRIVED}" IS NULL OR "{ARRIVED}" <= {moment}'
+    )
 
 
 def look_at(con: duckdb.DuckDBPyConnection, moment: datetime) -> None:

@@ -138,8 +138,8 @@ def replay(
         return Replayed(rule, 0, (), "")
     try:
         query = engine.prepare(text)
-        for time in times:
-            alerts.extend(Alert(time, row) for row in engine.run(query, time))
+        for time, rows in engine.run_at_each(query, times):
+            alerts.extend(Alert(time, row) for row in rows)
             on_evaluation()
     except (NotRunError, QueryError) as error:
         return Replayed(rule, len(times), (), str(error))
