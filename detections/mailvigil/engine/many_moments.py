@@ -16,7 +16,7 @@ MOMENTS = "_moments"
 MOMENT = f'{MOMENTS}."_now"'
 """The moment of an evaluation, as the views of :mod:`.workspace` and the clock name it."""
 
-ROWS_AT_ONCE = 2_000_000
+ROWS_AT_ONCE = 1_000_000
 """Most rows of tables times moments in one query, as each moment has its own rows in memory."""
 
 

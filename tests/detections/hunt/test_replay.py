@@ -21,6 +21,7 @@ from detections.small_tenant import (
     fired,
     put,
     read,
+    sorted_rows,
     workspace,
 )
 from mailvigil.compiler.compile import to_kql
@@ -76,6 +77,17 @@ def monthly() -> Iterator[Engine]:
         rare = [read(900 + n, 30 * n + 8.5, "monthly") for n in range(2)]
         put(con, [*daily, *rare])
         yield engine(con)
+
+
+@EACH
+def test_evaluations_in_one_query_give_the_alerts_of_each_alone(month: Engine, rule: Rule) -> None:
+    moments = [at(day) for day in (9.5, 11, 13, 15, 17)]
+
+    together = alerts(month, rule, DAILY, moments)
+
+    alone = [alert for moment in moments for alert in alerts(month, rule, DAILY, [moment])]
+    assert [alert.time for alert in together] == [alert.time for alert in alone]
+    assert sorted_rows([a.row for a in together]) == sorted_rows([a.row for a in alone])
 
 
 @EACH
