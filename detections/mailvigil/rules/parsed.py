@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -31,6 +32,12 @@ class Parsed(Generic[T]):
         return self.items
 
 
+@lru_cache(maxsize=512)
+def _parsed(parse: Callable[[Path, str], T], path: Path, text: str) -> T:
+    """Parse a text that was not parsed before: some commands read the content several times."""
+    return parse(path, text)
+
+
 def parse_files(files: Iterable[Path], ending: str, parse: Callable[[Path, str], T]) -> Parsed[T]:
     """Return what *parse* makes of each of *files*, whose names must have *ending*.
 
@@ -45,7 +52,7 @@ def parse_files(files: Iterable[Path], ending: str, parse: Callable[[Path, str],
             problems.append(f"{path}: its name does not end in {ending} (rename it)")
             continue
         try:
-            items.append(parse(path, path.read_text(encoding="utf-8")))
+            items.append(_parsed(parse, path, path.read_text(encoding="utf-8")))
         except RuleError as error:
             problems.extend(error.problems)
         except UnicodeDecodeError:

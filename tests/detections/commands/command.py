@@ -84,6 +84,14 @@ def leave_only(content: Path, *names: str) -> None:
                 path.unlink()
 
 
+def leave_only_rules(content: Path, *names: str) -> None:
+    """Take all rules but those of these *names* and all hunting queries out of *content*."""
+    leave_only(content, *names)
+    for path in (content / "sigma" / "rules").rglob("*.yml"):
+        if path.stem not in names:
+            path.unlink()
+
+
 def read_at(days: float, number: int, **fields: object) -> Record:
     """Return a record of mail read *days* after the first."""
     moment = FIRST + timedelta(days=days)

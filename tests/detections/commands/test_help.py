@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from detections.commands.command import NEWCOMER, intruded, leave_only, quiet_days, read_at, run
+from detections.commands.command import (
+    NEWCOMER,
+    intruded,
+    leave_only_rules,
+    quiet_days,
+    read_at,
+    run,
+)
 from detections.commands.shell_lines import words_of
 from detections.exports.written import lines, purview
 from mailvigil import exit_codes
@@ -110,7 +117,7 @@ def prepare(folder: Path) -> bytes:
 
 
 def test_every_example_of_the_hunts_help_works(folder: Path, content: Path) -> None:
-    leave_only(content)
+    leave_only_rules(content, "caller_new_to_tenant", "caller_new_to_mailbox")
     examples = examples_of("hunt")
     piped = prepare(folder)
 

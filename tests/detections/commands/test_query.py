@@ -22,7 +22,6 @@ from detections.commands.command import (
     KNOWN,
     NEWCOMER,
     Ran,
-    hunt_by_one_rule,
     intruded,
     read_at,
     run,
@@ -70,13 +69,6 @@ def digests(folder: Path) -> dict[str, str]:
 def write(records: Sequence[Record]) -> str:
     Path("export.csv").write_bytes(purview(records))
     return "export.csv"
-
-
-@pytest.fixture
-def saved(export: Path) -> Path:
-    """Return a saved workspace with the records of an intrusion."""
-    assert hunt_by_one_rule(export, "--save", "saved.db").code == EXIT_OK
-    return Path("saved.db")
 
 
 def test_an_export_and_its_workspace_answer_the_same(export: Path, saved: Path) -> None:

@@ -21,7 +21,7 @@ from prompt_toolkit.history import FileHistory, InMemoryHistory
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from detections.commands.command import hunt_by_one_rule, run
+from detections.commands.command import run
 from mailvigil.cli import parser
 from mailvigil.commands import shell as shell_command
 from mailvigil.commands.shell import Words, history, talk
@@ -45,13 +45,6 @@ def _one_parser(real_parser: Validator, monkeypatch: pytest.MonkeyPatch) -> None
         yield real_parser
 
     monkeypatch.setattr("mailvigil.query.session.Validator", same)
-
-
-@pytest.fixture
-def saved(export: Path) -> Path:
-    """Return a saved workspace with the records of an intrusion."""
-    assert hunt_by_one_rule(export, "--save", "saved.db").code == EXIT_OK
-    return Path("saved.db")
 
 
 def test_a_pipe_gets_an_answer_to_each_query(saved: Path) -> None:

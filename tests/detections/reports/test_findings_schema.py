@@ -62,7 +62,7 @@ def test_a_hunt_prints_what_the_schema_says(folder: Path, export: Path) -> None:
     broken = {**read_at(3, 300), "CreationTime": "soon"}
     (folder / "export.csv").write_bytes(purview([*intruded(), broken]))
 
-    every = outputs(hunt("."))
+    every = outputs(hunt_by_one_rule("."))
     outputs(hunt_by_one_rule(export, "--as-of", "2026-01-15T15:00:00.5", "--memory", "14d"))
     outputs(hunt_by_one_rule(export, "--save", "kept.db", "--step", "8h"))
     kept = outputs(hunt_by_one_rule("--workspace", "kept.db"))
@@ -75,7 +75,7 @@ def test_a_hunt_prints_what_the_schema_says(folder: Path, export: Path) -> None:
 def test_a_hunt_without_mail_reads_prints_what_the_schema_says(folder: Path) -> None:
     (folder / "export.csv").write_bytes(purview([read_at(0, 0, Operation="Send")]))
 
-    assert outputs(hunt("export.csv"))["span"] is None
+    assert outputs(hunt_by_one_rule("export.csv"))["span"] is None
 
 
 def test_strange_records_print_what_the_schema_says(folder: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_whole_tenant_prints_what_the_schema_says(folder: Path) -> None:
 
 
 def test_the_schema_refuses_a_wrong_result(export: Path) -> None:
-    whole = json.loads(hunt(export).out)
+    whole = json.loads(hunt_by_one_rule(export).out)
     [found] = whole["findings"]
     wrongs = (
         {"extra": 1},

@@ -27,7 +27,7 @@ PATIENCE_SECONDS = 300
 """A child that is not done by then hangs: ten times what the slowest one needs."""
 
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["mailvigil.cli", "pytest"])
+_PROCESSES.set_forkserver_preload([__name__, "mailvigil.commands.collect", "pytest"])
 _LOCK = Lock()  # multiprocessing looks after all children in every call, and is not thread-safe
 
 
