@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,7 @@ from mailvigil.engine.record_rows import SHAPERS, insert
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.hunt.alerts import Alert, Plan
 from mailvigil.hunt.replay import evaluation_times, replay, span, windows
+from mailvigil.lab.tenant.profile import DEMO
 from mailvigil.rules.content import content_root, load_functions
 from mailvigil.rules.kql_rule import KqlRule
 from mailvigil.rules.load_rules import load_rules
@@ -36,6 +38,18 @@ START = datetime(2026, 1, 5, tzinfo=UTC)
 
 TENANT = "11111111-aaaa-4bbb-8ccc-000000000001"
 TABLES = tuple(SHAPERS)
+
+TWELVE_DAYS = replace(
+    DEMO,
+    mailboxes=20,
+    days=12,
+    reads_a_day=4.0,
+    intrusion_days=(9, 10, 11),
+    drift_day=20,
+    rollout_day=8,
+    throttled_day=10,
+)
+"""A tenant of the lab that is small, with an intruder, a foreign token and throttled mail."""
 
 Record = dict[str, object]
 Key = tuple[object, ...]

@@ -18,6 +18,7 @@ from detections.commands.command import (
     leave_only_rules,
     rules_of,
     run,
+    version_in,
 )
 from detections.exports.written import lines, purview
 from mailvigil.exit_codes import EXIT_FOUND, EXIT_INPUT, EXIT_NOT_RUN, EXIT_OK
@@ -37,7 +38,7 @@ def test_the_json_holds_all_that_belongs_to_the_finding(export: Path) -> None:
     [found] = ran.findings
     expected = {
         "rule": "caller_new_to_tenant",
-        "version": "1.1.0",
+        "version": version_in(content_root() / "sigma/rules/mail_access/caller_new_to_tenant.yml"),
         "severity": "High",
         "first": "2026-01-15T13:48:00Z",
         "last": "2026-01-16T16:12:00Z",

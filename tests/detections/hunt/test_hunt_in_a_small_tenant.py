@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from detections.exports.written import lines
-from detections.small_tenant import RULES, read
+from detections.small_tenant import RULES, TWELVE_DAYS, read
 from mailvigil.errors import InputError
 from mailvigil.exports.load_progress import NoProgress
 from mailvigil.hunt.alerts import Plan
@@ -20,20 +20,10 @@ from mailvigil.hunt.result import HuntResult
 from mailvigil.hunt.run import hunt
 from mailvigil.lab.tenant.clients import CRM
 from mailvigil.lab.tenant.portal_files import write_approved_csv, write_purview_csv
-from mailvigil.lab.tenant.profile import DEMO
 from mailvigil.lab.tenant.records import intrusion_facts, records, throttled_mailbox
 from mailvigil.rules.app_names import name_of
 
-TENANT = replace(
-    DEMO,
-    mailboxes=20,
-    days=12,
-    reads_a_day=4.0,
-    intrusion_days=(9, 10, 11),
-    drift_day=20,
-    rollout_day=8,
-    throttled_day=10,
-)
+TENANT = TWELVE_DAYS
 
 
 class Counted(NoProgress):

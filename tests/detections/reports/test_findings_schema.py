@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from jsonschema import Draft202012Validator
 
 from detections.commands.command import NEWCOMER, Ran, hunt, hunt_by_one_rule, intruded, read_at
 from detections.exports.written import Record, purview
+from detections.small_tenant import TWELVE_DAYS
 from mailvigil.lab.tenant.portal_files import write_approved_csv, write_purview_csv
-from mailvigil.lab.tenant.profile import DEMO
 from mailvigil.reports.terminal import SCHEMA_VERSION
 
 SCHEMA: dict[str, Any] = json.loads(
@@ -105,11 +104,10 @@ def test_strange_records_print_what_the_schema_says(folder: Path) -> None:
 
 
 def test_a_whole_tenant_prints_what_the_schema_says(folder: Path) -> None:
-    profile = replace(DEMO, mailboxes=20, reads_a_day=4.0)
     with (folder / "export.csv").open("w", encoding="utf-8", newline="") as out:
-        write_purview_csv(profile, out)
+        write_purview_csv(TWELVE_DAYS, out)
     with (folder / "approved.csv").open("w", encoding="utf-8", newline="") as out:
-        write_approved_csv(profile, out)
+        write_approved_csv(TWELVE_DAYS, out)
 
     ran = hunt("export.csv", "--approved", "approved.csv")
 
