@@ -9,7 +9,6 @@ WITH seen AS (
         WHERE lower(Operation) = 'mailitemsaccessed' AND EventTime > $now - $memory
         UNION ALL
         SELECT OrganizationId, Caller, Protocol, FirstSeen FROM "M365CallerBaseline_CL"
-        WHERE coalesce(MailboxId, '') = ''
     )
     GROUP BY ALL
 ),

@@ -10,6 +10,7 @@ pages say with the program.
 from __future__ import annotations
 
 import gzip
+import json
 import re
 from pathlib import Path
 
@@ -17,9 +18,10 @@ import pytest
 
 from detections.commands.command import Ran, intruded, quiet_days, run
 from detections.commands.shell_lines import words_of
-from detections.exports.written import lines, purview
+from detections.exports.written import lines, office_activity, purview, rows_csv
 from infra.page import STEPS
 from mailvigil.cli import parser
+from mailvigil.infra.content_templates import CALLER_RULE
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DOCS = CHECKOUT / "docs"
@@ -33,6 +35,7 @@ KINDS = {"console", "csv", "http", "json", "kql", "kusto", "powershell", "sql", 
 
 PARSED = (
     "backtest",
+    "baseline",
     "collect",
     "doctor",
     "function",
@@ -76,6 +79,8 @@ def prepare(folder: Path) -> bytes:
     """
     (folder / "exports").mkdir()
     (folder / "exports" / "audit.csv").write_bytes(purview(intruded()))
+    office = [office_activity(record) for record in quiet_days()]
+    (folder / "OfficeActivity.csv").write_bytes(rows_csv(office))
     (folder / "AuditLog_2026-01-31.csv").write_bytes(purview(quiet_days()))
     (folder / "records.jsonl.gz").write_bytes(gzip.compress(lines(quiet_days())))
     [approved] = blocks(DOCS / "exceptions.md", "csv")
@@ -139,7 +144,15 @@ def test_a_command_of_another_program_names_what_exists(line: str) -> None:
         assert set(words) <= set(targets)
     elif program == "docker":
         assert (CHECKOUT / words[words.index("--file") + 1]).is_file()
-    elif line not in STEPS:
+    elif line in STEPS:
+        return
+    elif "--template-file" in words:
+        template = json.loads((CHECKOUT / words[words.index("--template-file") + 1]).read_text())
+        given = [word.partition("=")[0] for word in words[words.index("--parameters") + 1 :]]
+        assert set(given) <= set(template["parameters"])
+    elif words[:3] == ["monitor", "data-collection", "rule"]:
+        assert words[words.index("--name") + 1] == CALLER_RULE
+    else:
         assert line.startswith(CONVERTED), "how is this one tried?"
         assert all((CHECKOUT / word).is_file() for word in words if word.endswith(".yml"))
 

@@ -8,12 +8,14 @@ from typing import BinaryIO, TextIO
 
 from rich.console import Console
 
+from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FOUND, EXIT_NOT_RUN, EXIT_OK
 from mailvigil.exports.load import Limits
 from mailvigil.hunt.alerts import Plan
 from mailvigil.hunt.request import HuntRequest
 from mailvigil.hunt.result import HuntResult
 from mailvigil.hunt.run import hunt
+from mailvigil.hunt.summary_bins import BinFaults
 from mailvigil.printable import counted, visible
 from mailvigil.progress import shown
 from mailvigil.reports import writing as reports
@@ -56,7 +58,23 @@ def _request(args: argparse.Namespace) -> HuntRequest:
         strict=args.strict,
         limits=Limits(max_unpacked_bytes=args.max_unpacked * 2**30),
         evidence=reports.samples(args.report, args.timeline),
+        summary=_bin_faults(args),
     )
+
+
+def _bin_faults(args: argparse.Namespace) -> BinFaults | None:
+    """Return the faults of bins that are asked for, or None without summary rules.
+
+    Raises:
+        InputError: There are faults and no summary rules, or a day is lost and late.
+
+    """
+    lost, late = frozenset(args.lost_bin), frozenset(args.late_bin)
+    if (lost or late) and not args.summary_rules:
+        raise InputError("--lost-bin, --late-bin", "there are no bins", "add --summary-rules")
+    for twice in sorted(lost & late):
+        raise InputError("--late-bin", f"{twice} is lost", "name a day once")
+    return BinFaults(lost=lost, late=late) if args.summary_rules else None
 
 
 def _print(result: HuntResult, plan: Plan, style: str, out: TextIO) -> None:

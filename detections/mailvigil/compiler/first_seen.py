@@ -90,15 +90,18 @@ def _materialized(lines: Sequence[str]) -> list[str]:
 
 
 def _remembered(rule: SigmaRule) -> list[str]:
-    """Return the baseline's rows that have all of the rule's keys."""
-    about = "isnotempty(MailboxId)" if "MailboxId" in rule.by else "isempty(MailboxId)"
+    """Return the baseline's rows that have all of the rule's keys.
+
+    Whoever read one mailbox is known to the tenant; a row about the tenant names no mailbox.
+    """
+    about = ["| where isnotempty(MailboxId)"] if "MailboxId" in rule.by else []
     columns = ", ".join(f"{name}:string" for name in _BASELINE)
     return [
         "union isfuzzy=true",
         f"    (datatable({columns}, FirstSeen:datetime)[]),",
         "    (M365CallerBaseline_CL",
         f"    | project {', '.join(_BASELINE)}, FirstSeen)",
-        f"| where {about}",
+        *about,
     ]
 
 

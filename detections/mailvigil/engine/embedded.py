@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import duckdb
 import orjson
@@ -31,12 +31,12 @@ from mailvigil.engine.translation import (
     translate,
 )
 from mailvigil.engine.union_types import UnionTypesError, with_kql_types
-from mailvigil.engine.workspace import END_OF_TIME, arrived_rows, look_at
+from mailvigil.engine.workspace import END_OF_TIME, arrived_rows, last_rows, look_at
 from mailvigil.errors import MailvigilError
 from mailvigil.rules.content import Function
 from mailvigil.signals import raise_interrupt
 from mailvigil.tables.record_tables import STORED_FUNCTIONS
-from mailvigil.tables.schemas import schemas
+from mailvigil.tables.schemas import ARRIVED, schemas
 from mailvigil.times import as_utc
 
 _WATCHLIST = (
@@ -104,6 +104,7 @@ class Engine:
         self._checked: set[str] = set()
         self._typed: dict[str, str] = {}
         self._visible: list[tuple[str, str, str]] = []
+        self._spans: dict[str, timedelta] = {}
         row = con.execute("SELECT current_database()").fetchone()
         self._main = str(row[0]) if row else ""
 
@@ -304,6 +305,8 @@ class Engine:
         function = table.removeprefix("_")
         if function in self._materialised:
             return materialised.arrived_rows(self._con, self._main, function, MOMENT)
+        if table in self._spans:
+            return last_rows(self._main, table, self._spans[table], MOMENT)
         if table in schemas():
             return arrived_rows(self._main, table, MOMENT)
         return f'SELECT * FROM visible."{table}"'
@@ -312,6 +315,36 @@ class Engine:
         """Return the table behind the visible *name*, which counts its rows at once."""
         stored = name in schemas() or name.removeprefix("_") in self._materialised
         return f'"{self._main if stored else "visible"}".main."{name}"'
+
+    def show_last(self, table: str, span: timedelta) -> None:
+        """Show of *table* only what was generated in the last *span* before each moment."""
+        self._spans[table] = span
+        rows = last_rows(self._main, table, span)
+        self._con.execute(f'CREATE OR REPLACE VIEW visible."{table}" AS {rows}')
+
+    def append(self, table: str, query: Query, now: datetime) -> int:
+        """Add *query*'s rows as at *now* (aware) to *table*, arrived then; return how many.
+
+        They are seen by what runs later, not by what was materialised before.
+
+        Raises:
+            ColumnNotLoadedError, QueryError: As :meth:`run`.
+
+        """
+        look_at(self._con, now)
+        moment = now.astimezone(UTC).replace(tzinfo=None)
+        bound = dict.fromkeys(query.parameters, moment)
+        sql = (
+            f'INSERT INTO "{self._main}".main."{table}" BY NAME SELECT *, '
+            f"TIMESTAMP '{moment}' AS TimeGenerated, TIMESTAMP '{moment}' AS \"{ARRIVED}\" "
+            f"FROM ({query.sql})"
+        )
+        try:
+            self._refuse_if_not_loaded(query.sql, bound)
+            row = self._con.execute(sql, bound or None).fetchone()
+        except duckdb.Error as error:
+            raise self._error(str(error).splitlines()[0]) from error
+        return int(row[0]) if row else 0
 
     def _refuse_if_not_loaded(self, sql: str, parameters: Mapping[str, object]) -> None:
         if sql in self._checked:

@@ -7,7 +7,7 @@ at the moment looked at. Rules see only those views.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -160,6 +160,18 @@ def arrived_rows(main: str, table: str, moment: str = LOOKED_AT) -> str:
     return (
         f'SELECT * EXCLUDE ("{ARRIVED}") FROM "{main}".main."{table}" '
         f'WHERE "{ARRIVED}" IS NULL OR "{ARRIVED}" <= {moment}'
+    )
+
+
+def last_rows(main: str, table: str, span: timedelta, moment: str = LOOKED_AT) -> str:
+    """Return SQL of those of :func:`arrived_rows` that were generated in the last *span*.
+
+    A row without a time is one of them.
+    """
+    since = f"{moment} - INTERVAL {span // timedelta(seconds=1)} SECOND"
+    return (
+        f"SELECT * FROM ({arrived_rows(main, table, moment)}) "
+        f"WHERE TimeGenerated IS NULL OR TimeGenerated > {since}"
     )
 
 

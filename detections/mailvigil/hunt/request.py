@@ -8,6 +8,7 @@ from pathlib import Path
 from mailvigil.errors import InputError
 from mailvigil.exports.load import Limits
 from mailvigil.hunt.alerts import Plan
+from mailvigil.hunt.summary_bins import BinFaults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +17,8 @@ class HuntRequest:
 
     ``paths`` are loaded, into the file ``save`` if it is given. Without paths the hunt is in a
     ``workspace`` saved earlier; it may also be both, to add records to it. ``evidence`` asks for
-    what a report shows beside the findings: at most so many records of each.
+    what a report shows beside the findings: at most so many records of each. ``summary`` asks for
+    the memory that summary rules would have, with these faults.
     """
 
     paths: tuple[str, ...]
@@ -31,6 +33,7 @@ class HuntRequest:
     strict: bool = False
     limits: Limits = field(default_factory=Limits)
     evidence: int = 0
+    summary: BinFaults | None = None
 
     def check(self) -> None:
         """Refuse, before a long hunt, what cannot be read or could not be written after it.
@@ -44,6 +47,9 @@ class HuntRequest:
             raise InputError("hunt", "nothing to hunt in", todo)
         if self.workspace and not self.workspace.is_file():
             raise InputError(str(self.workspace), "no such workspace", "make one with --save FILE")
+        if self.summary and (self.workspace or self.save):
+            what = "what they write would stay in the saved workspace"
+            raise InputError("--summary-rules", what, "hunt in exports, without saving")
         for path in filter(None, (self.save, self.save_baseline)):
             if path.is_dir() or not path.absolute().parent.is_dir():
                 todo = "name a file in a folder that exists"

@@ -9,6 +9,7 @@ from mailvigil.exports.load_report import LoadReport
 from mailvigil.hunt.alerts import Replayed
 from mailvigil.hunt.evidence import HuntEvidence
 from mailvigil.hunt.findings import Finding
+from mailvigil.hunt.summary_bins import PlayedBins
 from mailvigil.rules.metadata import SEVERITIES
 
 
@@ -18,7 +19,7 @@ class HuntResult:
 
     ``records`` counts what the files held, ``distinct_records`` what is left without repeats,
     ``distinct`` the MailItemsAccessed records that the rules judged. ``evidence`` is there when
-    it was asked for.
+    it was asked for, and ``summary`` what the summary rules would have done.
     """
 
     load: LoadReport
@@ -28,6 +29,7 @@ class HuntResult:
     replayed: tuple[Replayed, ...]
     findings: tuple[Finding, ...]
     evidence: HuntEvidence | None = None
+    summary: PlayedBins | None = None
 
     @property
     def records(self) -> int:

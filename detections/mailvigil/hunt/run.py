@@ -45,6 +45,7 @@ from mailvigil.hunt.findings import (
     make_finding,
     merged,
 )
+from mailvigil.hunt.play_bins import bin_count, play_bins
 from mailvigil.hunt.replay import (
     evaluation_times,
     replay,
@@ -55,9 +56,11 @@ from mailvigil.hunt.replay import (
 )
 from mailvigil.hunt.request import HuntRequest
 from mailvigil.hunt.result import HuntResult
+from mailvigil.hunt.summary_bins import SEEN, BinFaults, PlayedBins
 from mailvigil.rules.content import Function, content_root, load_functions
 from mailvigil.rules.load_rules import load_rules, with_filters
 from mailvigil.rules.rule import Rule
+from mailvigil.rules.summary_rule import load_summary_rules
 from mailvigil.tables.record_tables import RECORD_TABLES
 from mailvigil.tables.schemas import schemas
 
@@ -109,9 +112,10 @@ def hunt(
         covered = span(engine)
         whole = whole_span(engine)
         filled = frozenset(name for name in schemas() if _count(con, f'EXISTS (FROM "{name}")'))
+        played = _play_bins(con, engine, request.summary, filled, covered, progress)
+        plan = replace(request.plan, memory=request.plan.memory or SEEN) if played else request.plan
         judged = [
-            without_tables(rule, filled)
-            or _judge(engine, rules, rule, request.plan, whole, progress)
+            without_tables(rule, filled) or _judge(engine, rules, rule, plan, whole, progress)
             for rule in rules.chosen
         ]
         unsorted = [f for replayed in judged for f in _findings(engine, rules, replayed, name_of)]
@@ -126,7 +130,29 @@ def hunt(
             replayed=tuple(judged),
             findings=findings,
             evidence=_evidence(engine, rules, request, findings, covered, progress),
+            summary=played,
         )
+
+
+def _play_bins(
+    con: duckdb.DuckDBPyConnection,
+    engine: Engine,
+    faults: BinFaults | None,
+    filled: frozenset[str],
+    covered: tuple[datetime, datetime] | None,
+    progress: HuntProgress,
+) -> PlayedBins | None:
+    """Write what the summary rules would have written, where that was asked for."""
+    if faults is None or covered is None:
+        return None
+    rules = load_summary_rules(content_root())
+    if not {rule.table for rule in rules} & filled - {baseline.TABLE}:
+        what = "the data has no row of a table that they read"
+        todo = "load OfficeActivity or CloudAppEvents, as Log Analytics exports them"
+        raise InputError("--summary-rules", what, todo)
+    wanted = [rule for rule in rules if rule.table in filled | {baseline.TABLE}]
+    progress.phase("summary rules", bin_count(wanted, covered))
+    return play_bins(con, engine, wanted, covered, faults, progress.advance)
 
 
 def _columns_read(request: HuntRequest, rules: _Rules) -> ColumnChoice:
@@ -134,8 +160,9 @@ def _columns_read(request: HuntRequest, rules: _Rules) -> ColumnChoice:
     if request.save or request.workspace:
         return ALL_COLUMNS
     evidence = evidence_queries.QUERIES if request.evidence else ()
+    summary = [rule.query for rule in load_summary_rules(rules.root)] if request.summary else []
     return ColumnChoice.of_queries(
-        [*rules.texts.values(), *RECORD_COLUMNS, *baseline.QUERIES, *evidence]
+        [*rules.texts.values(), *RECORD_COLUMNS, *baseline.QUERIES, *evidence, *summary]
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from rich.console import Console
@@ -16,12 +16,16 @@ from mailvigil.hunt.alerts import Plan, Replayed
 from mailvigil.hunt.finding_id import finding_id
 from mailvigil.hunt.findings import Finding, display_name
 from mailvigil.hunt.result import HuntResult
+from mailvigil.hunt.summary_bins import MOST_LOST, PlayedBins
 from mailvigil.printable import counted, defused, visible
 from mailvigil.reports.wording import volume
 from mailvigil.rules.durations import kql_duration
 
 SCHEMA_VERSION = 1
 """Version of the JSON form; ``findings.schema.json`` describes it."""
+
+_FORGOTTEN_SHOWN = 20
+"""Forgotten callers that are named; JSON has all."""
 
 _SHOWN = 3
 """Values of a list that the table shows before it says how many more there are."""
@@ -67,6 +71,33 @@ def _summary(result: HuntResult, plan: Plan) -> Mapping[str, object]:
         "as_of": _iso(plan.as_of) if plan.as_of else None,
         "ticks": max((r.evaluations for r in result.replayed), default=0),
         "rules": [_ran(r, result.findings) for r in result.replayed],
+        "summary_rules": _played(result.summary) if result.summary else None,
+    }
+
+
+def _played(played: PlayedBins) -> Mapping[str, object]:
+    return {
+        "bins": [
+            {
+                "rule": played_bin.rule,
+                "day": played_bin.day.isoformat(),
+                "rows": played_bin.rows,
+                "late": played_bin.late,
+                "stopped": played_bin.stopped,
+            }
+            for played_bin in played.bins
+        ],
+        "forgotten": [
+            {
+                "organization": caller.organization,
+                "caller": caller.caller,
+                "protocol": caller.protocol,
+                "last": _iso(caller.last),
+                "since": _iso(caller.since),
+                "again": _iso(caller.again) if caller.again else None,
+            }
+            for caller in played.forgotten
+        ],
     }
 
 
@@ -166,6 +197,7 @@ def summary_lines(result: HuntResult) -> list[str]:
     ]
     if result.span:
         lines.append(f"Mail was read from {_short(result.span[0])} to {_short(result.span[1])}.")
+    lines.extend(_summary_rule_lines(result.summary) if result.summary else ())
     lines.extend(_rule_line(replayed) for replayed in result.replayed)
     lines.append(f"{counted(len(result.findings), 'finding')}.")
     return lines
@@ -188,6 +220,28 @@ def _rule_line(replayed: Replayed) -> str:
     note = f"; {few} with an insufficient baseline, not judged" if few else ""
     at = counted(replayed.evaluations, "run")
     return f"  {replayed.rule.name} {replayed.rule.version}: {at}{note}"
+
+
+def _summary_rule_lines(played: PlayedBins) -> Iterator[str]:
+    """Yield what summary rules wrote, which bins were lost, and who was forgotten for that."""
+    written = sum(played_bin.rows or 0 for played_bin in played.bins)
+    late = sum(played_bin.late for played_bin in played.bins)
+    bins = counted(len(played.bins), "bin")
+    yield (
+        f"Summary rules: {bins}, {len(played.lost)} lost, {late} late; "
+        f"{counted(written, 'row')} of known callers."
+    )
+    for name in dict.fromkeys(played_bin.rule for played_bin in played.bins if played_bin.stopped):
+        yield f"  {name}: stopped by the service after {MOST_LOST} lost bins in a row"
+    for caller in played.forgotten[:_FORGOTTEN_SHOWN]:
+        again = f", read again {_short(caller.again)}" if caller.again else ""
+        yield (
+            f"  forgotten since {_short(caller.since)}: {caller.caller} by {caller.protocol}, "
+            f"last known {_short(caller.last)}{again}"
+        )
+    more = len(played.forgotten) - _FORGOTTEN_SHOWN
+    if more > 0:
+        yield f"  and {more} more forgotten"
 
 
 def _table(finding: Finding) -> Table:

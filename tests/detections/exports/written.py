@@ -7,6 +7,8 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 
+from mailvigil.engine.record_rows import SHAPERS
+
 Record = dict[str, object]
 
 _TENANT = "0873ee4d-d342-44f2-8961-74c442a2fad2"
@@ -34,6 +36,12 @@ def record(number: int, **fields: object) -> Record:
         "OperationCount": 2,
         **fields,
     }
+
+
+def office_activity(found: Record) -> Record:
+    """Return the record as a row of OfficeActivity, as Log Analytics exports it."""
+    row = SHAPERS["OfficeActivity"](found)
+    return {"Type": "OfficeActivity", **row, "TimeGenerated": f"{row['TimeGenerated']:%FT%TZ}"}
 
 
 def text(value: object) -> str:

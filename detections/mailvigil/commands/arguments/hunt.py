@@ -6,7 +6,7 @@ import argparse
 from datetime import timedelta
 from pathlib import Path
 
-from mailvigil.commands.arguments.values import add_verbosity, length, moment, positive
+from mailvigil.commands.arguments.values import add_verbosity, day, length, moment, positive
 from mailvigil.rules.metadata import SEVERITIES
 
 _HUNT_EXAMPLES = """
@@ -17,6 +17,7 @@ examples:
   mailvigil hunt exports/ --report report.html --timeline timeline.csv
   mailvigil hunt january/ --save-baseline known.jsonl
   mailvigil hunt february/ --baseline known.jsonl --fail-on high
+  mailvigil hunt OfficeActivity.csv --summary-rules --lost-bin 2026-01-10
 
 exit codes: 0 done; 1 a rule of the content is wrong; 2 wrong usage; 4 a file cannot be used;
 5 a finding of the severity given with --fail-on, or above; 6 a rule could not be run;
@@ -68,6 +69,12 @@ def _add_memory(hunting: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--baseline", type=Path, metavar="FILE", help="known callers of an earlier hunt")
     add("--save-baseline", type=Path, metavar="FILE", help="write the callers known now")
+    add("--summary-rules", action="store_true",
+        help="know what 14 days of records and the pack's summary rules would know")  # fmt: skip
+    add("--lost-bin", type=day, action="append", default=[], metavar="DAY",
+        help="with --summary-rules: no bin of that day was written (again for more)")  # fmt: skip
+    add("--late-bin", type=day, action="append", default=[], metavar="DAY",
+        help="with --summary-rules: the bins of that day came 8 hours late")  # fmt: skip
     file = group.add_mutually_exclusive_group()
     file.add_argument("--save", type=Path, metavar="FILE", help="keep the workspace in FILE")
     file.add_argument("--workspace", type=Path, metavar="FILE", help="hunt in a saved workspace")

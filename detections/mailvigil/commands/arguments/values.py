@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from mailvigil.rules.durations import duration
 from mailvigil.times import parse_utc
@@ -30,6 +30,19 @@ def positive(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def day(text: str) -> date:
+    """Return a day (UTC), as ISO 8601 writes it.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2026-01-31") from error
 
 
 def moment(text: str) -> datetime:
