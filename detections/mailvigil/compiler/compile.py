@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mailvigil.compiler.correlation import correlate, matches
+from mailvigil.compiler.defender_functions import defender_query
 from mailvigil.compiler.defender_limits import LEFT_OUT, check_fit
 from mailvigil.compiler.first_seen import first_seen
 from mailvigil.compiler.pipes import summarize
@@ -96,7 +97,8 @@ def to_kql(rule: Rule, root: Path, target: Target = SENTINEL) -> str:
     if target is DEFENDER:
         check_fit(rule)
     if isinstance(rule, KqlRule):
-        return f"// {rule.title}\n// {rule.name} {rule.version}\n{rule.query}"
+        query = defender_query(rule, root) if target is DEFENDER else rule.query
+        return f"// {rule.title}\n// {rule.name} {rule.version}\n{query}"
     head = [f"// {rule.title}", f"// {rule.name} {rule.version}, compiled from its Sigma rule"]
     filtered = [f"// filter: {' '.join(filter_.title.split())}" for filter_ in rule.filters]
     left_out = LEFT_OUT if target is DEFENDER and rule.first_seen else ()

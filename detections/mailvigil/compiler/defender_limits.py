@@ -5,17 +5,20 @@ Source of the limits: "Create custom detection rules", required columns, frequen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import TypeGuard
 
+from mailvigil.compiler.defender_functions import (
+    functions_lacking,
+    keys_without_record,
+    tables_read,
+)
 from mailvigil.compiler.targets import DEFENDER_DEMANDS
 from mailvigil.errors import UnfitError
 from mailvigil.rules.kql_rule import KqlRule
 from mailvigil.rules.rule import Rule
-from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.tables.record_tables import CLOUD_APP_EVENTS
-from mailvigil.tables.schemas import schemas
+from mailvigil.tables.schemas import WATCHLIST_COLUMNS, schemas
 
 TABLE = CLOUD_APP_EVENTS.name
 LEFT_OUT = (
@@ -38,15 +41,15 @@ def check_fit(rule: Rule) -> None:
         raise UnfitError([f"{rule.path}: not for Defender XDR: {what}" for what in problems])
 
 
-def fits(rule: Rule) -> TypeGuard[SigmaRule]:
+def fits(rule: Rule) -> bool:
     """Return whether Defender can have *rule*."""
     return not any(_problems(rule))
 
 
 def _problems(rule: Rule) -> list[str]:
+    problems: list[str] = []
     if isinstance(rule, KqlRule):
-        return ["KQL over tables, functions or watchlists of Sentinel (write it for XDR by hand)"]
-    problems = []
+        problems += _problems_of_kql(rule)
     if TABLE not in rule.sources:
         problems.append(f"{TABLE} is not among its sources")
     if rule.looks_back > LONGEST:
@@ -54,10 +57,26 @@ def _problems(rule: Rule) -> list[str]:
     return problems
 
 
+def _problems_of_kql(rule: KqlRule) -> Iterator[str]:
+    for table in sorted(tables_read(rule) - {TABLE}):
+        yield f"its query reads {table}, which Defender does not have"
+    if rule.always:
+        yield "it alerts on records that did not come, and a detection must name an event"
+    for function in functions_lacking(rule):
+        yield f"its query calls {function}, which cannot be put into it"
+    for key in keys_without_record(rule):
+        yield f"its records have no column {key}, so no event can be named for an alert"
+
+
 def tables() -> Mapping[str, Mapping[str, str]]:
     """Return the tables and columns (KQL types) that the compiled queries find in Defender."""
     columns = {n: kind for n, kind in schemas()[TABLE].items() if n not in _SENTINELS}
     return {TABLE: columns}
+
+
+def watchlists() -> Mapping[str, Mapping[str, str]]:
+    """Return the pack's watchlists as the parser is told of those that are not there."""
+    return {alias: {} for alias in WATCHLIST_COLUMNS}
 
 
 def lacking(columns: frozenset[str]) -> list[str]:

@@ -6,14 +6,19 @@ windows, ``recent`` among them, and ``records``: the rows that its alerts are ma
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar
 
 from mailvigil.errors import RuleError
 from mailvigil.rules.attributes import Attributes
+from mailvigil.rules.durations import duration
 from mailvigil.rules.metadata import SEVERITIES, RuleMetadata, Schedule
 from mailvigil.rules.sentinel_yaml import attack_tags, sentinel_form
+
+_WINDOW = re.compile(r"^let \w+ = (\d+[dhm]);$", re.MULTILINE)
 
 KINDS = ("Scheduled", "NRT")
 """How Sentinel runs a rule: on a schedule, or near real time."""
@@ -45,6 +50,12 @@ class KqlRule(RuleMetadata):
     def new_key(self) -> tuple[str, ...]:
         """The columns by which a record is the first of its kind, empty where that is not asked."""
         return self.new
+
+    @property
+    def looks_back(self) -> timedelta:
+        """How far back its query reads: its period, else the longest window that it declares."""
+        declared = [duration(length) for length in _WINDOW.findall(self.query)]
+        return max([duration(self.schedule.period or self.within), *declared])
 
     def declares(self, window: str) -> bool:
         """Return whether the query declares *window* at its top, so that a replay can set it."""

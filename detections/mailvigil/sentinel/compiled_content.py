@@ -15,7 +15,6 @@ from mailvigil.rules.content import load_functions
 from mailvigil.rules.hunting_query import load_hunting
 from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.rule import Rule
-from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.rules.summary_rule import SummaryRule, load_summary_rules
 from mailvigil.sentinel.analytics import Analytic
 from mailvigil.sentinel.content_files import (
@@ -100,7 +99,7 @@ def analytic(rule: Rule, root: Path, validator: Validator) -> Analytic:
     return Analytic.of(rule, kql, validator.analyse(kql).columns.keys())
 
 
-def detection(rule: SigmaRule, root: Path, validator: Validator) -> Detection:
+def detection(rule: Rule, root: Path, validator: Validator) -> Detection:
     """Return *rule* compiled for Defender, as a custom detection.
 
     Raises:

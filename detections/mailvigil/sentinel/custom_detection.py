@@ -10,20 +10,18 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mailvigil.compiler.defender_functions import RUNS
 from mailvigil.compiler.targets import DEFENDER_DEMANDS
 from mailvigil.rules.durations import duration, kql_duration
 from mailvigil.rules.metadata import SEVERITIES, EntityMapping
 from mailvigil.rules.mitre import tactics_of, technique, techniques_of
-from mailvigil.rules.sigma_rule import SigmaRule
+from mailvigil.rules.rule import Rule
 from mailvigil.sentinel.analytics import alerts_only
 from mailvigil.sentinel.query_content import entity_mappings, service
 from mailvigil.sentinel.service_limits import MAX_DETAILS, query_problems
 
-LOOKBACK = (("PT1H", "4h"), ("PT3H", "12h"), ("PT12H", "48h"), ("P1D", "30d"))
-"""How often a detection can run, and how far back each run then sees.
-
-Source: https://learn.microsoft.com/defender-xdr/custom-detection-rules.
-"""
+LOOKBACK = tuple((frequency, back) for frequency, _, back in RUNS)
+"""How often a detection can run, and how far back each run then sees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +40,7 @@ class Detection:
     actions: tuple[str, ...]
 
     @classmethod
-    def of(cls, rule: SigmaRule, kql: str, columns: Collection[str]) -> Detection:
+    def of(cls, rule: Rule, kql: str, columns: Collection[str]) -> Detection:
         """Return *rule* with its *kql* compiled for Defender, whose result has these *columns*.
 
         What the rule maps and Defender's query does not return is left out.
@@ -112,6 +110,8 @@ def detection_problems(graph: Mapping[str, Any], columns: Collection[str]) -> It
     """
     alert = graph["detectionAction"]["alertTemplate"]
     yield from query_problems(graph["queryCondition"]["queryText"])
+    if "_GetWatchlist" in graph["queryCondition"]["queryText"]:
+        yield "the query reads a watchlist, which Defender does not have (put its rows in)"
     frequency = graph["schedule"]["frequency"]
     if frequency not in dict(LOOKBACK):
         yield f"frequency {frequency!r} (there are {', '.join(dict(LOOKBACK))})"

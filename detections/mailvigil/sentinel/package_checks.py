@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mailvigil.compiler import defender_limits
 from mailvigil.compiler.parser import Validator
 from mailvigil.compiler.source_checks import SourceChecker
 from mailvigil.errors import RuleError
@@ -42,7 +43,7 @@ from mailvigil.sentinel.service_limits import (
     tactic_problems,
 )
 from mailvigil.sentinel.solution_checks import json_object, solution_problems
-from mailvigil.tables.schemas import OWN_TABLES, schemas
+from mailvigil.tables.schemas import OWN_TABLES
 
 _Loaded = TypeVar("_Loaded")
 
@@ -101,7 +102,7 @@ def folder_problems(place: Path) -> Iterator[str]:
         checker = SourceChecker(validator, packaged.functions)
         for analytic in packaged.analytics:
             yield from _named(RULE_YAML, analytic.name, absence_faults(analytic, checker))
-        validator.declare(packaged.functions, schemas())
+        validator.declare((), defender_limits.tables(), defender_limits.watchlists())
         for path in sorted((place / DEFENDER).glob("*.json")):
             faults = detection_faults(json_object(path), validator)
             yield from (f"{DEFENDER}/{path.name}: {fault}" for fault in faults)

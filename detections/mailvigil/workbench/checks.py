@@ -96,7 +96,7 @@ def check_all(
         problems.extend(_compiled(rule, root, validator))
     for query in hunting:
         problems.extend(_hunting(query, validator))
-    validator.declare((), defender_limits.tables())
+    validator.declare((), defender_limits.tables(), defender_limits.watchlists())
     for rule in rules:
         problems.extend(_for_defender(rule, root, validator))
     validator.declare(functions, schemas())

@@ -15,7 +15,6 @@ from mailvigil.rules.content import Function, load_functions
 from mailvigil.rules.hunting_query import HuntingQuery, load_hunting
 from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.rule import Rule
-from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.rules.summary_rule import SummaryRule, load_summary_rules
 from mailvigil.sentinel.compiled_content import Pack, analytic, detection, load_pack_with
 from mailvigil.sentinel.content_files import (
@@ -164,7 +163,7 @@ def _costs(
     return tuple(costs), problems
 
 
-def _defender(rule: SigmaRule, root: Path, validator: Validator) -> Iterator[str]:
+def _defender(rule: Rule, root: Path, validator: Validator) -> Iterator[str]:
     """Yield what Microsoft's parser or Defender says against the rule's form for Defender."""
     try:
         graph = detection(rule, root, validator).as_graph()

@@ -27,6 +27,10 @@ from mailvigil.workbench.query_cost import FOREVER, QueryCost, query_cost
 NEAR_REAL_TIME = timedelta(hours=1)
 """What a run of an NRT rule reads at most: it comes every minute and reads what came since."""
 
+_DEFENDER = {"sigma": "Defender", "kql": "Defender (KQL)"}
+"""Kinds of a rule to the kinds of its form for Defender. That of a KQL rule reads its short window
+once more than the rule, for what a custom detection must return; it runs twice a day at most."""
+
 HEAD = (
     "query",
     "kind",
@@ -147,7 +151,7 @@ class CostReader:
         costed = [CostedQuery(rule.name, rule.path, rule.schedule.kind, cost)]
         if fits(rule):
             cost = self.cost(to_kql(rule, root, DEFENDER), LONGEST)
-            costed.append(CostedQuery(rule.name, rule.path, "Defender", cost))
+            costed.append(CostedQuery(rule.name, rule.path, _DEFENDER[rule.kind], cost))
         return tuple(costed)
 
     def of_hunting(self, query: HuntingQuery) -> CostedQuery:

@@ -52,7 +52,7 @@ def test_a_packaged_folder_passes_its_own_check(small: Path, tmp_path: Path) -> 
     packaged, checked = run("rules", "package", "--out", out), run("rules", "check", out)
 
     assert (packaged.code, packaged.err) == (EXIT_OK, "")
-    assert packaged.out.startswith(f"{out}: {rules} rules, 3 of them for Defender, {hunting} ")
+    assert packaged.out.startswith(f"{out}: {rules} rules, 4 of them for Defender, {hunting} ")
     assert (checked.code, checked.out) == (EXIT_OK, f"{out}: 0 problems\n")
     name = "repository/HuntingQueries/caller_inventory.json"
     [search] = json.loads((out / name).read_bytes())["resources"]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from mailvigil.compiler.defender_limits import fits
 from mailvigil.compiler.targets import DEFENDER_DEMANDS
 from mailvigil.rules.content import content_root
 from mailvigil.rules.load_rules import load_rules
@@ -106,8 +107,10 @@ def test_a_row_of_too_little_history_does_not_become_an_alert(pack: Pack) -> Non
     assert found.frequency == "P1D"
 
 
-def test_every_sigma_rule_over_cloudappevents_has_a_detection(pack: Pack) -> None:
-    wanted = {r.name for r in RULES.values() if r.kind == "sigma" and "CloudAppEvents" in r.sources}
+def test_every_rule_that_fits_has_a_detection(pack: Pack) -> None:
+    sigma = {name for name, rule in RULES.items() if "CloudAppEvents" in rule.sources}
+    kql = {rule.name for rule in load_rules(content_root()) if rule.kind == "kql" and fits(rule)}
 
-    assert {one.name for one in pack.detections} == wanted
-    assert wanted
+    assert {one.name for one in pack.detections} == sigma | kql
+    assert sigma
+    assert kql
