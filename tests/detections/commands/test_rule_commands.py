@@ -89,19 +89,21 @@ def test_a_broken_rule_is_named_beside_the_list_of_the_others(
     assert [line.split()[0] for line in ran.out.splitlines()[1:]] == [
         *(name for name in NAMES if name != "mailbox_throttled"),
         *HUNTING,
+        *SUMMARY,
     ]
     assert ran.err.startswith(f"{path}{problem}")
     assert all(line.startswith(str(path)) for line in ran.err.splitlines())
 
 
-def test_a_broken_hunting_query_is_named_beside_the_list_of_the_rules(content: Path) -> None:
-    path = content / "kql" / "hunting" / f"{HUNTING[0]}.yaml"
+@pytest.mark.parametrize("below", [f"hunting/{HUNTING[0]}", f"summary/{SUMMARY[0]}"])
+def test_a_broken_query_is_named_beside_the_list_of_the_rules(content: Path, below: str) -> None:
+    path = content / "kql" / f"{below}.yaml"
     path.write_text("a: b: c", encoding="utf-8")
 
     ran = run("rules", "list")
 
     assert ran.code == EXIT_FAILED
-    assert len(ran.out.splitlines()) == len([*NAMES, *HUNTING])
+    assert len(ran.out.splitlines()) == len([*NAMES, *HUNTING, *SUMMARY])
     assert ran.err.startswith(f"{path}:1:5: is not YAML: ")
 
 
@@ -300,6 +302,6 @@ def test_a_query_that_the_engine_refuses_is_not_run(content: Path) -> None:
 def test_an_unknown_rule_is_refused(command: str) -> None:
     ran = run("rules", command, "mailbox_throttled", "nonesuch")
 
-    names = [*NAMES, *HUNTING] if command == "test" else NAMES
+    names = [*NAMES, *HUNTING, *SUMMARY] if command == "test" else NAMES
     assert (ran.code, ran.out) == (EXIT_INPUT, "")
     assert ran.err == (f"mailvigil: nonesuch: no such rule (there are {', '.join(names)})\n")
