@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +24,7 @@ from mailvigil.saved_results import saved_results
 from mailvigil.tables.schemas import WATCHLIST_COLUMNS, schemas
 
 PARSER = "@kusto/language-service-next"
+_COMMENTS = re.compile(r"\A(?://[^\r\n]*\n)+")
 _JS_ERROR = re.compile(r"\w*Error: .*")
 _SCRIPTS = ("bridge.min.js", "Kusto.Language.Bridge.min.js")
 """The parser's files, in the order in which they must be loaded."""
@@ -71,6 +72,10 @@ class UnionLeg:
         """Read the bridge's answer about the query *kql*."""
         return cls(_index(kql, leg["start"]), _index(kql, leg["end"]), _columns(leg["columns"]))
 
+    def moved(self, length: int) -> UnionLeg:
+        """Return the leg of a query before which *length* characters more stand."""
+        return replace(self, start=self.start + length, end=self.end + length)
+
 
 @dataclass(frozen=True, slots=True)
 class ParsedUnion:
@@ -90,6 +95,11 @@ class ParsedUnion:
             fuzzy=bool(union["fuzzy"]),
         )
 
+    def moved(self, length: int) -> ParsedUnion:
+        """Return the union of a query before which *length* characters more stand."""
+        piped = self.input.moved(length) if self.input else None
+        return replace(self, input=piped, legs=tuple(leg.moved(length) for leg in self.legs))
+
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
@@ -98,6 +108,26 @@ class Analysis:
     diagnostics: tuple[Diagnostic, ...]
     columns: Mapping[str, str]
     unions: tuple[ParsedUnion, ...]
+
+    @classmethod
+    def load(cls, answer: Mapping[str, Any], kql: str) -> Self:
+        """Read the bridge's answer about the query *kql*."""
+        return cls(
+            diagnostics=tuple(Diagnostic.load(diagnostic) for diagnostic in answer["diagnostics"]),
+            columns=_columns(answer["columns"]),
+            unions=tuple(ParsedUnion.load(union, kql) for union in answer["unions"]),
+        )
+
+    def below(self, comments: str) -> Analysis:
+        """Return the analysis of the query with whole lines of *comments* before it."""
+        if not comments:
+            return self
+        lines, length = comments.count("\n"), len(comments)
+        return replace(
+            self,
+            diagnostics=tuple(replace(d, line=d.line + lines) for d in self.diagnostics),
+            unions=tuple(union.moved(length) for union in self.unions),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,22 +213,19 @@ class Validator:
         """Return what the parser says of *kql*; warnings are returned like errors.
 
         The same text is parsed once for each workspace: a rule is looked at from several sides.
+        Comments before it, as a compiled rule has with its title and version, only move places.
         """
-        key = (self._workspace, kql)
+        begin = _COMMENTS.match(kql)
+        comments = begin[0] if begin else ""
+        text = kql[len(comments) :]
+        key = (self._workspace, text)
         if key not in self._answers:
-            answer = self._saved_or_asked("analyse", kql)
-            self._answers[key] = Analysis(
-                diagnostics=tuple(
-                    Diagnostic.load(diagnostic) for diagnostic in answer["diagnostics"]
-                ),
-                columns=_columns(answer["columns"]),
-                unions=tuple(ParsedUnion.load(union, kql) for union in answer["unions"]),
-            )
-        return self._answers[key]
+            self._answers[key] = Analysis.load(self._saved_or_asked("analyse", text), text)
+        return self._answers[key].below(comments)
 
     def syntax(self, kql: str) -> SyntaxNode:
         """Return the syntax tree of *kql*, which need not be without fault."""
-        return SyntaxNode.load(self._saved_or_asked("syntax", kql))
+        return SyntaxNode.load(self._saved_or_asked("syntax", _COMMENTS.sub("", kql)))
 
     def complete(self, text: str, position: int) -> tuple[int, list[str]]:
         """Return where the word at *position* of *text* begins, and all words that fit there."""

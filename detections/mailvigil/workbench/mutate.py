@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mailvigil.compiler.compile import to_kql
 from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError
+from mailvigil.engine.loaded_columns import ColumnChoice
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function
@@ -139,11 +140,13 @@ def score(
 
     """
     made = list(mutants(rule, root))
+    read = ColumnChoice.of_queries([to_kql(rule, root), *(m.kql for m in made if m.kql)])
     left = []
     with ExitStack() as stack:
 
         def stand(source: str) -> _Stand:
-            return _stand(rule, root, source, _worlds(source, cases, functions, scratch, stack))
+            worlds = _worlds(source, cases, functions, read, scratch, stack)
+            return _stand(rule, root, source, worlds)
 
         first, *others = rule.sources
         on = stand(first)
@@ -167,17 +170,21 @@ def _worlds(
     source: str,
     cases: Sequence[Case],
     functions: Sequence[Function],
+    read: ColumnChoice,
     scratch: Path,
     stack: ExitStack,
 ) -> Iterator[tuple[Case, Engine]]:
-    """Yield each case with an engine over a workspace that holds its rows and nothing else."""
+    """Yield each case with an engine over a workspace that holds its rows and nothing else.
+
+    Of the functions it stores what the mutants *read*.
+    """
     for case in cases:
         con = open_workspace(None, scratch, memory_limit="256MB")
         stack.callback(con.close)
         con.execute("SET threads = 1")
         fill(con, case, source)
         engine = Engine(con, functions, absent(case.baseline))
-        engine.materialise()
+        engine.materialise(read)
         yield case, engine
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,6 +132,49 @@ def test_an_entry_that_holds_no_answer_is_made_again(
     assert analysis() == right
     assert len(started) == 2
     assert entry.read_bytes() == whole
+
+
+HEAD = "// A title 😀\n//\n// its id, 1.0.0\n"
+
+
+@pytest.mark.usefixtures("folder")
+def test_comments_before_a_query_move_places_and_are_not_analysed(started: list[object]) -> None:
+    bare = analysis()
+    below = analysis(HEAD + KQL)
+
+    assert len(started) == 1
+    assert below.columns == bare.columns
+    [fault], [first] = below.diagnostics, bare.diagnostics
+    assert (fault.line, fault.column) == (first.line + 3, first.column)
+    assert (fault.code, fault.message) == (first.code, first.message)
+    [union], text = below.unions, HEAD + KQL
+    assert [text[leg.start : leg.end] for leg in union.legs] == [
+        "(F() | project A)",
+        "(print A = 1)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "kql", [HEAD + KQL, f"// a\r\n{KQL}", f"// a\n\n// b\n{KQL}", f"{KQL}\n// end", "// alone"]
+)
+def test_an_analysis_is_that_of_the_whole_text(
+    kql: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = analysis(kql), tree(kql)
+    shutil.rmtree(folder)
+    monkeypatch.setattr(parser, "_COMMENTS", re.compile("(?!)"))
+
+    assert cut == (analysis(kql), tree(kql))
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_is_piped_into_a_union_below_comments_is_where_it_is() -> None:
+    kql = f"{HEAD}print A = 1 | union (print A = 2)"
+
+    [union] = analysis(kql).unions
+
+    assert union.input
+    assert kql[union.input.start : union.input.end] == "print A = 1"
 
 
 def test_an_error_of_the_parser_is_not_saved(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
