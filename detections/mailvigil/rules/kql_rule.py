@@ -84,6 +84,8 @@ def parse_kql_rule(path: Path, text: str) -> KqlRule:
         falsepositives=read.texts("mailvigil.falsepositives"),
         misses=read.texts("mailvigil.misses"),
         triage=read.texts("mailvigil.triage"),
+        close=read.texts("mailvigil.close") if read.has("mailvigil.close") else (),
+        thresholds=read.pairs("mailvigil.thresholds"),
         entities=read.mapped_entities(),
         sources=read.texts("mailvigil.sources"),
         why=read.text("mailvigil.why"),

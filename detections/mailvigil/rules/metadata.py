@@ -54,7 +54,8 @@ class RuleMetadata:
     tables of which each alone can feed the rule. ``within`` is the KQL duration in which a record
     must lie to be judged by a run. ``by`` are the columns that distinguish one alert from another.
     ``details`` are Sentinel's custom details, key and column; ``alert_name`` and
-    ``alert_description`` have columns of the result in ``{{}}``.
+    ``alert_description`` have columns of the result in ``{{}}``. ``close`` says when an incident
+    can be closed, ``thresholds`` what turning a value that the query declares does.
     """
 
     name: str
@@ -77,3 +78,5 @@ class RuleMetadata:
     details: tuple[tuple[str, str], ...] = ()
     alert_name: str = ""
     alert_description: str = ""
+    close: tuple[str, ...] = ()
+    thresholds: tuple[tuple[str, str], ...] = ()

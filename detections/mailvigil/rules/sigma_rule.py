@@ -157,6 +157,7 @@ def parse_sigma_rule(path: Path, text: str) -> SigmaRule:
         falsepositives=_texts(main, "falsepositives"),
         misses=read.texts("mailvigil.misses"),
         triage=read.texts("mailvigil.triage"),
+        close=read.texts("mailvigil.close") if read.has("mailvigil.close") else (),
         entities=read.entities(),
         sources=read.texts("mailvigil.sources"),
         why=read.text("mailvigil.why"),

@@ -27,6 +27,7 @@ from mailvigil.rules.kql_rule import KqlRule
 from mailvigil.rules.metadata import EntityMapping
 from mailvigil.rules.rule import Rule, allowed_lateness
 from mailvigil.rules.sigma_rule import SigmaRule
+from mailvigil.rules.thresholds import thresholds
 from mailvigil.tables.record_tables import RECORD_TABLES
 from mailvigil.tables.schemas import schemas
 from mailvigil.workbench.ruletest import Tested, load_cases, test_path
@@ -267,6 +268,22 @@ def _knows_its_records_at_any_time(checked: CheckedRule) -> Iterator[str]:
         yield "its records read the clock (ask for times after them: a hunt looks at all records)"
 
 
+def _says_when_to_close(checked: CheckedRule) -> Iterator[str]:
+    if not checked.rule.close:
+        yield "it does not say when to close an incident (add mailvigil.close)"
+
+
+def _explains_its_thresholds(checked: CheckedRule) -> Iterator[str]:
+    rule = checked.rule
+    declared = list(thresholds(rule, rule.query)) if isinstance(rule, KqlRule) else []
+    for threshold in declared:
+        if not threshold.turning:
+            yield f"no word on what turning {threshold.name} does (add it to mailvigil.thresholds)"
+    for name, _ in rule.thresholds:
+        if name not in {threshold.name for threshold in declared}:
+            yield f"mailvigil.thresholds explains {name}, which the query does not declare"
+
+
 def _is_proven(checked: Checked) -> Iterator[str]:
     try:
         cases = load_cases(test_path(checked.shipped))
@@ -293,5 +310,7 @@ CHECKS: tuple[Callable[[CheckedRule], Iterator[str]], ...] = (
     _windows_fit,
     _sees_late_records,
     _knows_its_records_at_any_time,
+    _says_when_to_close,
+    _explains_its_thresholds,
     *COMMON_CHECKS,
 )

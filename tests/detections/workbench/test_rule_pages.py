@@ -8,12 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from mailvigil.rules.content import content_root
+from mailvigil.compiler.compile import to_kql
+from mailvigil.compiler.parser import Validator
+from mailvigil.rules.content import content_root, load_functions
 from mailvigil.rules.hunting_query import load_hunting
 from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.mitre import technique, techniques_of
 from mailvigil.rules.rule import Rule
-from mailvigil.workbench.rule_pages import coverage_page, index_page, navigator_layer, rule_page
+from mailvigil.rules.thresholds import thresholds
+from mailvigil.workbench.rule_pages import (
+    coverage_page,
+    functions_text,
+    index_page,
+    measured_noise,
+    navigator_layer,
+    rule_page,
+)
 from mailvigil.workbench.ruletest import load_cases, test_path
 
 ROOT = content_root()
@@ -46,7 +56,7 @@ def test_a_page_has_every_part_of_the_framework(rule: Rule) -> None:
 def test_a_page_has_what_the_rule_says(rule: Rule) -> None:
     page = rule_page(rule, ROOT, ())
 
-    for text in (*rule.misses, *rule.falsepositives, *rule.triage):
+    for text in (*rule.misses, *rule.falsepositives, *rule.triage, *rule.close):
         assert " ".join(text.split()) in page
     for case in load_cases(test_path(rule)):
         assert f"- {case.name}" in page
@@ -54,6 +64,45 @@ def test_a_page_has_what_the_rule_says(rule: Rule) -> None:
         assert (
             f"[{number}](https://attack.mitre.org/techniques/{number.replace('.', '/')}/)" in page
         )
+
+
+@EACH_RULE
+def test_a_page_says_what_turning_each_value_of_the_query_does(rule: Rule) -> None:
+    page = rule_page(rule, ROOT, ())
+
+    for threshold in thresholds(rule, to_kql(rule, ROOT)):
+        assert f"| `{threshold.name}` | `{threshold.value}` | {threshold.turning} |" in page
+
+
+def test_the_values_of_a_rule_are_those_of_its_query() -> None:
+    [rule] = [rule for rule in RULES if rule.name == "session_over_many"]
+
+    values = {t.name: t.value for t in thresholds(rule, "let mostMailboxes = 7;\nlet a = b;\n")}
+
+    assert values == {"mostMailboxes": "7"}
+
+
+def test_the_noise_of_a_page_is_what_the_proof_measured(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    row = "| mailbox_throttled | Medium | 1h | 32 | 2.00 | 5 | 24 |"
+    (tmp_path / "docs" / "proof.md").write_text(f"# Proof\n\n{row}\n", encoding="utf-8")
+
+    noise = measured_noise("mailbox_throttled", tmp_path)
+
+    assert noise.endswith("32 incident(s) in 16 days, 2.00 a day, 5 on the worst day.")
+    assert measured_noise("session_over_many", tmp_path) == "Its noise was not measured."
+
+
+def test_a_query_runs_where_the_functions_are_not_deployed_when_they_are_pasted_before_it() -> None:
+    [rule] = [rule for rule in RULES if rule.name == "mailbox_stopped_logging"]
+    text = functions_text(load_functions(ROOT)) + to_kql(rule, ROOT)
+
+    with Validator(()) as validator:
+        pasted, alone = validator.analyse(text), validator.analyse(to_kql(rule, ROOT))
+
+    assert pasted.diagnostics == ()
+    assert {*rule.by, "FirstSeen", "LastSeen"} <= set(pasted.columns)
+    assert alone.diagnostics != ()
 
 
 def test_every_rule_is_in_the_index_and_the_table() -> None:
