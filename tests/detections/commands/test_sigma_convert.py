@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from sigma.cli.convert import convert
 
 from detections.commands.command import quiet_days
 from detections.exports.written import Record
@@ -80,27 +82,41 @@ def validator(checkout: Path) -> Iterator[Validator]:
         yield opened
 
 
+def words(name: str, pipeline: str) -> list[str]:
+    """Return what follows ``sigma convert`` to convert a rule, in a checkout."""
+    rule = f"sigma/rules/mail_access/{name}.yml"
+    return ["-t", "kusto", "-p", f"sigma/pipelines/{pipeline}", rule]
+
+
 @pytest.mark.parametrize("name", ["mailbox_throttled", "caller_new_to_tenant"])
 @pytest.mark.parametrize("pipeline", TABLES)
 def test_the_public_command_prints_kql_of_the_table(
-    pipeline: str, name: str, checkout: Path, validator: Validator
+    pipeline: str,
+    name: str,
+    checkout: Path,
+    validator: Validator,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    done = subprocess.run(
-        [
-            *(Path(sys.executable).with_name("sigma"), "convert", "-t", "kusto"),
-            *("-p", f"sigma/pipelines/{pipeline}", f"sigma/rules/mail_access/{name}.yml"),
-        ],
-        cwd=checkout,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    monkeypatch.chdir(checkout)
 
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(convert, words(name, pipeline))
+
+    assert done.exit_code == 0, done.output
     assert done.stdout.startswith(TABLES[pipeline])
     assert 'Operation =~ "MailItemsAccessed"' in done.stdout
     assert validator.analyse(done.stdout).diagnostics == ()
     assert done.stdout.strip() == record_level(rule_of(name, checkout), checkout, pipeline).strip()
+
+
+def test_the_installed_command_prints_what_its_function_prints(checkout: Path) -> None:
+    sigma = str(Path(sys.executable).with_name("sigma"))
+    command = [sigma, "convert", *words("mailbox_throttled", PIPELINE)]
+
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    query = record_level(rule_of("mailbox_throttled", checkout), checkout, PIPELINE)
+    assert done.stdout.strip() == query.strip()
 
 
 @pytest.mark.parametrize("pipeline", TABLES)
