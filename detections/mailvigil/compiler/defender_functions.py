@@ -16,6 +16,7 @@ from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function, load_functions
 from mailvigil.rules.durations import duration, kql_duration
 from mailvigil.rules.kql_rule import KqlRule
+from mailvigil.tables.record_tables import CLOUD_APP_EVENTS
 from mailvigil.tables.schemas import APPROVED_CALLERS, schemas
 from mailvigil.yaml_input import load_yaml
 
@@ -34,16 +35,70 @@ _FREQUENCY = re.compile(r"^let frequency = \d+[dhm];$", re.MULTILINE)
 
 _LISTED = re.compile(r"^let Operations = dynamic\(\[(.*?)\]\);", re.DOTALL | re.MULTILINE)
 _CALL = re.compile(rf"\b({_MAIL}|{_CHANGES})\(([^()]*)\)")
-_ARRIVED = "Arrived"
+_ALWAYS = {*DEFENDER_DEMANDS, "EventTime", "RecordId", "SourceRank", "Operation"}
+_ADDED = {
+    "TimeGenerated": "Timestamp",
+    "Source": f"'{CLOUD_APP_EVENTS.name}'",
+    "Arrived": "coalesce(ingestion_time(), Timestamp)",
+}
+"""Columns that rows of the functions have and the pipeline lacks. The time of arrival is asked of
+the table itself, before anything else is done with its rows."""
+
+_WIDTH = 98
+_LITERAL = re.compile(r"""//[^\n]*|@'[^']*'|@"[^"]*"|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+_TOKEN = re.compile(rf"{_LITERAL.pattern}|[()]")
+_ITEM_TOKEN = re.compile(rf"{_LITERAL.pattern}|[(),]")
+_FUZZY = re.compile(r"\bunion\s+isfuzzy=true\b")
+_FIRST_LEG, _NEXT_LEG = re.compile(r"\s*\("), re.compile(r"\s*,\s*\(")
 _RECORDS = re.compile(r"^let records = .*?;$", re.DOTALL | re.MULTILINE)
 _ASSIGNED = re.compile(r"\b(\w+) = ")
 _WORD = re.compile(r"\w+")
-_LITERAL = re.compile(r"""//[^\n]*|@'[^']*'|@"[^"]*"|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
 
 
 def tables_read(rule: KqlRule) -> frozenset[str]:
-    """Return the tables that the query of *rule* names itself."""
-    return frozenset(_WORD.findall(_LITERAL.sub("", rule.query))) & frozenset(schemas())
+    """Return the tables that the query of *rule* names itself and cannot do without."""
+    return _tables(_without_optional(rule.query))
+
+
+def _tables(kql: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(_LITERAL.sub("", kql))) & frozenset(schemas())
+
+
+def _without_optional(query: str) -> str:
+    """Return *query* without the legs of fuzzy unions that read tables which Defender lacks.
+
+    A union of which no leg would be left stays as it is.
+    """
+    parts, rest = [], query
+    while found := _FUZZY.search(rest):
+        parts.append(rest[: found.end()])
+        rest = rest[found.end() :]
+        legs, after = _legs(rest)
+        kept = [leg for leg in legs if not _tables(leg) - {CLOUD_APP_EVENTS.name}]
+        parts.append(f"\n          {', '.join(kept)}" if kept else rest[:after])
+        rest = rest[after:]
+    return "".join((*parts, rest))
+
+
+def _legs(text: str) -> tuple[list[str], int]:
+    """Return the legs in parentheses that *text* begins with, and where the last one ends."""
+    legs: list[str] = []
+    end = 0
+    while begins := (_FIRST_LEG if not legs else _NEXT_LEG).match(text, end):
+        start = begins.end() - 1
+        end = _closing(text, start)
+        legs.append(text[start:end])
+    return legs, end
+
+
+def _closing(text: str, start: int) -> int:
+    """Return where the parenthesis that opens at *start* ends; those in literals do not count."""
+    depth = 0
+    for token in _TOKEN.finditer(text, start):
+        depth += {"(": 1, ")": -1}.get(token[0], 0)
+        if depth == 0:
+            return token.end()
+    return len(text)
 
 
 def keys_without_record(rule: KqlRule) -> list[str]:
@@ -70,7 +125,8 @@ def defender_query(rule: KqlRule, root: Path) -> str:
 
     """
     keys = ", ".join(rule.by)
-    query = _FREQUENCY.sub(f"let frequency = {_between_runs(rule)};", rule.query.rstrip("\n"))
+    query = _without_optional(rule.query.rstrip("\n"))
+    query = _FREQUENCY.sub(f"let frequency = {_between_runs(rule)};", query)
     query = _CALL.sub(_read_events, query)
     return "\n".join(
         [
@@ -90,12 +146,12 @@ def _between_runs(rule: KqlRule) -> str:
 
 def _read_events(call: re.Match[str]) -> str:
     """Return what stands in place of a call, which begins a pipeline."""
-    events = f"events\n      | where Timestamp > ago({call[2]})"
+    events = f"events\n    | where Timestamp > ago({call[2]})"
     if call[1] == _MAIL:
         return f"{events} and Operation =~ '{_MAIL}'"
     return (
         f"{events} and Operation in~ (changes)\n"
-        r"      | extend Operation = replace_regex(Operation, @'\.$', @'')"
+        r"    | extend Operation = replace_regex(Operation, @'\.$', @'')"
     )
 
 
@@ -116,18 +172,44 @@ def _declared(rule: KqlRule, root: Path) -> Iterator[str]:
 
 def _events(rule: KqlRule, root: Path, operations: str) -> Iterator[str]:
     """Yield the statement ``events``: rows of ``CloudAppEvents`` in the shape of the functions."""
-    arrives = re.search(rf"\b{_ARRIVED}\b", rule.query) is not None
-    head, *rest = _pipeline(root, arrives=arrives).split("\n")
-    arrived = f", {_ARRIVED} = coalesce(ingestion_time(), Timestamp)" if arrives else ""
+    wanted = _ALWAYS | set(_WORD.findall(_LITERAL.sub("", rule.query)))
+    added = [f"{name} = {value}" for name, value in _ADDED.items() if name in wanted]
+    head, *rest = _pipeline(root).split("\n")
+    before, _, projected = "\n".join(rest).rpartition("| project ")
+    columns = [*(name for name in _ADDED if name in wanted), *_items(projected)]
+    kept = [item for item in columns if item.partition("=")[0].strip() in wanted]
     yield f"let events = {head}"
     yield f"    | where Timestamp > ago({kql_duration(rule.looks_back)})"
     yield f"    | where ActionType in~ ({operations})"
-    yield f"    | extend TimeGenerated = Timestamp, Source = '{head}'{arrived}"
-    yield from (f"    {line}" for line in rest[:-1])
-    yield f"    {rest[-1]};"
+    yield from [f"    | extend {', '.join(added)}"] if added else []
+    yield from (f"    {line}" for line in before.rstrip("\n").split("\n"))
+    project = f"    | project {_wrapped(kept)};"
+    yield project.replace("\n", "\n    ")
 
 
-def _pipeline(root: Path, *, arrives: bool) -> str:
+def _items(listed: str) -> Iterator[str]:
+    """Yield the items of a list with commas, those in parentheses and literals left together."""
+    depth, start = 0, 0
+    for token in _ITEM_TOKEN.finditer(listed):
+        depth += {"(": 1, ")": -1}.get(token[0], 0)
+        if token[0] == "," and depth == 0:
+            yield listed[start : token.start()].strip()
+            start = token.end()
+    yield listed[start:].strip()
+
+
+def _wrapped(items: list[str]) -> str:
+    """Return *items* with commas between, in lines of up to 100 characters where they allow it."""
+    text, width = items[0], len(items[0]) + 14
+    for item in items[1:]:
+        first, *others = item.split("\n")
+        fits_in = width + len(first) + 2 <= _WIDTH
+        text += f", {item}" if fits_in else f",\n    {item}"
+        width = len(others[-1]) if others else len(first) + (width + 2 if fits_in else 8)
+    return text
+
+
+def _pipeline(root: Path) -> str:
     """Return the pipeline that makes rows of records of ``CloudAppEvents``, its filter cut off."""
     path = root / "sigma" / "pipelines" / DEFENDER.audit.pipeline
     try:
@@ -135,8 +217,7 @@ def _pipeline(root: Path, *, arrives: bool) -> str:
         text, _, _ = str(data["postprocessing"][0]["prefix"]).rstrip("\n").rpartition("\n| where (")
     except (OSError, LookupError, TypeError) as error:
         raise RuleError([f"{path}: no pipeline over CloudAppEvents: {error!r}"]) from error
-    columns = "Timestamp, TimeGenerated, Source," + (f" {_ARRIVED}," if arrives else "")
-    return text.replace("| project Timestamp,", f"| project {columns}", 1)
+    return text
 
 
 def _operations(function: Function) -> str:

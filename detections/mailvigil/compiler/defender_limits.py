@@ -60,6 +60,8 @@ def _problems(rule: Rule) -> list[str]:
 def _problems_of_kql(rule: KqlRule) -> Iterator[str]:
     for table in sorted(tables_read(rule) - {TABLE}):
         yield f"its query reads {table}, which Defender does not have"
+    if rule.needs:
+        yield f"it needs one of {', '.join(rule.needs)}, which Defender does not have"
     if rule.always:
         yield "it alerts on records that did not come, and a detection must name an event"
     for function in functions_lacking(rule):
