@@ -30,7 +30,7 @@ from mailvigil.engine.translation import (
     saved_text,
     translate,
 )
-from mailvigil.engine.union_types import UnionTypesError, with_kql_types
+from mailvigil.engine.union_types import KnownTypes, UnionTypesError, with_kql_types
 from mailvigil.engine.workspace import END_OF_TIME, arrived_rows, last_rows, look_at
 from mailvigil.errors import MailvigilError
 from mailvigil.rules.content import Function
@@ -104,6 +104,7 @@ class Engine:
         self._checked: set[str] = set()
         self._typed: dict[str, str] = {}
         self._visible: list[tuple[str, str, str]] = []
+        self._types = KnownTypes(self._con)
         self._spans: dict[str, timedelta] = {}
         row = con.execute("SELECT current_database()").fetchone()
         self._main = str(row[0]) if row else ""
@@ -199,7 +200,7 @@ class Engine:
             try:
                 typed = saved_text(
                     ["types", bound, self._visible_columns()],
-                    lambda: with_kql_types(self._con, bound),
+                    lambda: with_kql_types(self._types, bound),
                 )
             except UnionTypesError as error:
                 raise QueryError(str(error)) from error
@@ -216,6 +217,7 @@ class Engine:
                 "WHERE database_name = 'visible' ORDER BY table_name, column_index"
             )
             self._visible = self._con.execute(sql).fetchall()
+            self._types = KnownTypes(self._con)
         return self._visible
 
     def columns(self, query: Query) -> frozenset[str]:

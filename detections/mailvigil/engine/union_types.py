@@ -27,6 +27,7 @@ _JOIN = re.compile(
     r"SELECT (?P<columns>(?:_[lr]\.\"(?:[^\"]|\"\")*\" AS \"(?:[^\"]|\"\")*\"(?:, )?)+) "
     r"FROM (?P<left>\S+) AS _l (?P<kind>LEFT|RIGHT|FULL OUTER) JOIN \("
 )
+_STEP_NAME = re.compile(r'"(?:[^"]|"")*"|\b\w+(?= AS\b)')
 _NAME = re.compile(r'"(?:[^"]|"")*"')
 _SIDE = re.compile(r'(?P<side>_[lr])\.(?P<name>"(?:[^"]|"")*") AS')
 _MAY_LACK = {"LEFT": "_r", "RIGHT": "_l", "FULL OUTER": "_l_r"}
@@ -62,11 +63,11 @@ _Change = tuple[int, int, str]
 """Start and end of what is replaced, and by what."""
 
 
-def with_kql_types(con: duckdb.DuckDBPyConnection, sql: str) -> str:
+def with_kql_types(tables: KnownTypes, sql: str) -> str:
     """Return *sql*, which was made of KQL, with empty texts where a union or a join has none.
 
     Args:
-        con: Where the tables are that the SQL reads. Nothing is run.
+        tables: What is known of the tables that the SQL reads. Nothing is run.
         sql: A query without parameters.
 
     Raises:
@@ -74,11 +75,11 @@ def with_kql_types(con: duckdb.DuckDBPyConnection, sql: str) -> str:
         duckdb.Error: DuckDB refuses the query.
 
     """
-    unions = [change for union in _unions(sql) for change in _union_changes(con, sql, union)]
+    unions = [change for union in _unions(sql) for change in _union_changes(tables, sql, union)]
     joins = [
         change
         for kind, join in _joins(sql)
-        for change in _join_changes(con, sql, join, _MAY_LACK[kind])
+        for change in _join_changes(tables, sql, join, _MAY_LACK[kind])
     ]
     for start, end, text in sorted((*unions, *joins), reverse=True):
         sql = sql[:start] + text + sql[end:]
@@ -106,8 +107,8 @@ def _joins(sql: str) -> Iterator[tuple[str, _Inputs]]:
         yield head["kind"], _Inputs(head.span("columns"), (left, right))
 
 
-def _union_changes(con: duckdb.DuckDBPyConnection, sql: str, union: _Inputs) -> Iterator[_Change]:
-    legs = _types(con, sql, union)
+def _union_changes(tables: KnownTypes, sql: str, union: _Inputs) -> Iterator[_Change]:
+    legs = _types(tables, sql, union)
     for first, second in combinations(legs, 2):
         _refuse_two_types(first, second)
     texts = {name for leg in legs for name, kind in leg.items() if kind == "string"}
@@ -118,10 +119,8 @@ def _union_changes(con: duckdb.DuckDBPyConnection, sql: str, union: _Inputs) -> 
             yield *name.span(), f"coalesce({name[0]}, '') AS {name[0]}"
 
 
-def _join_changes(
-    con: duckdb.DuckDBPyConnection, sql: str, join: _Inputs, may_lack: str
-) -> Iterator[_Change]:
-    kinds = dict(zip(("_l", "_r"), _types(con, sql, join), strict=True))
+def _join_changes(tables: KnownTypes, sql: str, join: _Inputs, may_lack: str) -> Iterator[_Change]:
+    kinds = dict(zip(("_l", "_r"), _types(tables, sql, join), strict=True))
     start, end = join.columns
     for column in _SIDE.finditer(sql, start, end):
         side, name = column["side"], column["name"]
@@ -143,14 +142,41 @@ def _refuse_two_types(first: Mapping[str, str], second: Mapping[str, str]) -> No
             )
 
 
-def _types(con: duckdb.DuckDBPyConnection, sql: str, operation: _Inputs) -> list[Mapping[str, str]]:
-    """Return each input's columns with KQL's types, as DuckDB binds the inputs together."""
+def _types(tables: KnownTypes, sql: str, operation: _Inputs) -> list[Mapping[str, str]]:
+    """Return each input's columns with KQL's types, as DuckDB binds the inputs together.
+
+    Steps that the inputs do not name are left out: so the body of a function has one text in all
+    queries that call it, and is bound once.
+    """
     names = [f"_input{number}" for number in range(len(operation.inputs))]
     inputs = ", ".join(f"({i}) AS {name}" for i, name in zip(operation.inputs, names, strict=True))
     text = f"SELECT {', '.join(names)} FROM {inputs}"
     for steps in reversed(_steps_before(sql, operation.columns[0])):
-        text = f"{steps} SELECT * FROM ({text})"
-    return [{name: _kql(kind) for name, kind in row.children} for row in con.sql(text).types]
+        if any(name.lower() in text.lower() for name in _step_names(steps)):
+            text = f"{steps} SELECT * FROM ({text})"
+    return tables.of(text)
+
+
+class KnownTypes:
+    """The types of texts' columns, as long as the tables that DuckDB has stay as they are."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
+        self._con = con
+        self._known: dict[str, list[Mapping[str, str]]] = {}
+
+    def of(self, text: str) -> list[Mapping[str, str]]:
+        """Return the columns with KQL's types of each of *text*'s columns, which are structures.
+
+        Raises:
+            duckdb.Error: DuckDB refuses the text.
+
+        """
+        if text not in self._known:
+            # Not con.sql(), which does more than to bind the text.
+            described = self._con.execute(f"DESCRIBE {text}").fetchall()
+            structures = [self._con.type(str(kind)) for _, kind, *_ in described]
+            self._known[text] = [{n: _kql(kind) for n, kind in row.children} for row in structures]
+        return self._known[text]
 
 
 def _kql(kind: object) -> str:
@@ -169,6 +195,17 @@ def _steps_before(sql: str, place: int) -> list[str]:
             starts.pop()
     around = (_steps(sql, start, place) for start in starts if sql.startswith("WITH ", start))
     return [steps for steps in around if steps]
+
+
+def _step_names(steps: str) -> list[str]:
+    """Return the names that the steps of one ``WITH`` have, not those of steps within them."""
+    outside, depth, end = [], 0, 0
+    for token in _TOKEN.finditer(steps):
+        if token[0] == "(" and not depth:
+            outside.append(steps[end : token.start()])
+        depth += {"(": 1, ")": -1}.get(token[0], 0)
+        end = token.end() if token[0] == ")" else end
+    return _STEP_NAME.findall("".join(outside))
 
 
 def _steps(sql: str, start: int, place: int) -> str:

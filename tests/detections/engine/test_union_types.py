@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import duckdb
 import pytest
 
 from detections.small_tenant import FUNCTIONS, ROOT, RULES, workspace
 from mailvigil.compiler.compile import to_kql
 from mailvigil.engine.embedded import Engine, QueryError
+from mailvigil.engine.union_types import KnownTypes, with_kql_types
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 OLD = "LogonType = case(Logon_Type == 'Owner', 0, Logon_Type == 'Admin', int(1),"
@@ -122,3 +124,59 @@ def test_a_name_with_quotes_and_a_literal_with_parentheses_are_read_right(engine
     )
 
     assert rows == [{"a b": ")("}, {"a b": ""}]
+
+
+class CountedTypes(KnownTypes):
+    """Counts the texts that DuckDB binds."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
+        super().__init__(con)
+        self.asked: list[str] = []
+
+    def of(self, text: str) -> list[Mapping[str, str]]:
+        """Return the types, and note the text."""
+        self.asked.append(text)
+        return super().of(text)
+
+
+UNION = (
+    "WITH _s0 AS (SELECT 1 AS n), _s1 AS "
+    '(SELECT "n", "t" FROM (SELECT * FROM (SELECT * FROM _s0)\n'
+    "UNION ALL BY NAME SELECT * FROM (SELECT 'x' AS t))) SELECT * FROM _s1"
+)
+BEFORE = 'WITH "_l1_F" AS (...) SELECT * FROM "_l1_F"'
+EMPTY_TEXT = """coalesce("t", '') AS "t\""""
+
+
+def test_the_body_of_a_function_is_bound_once_whatever_stands_before_it() -> None:
+    with duckdb.connect() as con:
+        types = CountedTypes(con)
+        one = BEFORE.replace("...", UNION)
+        other = f'WITH "_l0_a" AS (SELECT 2 AS k), {one.removeprefix("WITH ")}'
+
+        assert EMPTY_TEXT in with_kql_types(types, one)
+        assert EMPTY_TEXT in with_kql_types(types, other)
+
+    assert types.asked[0] == types.asked[1]
+
+
+def test_a_step_that_a_leg_names_in_any_case_of_letters_stays_before_it() -> None:
+    union = UNION.replace("SELECT 'x' AS t", 'SELECT * FROM "_L0_A"')
+    with duckdb.connect() as con:
+        one = BEFORE.replace("...", union)
+        sql = f"WITH \"_l0_a\" AS (SELECT ')' AS t), {one.removeprefix('WITH ')}"
+
+        assert EMPTY_TEXT in with_kql_types(KnownTypes(con), sql)
+
+
+def test_types_are_read_anew_where_a_table_got_other_ones() -> None:
+    kql = "union T, (print A = 1) | count"
+    with workspace() as con:
+        engine = Engine(con, FUNCTIONS)
+        engine.put("T", {"A": "long"}, [[1]])
+        assert answer(engine, kql) == [{"Count": 2}]
+
+        engine.put("T", {"A": "string"}, [["1"]])
+
+        with pytest.raises(QueryError, match="column A comes in two types, long and string"):
+            engine.prepare("union T, (print A = 1) | extend B = 1")
