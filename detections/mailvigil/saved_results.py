@@ -14,6 +14,7 @@ import tempfile
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class SavedResults:
         """Use *folder*, which is made by the first :meth:`put` and holds up to *most_bytes*."""
         self._folder = folder
         self._most_bytes = most_bytes
+        self._size = most_bytes  # not known before the first put
 
     def get(self, key: str) -> object:
         """Return what was saved under *key*, as JSON knows it, or None."""
@@ -49,13 +51,19 @@ class SavedResults:
         return None
 
     def put(self, key: str, result: object) -> None:
-        """Save a result, and drop those that were not used for longest if it gets too much."""
+        """Save a result, and drop those that were not used for longest if it gets too much.
+
+        What other processes save meanwhile counts when this one looks at the folder again.
+        """
         entry = json.dumps({"key": key, "result": result})
+        content = gzip.compress(entry.encode(), 1, mtime=0)
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if _is_private(self._folder):
-                self._write(self._path(key), gzip.compress(entry.encode(), 1, mtime=0))
-                self._drop_oldest()
+                self._write(self._path(key), content)
+                self._size += len(content)
+                if self._size > self._most_bytes:
+                    self._drop_oldest()
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{sha256(key.encode()).hexdigest()}.json.gz"
@@ -77,15 +85,22 @@ class SavedResults:
         size = sum(status.st_size for status, _ in entries)
         for status, path in sorted(entries, key=lambda entry: entry[0].st_mtime_ns):
             if size <= self._most_bytes:
-                return
+                break
             Path(path).unlink(missing_ok=True)
             size -= status.st_size
+        self._size = size
 
 
 def saved_results(kind: str) -> SavedResults | None:
     """Return the user's saved results of a *kind*, or None where nobody has a home."""
     folder = cache_folder(os.environ)
-    return SavedResults(folder / kind) if folder else None
+    return _saved_in(folder / kind) if folder else None
+
+
+@cache
+def _saved_in(folder: Path) -> SavedResults:
+    """Return one object for each folder: to look at all entries at every put takes long."""
+    return SavedResults(folder)
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path | None:

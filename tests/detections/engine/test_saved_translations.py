@@ -284,3 +284,28 @@ def test_a_user_without_a_home_has_no_cache_folder(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Path, "home", home)
 
     assert cache_folder({}) is None
+
+
+def test_the_folder_is_looked_at_when_it_is_first_written_to_and_when_it_gets_too_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Path] = []
+    real = os.scandir
+
+    def counting(folder: Path) -> object:
+        looked.append(folder)
+        return real(folder)
+
+    monkeypatch.setattr("mailvigil.saved_results.os.scandir", counting)
+    SavedResults(tmp_path).put("a", 1)
+    (entry,) = entries(tmp_path)
+    saved = SavedResults(tmp_path, most_bytes=4 * entry.stat().st_size)
+    looked.clear()
+
+    for key in "bcd":
+        saved.put(key, 1)
+    assert looked == [tmp_path]
+    saved.put("e", 1)
+
+    assert len(looked) == 2
+    assert len(entries(tmp_path)) == 4
