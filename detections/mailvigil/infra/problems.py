@@ -83,18 +83,24 @@ CASES_OF: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 def template_problems(
     template: Mapping[str, Any], cases: Mapping[str, Mapping[str, Any]] = CASES
 ) -> Iterator[str]:
-    """Return what is wrong, each ``place: what``, over all *cases* and each once."""
-    problems: dict[str, None] = {}
+    """Yield what is wrong, each ``place: what``, over all *cases* and each once, as it is found."""
+    found: set[str] = set()
     try:
-        problems.update(dict.fromkeys(frame_problems(template)))
-        size = len(json.dumps(template, ensure_ascii=False).encode())
-        if size > MAX_TEMPLATE_BYTES:
-            problems[f"template: {size} bytes (a template may have 4 MB)"] = None
-        for given in cases.values():
-            problems.update(dict.fromkeys(_problems(template, given)))
+        for problem in _in_all(template, cases):
+            if problem not in found:
+                found.add(problem)
+                yield problem
     except (KeyError, TypeError, AttributeError) as error:
-        problems[f"template: not of its form: {error!r}"] = None
-    yield from problems
+        yield f"template: not of its form: {error!r}"
+
+
+def _in_all(template: Mapping[str, Any], cases: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    yield from frame_problems(template)
+    size = len(json.dumps(template, ensure_ascii=False).encode())
+    if size > MAX_TEMPLATE_BYTES:
+        yield f"template: {size} bytes (a template may have 4 MB)"
+    for given in cases.values():
+        yield from _problems(template, given)
 
 
 def _problems(template: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:

@@ -317,8 +317,8 @@ def test_every_fault_in_the_template_is_found(
 ) -> None:
     change(template)
 
-    found = list(template_problems(template))
-    assert any(message in problem for problem in found), found
+    # Problems come as they are found: the cases after the first that shows it are not evaluated.
+    assert any(message in problem for problem in template_problems(template))
 
 
 @pytest.mark.parametrize("text", ["mv", "m" * 12])
