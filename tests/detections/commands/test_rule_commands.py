@@ -36,6 +36,13 @@ def change(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
+def leave_two_cases(content: Path) -> None:
+    """Take all cases but the first and the last out of a rule's tests: each runs on four tables."""
+    path = rule_file(content, "mailbox_throttled.test.yaml")
+    head, first, *_, last = path.read_text(encoding="utf-8").split("    - name: ")
+    path.write_text(f"{head}    - name: {first}    - name: {last}", encoding="utf-8")
+
+
 def test_every_rule_is_listed_with_version_and_severity() -> None:
     ran = run("rules", "list")
 
@@ -236,7 +243,7 @@ def test_one_target_is_compiled_alone(content: Path) -> None:
     assert ran.code == EXIT_STALE
     assert ran.out.splitlines()[0] == f"{place}: out of date"
     assert ran.out.splitlines()[1] == f"{len(NAMES)} rules, 1 file stale"
-    assert "read_without_sign_in.yaml: not for Defender XDR: its query reads SigninLogs" in ran.err
+    assert "read_without_sign_in.yaml: not for Defender XDR: it needs one of SigninLogs" in ran.err
 
 
 def test_filters_leave_the_packs_own_files_alone(content: Path, tmp_path: Path) -> None:
@@ -276,6 +283,7 @@ def test_the_tests_of_one_rule_run_alone() -> None:
 
 
 def test_a_failing_test_is_reported(content: Path) -> None:
+    leave_two_cases(content)
     change(rule_file(content, "mailbox_throttled.test.yaml"), "Records: 2", "Records: 3")
 
     ran = run("rules", "test", "mailbox_throttled")
@@ -284,17 +292,18 @@ def test_a_failing_test_is_reported(content: Path) -> None:
     assert "fail     mailbox_throttled [CloudAppEvents]: a throttled mailbox fires once" in ran.out
     assert "         missing: {" in ran.out
     assert "         not expected: {" in ran.out
-    assert ran.out.endswith("24 pass, 4 fail, 0 not run\n")
+    assert ran.out.endswith("4 pass, 4 fail, 0 not run\n")
 
 
 def test_a_query_that_the_engine_refuses_is_not_run(content: Path) -> None:
+    leave_two_cases(content)
     pipeline = content / "sigma" / "pipelines" / "mail_items_accessed.yml"
     change(pipeline, "MailItemsAccessed()\n", "MailItemsAccessed() | evaluate autocluster()\n")
 
     ran = run("rules", "test", "mailbox_throttled")
 
     assert ran.code == EXIT_FAILED
-    assert ran.out.endswith("0 pass, 0 fail, 7 not run\n")
+    assert ran.out.endswith("0 pass, 0 fail, 2 not run\n")
     assert "not run  mailbox_throttled: " in ran.out
 
 
