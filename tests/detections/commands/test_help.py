@@ -19,7 +19,7 @@ from detections.commands.command import (
     run,
 )
 from detections.commands.shell_lines import words_of
-from detections.exports.written import lines, purview
+from detections.exports.written import lines, office_activity, purview
 from mailvigil import exit_codes
 from mailvigil.cli import COMMANDS, parser
 
@@ -112,6 +112,8 @@ def prepare(folder: Path) -> bytes:
     later = [read_at(day, 400 + day, AppId=f"{NEWCOMER}9") for day in range(20, 23)]
     (folder / "february" / "audit.csv").write_bytes(purview(later))
     (folder / "AuditLog_2026-01.csv").write_bytes(purview(quiet_days(2)))
+    office = lines([office_activity(record) for record in quiet_days(8)])
+    (folder / "OfficeActivity.csv").write_bytes(office)
     (folder / "approved.csv").write_text("Caller,Owner,Reason,ValidFrom,ValidTo\r\n")
     return gzip.decompress(gzip.compress(lines(quiet_days(2))))
 
@@ -123,8 +125,8 @@ def test_every_example_of_the_hunts_help_works(folder: Path, content: Path) -> N
 
     ran = [run(*words_of(example), stdin=piped) for example in examples]
 
-    assert [result.code for result in ran] == [0, 0, 0, 0, 0, exit_codes.EXIT_FOUND]
-    assert [result.err for result in ran] == [""] * 6
+    assert [result.code for result in ran] == [0, 0, 0, 0, 0, exit_codes.EXIT_FOUND, 0]
+    assert [result.err for result in ran] == [""] * 7
     assert (folder / "known.jsonl").is_file()
     assert (folder / "report.html").is_file()
     assert (folder / "timeline.csv").is_file()
