@@ -20,6 +20,7 @@ from sigma.collection import SigmaCollection
 from sigma.conditions import (
     ConditionAND,
     ConditionFieldEqualsValueExpression,
+    ConditionNOT,
     ConditionOR,
 )
 from sigma.conversion.state import ConversionState
@@ -53,6 +54,14 @@ _FIELD = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _CALL = re.compile(r"\w+\(\)")
 _WHERE = "\n| where ("
 _LOGSOURCE = ("m365", "audit")
+LACKED_BY_COPIES = frozenset(
+    {
+        "SessionId", "AADSessionId", "UniqueTokenId", "OperationCount", "TokenTenantId",
+        "TokenTenant", "TokenObjectId", "TokenType", "AuthType", "DeviceId",
+    }
+)  # fmt: skip
+"""Fields that a record has and its copy in ``OfficeActivity`` lacks, or has seldom."""
+
 _ONLY_MAIL = frozenset({FUNCTION.lower()})
 
 
@@ -213,7 +222,11 @@ def _selection(
     renamed = {field: column(field) for field in missing}
     query = _converted(rule, base, root, source.pipeline, renamed)
     where, _, condition = query.partition(_WHERE)
-    lines = [*where.split("\n"), *_read(renamed), *f"{_WHERE[1:]}{condition}".split("\n")]
+    # A copy that lacks a field passes what excludes by it: one row a record is left before that.
+    several = source.repeats and not source.time
+    poor = several and any(_negated(c) & {*LACKED_BY_COPIES, *missing} for c in conditions)
+    once = [DROP_REPEATS] if poor else []
+    lines = [*where.split("\n"), *_read(renamed), *once, *f"{_WHERE[1:]}{condition}".split("\n")]
     whole = mail and condition == f'Operation =~ "{FUNCTION}")'
     stripped = tuple(line.rstrip() for line in lines)
     return Selection(name, source, stripped, whole, _all_operations(conditions))
@@ -289,6 +302,18 @@ def _items(detection: SigmaDetection) -> Iterator[SigmaDetectionItem]:
             yield from _items(item)
         else:
             yield item
+
+
+def _negated(condition: object, *, inside: bool = False) -> frozenset[str]:
+    """Return the fields that *condition* asks for in a negation."""
+    match condition:
+        case ConditionNOT():
+            return frozenset().union(*(_negated(arg, inside=True) for arg in condition.args))
+        case ConditionAND() | ConditionOR():
+            return frozenset().union(*(_negated(arg, inside=inside) for arg in condition.args))
+        case ConditionFieldEqualsValueExpression():
+            return frozenset({str(condition.field)} if inside else ())
+    return frozenset()
 
 
 def _all_operations(conditions: Sequence[object]) -> tuple[str, ...]:

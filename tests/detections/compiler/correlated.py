@@ -110,7 +110,7 @@ def rule(type_: str, **correlation: object) -> SigmaRule:
 
 
 class Bench:
-    """A workspace of which one table is filled."""
+    """A workspace of which one table is filled, and others may hold copies."""
 
     def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
         self._con = con
@@ -135,6 +135,10 @@ class Bench:
                     "AccountObjectId": f"object-{event.user}",
                 }
         insert(self._con, table, rows)
+
+    def copy(self, events: Sequence[Event], table: str) -> None:
+        """Add *events* to *table*, which holds them beside the table that was filled."""
+        insert(self._con, table, [SHAPERS[table](event.record()) for event in events])
 
     def ask(
         self, rule: Rule, target: Target = SENTINEL, now: datetime = NOW, recent: str = "1d"

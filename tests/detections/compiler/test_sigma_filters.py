@@ -19,6 +19,7 @@ from mailvigil.rules.filters import Filter
 from mailvigil.rules.load_rules import with_filters
 from mailvigil.rules.rule import Rule
 from mailvigil.rules.sigma_rule import parse_sigma_rule
+from mailvigil.tables.record_tables import DROP_REPEATS
 
 NEW = RULES["caller_new_to_tenant"]
 COUNT: dict[str, object] = {
@@ -89,6 +90,42 @@ def test_the_same_filters_give_the_same_bytes(tmp_path: Path) -> None:
     random.seed(2)
 
     assert filtered(tmp_path, NEW, document(), wild) == first
+
+
+DEVICE = {"rules": "any", "ours": {"SessionId": "s-backup"}, "condition": "not ours"}
+
+
+def test_a_filter_by_a_field_that_a_copy_lacks_is_asked_of_the_richest_copy(tmp_path: Path) -> None:
+    found = filtered(tmp_path, NEW, document(filter=DEVICE)).split("\n")
+
+    asked = [number for number, line in enumerate(found) if "SessionId =~" in line]
+    assert asked
+    assert {found[number - 1].strip() for number in asked} == {DROP_REPEATS}
+
+
+def test_a_copy_without_the_session_does_not_pass_a_filter_by_session(
+    tmp_path: Path, empty: Bench
+) -> None:
+    (one,) = with_filters([CORRELATED], filters(tmp_path, document(filter=DEVICE)))
+    backup = [Event(n, 100 * n, more={"SessionId": "s-backup"}) for n in range(1, 4)]
+    other = [Event(n, 100 * n, more={"SessionId": "s-1"}) for n in range(1, 4)]
+
+    empty.put(backup)
+    empty.copy(backup, "OfficeActivity")
+    silent = empty.ask(one)
+    empty.put(other)
+    empty.copy(other, "OfficeActivity")
+
+    assert silent == []
+    assert len(empty.ask(one)) == 1
+
+
+def test_a_filter_by_a_field_that_all_copies_have_drops_no_repeats_over_the_long_window(
+    tmp_path: Path,
+) -> None:
+    found = filtered(tmp_path, NEW, document())
+
+    assert found.count(DROP_REPEATS) == 1
 
 
 def test_two_filters_hold_together(tmp_path: Path) -> None:
