@@ -19,11 +19,11 @@ from mailvigil.compiler.pipes import summarize
 from mailvigil.compiler.select import Selection, select
 from mailvigil.compiler.targets import DEFENDER, SENTINEL, Target
 from mailvigil.errors import RuleError, UnfitError
+from mailvigil.rules.arrival import JUDGED, declared_windows
 from mailvigil.rules.kql_rule import KqlRule
 from mailvigil.rules.rule import Rule
-from mailvigil.rules.sigma_rule import SigmaRule
+from mailvigil.rules.sigma_rule import FREQUENCY, SigmaRule
 from mailvigil.tables.record_tables import RECORD_FUNCTIONS
-from mailvigil.tables.schemas import ARRIVED
 
 PIPELINE = SENTINEL.mail.pipeline
 RECORD_COLUMNS = {
@@ -42,7 +42,7 @@ RECORD_COLUMNS = {
     "IsThrottled": "string",
     "Folder": "string",
     "Operation": "string",
-    ARRIVED: "datetime",
+    "Arrived": "datetime",
 }
 """What the hunt and its reports read of a record, and the KQL types."""
 
@@ -110,17 +110,17 @@ def to_kql(rule: Rule, root: Path, target: Target = SENTINEL) -> str:
 
 def _body(rule: SigmaRule, selections: Sequence[Selection], target: Target) -> list[str]:
     if rule.correlation:
-        return correlate(rule, rule.correlation, selections)
+        return correlate(rule, rule.correlation, selections, target)
     if rule.first_seen:
         return first_seen(rule, rule.first_seen, selections[0], target)
-    return _plain(rule, selections[0])
+    return _plain(rule, selections[0], target)
 
 
-def _plain(rule: SigmaRule, selection: Selection) -> list[str]:
+def _plain(rule: SigmaRule, selection: Selection, target: Target) -> list[str]:
     return [
-        f"let recent = {rule.within};",
-        *selection.within("recent"),
-        "| where EventTime > ago(recent)",
+        *(declared_windows(FREQUENCY) if target.arrivals else [f"let recent = {rule.within};"]),
+        *selection.within("late" if target.arrivals else "recent"),
+        JUDGED if target.arrivals else "| where EventTime > ago(recent)",
         *selection.once(),
         *summarize(selection.source.summary, rule.by),
         "| extend Verdict = 'match'",
@@ -141,12 +141,9 @@ def arrivals(rule: Rule, root: Path, step: str, *, first_only: bool) -> str:
 
     """
     keys = f" by {', '.join(rule.new_key or rule.by)}" if first_only else ""
-    arrived = (
-        f"summarize Arrived = min({ARRIVED}){keys}" if first_only else f"extend Arrived = {ARRIVED}"
-    )
     lines = [
         *record_rows(rule, root),
-        f"| {arrived}",
+        *([f"| summarize Arrived = min(Arrived){keys}"] if first_only else []),
         f"| summarize by Evaluation = bin(Arrived - 1microsecond, {step}) + {step}",
     ]
     return "\n".join(lines)
@@ -210,7 +207,7 @@ def _with_all_columns(lines: Sequence[str]) -> list[str]:
     pipe = "\n".join(lines)
     return [
         *f"union (datatable({columns})[]), ({pipe})".split("\n"),
-        f"| extend {ARRIVED} = coalesce({ARRIVED}, EventTime)",
+        "| extend Arrived = coalesce(Arrived, EventTime)",
     ]
 
 

@@ -5,9 +5,11 @@ some window of that length exactly if it is met in one of these; a window withou
 none. To look for a window's records only where they can be, time is cut into slots of one timespan:
 a window's records lie in the slot of its end and in the one before.
 
-Of each group the first window in ``recent`` that meets the condition is reported, with the records
-in it. Groups are compared without regard to case, as Sigma compares values; a record that lacks
-a key, or a value that is counted, is left out.
+Of each group the first window that meets the condition and holds a record that is judged is
+reported, with the records in it. In Sentinel those are the records that came since the run before:
+one may lie anywhere in its window, since records come out of order. In Defender, where a run sees
+by the events' time, a window must end in ``recent``. Groups are compared without regard to case, as
+Sigma compares values; a record that lacks a key, or a value that is counted, is left out.
 """
 
 from __future__ import annotations
@@ -18,15 +20,18 @@ from itertools import takewhile
 
 from mailvigil.compiler.pipes import let, summarize
 from mailvigil.compiler.select import Selection
+from mailvigil.compiler.targets import Target
+from mailvigil.rules.arrival import NEW, NOT_YET, declared_windows
 from mailvigil.rules.correlation_rule import TYPES, Correlation, column
-from mailvigil.rules.sigma_rule import SigmaRule
+from mailvigil.rules.sigma_rule import FREQUENCY, SigmaRule
 from mailvigil.tables.record_tables import DROP_REPEATS
 
-_LOOKED_BACK = "| where EventTime > ago(recent + window)"
+_COUNT_NEW = "NewRecords = countif(IsNew)"
+_SUM_NEW = "NewRecords = sum(NewRecords)"
 
 
 def correlate(
-    rule: SigmaRule, correlation: Correlation, selections: Sequence[Selection]
+    rule: SigmaRule, correlation: Correlation, selections: Sequence[Selection], target: Target
 ) -> list[str]:
     """Return the query's lines, its windows first.
 
@@ -34,30 +39,35 @@ def correlate(
         rule: The rule.
         correlation: What it correlates.
         selections: Its records, one for each of the correlation's rules and in their order.
+        target: Where the query will run.
 
     """
     ordered = correlation.type == "temporal_ordered"
-    shared, selections = _shared(_held(selections))
-    matched = matches(correlation, selections, [_LOOKED_BACK])
+    span = "late + window" if target.arrivals else "recent + window"
+    shared, selections = _shared(_held(selections, span))
+    within = f"| where {NOT_YET}" if target.arrivals else f"| where EventTime > ago({span})"
+    judged = NEW if target.arrivals else "EventTime > ago(recent)"
+    matched = [*matches(correlation, selections, [within]), f"| extend IsNew = {judged}"]
+    recent = [f"let recent = {rule.within};"]
     return [
-        f"let recent = {rule.within};",
+        *(declared_windows(FREQUENCY, rule.late) if target.arrivals else recent),
         f"let window = {correlation.window};",
         *shared,
         *let("matches", [f"materialize({matched[0]}", *matched[1:-1], f"{matched[-1]})"]),
-        *(_chains(correlation) if ordered else _windows(correlation)),
+        *(_chains(correlation, target) if ordered else _windows(correlation, target)),
         *_alerts(rule, correlation, selections),
     ]
 
 
-def _held(selections: Sequence[Selection]) -> list[Selection]:
-    """Return the selections with their tables held to the time that is looked at.
+def _held(selections: Sequence[Selection], span: str) -> list[Selection]:
+    """Return the selections with their tables held to *span*.
 
     What reads Defender's table begins alike for all, so that it can be shared.
     """
     every = tuple(sorted({o for selection in selections for o in selection.operations}))
     known = every if all(selection.operations for selection in selections) else ()
     alike = [s if s.reads_function else replace(s, operations=known) for s in selections]
-    return [replace(s, lines=tuple(s.within("recent + window"))) for s in alike]
+    return [replace(s, lines=tuple(s.within(span))) for s in alike]
 
 
 def _shared(selections: Sequence[Selection]) -> tuple[list[str], list[Selection]]:
@@ -128,18 +138,22 @@ def _keys(correlation: Correlation) -> list[str]:
     return [column(key) for key in correlation.keys]
 
 
-def _windows(correlation: Correlation) -> list[str]:
+def _windows(correlation: Correlation, target: Target) -> list[str]:
     keys = ", ".join(_keys(correlation))
     result = TYPES[correlation.type]
     slots = [
         "union",
         "    (matches | extend Slot = bin(EventTime, window)),",
         "    (matches | extend Slot = bin(EventTime, window) + window)",
-        f"| project {keys}, Slot, EventTime, Step{''.join(_values(correlation))}",
+        f"| project {keys}, Slot, EventTime, IsNew, Step{''.join(_values(correlation))}",
     ]
+    new = "matches | where IsNew"
     ends = [
-        "matches",
-        "| where EventTime > ago(recent)",
+        *(
+            ["matches", f"| join kind=leftsemi ({new} | distinct {keys}) on {keys}"]
+            if target.arrivals
+            else [new]
+        ),
         f"| summarize by {keys}, WindowEnd = EventTime",
         "| extend Slot = bin(WindowEnd, window)",
     ]
@@ -149,6 +163,7 @@ def _windows(correlation: Correlation) -> list[str]:
         "| where EventTime > WindowEnd - window and EventTime <= WindowEnd",
         *_measured(correlation, f"{keys}, WindowEnd", result),
         f"| where {' and '.join(f'{result} {op} {limit}' for op, limit in correlation.limits)}",
+        *(["| where NewRecords > 0"] if target.arrivals else []),
         f"| summarize arg_min(WindowEnd, {result}) by {keys}",
     ]
     return [*let("ends", ends), *let("slots", slots), *let("fired", fired)]
@@ -175,43 +190,47 @@ def _measured(correlation: Correlation, by: str, result: str) -> list[str]:
     Distinct values are counted as rows: ``dcount`` estimates.
     """
     if correlation.type == "event_count":
-        return [f"| summarize {result} = count() by {by}"]
+        return [f"| summarize {result} = count(), {_COUNT_NEW} by {by}"]
     if correlation.type == "temporal":
-        return [f"| summarize by {by}, Step", f"| summarize {result} = count() by {by}"]
+        return [
+            f"| summarize {_COUNT_NEW} by {by}, Step",
+            f"| summarize {result} = count(), {_SUM_NEW} by {by}",
+        ]
     if correlation.type == "value_count":
         names = _value_names(correlation)
         all_there = " and ".join(f"isnotempty({name})" for name in names)
         return [
             f"| where {all_there}",
-            f"| summarize by {by}, {', '.join(names)}",
-            f"| summarize {result} = count() by {by}",
+            f"| summarize {_COUNT_NEW} by {by}, {', '.join(names)}",
+            f"| summarize {result} = count(), {_SUM_NEW} by {by}",
         ]
     aggregate = {
         "value_sum": "sum(Value)",
         "value_avg": "avg(Value)",
         "value_percentile": f"percentile(Value, {correlation.percentile})",
     }[correlation.type]
-    return ["| where isnotnull(Value)", f"| summarize {result} = {aggregate} by {by}"]
+    return ["| where isnotnull(Value)", f"| summarize {result} = {aggregate}, {_COUNT_NEW} by {by}"]
 
 
-def _chains(correlation: Correlation) -> list[str]:
+def _chains(correlation: Correlation, target: Target) -> list[str]:
     """Return what follows the steps in turn.
 
     Of all chains that reach a record, the one that started last counts: if any chain from there
-    on fits into the window, that one does.
+    on fits into the window, that one does. Those with a record that is judged count apart.
     """
     keys = ", ".join(_keys(correlation))
     first = [
         "matches",
         f"| where Step == {_text(correlation.rules[0])}",
-        f"| project {keys}, Started = EventTime, Reached = EventTime, Last = RecordId",
+        f"| project {keys}, Started = EventTime, Reached = EventTime, Last = RecordId,",
+        "    HasNew = IsNew",
     ]
     lines = let("chain1", first)
     for number, name in enumerate(correlation.rules[1:], start=2):
         lines += let(f"chain{number}", _next(f"chain{number - 1}", keys, name))
     fired = [
         f"chain{len(correlation.rules)}",
-        "| where Reached > ago(recent)",
+        "| where HasNew" if target.arrivals else "| where Reached > ago(recent)",
         f"| summarize Started = max(Started) by {keys}, WindowEnd = Reached",
         f"| summarize arg_min(WindowEnd, Started) by {keys}",
     ]
@@ -225,10 +244,11 @@ def _next(chain: str, keys: str, name: str) -> list[str]:
         f"    ({chain} | extend Slot = bin(Started, window) + window)",
         "| join kind=inner (matches",
         f"    | where Step == {_text(name)}",
-        f"    | project {keys}, Slot = bin(EventTime, window), EventTime, RecordId)",
+        f"    | project {keys}, Slot = bin(EventTime, window), EventTime, RecordId, IsNew)",
         f"    on {keys}, Slot",
         "| where EventTime >= Reached and EventTime - window < Started and RecordId != Last",
-        f"| summarize Started = max(Started) by {keys}, Reached = EventTime, Last = RecordId",
+        f"| summarize Started = max(Started) by {keys}, Reached = EventTime, Last = RecordId,",
+        "    HasNew = HasNew or IsNew",
     ]
 
 

@@ -82,7 +82,8 @@ class Target:
     """Where a compiled query runs: its sources of mail that was read, and of all operations.
 
     ``folder`` is below ``kql/generated``. ``memory``: there is a table of what was seen earlier
-    than the query can look back. ``watchlists``: what a tenant approves is there.
+    than the query can look back. ``watchlists``: what a tenant approves is there. ``arrivals``:
+    a run is judged by when rows arrived, else by when things happened.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Target:
     audit: RecordSource
     memory: bool
     watchlists: bool
+    arrivals: bool
 
 
 SENTINEL = Target(
@@ -98,14 +100,14 @@ SENTINEL = Target(
     folder="",
     mail=RecordSource(
         "mail_items_accessed.yml",
-        _MAIL_COLUMNS | {"TimeGenerated", "Source"},
+        _MAIL_COLUMNS | {"TimeGenerated", "Arrived", "Source"},
         _MAIL,
         repeats=True,
         record=False,
     ),
     audit=RecordSource(
         "audit_records.yml",
-        _AUDIT_COLUMNS | {"TimeGenerated", "Source"},
+        _AUDIT_COLUMNS | {"TimeGenerated", "Arrived", "Source"},
         _AUDIT,
         repeats=True,
         record=True,
@@ -113,6 +115,7 @@ SENTINEL = Target(
     ),
     memory=True,
     watchlists=True,
+    arrivals=True,
 )
 _XDR = _AUDIT_COLUMNS | {*DEFENDER_DEMANDS}
 DEFENDER = Target(
@@ -136,5 +139,6 @@ DEFENDER = Target(
     ),
     memory=False,
     watchlists=False,
+    arrivals=False,
 )
 TARGETS = {target.name: target for target in (SENTINEL, DEFENDER)}

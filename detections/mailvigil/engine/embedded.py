@@ -82,6 +82,9 @@ class Query:
 class Engine:
     """Runs queries over the workspace as it was at a given moment.
 
+    ``ingestion_time()`` is when a row arrived. As in the service it is a column of every table
+    that no result shows.
+
     Not thread-safe: the moment looked at belongs to the engine's own cursor.
     """
 
@@ -96,7 +99,9 @@ class Engine:
         self._con.execute("SET TimeZone='UTC'")
         self._con.execute("USE visible")
         self._schema = {
-            table: list(columns) for table, columns in schemas().items() if table not in without
+            table: [*columns, ARRIVED]
+            for table, columns in schemas().items()
+            if table not in without
         }
         self._functions = {f.name: _definition(f) for f in functions}
         self._stored = [f for f in functions if f.name in STORED_FUNCTIONS]
@@ -232,7 +237,7 @@ class Engine:
             result = self._con.execute(f"SELECT * FROM ({query.sql}) LIMIT 0", bound or None)
         except duckdb.Error as error:
             raise self._error(str(error).splitlines()[0]) from error
-        return frozenset(str(d[0]) for d in result.description or ())
+        return frozenset(str(d[0]) for d in result.description or ()) - {ARRIVED}
 
     def run(self, query: Query, now: datetime) -> list[ResultRow]:
         """Return *query*'s rows with ``now()`` at *now* (aware), seeing what had arrived by then.
@@ -298,9 +303,9 @@ class Engine:
             raise_interrupt(error)
             raise
         described = result.description or ()
-        kinds = [str(column[1]) for column in described]
-        values = [[_value(v, k) for v, k in zip(row, kinds, strict=True)] for row in rows]
-        return [str(column[0]) for column in described], values
+        shown = [n for n, column in enumerate(described) if column[0] != ARRIVED]
+        values = [[_value(row[n], str(described[n][1])) for n in shown] for row in rows]
+        return [str(described[n][0]) for n in shown], values
 
     def _arrived_rows(self, table: str) -> str:
         """Return SQL of the rows of the visible *table* that had arrived at ``MOMENT``."""

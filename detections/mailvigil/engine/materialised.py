@@ -10,18 +10,16 @@ import hashlib
 
 import duckdb
 
-from mailvigil.engine.record_ids import record_id_sql
 from mailvigil.engine.workspace import LOOKED_AT
 from mailvigil.rules.content import Function
 from mailvigil.tables.record_tables import RECORD_TABLES, WITHIN_SPAN
-from mailvigil.tables.schemas import ARRIVED
 
 _SINCE, _UNTIL = "_since", "_until"
 """Where records repeat: when a row arrived, and when a better one of its record did. Its
-``_arrived`` is then that of the record's first row."""
+``Arrived`` is then that of the record's first row."""
 _INTERVAL = frozenset({_SINCE, _UNTIL})
 
-NEEDED = ("RecordId", "Source", "SourceRank", "TimeGenerated", "EventTime")
+NEEDED = ("RecordId", "Source", "SourceRank", "TimeGenerated", "Arrived", "EventTime")
 """Columns that are stored whatever queries read: this module and the replay read them."""
 
 
@@ -63,22 +61,13 @@ def store(con: duckdb.DuckDBPyConnection, main: str, name: str, rows: str, key: 
 
     """
     table = f'"{main}".main."_{name}"'
-    con.execute(
-        f'CREATE OR REPLACE TABLE {table} AS SELECT *, TimeGenerated AS "{ARRIVED}" FROM ({rows})'
-    )
-    arrivals = _arrivals(con, main)
-    if arrivals:
-        con.execute(
-            f"CREATE OR REPLACE TABLE {table} AS "
-            f'SELECT t.* REPLACE (coalesce(a.arrived, t."{ARRIVED}") AS "{ARRIVED}") '
-            f"FROM {table} t LEFT JOIN ({arrivals}) a USING (RecordId, Source)"
-        )
+    con.execute(f"CREATE OR REPLACE TABLE {table} AS FROM ({rows})")
     if _value(con, f"SELECT count(DISTINCT RecordId) < count(*) FROM {table}"):
         con.execute(
             f"CREATE OR REPLACE TABLE {table} AS SELECT * REPLACE "
-            f'(min("{ARRIVED}") OVER (PARTITION BY RecordId) AS "{ARRIVED}"), '
-            f'"{ARRIVED}" AS {_SINCE}, min("{ARRIVED}") OVER (PARTITION BY RecordId '
-            f'ORDER BY SourceRank, "{ARRIVED}" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) '
+            f"(min(Arrived) OVER (PARTITION BY RecordId) AS Arrived), "
+            f"Arrived AS {_SINCE}, min(Arrived) OVER (PARTITION BY RecordId "
+            f"ORDER BY SourceRank, Arrived ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) "
             f"AS {_UNTIL} FROM {table} QUALIFY {_UNTIL} IS NULL OR {_SINCE} < {_UNTIL}"
         )
     con.execute(f'DELETE FROM "{main}".main._materialised WHERE name = ?', [name])
@@ -86,10 +75,7 @@ def store(con: duckdb.DuckDBPyConnection, main: str, name: str, rows: str, key: 
 
 
 def show(con: duckdb.DuckDBPyConnection, main: str, name: str) -> list[str]:
-    """Make the stored rows visible as the table ``_<name>`` and return its columns.
-
-    Unlike the other tables it shows when a row arrived, which the replay reads.
-    """
+    """Make the stored rows visible as the table ``_<name>`` and return its columns."""
     con.execute(f'CREATE OR REPLACE VIEW visible."_{name}" AS {arrived_rows(con, main, name)}')
     return [c for c in _columns(con, f'"{main}".main."_{name}"') if c not in _INTERVAL]
 
@@ -100,7 +86,7 @@ def arrived_rows(
     """Return SQL of the stored rows that were their record's best at *moment*."""
     table = f'"{main}".main."_{name}"'
     if _SINCE not in _columns(con, table):
-        return f'SELECT * FROM {table} WHERE "{ARRIVED}" <= {moment}'
+        return f"SELECT * FROM {table} WHERE Arrived <= {moment}"
     return (
         f"SELECT * EXCLUDE ({_SINCE}, {_UNTIL}) FROM {table} "
         f"WHERE {_SINCE} <= {moment} AND NOT coalesce({_UNTIL} <= {moment}, false)"
@@ -110,22 +96,6 @@ def arrived_rows(
 def _columns(con: duckdb.DuckDBPyConnection, table: str) -> list[str]:
     described = con.execute(f"SELECT * FROM {table} LIMIT 0").description
     return [str(column[0]) for column in described or ()]
-
-
-def _arrivals(con: duckdb.DuckDBPyConnection, main: str) -> str:
-    """Return SQL of (RecordId, Source, arrived), or ``""`` where all arrived with their time."""
-    late = " OR ".join(
-        f'EXISTS (SELECT 1 FROM "{main}".main."{t}" WHERE "{ARRIVED}" <> TimeGenerated)'
-        for t in RECORD_TABLES
-    )
-    if not _value(con, f"SELECT {late}"):
-        return ""
-    legs = " UNION ALL ".join(
-        f"SELECT {record_id_sql(table)} AS RecordId, '{table}' AS Source, \"{ARRIVED}\" AS a "
-        f'FROM "{main}".main."{table}"'
-        for table in RECORD_TABLES
-    )
-    return f"SELECT RecordId, Source, min(a) AS arrived FROM ({legs}) GROUP BY ALL"
 
 
 def _value(con: duckdb.DuckDBPyConnection, sql: str) -> object:

@@ -7,6 +7,7 @@ earlier run saved needs neither.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,12 +17,18 @@ from typing import TYPE_CHECKING
 
 from mailvigil.engine.lighter_sql import lighter
 from mailvigil.saved_results import saved_results
+from mailvigil.tables.schemas import ARRIVED
 
 if TYPE_CHECKING:
     from duckdb_kql.stored_functions import StoredFunction
 
 CLOCK = "kqlnow"
 """The parameter that is bound to the moment a query runs at."""
+
+_INGESTION_TIME = re.compile(
+    r"""(//[^\n]*|@'[^']*'|@"[^"]*"|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*")|\bingestion_time\s*\(\s*\)"""
+)
+"""A call of ``ingestion_time()``; the group is a comment or a text, which may name it too."""
 
 _MADE_BY = ("duckdb-kql", "duckdb", "mailvigil")
 
@@ -97,10 +104,10 @@ def _translate(kql: str, schema: Schema, functions: tuple[str, ...]) -> Translat
     import duckdb_kql  # noqa: PLC0415 - a second
 
     try:
-        known = {name: it for text in functions for name, it in _parsed(text).items()}
+        known = {name: it for text in functions for name, it in _parsed(_arrival(text)).items()}
         of_database: dict[str | None, dict[str, StoredFunction]] = {None: known}
         made = duckdb_kql.to_sql(
-            kql,
+            _arrival(kql),
             schema={table: list(columns) for table, columns in schema},
             functions=of_database,
             query_now=datetime.now(UTC),
@@ -111,6 +118,11 @@ def _translate(kql: str, schema: Schema, functions: tuple[str, ...]) -> Translat
     except (duckdb_kql.KqlError, AssertionError) as error:
         raise InvalidKqlError(str(error)) from error
     return Translation(str(made), dict(made.parameters))
+
+
+def _arrival(kql: str) -> str:
+    """Return *kql* with the column of arrivals in place of ``ingestion_time()``."""
+    return _INGESTION_TIME.sub(lambda found: found[1] or ARRIVED, kql)
 
 
 @lru_cache(maxsize=64)

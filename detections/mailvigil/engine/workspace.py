@@ -2,7 +2,7 @@
 
 The tables live in the connection's main database, in memory or in a file. Beside it is an
 attached database ``visible`` with one view a table, which hides every row that had not arrived
-at the moment looked at. Rules see only those views.
+at the moment looked at. Queries see only those views; ``ingestion_time()`` is when a row arrived.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def show_all(con: duckdb.DuckDBPyConnection) -> None:
 def arrived_rows(main: str, table: str, moment: str = LOOKED_AT) -> str:
     """Return SQL of the rows of *table* in the database *main* that had arrived at *moment*."""
     return (
-        f'SELECT * EXCLUDE ("{ARRIVED}") FROM "{main}".main."{table}" '
+        f'SELECT * FROM "{main}".main."{table}" '
         f'WHERE "{ARRIVED}" IS NULL OR "{ARRIVED}" <= {moment}'
     )
 

@@ -14,6 +14,7 @@ from mailvigil.compiler.compile import arrivals
 from mailvigil.engine.embedded import Engine, NotRunError, QueryError
 from mailvigil.engine.workspace import END_OF_TIME
 from mailvigil.hunt.alerts import Alert, Plan, Replayed
+from mailvigil.rules.arrival import LATE
 from mailvigil.rules.durations import duration, kql_duration
 from mailvigil.rules.rule import Rule
 from mailvigil.rules.sigma_rule import SigmaRule
@@ -54,10 +55,10 @@ def evaluation_times(engine: Engine, rule: Rule, root: Path, plan: Plan) -> list
     """Return the times (aware UTC) at which *rule* is evaluated because it can alert, in order.
 
     They lie on multiples of the step since 1970. Left out is every time by which no new row
-    had come that the rule's record-level part matches. A rule that remembers everything can
-    alert on a key only at the first evaluation that sees it, so only those are left. Where
-    the windows overlap, the guards of a new key may come out otherwise at a later evaluation:
-    then every time stays whose window a new row can lie in. For a rule that looks for records
+    had come that the rule's record-level part matches: a rule judges what arrived. One that
+    remembers everything can alert on a key only at the first evaluation that sees it, so only
+    those are left. Where a key may be rare only once its caller is known, every time stays in whose
+    window a new row can lie. For a rule that looks for records
     that did not come, every time stays from the first row of the data, and the last one is the
     minute of the last row: what comes after it is not known.
     """
@@ -65,12 +66,11 @@ def evaluation_times(engine: Engine, rule: Rule, root: Path, plan: Plan) -> list
         return [plan.as_of]
     if rule.always:
         return _every_step(whole_span(engine), plan.step)
-    is_new = bool(rule.new_key)
-    all_remembered = is_new and plan.memory is None
+    all_remembered = bool(rule.new_key) and plan.memory is None
     step, within = duration(kql_duration(plan.step)), duration(rule.within)
     text = arrivals(rule, root, kql_duration(step), first_only=all_remembered and step >= within)
     rows = engine.run(engine.prepare(text), END_OF_TIME)
-    later = range(-(-within // step) if is_new else 1)
+    later = range(-(-within // step) if rule.new_key else 1)
     arrived = {row["Evaluation"] for row in rows}
     return sorted({t + step * n for t in arrived if isinstance(t, datetime) for n in later})
 
@@ -88,6 +88,9 @@ def _every_step(covered: tuple[datetime, datetime] | None, step: timedelta) -> l
 def windows(rule: Rule, plan: Plan, covered: timedelta) -> Mapping[str, str]:
     """Return the values of the rule's windows for this replay.
 
+    An evaluation judges what arrived in the step before it, and the only one of a plan what arrived
+    in the rule's own window.
+
     Args:
         rule: The rule.
         plan: What was asked for.
@@ -95,7 +98,11 @@ def windows(rule: Rule, plan: Plan, covered: timedelta) -> Mapping[str, str]:
 
     """
     recent = max(duration(rule.within), plan.step)
-    values = {"recent": kql_duration(recent)}
+    frequency = recent if plan.as_of else plan.step
+    of_run = {"recent": recent, "frequency": frequency, "late": frequency + LATE}
+    values = {n: kql_duration(length) for n, length in of_run.items() if rule.declares(n)}
+    if rule.declares("delay"):
+        values["delay"] = "0d"  # rows are there when they have come
     if rule.declares("memory"):
         values["memory"] = kql_duration(plan.memory or covered + recent + timedelta(days=1))
     history = plan.minimum_history

@@ -106,10 +106,12 @@ class Attributes:
             self._wrong(name, "a column for each key")
         return ()
 
-    def recent(self, query: str) -> str:
-        """Return the window ``recent`` that *query* declares, or ``""`` and a problem."""
+    def within(self, query: str) -> str:
+        """Return the window ``recent`` that *query* declares, else ``mailvigil.within``."""
         match = _RECENT.search(query)
-        return match[1] if match else self._wrong("query", "let recent = 1d; or the like in it")
+        if match and self.has("mailvigil.within"):
+            self.problem("mailvigil.within beside let recent in the query (leave it out)")
+        return match[1] if match else self.duration("mailvigil.within")
 
     def _mappings(self, name: str, value: object) -> list[Mapping[str, object]]:
         items = value if isinstance(value, list) else []

@@ -1,7 +1,8 @@
 """KQL rules in Sentinel's own YAML form, for what Sigma cannot say.
 
 A KQL rule says under ``mailvigil`` what Sentinel's form has no place for. Its query declares its
-windows, ``recent`` among them, and ``records``: the rows that its alerts are made of.
+windows and ``records``: the rows that its alerts are made of. ``recent`` is the time that is looked
+at together; a query that has no use for it leaves it to ``mailvigil.within``.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def parse_kql_rule(path: Path, text: str) -> KqlRule:
         entities=read.mapped_entities(),
         sources=read.texts("mailvigil.sources"),
         why=read.text("mailvigil.why"),
-        within=read.recent(query),
+        within=read.within(query),
         by=read.texts("mailvigil.by"),
         query=query,
         needs=read.texts("mailvigil.needs") if read.has("mailvigil.needs") else (),

@@ -51,11 +51,12 @@ class RuleMetadata:
     """The part that a Sigma rule and a KQL rule share.
 
     ``name`` is the file's name without its ending, ``text`` the file's whole text. ``sources`` are
-    tables of which each alone can feed the rule. ``within`` is the KQL duration in which a record
-    must lie to be judged by a run. ``by`` are the columns that distinguish one alert from another.
-    ``details`` are Sentinel's custom details, key and column; ``alert_name`` and
-    ``alert_description`` have columns of the result in ``{{}}``. ``close`` says when an incident
-    can be closed, ``thresholds`` what turning a value that the query declares does.
+    tables of which each alone can feed the rule. ``within`` is the KQL duration that is looked at
+    together: its records are one cause, and what came before it may be known. ``by`` are the
+    columns that distinguish one alert from another. ``details`` are Sentinel's custom details, key
+    and column; ``alert_name`` and ``alert_description`` have columns of the result in ``{{}}``.
+    ``close`` says when an incident can be closed, ``thresholds`` what turning a value that the
+    query declares does.
     """
 
     name: str

@@ -21,6 +21,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from mailvigil.errors import RuleError
+from mailvigil.rules.arrival import DATED_BACK, LATE, WINDOWS_OF_RUN
 from mailvigil.rules.attributes import Attributes
 from mailvigil.rules.content import not_yaml
 from mailvigil.rules.correlation_rule import Correlation, column, read_correlation, referenced
@@ -29,8 +30,11 @@ from mailvigil.rules.filters import Filter
 from mailvigil.rules.metadata import RuleMetadata, Schedule
 from mailvigil.yaml_input import YamlError, load_yaml_documents
 
-FREQUENCY = "1h"
+FREQUENCY = timedelta(hours=1)
 """How often a Sigma rule runs: the shortest that a period of two days or more may have."""
+
+_LONG_WINDOW = timedelta(hours=2)
+"""A correlation's window above that is read anyway also holds what a run and its delay add."""
 
 SEVERITY_OF_LEVEL = {
     "informational": "Informational",
@@ -93,7 +97,7 @@ class SigmaRule(RuleMetadata):
 
     @property
     def looks_back(self) -> timedelta:
-        """How much time before it a run reads."""
+        """How much time before it a run judges, and compares with."""
         if self.first_seen:
             return duration(self.first_seen.baseline)
         window = self.correlation.length if self.correlation else timedelta(0)
@@ -101,12 +105,23 @@ class SigmaRule(RuleMetadata):
 
     @property
     def schedule(self) -> Schedule:
-        """How Sentinel runs the rule: hourly, over its windows."""
-        return Schedule("Scheduled", FREQUENCY, kql_duration(self.looks_back))
+        """How Sentinel runs the rule: hourly, over its windows and what comes late."""
+        read = self.late + self.correlation.length if self.correlation else self.late
+        period = kql_duration(max(self.looks_back, read))
+        return Schedule("Scheduled", kql_duration(FREQUENCY), period)
+
+    @property
+    def late(self) -> timedelta:
+        """How far back Sentinel's query looks for what arrived; a correlation adds its window."""
+        if self.correlation and self.correlation.length >= _LONG_WINDOW:
+            return DATED_BACK
+        return LATE
 
     def declares(self, window: str) -> bool:
-        """Return whether the compiled query declares *window*, so that a replay can set it."""
-        return window in {"memory", "minimumHistory"} and self.first_seen is not None
+        """Return whether the query for Sentinel declares *window*, so that a replay can set it."""
+        if window in {"recent", "memory", "minimumHistory"}:
+            return self.first_seen is not None
+        return window in WINDOWS_OF_RUN
 
 
 def sigma_documents(text: str) -> list[dict[str, object]]:

@@ -20,12 +20,12 @@ from mailvigil.compiler.select import bases, record_levels
 from mailvigil.compiler.source_checks import union_problems
 from mailvigil.compiler.targets import DEFENDER
 from mailvigil.errors import RuleError
+from mailvigil.rules.arrival import DATED_BACK, DELAY
 from mailvigil.rules.content import Function
-from mailvigil.rules.durations import duration
+from mailvigil.rules.durations import duration, kql_duration
 from mailvigil.rules.hunting_query import HuntingQuery
-from mailvigil.rules.kql_rule import KqlRule
 from mailvigil.rules.metadata import EntityMapping
-from mailvigil.rules.rule import Rule, allowed_lateness
+from mailvigil.rules.rule import Rule
 from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.rules.thresholds import thresholds
 from mailvigil.tables.record_tables import RECORD_TABLES
@@ -41,9 +41,9 @@ _TACTIC = re.compile(r"attack\.[a-z-]+")
 HUNTED = ("FirstSeen", "LastSeen")
 """Columns of every rule's result that the hunt reads, beside those that make a cause."""
 
-LATEST = timedelta(hours=12)
-"""How late a record may come and must still be found. Microsoft names 60 to 90 minutes as usual
-and promises nothing: https://learn.microsoft.com/purview/audit-search."""
+_WINDOW = re.compile(r"^let (\w+) = (\d+[dhm]);$", re.ASCII | re.MULTILINE)
+_SINCE = re.compile(r"\w*(?:Arrived|Due)\)? > ago\((\w+) \+ (\w+)\)")
+"""A bound by when something arrived, or is due because it did: the run's window and its delay."""
 
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 _CLOCK = re.compile(r"\b(now|ago)\s*\(")
@@ -73,9 +73,10 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class CheckedRule(Checked):
-    """A rule, and the query for its records."""
+    """A rule, its query for Sentinel, and the query for its records."""
 
     rule: Rule
+    kql: str
     records: str
 
 
@@ -129,7 +130,8 @@ def _hunting(query: HuntingQuery, validator: Validator) -> Iterator[str]:
 
 def _compiled(rule: Rule, root: Path, validator: Validator) -> Iterator[str]:
     try:
-        analysis = validator.analyse(to_kql(rule, root))
+        kql = to_kql(rule, root)
+        analysis = validator.analyse(kql)
         records = "\n".join(record_rows(rule, root))
     except RuleError as error:
         yield from error.problems
@@ -138,7 +140,7 @@ def _compiled(rule: Rule, root: Path, validator: Validator) -> Iterator[str]:
     yield from (_line(where, d) for d in analysis.diagnostics)
     if isinstance(rule, SigmaRule):
         yield from _for_each_table(rule, root, validator)
-    checked = CheckedRule(rule, frozenset(analysis.columns), rule, records)
+    checked = CheckedRule(rule, frozenset(analysis.columns), rule, kql, records)
     for check in CHECKS:
         yield from (f"{rule.path}: {problem}" for problem in check(checked))
 
@@ -248,19 +250,44 @@ def _windows_fit(checked: CheckedRule) -> Iterator[str]:
         yield "within and minimum_history do not fit into baseline"
 
 
-def _sees_late_records(checked: CheckedRule) -> Iterator[str]:
-    """A record that comes after the run that ends its day must lie in the window of a later one.
+def _judges_what_arrived(checked: CheckedRule) -> Iterator[str]:
+    """A record must be judged by the one run before which it arrived, however late it is.
 
-    An NRT rule goes by when records come.
+    Bounds of ``Arrived`` say so, which declared windows make: from one run to the next, and as much
+    earlier as the service runs a scheduled rule late.
     """
     rule = checked.rule
-    if not isinstance(rule, KqlRule) or rule.schedule.near_real_time:
+    lets = {name: duration(length) for name, length in _WINDOW.findall(checked.kql)}
+    since = [
+        (run, delay) for run, delay in _SINCE.findall(checked.kql) if {run, delay} <= set(lets)
+    ]
+    bounds = dict.fromkeys(b for b in since if f"Arrived <= ago({b[1]})" in checked.kql)
+    if not bounds:
+        yield (
+            "its recent window is not bounded by when records arrived (keep those with "
+            "Arrived > ago(frequency + delay) and Arrived <= ago(delay))"
+        )
+    if not bounds or rule.schedule.near_real_time:
         return
-    if not set(rule.sources) & set(RECORD_TABLES):
+    of_run = [delay for run, delay in bounds if lets[run] == rule.schedule.between_runs]
+    if not of_run:
+        names, every = ", ".join(run for run, _ in bounds), rule.schedule.frequency
+        yield f"{names} is not queryFrequency, {every} (a record is judged by no run, or by two)"
+    for delay in (delay for delay in of_run if lets[delay] < DELAY):
+        yield f"{delay} is under {kql_duration(DELAY)}, which the service runs a rule late"
+
+
+def _reads_what_comes_late(checked: CheckedRule) -> Iterator[str]:
+    rule = checked.rule
+    lets = {name: duration(length) for name, length in _WINDOW.findall(checked.kql)}
+    if "late" not in lets:
         return
-    if allowed_lateness(rule) < LATEST:
-        hours = LATEST // timedelta(hours=1)
-        yield f"queryFrequency leaves a record less than {hours}h to come late (run it more often)"
+    window = rule.correlation.length if isinstance(rule, SigmaRule) and rule.correlation else None
+    read = lets["late"] + (window or timedelta(0))
+    if read < DATED_BACK + lets["frequency"] + lets["delay"]:
+        yield "late is under two days, frequency and delay (a late record is not found)"
+    if rule.schedule.period and duration(rule.schedule.period) < read:
+        yield f"queryPeriod is under the {kql_duration(read)} in which late records are looked for"
 
 
 def _knows_its_records_at_any_time(checked: CheckedRule) -> Iterator[str]:
@@ -308,7 +335,8 @@ CHECKS: tuple[Callable[[CheckedRule], Iterator[str]], ...] = (
     _fills_in_its_alert,
     _explains_with_real_columns,
     _windows_fit,
-    _sees_late_records,
+    _judges_what_arrived,
+    _reads_what_comes_late,
     _knows_its_records_at_any_time,
     _says_when_to_close,
     _explains_its_thresholds,

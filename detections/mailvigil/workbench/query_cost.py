@@ -44,7 +44,9 @@ _RECORD_KEYS = frozenset({"RecordId", "OfficeId", "ReportId"})
 """Columns that have another value in each record: groups by one are as many as the records."""
 
 _TIMES = frozenset({"TimeGenerated", "Timestamp"})
-_EVENT_TIMES = _TIMES | {"EventTime"}
+_EVENT_TIMES = _TIMES | {"EventTime", "Arrived"}
+"""Columns by which a filter leaves fewer rows, though the service finds none by them."""
+
 _PARSERS = frozenset({"parse_json", "todynamic", "parse_xml"})
 _LATER = ("GreaterThanExpression", "GreaterThanOrEqualExpression")
 _EQUAL = ("EqualExpression", "EqualTildeExpression", "InExpression", "InCsExpression")

@@ -16,12 +16,11 @@ from mailvigil.compiler.compile import to_kql
 from mailvigil.compiler.defender_limits import fits
 from mailvigil.compiler.parser import Validator
 from mailvigil.rules.content import Function, load_functions
-from mailvigil.rules.durations import duration, kql_duration
 from mailvigil.rules.hunting_query import HuntingQuery, load_hunting
 from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.metadata import INSUFFICIENT, SEVERITIES
 from mailvigil.rules.mitre import DOMAIN, tactics_of, technique, techniques_of
-from mailvigil.rules.rule import Rule, allowed_lateness
+from mailvigil.rules.rule import Rule
 from mailvigil.rules.thresholds import thresholds
 from mailvigil.sentinel.analytics import Analytic, alert_text
 from mailvigil.workbench.cost_budget import CostedQuery, CostReader, budgets, cost_cells
@@ -269,13 +268,13 @@ def _strategy(rule: Rule, kql: str) -> str:
 def _comparison(rule: Rule, kql: str) -> Iterator[str]:
     first = rule.first_seen
     if first is None:
-        yield f"The query looks for what happened in the last {rule.within}."
+        yield f"What happened within {rule.within} is looked at together."
         if f"'{INSUFFICIENT}'" in kql:
             yield f"With too little history the verdict is *{INSUFFICIENT}*, and no alert is made."
     else:
         yield (
-            f"Records of the last {rule.within} are compared with what was there before, up to "
-            f"{first.baseline} back and in the saved baseline. With less than "
+            f"A key is known that came {rule.within} ago or earlier, up to {first.baseline} back "
+            f"or in the saved baseline. With less than "
             f"{first.minimum_history} of history before the first access the verdict is "
             f"*{INSUFFICIENT}*, and no alert is made."
         )
@@ -304,16 +303,20 @@ def _context(rule: Rule, kql: str, functions: Sequence[Function]) -> str:
 
 
 def _runs(rule: Rule, analytic: Analytic) -> str:
-    """Return what becomes of late records, and of records that more than one run sees."""
+    """Return what becomes of late records, and when a rule alerts again."""
+    keys = ", ".join(f"`{key}`" for key in rule.by)
+    again = f"Alerts of the same {keys} within {analytic.repeats} are one incident."
     if analytic.kind == "NRT":
-        return "Each record is judged once, when it comes, at most a day after its event."
-    late, every = kql_duration(allowed_lateness(rule)), rule.schedule.between_runs
+        return f"Each record is judged once, when it comes, however late. {again}"
+    if rule.always:
+        return (
+            "A run judges what arrived, or was due, since the one before. What goes on is reported "
+            f"again. {again}"
+        )
     return (
-        f"A record is judged if it comes within {late} of its event. What is "
-        f"found is found again by each run until it is older than {rule.within}, so up to "
-        f"{duration(rule.within) // every} times or more if it goes on: alerts of the "
-        f"same {', '.join(f'`{key}`' for key in rule.by)} within {analytic.repeats} are one "
-        "incident."
+        "A run judges what arrived since the one before: a record that comes late is judged when "
+        "it comes, and none is judged twice. Without a new record there is no further alert, so "
+        f"an incident that is closed does not come back for the same records. {again}"
     )
 
 

@@ -1,9 +1,10 @@
 """Judge a rule on the rows that its compiled query returns, from the ``.test.yaml`` beside it.
 
-Each case runs on every table that the rule says can feed it, and without the baseline's table
-unless it gives rows for it. A case gives records as they are in an audit log (``each: {at: [-2d,
--3d]}`` for one a value), and the rows that the query must return: all of them, naming only the
-columns that matter. Hunting queries are tested in the same way.
+A rule is judged as by a hunt with one evaluation in its window ``recent``, unless the case sets
+``frequency`` and ``delay``. Each case runs on every table that the rule says can feed it, and
+without the baseline's table unless it gives rows for it. A case gives records as they are in an
+audit log (``each: {at: [-2d, -3d]}`` for one a value), and the rows that the query must return: all
+of them, naming only the columns that matter. Hunting queries are tested in the same way.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from mailvigil.engine.record_rows import SHAPERS, SourceRow, insert
 from mailvigil.engine.row_values import ResultRow
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function, not_yaml
+from mailvigil.rules.kql_rule import KqlRule
+from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.tables.record_tables import RECORD_TABLES, lacking_columns
 from mailvigil.tables.schemas import ARRIVED, schemas
 from mailvigil.times import parse_utc
@@ -227,7 +230,8 @@ class CaseRunner:
         """Yield one outcome for each case and each workspace of :func:`workspaces`."""
         for case in cases:
             try:
-                query = self._engines[bool(case.baseline)].prepare(with_windows(kql, case.lets))
+                windows = {**one_evaluation(rule, kql), **case.lets}
+                query = self._engines[bool(case.baseline)].prepare(with_windows(kql, windows))
             except (NotRunError, QueryError) as error:
                 verdict = "not run" if isinstance(error, NotRunError) else "fail"
                 yield CaseOutcome(rule.name, case.name, "", verdict, (str(error),))
@@ -249,6 +253,13 @@ class CaseRunner:
             for table in (*sources, *case.tables):
                 self._con.execute(f'DELETE FROM "{table}"')
         return differences(case.expect, rows, lacking_columns(sources[0]))
+
+
+def one_evaluation(rule: Tested, kql: str) -> Mapping[str, str]:
+    """Return the windows under which one run judges all that arrived in the rule's own window."""
+    if not isinstance(rule, SigmaRule | KqlRule) or "\nlet frequency = " not in f"\n{kql}":
+        return {}
+    return {"frequency": rule.within, "delay": "0d"}
 
 
 def workspaces(rule: Tested) -> list[tuple[str, ...]]:

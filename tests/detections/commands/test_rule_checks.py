@@ -26,6 +26,7 @@ FOREIGN = "foreign_token_tenant"
 KQL = "mailbox_audit_bypass"
 SCHEDULED = "consent_then_mail_read"
 DAILY = "mailbox_volume_unusual"
+ARRIVING = "audit_licence_removed"
 CORRELATED = "session_of_several_users"
 
 
@@ -74,8 +75,20 @@ FAULTS = (
     Fault("_knows_its_records_at_any_time", "clock", KQL, "mv-expand P = todynamic(Parameters)",
           "mv-expand P = todynamic(Parameters) | where EventTime > ago(2d)",
           "its records read the clock (ask for times after them"),
-    Fault("_sees_late_records", "runs_daily", DAILY, "queryFrequency: 6h", "queryFrequency: 1d",
-          "queryFrequency leaves a record less than 12h to come late (run it more often)"),
+    Fault("_judges_what_arrived", "by_event_time", ARRIVING,
+          "Arrived > ago(frequency + delay) and Arrived <= ago(delay)",
+          "EventTime > ago(frequency + delay) and EventTime <= ago(delay)",
+          "its recent window is not bounded by when records arrived (keep those with"),
+    Fault("_judges_what_arrived", "no_end", ARRIVING, " and Arrived <= ago(delay)", "",
+          "its recent window is not bounded by when records arrived (keep those with"),
+    Fault("_judges_what_arrived", "runs_daily", DAILY, "queryFrequency: 6h", "queryFrequency: 1d",
+          "frequency is not queryFrequency, 1d (a record is judged by no run, or by two)"),
+    Fault("_judges_what_arrived", "no_delay", ARRIVING, "let delay = 5m;", "let delay = 4m;",
+          "delay is under 5m, which the service runs a rule late"),
+    Fault("_reads_what_comes_late", "reads_two_days", ARRIVING, "let late = 3d;",
+          "let late = 2d;", "late is under two days, frequency and delay (a late record is not"),
+    Fault("_reads_what_comes_late", "period_of_a_day", ARRIVING, "queryPeriod: 3d",
+          "queryPeriod: 1d", "queryPeriod is under the 3d in which late records are looked for"),
     Fault("_explains_with_real_columns", "odd_why", PLAIN, "after $LastSeen", "after $LastSean",
           "why names $LastSean, which the query does not return"),
     Fault("_windows_fit", "history_over_baseline", FIRST_SEEN, "minimum_history: 7d",
@@ -119,7 +132,7 @@ REFUSED_BY_SENTINEL = (
     Fault("", "baseline_over_14d", FIRST_SEEN, "baseline: 14d", "baseline: 15d",
           "queryPeriod 'P15D' is not between PT5M and P14D"),
     Fault("", "long_correlation", CORRELATED, "timespan: 1d", "timespan: 2w",
-          "queryPeriod 'P15D' is not between PT5M and P14D"),
+          "queryPeriod 'P16D' is not between PT5M and P14D"),
 )  # fmt: skip
 """Faults that the limits of the service notice, in the form that would be deployed."""
 
@@ -177,7 +190,7 @@ def problems(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> list[s
     root = tmp_path_factory.mktemp("content")
     for name in ("sigma", "kql"):
         shutil.copytree(checkout / name, root / name)
-    leave_only(root, KQL, SCHEDULED, DAILY)
+    leave_only(root, KQL, SCHEDULED, DAILY, ARRIVING)
     shipped = len(load_rules(root))
     for number, fault in enumerate(ALL, 1):
         broken_rule(root, number, fault)
@@ -201,7 +214,7 @@ def problems(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> list[s
 @pytest.mark.parametrize("fault", [f for f in ALL if f.message], ids=lambda fault: fault.name)
 def test_a_fault_is_reported_with_its_file(fault: Fault, problems: list[str]) -> None:
     ending = "test.yaml" if fault.name == "no_tests" else "yml"
-    ending = "yaml" if fault.rule in {KQL, SCHEDULED, DAILY} else ending
+    ending = "yaml" if fault.rule in {KQL, SCHEDULED, DAILY, ARRIVING} else ending
     place = r":\d+:\d+" if fault in REFUSED_BY_SCHEMA else ""
     where = re.compile(rf"/{fault.name}\.{ending}{place}: ")
 
@@ -286,5 +299,5 @@ def test_an_unknown_column_is_placed_in_the_query(problems: list[str]) -> None:
     [problem] = [text for text in problems if text.startswith("kql/generated/odd_group.kql:")]
 
     assert re.match(
-        r"kql/generated/odd_group\.kql:23:24: error KS142: The name 'Nowhere' ", problem
+        r"kql/generated/odd_group\.kql:25:24: error KS142: The name 'Nowhere' ", problem
     )

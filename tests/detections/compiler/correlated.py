@@ -144,7 +144,8 @@ class Bench:
         self, rule: Rule, target: Target = SENTINEL, now: datetime = NOW, recent: str = "1d"
     ) -> list[ResultRow]:
         """Return what the compiled *rule* returns at *now*."""
-        kql = with_windows(to_kql(rule, ROOT, target), {"recent": recent})
+        judged = {"frequency": recent, "delay": "0d"} if target.arrivals else {"recent": recent}
+        kql = with_windows(to_kql(rule, ROOT, target), judged)
         return self._engine.run(self._engine.prepare(kql), now)
 
     def rows(self, rule: Rule, events: Sequence[Event]) -> list[ResultRow]:

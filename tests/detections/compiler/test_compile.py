@@ -19,6 +19,7 @@ from mailvigil.compiler.compile import (
 )
 from mailvigil.compiler.select import record_level
 from mailvigil.errors import RuleError
+from mailvigil.rules.durations import kql_duration
 from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.rule import Rule
 from mailvigil.rules.sigma_rule import FirstSeen, Rare, SigmaRule
@@ -50,7 +51,13 @@ def test_the_committed_text_is_the_compiled_one(rule: Rule) -> None:
 @EACH
 def test_the_windows_are_declared_at_the_top(rule: Rule) -> None:
     title, name, *body = to_kql(rule, ROOT).splitlines()
-    windows = {"recent": rule.within}
+    values = {
+        "recent": rule.within,
+        "frequency": rule.schedule.frequency or "1h",
+        "delay": "0m" if rule.schedule.near_real_time else "5m",
+        "late": kql_duration(rule.late) if isinstance(rule, SigmaRule) else "3d",
+    }
+    windows = {name: value for name, value in values.items() if rule.declares(name)}
     if rule.first_seen:
         windows["memory"] = rule.first_seen.baseline
         windows["minimumHistory"] = rule.first_seen.minimum_history
@@ -63,7 +70,8 @@ def test_the_windows_are_declared_at_the_top(rule: Rule) -> None:
 @EACH
 def test_other_windows_change_their_own_lines_alone(rule: Rule) -> None:
     before = to_kql(rule, ROOT).splitlines()
-    windows = {"recent": "3h"} | ({"memory": "90d"} if rule.first_seen else {})
+    judged = "frequency" if rule.declares("frequency") else "recent"
+    windows = {judged: "3h"} | ({"memory": "90d"} if rule.first_seen else {})
 
     after = with_windows(to_kql(rule, ROOT), windows).splitlines()
 
@@ -94,7 +102,7 @@ def test_a_rule_of_other_operations_reads_every_operation(detection: dict[str, o
     text = to_kql(with_detection(NEW, detection), ROOT)
 
     assert "AuditRecords(memory" in text
-    assert "AuditRecords(recent" in text
+    assert "AuditRecords(late" in text
     assert "summarize arg_min(SourceRank, *) by RecordId" in text
     assert "M365CallerBaseline_CL" not in text
     assert "ApprovedMailCallers" not in text
@@ -118,7 +126,7 @@ def test_a_rule_of_mail_alone_reads_mail_alone(detection: dict[str, object]) -> 
     assert "materialize(union (MailItemsAccessed(memory)" in text or (
         "materialize(MailItemsAccessed(memory)" in text
     )
-    assert "\nMailItemsAccessed(recent)\n" in text
+    assert "\nMailItemsAccessed(late)\n" in text
 
 
 def test_a_field_without_a_column_is_read_from_the_record() -> None:
@@ -141,7 +149,7 @@ def test_a_field_that_mail_lacks_is_read_from_every_operation() -> None:
 
     text = to_kql(with_detection(NEW, detection), ROOT)
 
-    assert "\nAuditRecords(recent, dynamic(['mailitemsaccessed']))\n" in text
+    assert "\nAuditRecords(late, dynamic(['mailitemsaccessed']))\n" in text
 
 
 @pytest.mark.parametrize(
@@ -260,7 +268,7 @@ def test_rare_counts_any_key() -> None:
 
     text = to_kql(rule, ROOT)
 
-    before = "dcountif(ClientAddress, FirstSeen <= ago(recent))"
+    before = "dcountif(ClientAddress, FirstArrived <= ago(recent + delay))"
     assert f"summarize ClientAddressCountBefore = {before}" in text
     assert "CountNow = dcount(ClientAddress) by UserId" in text
     assert "lookup kind=inner spread on UserId" in text

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from detections.small_tenant import at, put, read, workspace
+from detections.small_tenant import at, engine, put, read, workspace
 from mailvigil.engine.saved_workspace import open_saved
 from mailvigil.engine.workspace import END_OF_TIME, FORMAT, look_at, open_workspace
 from mailvigil.errors import InputError
@@ -53,12 +53,17 @@ def test_a_row_without_arrival_is_always_seen() -> None:
         assert shown(con, at(0)) == ["id-1"]
 
 
-def test_rules_do_not_see_when_a_row_arrived() -> None:
+def test_a_query_sees_when_a_row_arrived_by_ingestion_time_alone() -> None:
     with workspace() as con:
-        for table, columns in schemas().items():
-            described = con.table(f'visible.main."{table}"').description
-            assert described
-            assert [column[0] for column in described] == list(columns)
+        put(con, [read(1, 1)], late=timedelta(hours=30))
+        on = engine(con, materialise=False)
+        whole, arrived = (
+            on.run(on.prepare(f"M365Activity_CL {pipe}"), END_OF_TIME)
+            for pipe in ("", "| project Came = ingestion_time(), Text = 'ingestion_time()'")
+        )
+
+    assert [list(row) for row in whole] == [list(schemas()["M365Activity_CL"])]
+    assert arrived == [{"Came": at(2.25), "Text": "ingestion_time()"}]
 
 
 def test_a_saved_workspace_has_its_rows_when_opened_again(tmp_path: Path) -> None:

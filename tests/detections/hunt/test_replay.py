@@ -41,6 +41,7 @@ EACH = pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: str(rule
 
 DAILY = Plan()
 HALF = Plan(step=timedelta(hours=12))
+HOURLY = Plan(step=timedelta(hours=1))
 FORGETFUL = Plan(memory=timedelta(days=14))
 TRUE = [{"Name": "IsThrottled", "Value": "True"}]
 
@@ -122,9 +123,8 @@ def test_a_caller_that_becomes_rare_in_quiet_hours_is_found() -> None:
 @pytest.mark.parametrize("rule", [NEW, THROTTLED], ids=lambda rule: str(rule.name))
 def test_a_small_step_gives_the_causes_of_a_day(month: Engine, rule: Rule) -> None:
     small, daily = (fired(rule, chosen(month, rule, plan)) for plan in (HALF, DAILY))
-    on_time = {key for key in small if "belated" not in key}
 
-    assert on_time == daily.keys()
+    assert small.keys() == daily.keys()
     assert daily
 
 
@@ -147,6 +147,7 @@ def test_a_large_step_finds_every_caller(month: Engine) -> None:
 
 def test_the_month_gives_its_known_findings(month: Engine) -> None:
     assert {key[1] for key in fired(NEW, chosen(month, NEW, DAILY))} == {
+        "belated",
         "new",
         "late",
         "midnight",
@@ -254,18 +255,38 @@ def test_each_evaluation_is_counted(month: Engine) -> None:
     assert (len(told), replayed.evaluations) == (3, 3)
 
 
+@pytest.mark.parametrize("rule", [NEW, THROTTLED], ids=lambda rule: str(rule.name))
+def test_a_record_that_comes_30_hours_late_is_judged_by_one_evaluation(rule: Rule) -> None:
+    with workspace() as con:
+        put(con, [read(0, 0.1), read(1, 10.1)])
+        late = read(2, 9.1, "belated", OperationProperties=TRUE)
+        put(con, [late], late=timedelta(hours=30))
+        found = everywhen(engine(con), rule, HOURLY)
+
+    assert [alert.time for alert in found if "belated" in str(alert.row)] == [at(10.375)]
+
+
 def test_windows_follow_the_plan_and_the_data() -> None:
     covered = timedelta(days=30, hours=5)
 
     assert windows(NEW, DAILY, covered) == {
         "recent": "1d",
+        "frequency": "1d",
+        "delay": "0d",
+        "late": "4d",
         "memory": "773h",
         "minimumHistory": "7d",
     }
     assert windows(NEW, FORGETFUL, covered)["memory"] == "14d"
     assert windows(NEW, Plan(step=timedelta(days=2)), covered)["recent"] == "2d"
     assert windows(NEW, HALF, covered)["recent"] == "1d"
-    assert windows(THROTTLED, FORGETFUL, covered) == {"recent": "1d"}
+    assert windows(NEW, HALF, covered)["frequency"] == "12h"
+    assert windows(NEW, replace(HALF, as_of=at(3)), covered)["frequency"] == "1d"
+    assert windows(THROTTLED, FORGETFUL, covered) == {
+        "frequency": "1d",
+        "delay": "0d",
+        "late": "4d",
+    }
 
 
 @pytest.mark.parametrize(

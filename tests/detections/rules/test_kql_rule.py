@@ -94,7 +94,7 @@ def test_a_near_real_time_rule_has_neither_frequency_nor_period() -> None:
         ({"severity": "Hgih"}, "severity is missing or wrong (give one of Informational, Low,"),
         ({"kind": "Hourly"}, "kind is missing or wrong (give one of Scheduled, NRT)"),
         ({"tactics": []}, "tactics is missing or wrong (give a list of texts)"),
-        ({"query": "T"}, "query is missing or wrong (give let recent = 1d; or the like in it)"),
+        ({"mailvigil": {}}, "mailvigil.within is missing or wrong (give a duration such"),
         ({"entityMappings": None}, "entityMappings is missing or wrong"),
         ({"entityMappings": [{"entityType": "IP"}]}, "entityMappings is missing or wrong"),
         ({"customDetails": ["x"]}, "customDetails is missing or wrong (give a column for each"),
@@ -237,9 +237,10 @@ def keys(rule: Rule, found: Sequence[Alert]) -> set[tuple[object, ...]]:
 def test_a_window_that_a_query_declares_is_set() -> None:
     plan = Plan(minimum_history=timedelta(days=3))
     rule = replace(CONSENT, query=f"let minimumHistory = 7d;\n{CONSENT.query}")
+    of_run = {"frequency": "1d", "delay": "0d", "late": "4d"}
 
-    assert windows(BYPASS, plan, timedelta(days=9)) == {"recent": "1d"}
-    assert windows(rule, DAILY, timedelta(days=9)) == {"recent": "1d", "memory": "11d"}
+    assert windows(BYPASS, plan, timedelta(days=9)) == of_run
+    assert windows(rule, DAILY, timedelta(days=9)) == {**of_run, "memory": "11d"}
     assert windows(rule, plan, timedelta(days=9))["minimumHistory"] == "3d"
 
 
