@@ -24,6 +24,7 @@ from mailvigil.rules.arrival import DATED_BACK, DELAY
 from mailvigil.rules.content import Function
 from mailvigil.rules.durations import duration, kql_duration
 from mailvigil.rules.hunting_query import HuntingQuery
+from mailvigil.rules.kql_rule import KqlRule
 from mailvigil.rules.metadata import EntityMapping
 from mailvigil.rules.rule import Rule
 from mailvigil.rules.sigma_rule import SigmaRule
