@@ -270,7 +270,9 @@ def test_rare_counts_any_key() -> None:
 
     before = "dcountif(ClientAddress, FirstArrived <= ago(recent + delay))"
     assert f"summarize ClientAddressCountBefore = {before}" in text
-    assert "CountNow = dcount(ClientAddress) by UserId" in text
+    since = "RareSince = min(FirstArrived) + recent"
+    assert f"CountNow = dcount(ClientAddress), {since} by UserId" in text
+    assert "max_of(RareSince, LastArrived) > ago(frequency + delay)" in text
     assert "lookup kind=inner spread on UserId" in text
 
 
