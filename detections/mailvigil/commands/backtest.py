@@ -26,7 +26,7 @@ def run(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: TextIO) ->
         tempfile.TemporaryDirectory(prefix="mailvigil") as scratch,
         shown(args, err) as progress,
     ):
-        setup = backtest_setup(content_root(), args.others, Path(scratch), progress)
+        setup = backtest_setup(content_root(), args.others, Path(scratch), progress, late=args.late)
         backtest = run_backtest(setup, month, args.attack)
     _print(backtest, args.format, out)
     return EXIT_FAILED if backtest.missed or backtest.broken else EXIT_OK

@@ -11,7 +11,8 @@ from mailvigil.rules.rule import Rule
 _DECLARED = re.compile(r"^let (\w+) = (\d+(?:\.\d+)?[dhm]?);$", re.MULTILINE)
 
 COMMON = {
-    "recent": "The window that a run judges. Longer: what is found is found again for longer.",
+    "recent": "What is looked at together; what came earlier may be known. Longer: a new key is"
+    " reported for longer.",
     "frequency": "The time between two runs, as in the schedule. Change both together.",
     "delay": "How long a run leaves the newest records to the next one.",
     "late": "How late after its event a record may come and is judged. Longer: more is read.",

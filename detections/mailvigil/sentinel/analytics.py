@@ -171,11 +171,12 @@ class Analytic(QueryContent):
     def incident(self) -> dict[str, object]:
         """Return how alerts become incidents: those with the same cause are one.
 
-        A scheduled rule finds the same row again with every run until its window has passed: at
-        most twice the window after the first, if the cause goes on. Entities may change between
-        two runs, the cause does not. The service can also suppress a rule after an alert; that
-        would hide every other cause as well. The lookback is ISO 8601 in the YAML form too, because
-        Microsoft's packaging tool copies it as it is.
+        A query judges what arrived since the last run, so a cause without new records gives no
+        further alert, and an incident that was closed stays closed. While a cause goes on, for at
+        most twice the window after its first alert, its alerts are one incident. Entities may
+        change between two runs, the cause does not. The service can also suppress a rule after an
+        alert; that would hide every other cause as well. The lookback is ISO 8601 in the YAML form
+        too, because Microsoft's packaging tool copies it as it is.
         """
         grouping = {
             "enabled": True,

@@ -32,6 +32,7 @@ from mailvigil.lab.tenant.people import tenant_of
 from mailvigil.lab.tenant.profile import Profile
 from mailvigil.lab.tenant.uses import ordinary_life
 from mailvigil.lab.tenant.workspace_rows import commit, fill
+from mailvigil.rules.arrival import DELAY
 from mailvigil.rules.content import Function
 from mailvigil.rules.metadata import INSUFFICIENT
 from mailvigil.rules.rule import Rule
@@ -53,6 +54,13 @@ MOST_HIGH, MOST_ALL = 1.0, 5.0
 
 ATTACK_MAILBOXES = 500
 """Attacks are replayed in a tenant of at most that size: it costs time, and finds no more."""
+
+LATENESS = timedelta(hours=30)
+"""How much later the records of a late attack arrive. Microsoft promises no time:
+https://learn.microsoft.com/purview/audit-search."""
+
+LATE_ATTACKS = 5
+"""Of so many attacks one is late, where late ones are asked for."""
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -181,7 +189,8 @@ def attack_world(month: Profile) -> World:
 class BacktestSetup:
     """The queries, functions and folder of a backtest.
 
-    ``workers`` rules or attacks are judged at a time.
+    ``workers`` rules or attacks are judged at a time. ``late``: the records of one attack in
+    ``LATE_ATTACKS`` arrive ``LATENESS`` later.
     """
 
     candidates: tuple[Candidate, ...]
@@ -189,6 +198,7 @@ class BacktestSetup:
     scratch: Path
     progress: WorkProgress
     workers: int = 2
+    late: bool = False
 
     def make(self, month: Profile, name: str) -> tuple[Path, int]:
         """Make the workspace of *month* and return its file and how many records it holds."""
@@ -243,13 +253,15 @@ def fight(
     with setup.opened(_copy(setup, base, "without")) as con:
         without = _Without(setup, con)
 
-        def fought_by(attack: Attack) -> Fought:
-            fought = _fight(setup, base, month, attack, without)
+        def fought_by(numbered: tuple[int, Attack]) -> Fought:
+            number, attack = numbered
+            later = LATENESS if setup.late and number % LATE_ATTACKS == 0 else timedelta(0)
+            fought = _fight(setup, base, month, attack, later, without)
             setup.progress.advance()
             return fought
 
         with ThreadPoolExecutor(setup.workers) as pool:
-            return tuple(pool.map(fought_by, chosen))
+            return tuple(pool.map(fought_by, enumerate(chosen)))
 
 
 class _Without:
@@ -275,11 +287,16 @@ def _copy(setup: BacktestSetup, file: Path, name: str) -> Path:
 
 
 def _fight(
-    setup: BacktestSetup, base: Path, month: Profile, attack: Attack, without: _Without
+    setup: BacktestSetup,
+    base: Path,
+    month: Profile,
+    attack: Attack,
+    later: timedelta,
+    without: _Without,
 ) -> Fought:
     file = _copy(setup, base, attack.name)
     with setup.opened(file) as con:
-        arrivals = commit(con, attack, month.seed)
+        arrivals = commit(con, attack, month.seed, later)
         engine = setup.engine(con)
         queries = setup.queries(engine)
         first = min(happened(record) for record in attack.records)
@@ -305,14 +322,16 @@ def first_alert(
 ) -> datetime | None:
     """Return the first run of *one* at which it *sees* an attack, or None.
 
-    A rule that runs hourly is run whenever a new record of the attack had come since its last
-    run; one that runs less often at every run up to *until*, because it may look for what did
-    not come. An NRT rule is run hourly first, and then in that hour two minutes after the minute
-    of each record: what it sees it also sees at the hour's end.
+    A rule that runs hourly is run when a new record of the attack had come since its last run, when
+    the service hands the record to it, and a day later, when a caller counts as known; one that
+    runs less often at every run up to *until*, because it may look for what did not come. An NRT
+    rule is run hourly first, and then in that hour two minutes after the minute of each record:
+    what it sees it also sees at the hour's end.
     """
     if candidate.step > HOURLY:
         return next(filter(sees, schedule(candidate.step, min(arrivals), until)), None)
-    hours = sorted({_after(time, candidate.step) for time in arrivals})
+    shifts = (timedelta(0), DELAY, SAME_CAUSE, SAME_CAUSE + DELAY)
+    hours = sorted({_after(time + shift, candidate.step) for time in arrivals for shift in shifts})
     hour = next(filter(sees, hours), None)
     if hour is None or not candidate.near_real_time:
         return hour

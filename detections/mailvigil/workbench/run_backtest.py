@@ -26,15 +26,24 @@ from mailvigil.workbench.work_progress import WorkProgress
 
 
 def backtest_setup(
-    root: Path, others: Path | None, scratch: Path, progress: WorkProgress
+    root: Path,
+    others: Path | None,
+    scratch: Path,
+    progress: WorkProgress,
+    *,
+    late: bool = False,
 ) -> BacktestSetup:
-    """Return a backtest of the rules below *root*, and of the other queries in *others*."""
+    """Return a backtest of the rules below *root*, and of the other queries in *others*.
+
+    *late*: the records of one attack in five arrive 30 hours later.
+    """
     own = tuple(candidate(rule, root) for rule in load_rules(root))
     return BacktestSetup(
         candidates=own + (load_others(others) if others else ()),
         functions=load_functions(root),
         scratch=scratch,
         progress=progress,
+        late=late,
     )
 
 

@@ -88,10 +88,17 @@ def test_alerts_that_say_the_same_again_are_counted() -> None:
 
 
 def test_an_hourly_rule_answers_after_the_record_came() -> None:
-    found, looked = asked(RULE, [1.0, 1.01, 2.001], 2)
+    found, looked = asked(RULE, [1.0, 1.01, 2.001], 2.01)
 
     assert found == days(2) + HOUR
-    assert looked == [1.0, 1 + 1 / 24, 2 + 1 / 24]
+    assert looked == [1.0, 1 + 1 / 24, 2.0, 2 + 1 / 24]
+
+
+def test_an_hourly_rule_is_asked_again_in_the_run_that_the_service_hands_a_record_to() -> None:
+    found, looked = asked(RULE, [1 - 1 / 1440], 1.01)
+
+    assert found == days(1) + HOUR
+    assert looked == [1.0, 1 + 1 / 24]
 
 
 def test_a_daily_rule_waits_for_what_does_not_come() -> None:

@@ -38,6 +38,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     add("--all", action="store_true", help="the large tenant and the whole month")
     add("--attack", action="append", default=[], metavar="NAME",
         help="only this attack, and no ordinary month (again for more)")  # fmt: skip
+    add("--late", action="store_true",
+        help="the records of one attack in five arrive 30 hours later")  # fmt: skip
     add("--mailboxes", type=positive, metavar="N", help="mailboxes of the ordinary month")
     add("--days", type=positive, metavar="N", help="days of the ordinary month")
     add("--seed", type=int, default=1, metavar="N", help="another tenant for another N")

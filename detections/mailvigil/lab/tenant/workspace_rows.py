@@ -63,15 +63,20 @@ def fill(
     return int(row[0]) if row else 0
 
 
-def commit(con: duckdb.DuckDBPyConnection, attack: Attack, seed: int) -> tuple[datetime, ...]:
+def commit(
+    con: duckdb.DuckDBPyConnection,
+    attack: Attack,
+    seed: int,
+    later: timedelta = timedelta(0),
+) -> tuple[datetime, ...]:
     """Put *attack* into the workspace *con* and return when each of its records arrives (UTC).
 
-    Records arrive 30 to 90 minutes after their event, sign-ins 5 minutes after.
+    Records arrive 30 to 90 minutes and *later* after their event, sign-ins 5 minutes after.
     """
     dice = Dice(seed, "late", attack.name)
     late = [timedelta(seconds=1800 + dice.below(3600)) for _ in attack.records]
     times = map(happened, attack.records)
-    arrivals = tuple(at + after for at, after in zip(times, late, strict=True))
+    arrivals = tuple(at + after + later for at, after in zip(times, late, strict=True))
     shaped = [SHAPERS[TABLE](record) | {"Record": None} for record in attack.records]
     con.begin()  # a file would else be synchronised for every row
     insert(con, TABLE, [row | {ARRIVED: at} for row, at in zip(shaped, arrivals, strict=True)])
