@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -268,29 +269,49 @@ class Engine:
             QueryError: DuckDB refuses the query or a value.
 
         """
-        views = {t: self._arrived_rows(t) for t in self._schema if f'"{t}"' in query.sql}
+        views = {table: self._arrived_rows(table) for table in self.tables_read(query)}
         counted = (f"(SELECT count(*) FROM {self._table(name)})" for name in views)
         rows = self._con.execute(f"SELECT {' + '.join(counted) or 0}").fetchone()
         for batch in batches(moments, rows[0] if rows else 0):
-            found = self._run_together(query, views, batch)
-            yield from ((moment, found[moment]) for moment in batch)
+            yield from zip(batch, self._run_together(query, views, batch), strict=True)
 
     def _run_together(
         self, query: Query, views: Mapping[str, str], moments: Sequence[datetime]
-    ) -> Mapping[datetime, list[ResultRow]]:
+    ) -> list[list[ResultRow]]:
         """Return the rows of each moment; what DuckDB cannot do at once is done one by one."""
         if len(moments) > 1:
-            sql = at_each_moment(query.sql, f"${CLOCK}", views, len(moments))
-            try:
-                names, rows = self._fetched(sql, [_without_zone(moment) for moment in moments])
-            except duckdb.Error:
-                pass
-            else:
-                found: dict[datetime, list[ResultRow]] = {moment: [] for moment in moments}
-                for moment, *row in rows:
-                    found[row_values.time(moment)].append(dict(zip(names[1:], row, strict=True)))
-                return found
-        return {moment: self.run(query, moment) for moment in moments}
+            with suppress(QueryError):
+                return self.run_in_each(query, moments, views)
+        return [self.run(query, moment) for moment in moments]
+
+    def run_in_each(
+        self, query: Query, moments: Sequence[datetime], views: Mapping[str, str]
+    ) -> list[list[ResultRow]]:
+        """Return *query*'s rows at each of *moments* (aware), by one query.
+
+        Args:
+            query: What to run.
+            moments: What ``now()`` is in each evaluation.
+            views: Each of :meth:`tables_read` to the rows that an evaluation sees, as
+                :func:`.many_moments.at_each_moment` takes them.
+
+        Raises:
+            QueryError: DuckDB refuses a value, the query or to evaluate it several times at once.
+
+        """
+        sql = at_each_moment(query.sql, f"${CLOCK}", views, len(moments))
+        try:
+            names, rows = self._fetched(sql, [_without_zone(moment) for moment in moments])
+        except duckdb.Error as error:
+            raise self._error(str(error).splitlines()[0]) from error
+        found: list[list[ResultRow]] = [[] for _ in moments]
+        for number, *row in rows:
+            found[row_values.number(number)].append(dict(zip(names[1:], row, strict=True)))
+        return found
+
+    def tables_read(self, query: Query) -> list[str]:
+        """Return the tables that *query* may read, those that it names among them."""
+        return [table for table in self._schema if f'"{table}"' in query.sql]
 
     def _fetched(
         self, sql: str, parameters: Sequence[object] | Mapping[str, object] | None

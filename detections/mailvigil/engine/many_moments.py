@@ -16,26 +16,30 @@ MOMENTS = "_moments"
 MOMENT = f'{MOMENTS}."_now"'
 """The moment of an evaluation, as the views of :mod:`.workspace` and the clock name it."""
 
+NUMBER = f'{MOMENTS}."_number"'
+"""Which evaluation it is, from 0 on."""
+
 ROWS_AT_ONCE = 1_000_000
 """Most rows of tables times moments in one query, as each moment has its own rows in memory."""
 
 
 def at_each_moment(sql: str, clock: str, views: Mapping[str, str], count: int) -> str:
-    """Return SQL of *count* parameters, the moments; its first column says whose a row is.
+    """Return SQL of *count* parameters, the moments; its first column is ``NUMBER``.
 
     Args:
         sql: The query.
         clock: How *sql* names the moment.
-        views: Table of *sql* to the SQL of its rows that had arrived at ``MOMENT``.
+        views: Table of *sql* to the SQL of the rows that an evaluation sees of it, by ``MOMENT``
+            and ``NUMBER``.
         count: How many moments.
 
     """
     shown = ", ".join(f'"{table}" AS NOT MATERIALIZED ({rows})' for table, rows in views.items())
-    values = ", ".join("(CAST(? AS TIMESTAMP))" for _ in range(count))
+    values = ", ".join(f"({number}, CAST(? AS TIMESTAMP))" for number in range(count))
     seen = f"WITH {shown} " if shown else ""
     query = sql.replace(clock, MOMENT)
     return (
-        f'SELECT {MOMENT}, _rows.* FROM (VALUES {values}) AS {MOMENTS}("_now"), '
+        f'SELECT {NUMBER}, _rows.* FROM (VALUES {values}) AS {MOMENTS}("_number", "_now"), '
         f"LATERAL ({seen}SELECT * FROM ({query})) AS _rows"
     )
 

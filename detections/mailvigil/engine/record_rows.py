@@ -5,8 +5,9 @@ Rule tests judge a rule on every table that it says can feed it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import duckdb
 import orjson
@@ -18,6 +19,9 @@ from mailvigil.tables.record_tables import CLOUD_APP_EVENTS, M365_ACTIVITY, OFFI
 from mailvigil.tables.schemas import ARRIVED, schemas
 
 SourceRow = dict[str, object]
+
+_ROWS_AT_ONCE = 1000
+"""Rows in one statement, as their text is in memory once more."""
 
 _OFFICE_NAMES = {
     "Id": "OfficeId",
@@ -74,23 +78,65 @@ SHAPERS: Mapping[str, Callable[[Record], SourceRow]] = {
 """Table name to the function that makes one of its rows from a record."""
 
 
-def insert(con: duckdb.DuckDBPyConnection, table: str, rows: list[SourceRow]) -> None:
-    """Add *rows* to the local *table*; what a row leaves out is empty (text) or NULL."""
-    for row in rows:
-        values = [_value(row.get(name), kind) for name, kind in schemas()[table].items()]
-        marks = ", ".join(f"?::{TYPES[kind]}" for kind in schemas()[table].values())
-        arrived = _value(row.get(ARRIVED, row.get("TimeGenerated")), "datetime")
-        con.execute(f'INSERT INTO "{table}" VALUES ({marks}, ?::TIMESTAMP)', [*values, arrived])
+def insert(
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    rows: Sequence[Mapping[str, object]],
+    *,
+    into: str = "",
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Add *rows* to the local *table*; what a row leaves out is empty (text) or NULL.
+
+    Args:
+        con: The workspace.
+        table: Whose columns the rows have.
+        rows: The rows, by column.
+        into: SQL of a table of that form to put them into instead.
+        more: Columns that it has after those, with their KQL types.
+
+    """
+    columns = {**schemas()[table], ARRIVED: "datetime", **more}
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        made = [
+            [_value(value, kind) for value, kind in _values(row, columns)]
+            for row in rows[start : start + _ROWS_AT_ONCE]
+        ]
+        # As one text: to bind a parameter for each value of a row takes 15 ms a row.
+        con.execute(f"INSERT INTO {into or _quoted(table)} {_cast(columns)}", [_text(made)])
 
 
-def _value(value: object, kind: str) -> object:
+def _values(row: Mapping[str, object], columns: Mapping[str, str]) -> Iterator[tuple[object, str]]:
+    arrived = {ARRIVED: row.get("TimeGenerated"), **row}
+    return ((arrived.get(name), kind) for name, kind in columns.items())
+
+
+def _cast(columns: Mapping[str, str]) -> str:
+    """Return SQL that reads rows from a JSON list of lists of texts, each as its column's type."""
+    types = (TYPES[kind] for kind in columns.values())
+    listed = ", ".join(f"CAST(r[{number}] AS {kind})" for number, kind in enumerate(types, 1))
+    return f"SELECT {listed} FROM (SELECT unnest(from_json(?, '[[\"VARCHAR\"]]')) AS r)"
+
+
+def _text(rows: Sequence[Sequence[object]]) -> str:
+    return orjson.dumps(rows).decode()
+
+
+def _quoted(table: str) -> str:
+    return f'"{table}"'
+
+
+def _value(value: object, kind: str) -> str | None:
+    """Return the text of *value* that DuckDB casts to the type of *kind*."""
     if value is None:
         return "" if kind == "string" else None
     if kind == "dynamic":
         return orjson.dumps(value).decode()
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, datetime) and value.tzinfo:
-        return value.astimezone(UTC).replace(tzinfo=None)
-    return value
+        value = value.astimezone(UTC).replace(tzinfo=None)
+    return str(value)
 
 
 def _event_time(record: Record) -> object:

@@ -155,10 +155,10 @@ def show_all(con: duckdb.DuckDBPyConnection) -> None:
     look_at(con, END_OF_TIME)
 
 
-def arrived_rows(main: str, table: str, moment: str = LOOKED_AT) -> str:
+def arrived_rows(main: str, table: str, moment: str = LOOKED_AT, schema: str = "main") -> str:
     """Return SQL of the rows of *table* in the database *main* that had arrived at *moment*."""
     return (
-        f'SELECT * FROM "{main}".main."{table}" '
+        f'SELECT * FROM "{main}"."{schema}"."{table}" '
         f'WHERE "{ARRIVED}" IS NULL OR "{ARRIVED}" <= {moment}'
     )
 
