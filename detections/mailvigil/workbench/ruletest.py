@@ -340,10 +340,12 @@ def one_evaluation(rule: Tested, kql: str) -> Mapping[str, str]:
 def workspaces(rule: Tested) -> list[tuple[str, ...]]:
     """Return the tables that hold a case's records: each source alone, and two together.
 
-    The two are the richest table of records and the poorest; every record is in both.
+    The two are the richest table of records and the poorest; every record is in both. The poorest
+    is there also where it cannot feed the rule alone: the functions read it.
     """
     records = [table for table in RECORD_TABLES if table in rule.sources]
-    together = [(records[0], records[-1])] if len(records) > 1 else []
+    poorest = list(RECORD_TABLES)[-1]
+    together = [(records[0], poorest)] if records and records[0] != poorest else []
     return [*((source,) for source in rule.sources), *together]
 
 
