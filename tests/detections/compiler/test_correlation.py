@@ -387,7 +387,12 @@ def test_microsofts_parser_accepts_the_parts_of_a_hunt(validator: Validator) -> 
 def test_the_window_of_a_correlation_is_declared_at_the_top() -> None:
     lines = to_kql(made("event_count", timespan="2w"), ROOT).splitlines()
 
-    assert lines[2:4] == ["let recent = 1d;", "let window = 14d;"]
+    assert lines[2:6] == [
+        "let frequency = 1h;",
+        "let delay = 5m;",
+        "let late = 2d;",
+        "let window = 14d;",
+    ]
 
 
 # The same over random events, against a reference that knows no slots and no joins.
