@@ -200,16 +200,20 @@ def _measured(correlation: Correlation, by: str, result: str) -> list[str]:
         names = _value_names(correlation)
         all_there = " and ".join(f"isnotempty({name})" for name in names)
         return [
-            f"| where {all_there}",
             f"| summarize {_COUNT_NEW} by {by}, {', '.join(names)}",
-            f"| summarize {result} = count(), {_SUM_NEW} by {by}",
+            f"| summarize {result} = countif({all_there}), {_SUM_NEW} by {by}",
+            f"| where {result} > 0",
         ]
     aggregate = {
         "value_sum": "sum(Value)",
         "value_avg": "avg(Value)",
         "value_percentile": f"percentile(Value, {correlation.percentile})",
     }[correlation.type]
-    return ["| where isnotnull(Value)", f"| summarize {result} = {aggregate}, {_COUNT_NEW} by {by}"]
+    return [
+        f"| summarize {result} = {aggregate}, {_COUNT_NEW},",
+        f"    Values = countif(isnotnull(Value)) by {by}",
+        "| where Values > 0",
+    ]
 
 
 def _chains(correlation: Correlation, target: Target) -> list[str]:
