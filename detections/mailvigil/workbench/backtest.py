@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -303,11 +303,15 @@ def _fight(
         fired = []
         for candidate in setup.candidates:
 
-            def sees(run_at: datetime, candidate: Candidate = candidate) -> bool:
-                keys = _keys(candidate, engine.run(queries[candidate.name], run_at))
-                return bool(keys and keys - without.keys(candidate, run_at))
+            def seen(
+                runs: Sequence[datetime], candidate: Candidate = candidate
+            ) -> Iterator[datetime]:
+                for run_at, rows in engine.run_at_each(queries[candidate.name], runs):
+                    keys = _keys(candidate, rows)
+                    if keys and keys - without.keys(candidate, run_at):
+                        yield run_at
 
-            run_at = first_alert(candidate, arrivals, month.judged[1], sees)
+            run_at = first_alert(candidate, arrivals, month.judged[1], seen)
             if run_at is not None:
                 fired.append(Fired(candidate.name, run_at, run_at - first))
     file.unlink()
@@ -318,9 +322,11 @@ def first_alert(
     candidate: Candidate,
     arrivals: Sequence[datetime],
     until: datetime,
-    sees: Callable[[datetime], bool],
+    seen: Callable[[Sequence[datetime]], Iterable[datetime]],
 ) -> datetime | None:
-    """Return the first run of *one* at which it *sees* an attack, or None.
+    """Return the first run at which *candidate* sees an attack, or None.
+
+    *seen* gives those of some runs, in order, at which it does.
 
     A rule that runs hourly is run when a new record of the attack had come since its last run, when
     the service hands the record to it, and a day later, when a caller counts as known; one that
@@ -329,15 +335,15 @@ def first_alert(
     what it sees it also sees at the hour's end.
     """
     if candidate.step > HOURLY:
-        return next(filter(sees, schedule(candidate.step, min(arrivals), until)), None)
+        return next(iter(seen(schedule(candidate.step, min(arrivals), until))), None)
     shifts = (timedelta(0), DELAY, SAME_CAUSE, SAME_CAUSE + DELAY)
     hours = sorted({_after(time + shift, candidate.step) for time in arrivals for shift in shifts})
-    hour = next(filter(sees, hours), None)
+    hour = next(iter(seen(hours)), None)
     if hour is None or not candidate.near_real_time:
         return hour
     came = [time for time in arrivals if hour - candidate.step < time <= hour]
     minutes = sorted({_after(time, MINUTE) + NRT_DELAY for time in came})
-    return next(filter(sees, minutes), hour)
+    return next(iter(seen(minutes)), hour)
 
 
 def schedule(step: timedelta, since: datetime, until: datetime) -> list[datetime]:
@@ -390,8 +396,8 @@ def _listen(
     days = [0] * (month.days - month.learning)
     last: dict[AlertKey, datetime] = {}
     alerts = 0
-    for run_at in moments:
-        for key in _keys(candidate, engine.run(query, run_at)):
+    for run_at, rows in engine.run_at_each(query, moments):
+        for key in _keys(candidate, rows):
             alerts += 1
             if key not in last or run_at - last[key] > SAME_CAUSE:
                 days[_day_of(run_at, month)] += 1

@@ -12,8 +12,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailvigil.compiler.compile import to_kql
-from mailvigil.engine.embedded import Engine, NotRunError, Query, QueryError
+from mailvigil.compiler.compile import to_kql, with_windows
+from mailvigil.engine.embedded import Engine, NotRunError, QueryError
 from mailvigil.engine.loaded_columns import ColumnChoice
 from mailvigil.engine.workspace import open_workspace
 from mailvigil.errors import RuleError
@@ -21,12 +21,15 @@ from mailvigil.rules.content import Function
 from mailvigil.rules.rule import Rule
 from mailvigil.rules.sigma_rule import SigmaRule, parse_sigma_rule
 from mailvigil.tables.record_tables import lacking_columns
-from mailvigil.workbench.ruletest import Case, absent, differences, fill
+from mailvigil.workbench.ruletest import Case, absent, differences, fill, one_evaluation, workspaces
 
-SWAPS = (
+_COMPARISONS = (
     (r" > ", " >= "),
     (r" >= ", " > "),
     (r" <= ", " < "),
+)
+SWAPS = (
+    *_COMPARISONS,
     (r" =~ ", " !~ "),
     (r" and ", " or "),
     (r"\bin~ ", "!in~ "),
@@ -45,6 +48,13 @@ SWAPS = (
 
 LEAST_SCORE = 0.9
 """Share of each rule's mutants that its tests must notice."""
+
+_OF_THE_RUN = ("let frequency = ", "let delay = ", "let late = ")
+"""Values that a test sets itself, or that say which run judges a record: `rules check` reads
+them."""
+
+_EDGE_OF_A_RUN = ("ago(frequency + delay)", "ago(delay)")
+"""What arrives in this very moment is judged by this run or the next: a replay tests that."""
 
 _BLOCKS = ("correlation:", "detection:", "first_seen:")
 
@@ -111,7 +121,10 @@ def _recompiled(rule: Rule, text: str, root: Path) -> str | None:
 
 def _changes(line: str) -> Iterator[tuple[list[str], str]]:
     yield [], f"without: {line.strip()}"
-    for pattern, replacement in SWAPS:
+    if line.startswith(_OF_THE_RUN):
+        return
+    edge = any(word in line for word in _EDGE_OF_A_RUN)
+    for pattern, replacement in SWAPS[len(_COMPARISONS) if edge else 0 :]:
         for match in re.finditer(pattern, line):
             changed = line[: match.start()] + match.expand(replacement) + line[match.end() :]
             yield [changed], f"now: {changed.strip()}"
@@ -119,8 +132,9 @@ def _changes(line: str) -> Iterator[tuple[list[str], str]]:
 
 @dataclass(frozen=True, slots=True)
 class _Stand:
-    """Where a rule's tests run: each case in a workspace with its rows, all in one source."""
+    """Where a rule's tests run: each case in a workspace with its rows, in the same tables."""
 
+    rule: Rule
     worlds: tuple[tuple[Case, Engine], ...]
     lacks: frozenset[str]
 
@@ -133,7 +147,7 @@ def score(
     scratch: Path,
     on_mutant: Callable[[], None],
 ) -> Score:
-    """Run the tests of *rule* on each of its mutants, on each of the rule's sources.
+    """Run the tests of *rule* on each of its mutants, in each of :func:`workspaces`.
 
     Raises:
         RuleError: The tests fail on the rule itself, so they would notice any change.
@@ -144,30 +158,32 @@ def score(
     left = []
     with ExitStack() as stack:
 
-        def stand(source: str) -> _Stand:
-            worlds = _worlds(source, cases, functions, read, scratch, stack)
-            return _stand(rule, root, source, worlds)
+        def stand(sources: Sequence[str]) -> _Stand:
+            worlds = _worlds(sources, cases, functions, read, scratch, stack)
+            return _stand(rule, root, sources, worlds)
 
-        first, *others = rule.sources
+        first, *others = workspaces(rule)
         on = stand(first)
         for mutant in made:
             left += [] if _noticed(mutant, on) else [mutant]
             on_mutant()
-        for source in others if left else ():
-            on = stand(source)
+        for sources in others if left else ():
+            on = stand(sources)
             left = [mutant for mutant in left if not _noticed(mutant, on)]
     return Score(rule.name, len(made), tuple(left))
 
 
-def _stand(rule: Rule, root: Path, source: str, worlds: Iterator[tuple[Case, Engine]]) -> _Stand:
-    stand = _Stand(tuple(worlds), lacking_columns(source))
+def _stand(
+    rule: Rule, root: Path, sources: Sequence[str], worlds: Iterator[tuple[Case, Engine]]
+) -> _Stand:
+    stand = _Stand(rule, tuple(worlds), lacking_columns(sources[0]))
     if _noticed(Mutant(rule.name, "", to_kql(rule, root)), stand):
         raise RuleError([f"{rule.name}: its tests fail as it is (see `rules test`)"])
     return stand
 
 
 def _worlds(
-    source: str,
+    sources: Sequence[str],
     cases: Sequence[Case],
     functions: Sequence[Function],
     read: ColumnChoice,
@@ -176,28 +192,29 @@ def _worlds(
 ) -> Iterator[tuple[Case, Engine]]:
     """Yield each case with an engine over a workspace that holds its rows and nothing else.
 
-    Of the functions it stores what the mutants *read*.
+    Of the functions it stores what the mutants *read*; not where tables hold the same records,
+    as what is stored has no repeats, which a query must drop.
     """
     for case in cases:
         con = open_workspace(None, scratch, memory_limit="256MB")
         stack.callback(con.close)
         con.execute("SET threads = 1")
-        fill(con, case, source)
+        fill(con, case, *sources)
         engine = Engine(con, functions, absent(case.baseline))
-        engine.materialise(read)
+        if len(sources) == 1:
+            engine.materialise(read)
         yield case, engine
 
 
 def _noticed(mutant: Mutant, on: _Stand) -> bool:
     if mutant.kql is None:
         return True
-    queries: dict[bool, Query] = {}
+    windows = one_evaluation(on.rule, mutant.kql)
     try:
         for case, engine in on.worlds:
-            has = bool(case.baseline)
-            queries[has] = queries.get(has) or engine.prepare(mutant.kql)
-            if differences(case.expect, engine.run(queries[has], case.now), on.lacks):
+            query = engine.prepare(with_windows(mutant.kql, {**windows, **case.lets}))
+            if differences(case.expect, engine.run(query, case.now), on.lacks):
                 return True
-    except (NotRunError, QueryError):
+    except (KeyError, NotRunError, QueryError):  # a window that is no longer there, too
         return True
     return False

@@ -78,7 +78,9 @@ def test_a_form_passes_the_cases_of_its_rule(
     name: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     rule = replace(KQL[name], sources=("CloudAppEvents",))
-    cases = [case for case in load_cases(path_of_tests(rule)) if not case.approved]
+    # Defender has neither the watchlist nor the table of known callers.
+    every = load_cases(path_of_tests(rule))
+    cases = [case for case in every if not case.approved and not case.baseline]
     kql = to_kql(rule, ROOT, DEFENDER)
     con = open_workspace(None, tmp_path_factory.mktemp("scratch"))
 

@@ -86,7 +86,7 @@ def test_the_period_holds_the_window_of_a_correlation(pack: Pack) -> None:
         [found] = [one for one in pack.detections if one.name == rule.name]
 
         assert rule.correlation
-        assert duration(analytic.period) == duration(rule.within) + rule.correlation.length
+        assert duration(analytic.period) == rule.late + rule.correlation.length
         assert duration(found.period) == duration(rule.within) + rule.correlation.length
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -38,11 +38,13 @@ def asked(
     """Return the first alert and the days that were looked at before it was found."""
     looked: list[float] = []
 
-    def sees(tick: object) -> bool:
-        looked.append((tick - days(0)) / timedelta(days=1))  # type: ignore[operator]  # a datetime
-        return bool(looked[-1] >= alerts_from)
+    def seen(runs: Sequence[datetime]) -> Iterator[datetime]:
+        for run_at in runs:
+            looked.append((run_at - days(0)) / timedelta(days=1))
+            if looked[-1] >= alerts_from:
+                yield run_at
 
-    found = first_alert(one, [days(a) for a in arrivals], days(5), sees)
+    found = first_alert(one, [days(a) for a in arrivals], days(5), seen)
     return found, looked
 
 
@@ -111,7 +113,9 @@ def test_an_nrt_rule_answers_within_minutes() -> None:
     came = days(1) + timedelta(minutes=7, seconds=30)
     one = replace(RULE, near_real_time=True)
 
-    found = first_alert(one, [came, days(2)], days(5), lambda run_at: run_at > came)
+    found = first_alert(
+        one, [came, days(2)], days(5), lambda runs: (run for run in runs if run > came)
+    )
 
     assert found == days(1) + timedelta(minutes=10)
 
