@@ -246,7 +246,7 @@ FAULTS = [
     (f"{KQL}.yaml", "bounded: true", "bounded: 1", "bounded:",
      "mailvigil.bounded is a number (give true or false)"),
     (f"{KQL}.yaml", "bounded: true", "bonded: true", "bonded:",
-     "mailvigil.bonded is not known (there are sources, needs, by, new, within, always, bounded, why, "),
+     "mailvigil.bonded is not known (there are sources, needs, by, new, within, always, bounded, "),
     (f"{KQL}.yaml", "triggerThreshold: 0", "triggerThreshold: 5", "triggerThreshold:",
      "triggerThreshold is 5 (give 0)"),
     (f"{KQL}.yaml", "kind: Scheduled", "kind: NRT", "queryFrequency:",
