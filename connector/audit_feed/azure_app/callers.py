@@ -186,7 +186,7 @@ class CallerStats:
     def of_blobs(self, blobs: Iterable[ContentBlob]) -> Callers:
         """Return the callers in *blobs*, all of one stream."""
         counted = (self._by_blob.get(blob.id, {}) for blob in blobs)
-        return merged({key: one.access() for key, one in part.items()} for part in counted)
+        return merged({key: of_key.access() for key, of_key in part.items()} for part in counted)
 
 
 class _Counted:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mailvigil.compiler.source_checks import LITERAL
 from mailvigil.compiler.targets import DEFENDER, DEFENDER_DEMANDS
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function, load_functions
@@ -45,9 +46,8 @@ _ADDED = {
 the table itself, before anything else is done with its rows."""
 
 _WIDTH = 98
-_LITERAL = re.compile(r"""//[^\n]*|@'[^']*'|@"[^"]*"|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
-_TOKEN = re.compile(rf"{_LITERAL.pattern}|[()]")
-_ITEM_TOKEN = re.compile(rf"{_LITERAL.pattern}|[(),]")
+_TOKEN = re.compile(rf"{LITERAL.pattern}|[()]")
+_ITEM_TOKEN = re.compile(rf"{LITERAL.pattern}|[(),]")
 _FUZZY = re.compile(r"\bunion\s+isfuzzy=true\b")
 _FIRST_LEG, _NEXT_LEG = re.compile(r"\s*\("), re.compile(r"\s*,\s*\(")
 _RECORDS = re.compile(r"^let records = .*?;$", re.DOTALL | re.MULTILINE)
@@ -61,7 +61,7 @@ def tables_read(rule: KqlRule) -> frozenset[str]:
 
 
 def _tables(kql: str) -> frozenset[str]:
-    return frozenset(_WORD.findall(_LITERAL.sub("", kql))) & frozenset(schemas())
+    return frozenset(_WORD.findall(LITERAL.sub("", kql))) & frozenset(schemas())
 
 
 def _without_optional(query: str) -> str:
@@ -70,12 +70,12 @@ def _without_optional(query: str) -> str:
     A union of which no leg would be left stays as it is.
     """
     parts, rest = [], query
-    while found := _FUZZY.search(rest):
-        parts.append(rest[: found.end()])
-        rest = rest[found.end() :]
+    while fuzzy := _FUZZY.search(rest):
+        parts.append(rest[: fuzzy.end()])
+        rest = rest[fuzzy.end() :]
         legs, after = _legs(rest)
-        kept = [leg for leg in legs if not _tables(leg) - {CLOUD_APP_EVENTS.name}]
-        parts.append(f"\n          {', '.join(kept)}" if kept else rest[:after])
+        resolving = [leg for leg in legs if not _tables(leg) - {CLOUD_APP_EVENTS.name}]
+        parts.append(f"\n          {', '.join(resolving)}" if resolving else rest[:after])
         rest = rest[after:]
     return "".join((*parts, rest))
 
@@ -172,18 +172,18 @@ def _declared(rule: KqlRule, root: Path) -> Iterator[str]:
 
 def _events(rule: KqlRule, root: Path, operations: str) -> Iterator[str]:
     """Yield the statement ``events``: rows of ``CloudAppEvents`` in the shape of the functions."""
-    wanted = _ALWAYS | set(_WORD.findall(_LITERAL.sub("", rule.query)))
+    wanted = _ALWAYS | set(_WORD.findall(LITERAL.sub("", rule.query)))
     added = [f"{name} = {value}" for name, value in _ADDED.items() if name in wanted]
     head, *rest = _pipeline(root).split("\n")
     before, _, projected = "\n".join(rest).rpartition("| project ")
     columns = [*(name for name in _ADDED if name in wanted), *_items(projected)]
-    kept = [item for item in columns if item.partition("=")[0].strip() in wanted]
+    items = [item for item in columns if item.partition("=")[0].strip() in wanted]
     yield f"let events = {head}"
     yield f"    | where Timestamp > ago({kql_duration(rule.looks_back)})"
     yield f"    | where ActionType in~ ({operations})"
     yield from [f"    | extend {', '.join(added)}"] if added else []
     yield from (f"    {line}" for line in before.rstrip("\n").split("\n"))
-    project = f"    | project {_wrapped(kept)};"
+    project = f"    | project {_wrapped(items)};"
     yield project.replace("\n", "\n    ")
 
 

@@ -28,7 +28,8 @@ _ALL_SETS_OF = 8
 _WATCHLIST = "_GetWatchlist"
 
 _WORD = re.compile(r"\w+")
-_LITERAL = re.compile(r"""//[^\n]*|@'[^']*'|@"[^"]*"|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+LITERAL = re.compile(r"""//[^\n]*|@'[^']*'|@"[^"]*"|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+"""A comment or text of KQL."""
 _NOT_A_BREAK = re.compile(r"[^\r\n]")
 _CALL = re.compile(r"\b(\w+)\s*\(")
 
@@ -166,12 +167,12 @@ def _names(kql: str, leg: UnionLeg, tables: frozenset[str]) -> bool:
 
 @lru_cache(maxsize=1024)
 def _words(kql: str) -> frozenset[str]:
-    return frozenset(_WORD.findall(_LITERAL.sub("", kql)))
+    return frozenset(_WORD.findall(LITERAL.sub("", kql)))
 
 
 @lru_cache(maxsize=1024)
 def _calls(kql: str) -> frozenset[str]:
-    return frozenset(_CALL.findall(_LITERAL.sub("", kql)))
+    return frozenset(_CALL.findall(LITERAL.sub("", kql)))
 
 
 def _unresolved(kql: str, whole: Analysis, part: Analysis, missing: frozenset[str]) -> list[str]:

@@ -304,10 +304,10 @@ class Engine:
             names, rows = self._fetched(sql, [_without_zone(moment) for moment in moments])
         except duckdb.Error as error:
             raise self._error(str(error).splitlines()[0]) from error
-        found: list[list[ResultRow]] = [[] for _ in moments]
+        of_moments: list[list[ResultRow]] = [[] for _ in moments]
         for number, *row in rows:
-            found[row_values.number(number)].append(dict(zip(names[1:], row, strict=True)))
-        return found
+            of_moments[row_values.number(number)].append(dict(zip(names[1:], row, strict=True)))
+        return of_moments
 
     def tables_read(self, query: Query) -> list[str]:
         """Return the tables that *query* may read, those that it names among them."""

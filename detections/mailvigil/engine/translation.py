@@ -122,7 +122,7 @@ def _translate(kql: str, schema: Schema, functions: tuple[str, ...]) -> Translat
 
 def _arrival(kql: str) -> str:
     """Return *kql* with the column of arrivals in place of ``ingestion_time()``."""
-    return _INGESTION_TIME.sub(lambda found: found[1] or ARRIVED, kql)
+    return _INGESTION_TIME.sub(lambda call: call[1] or ARRIVED, kql)
 
 
 @lru_cache(maxsize=64)

@@ -146,8 +146,8 @@ FROM gaps WHERE coalesce(following, $until) - moment > $seen ORDER BY 4, 1, 2, 3
 def _forgotten(con: duckdb.DuckDBPyConnection, until: datetime) -> Iterator[ForgottenCaller]:
     """Yield what nothing held for longer than an analytics rule sees, up to the data's end."""
     bound = {"until": until.replace(tzinfo=None), "seen": SEEN}
-    found = con.execute(_GAPS, bound).fetchall()
-    for organization, caller, protocol, last, again in found:
+    gaps = con.execute(_GAPS, bound).fetchall()
+    for organization, caller, protocol, last, again in gaps:
         since = as_utc(last) + SEEN
         yield ForgottenCaller(
             organization, caller, protocol, as_utc(last), since, as_utc(again) if again else None

@@ -84,11 +84,11 @@ def template_problems(
     template: Mapping[str, Any], cases: Mapping[str, Mapping[str, Any]] = CASES
 ) -> Iterator[str]:
     """Yield what is wrong, each ``place: what``, over all *cases* and each once, as it is found."""
-    found: set[str] = set()
+    named: set[str] = set()
     try:
         for problem in _in_all(template, cases):
-            if problem not in found:
-                found.add(problem)
+            if problem not in named:
+                named.add(problem)
                 yield problem
     except (KeyError, TypeError, AttributeError) as error:
         yield f"template: not of its form: {error!r}"

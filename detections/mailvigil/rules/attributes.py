@@ -9,6 +9,9 @@ from pathlib import Path
 from mailvigil.rules.durations import is_duration
 from mailvigil.rules.metadata import EntityMapping
 
+KQL_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
+"""A name of a table or column that needs no quotes."""
+
 _RECENT = re.compile(r"^let recent = (\d+[dhm]);$", re.ASCII | re.MULTILINE)
 
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from mailvigil.rules.attributes import KQL_NAME
+
 TYPES = {
     "event_count": "EventCount",
     "value_count": "ValueCount",
@@ -35,7 +37,6 @@ _LENGTHS = {
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
 }
-_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 KEYS = {"type", "rules", "group-by", "timespan", "condition", "aliases", "generate"}
 _NUMERIC = {"value_sum", "value_avg", "value_percentile"}
 _TEMPORAL = {"temporal", "temporal_ordered"}
@@ -205,7 +206,7 @@ class _CorrelationReader:
         return {str(alias): dict(fields) for alias, fields in given.items()}
 
     def _named(self, name: str, where: str, reserved: frozenset[str] = frozenset(RESERVED)) -> None:
-        if not all(_NAME.fullmatch(part) for part in name.split(".")):
+        if not all(KQL_NAME.fullmatch(part) for part in name.split(".")):
             self._wrong(f"correlation.{where} {name!r} is not a field's name")
         if name in reserved:
             self._wrong(f"correlation.{where} {name} is a column of the query (use an alias)")

@@ -6,13 +6,12 @@ ago. Their form is Sentinel's YAML with the names of the service's ``ruleDefinit
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from mailvigil.errors import RuleError
-from mailvigil.rules.attributes import Attributes
+from mailvigil.rules.attributes import KQL_NAME, Attributes
 from mailvigil.rules.parsed import Parsed, parse_files
 from mailvigil.rules.sentinel_yaml import sentinel_form
 
@@ -28,7 +27,6 @@ _KEYS = frozenset(
         "query",
     }
 )
-_TABLE = re.compile(r"[A-Za-z]\w*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +108,7 @@ def parse_summary_rule(path: Path, text: str) -> SummaryRule:
         destination=read.text("destinationTable"),
         query=read.text("query"),
     )
-    if rule.query and not _TABLE.fullmatch(rule.table):
+    if rule.query and not KQL_NAME.fullmatch(rule.table):
         read.problem("the first line of query is not a table alone (write one table there)")
     if read.problems:
         raise RuleError(read.problems)

@@ -31,12 +31,11 @@ from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.rules.thresholds import thresholds
 from mailvigil.tables.record_tables import RECORD_TABLES
 from mailvigil.tables.schemas import schemas
-from mailvigil.workbench.ruletest import Tested, load_cases, test_path
+from mailvigil.workbench.ruletest import FILE_NAME, Tested, load_cases, test_path
 
 _NEED_NETWORK = {"attacktag", "d3_fendtag"}
 """pySigma's validators that load lists from the network, and so fail without it."""
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{4,49}")
 _TECHNIQUE = re.compile(r"attack\.t\d{4}(\.\d{3})?")
 _TACTIC = re.compile(r"attack\.[a-z-]+")
 HUNTED = ("FirstSeen", "LastSeen")
@@ -193,7 +192,7 @@ def _sigma(rules: Sequence[Rule]) -> Iterator[str]:
 
 
 def _has_a_plain_name(checked: Checked) -> Iterator[str]:
-    if not _NAME.fullmatch(checked.shipped.name):
+    if not FILE_NAME.fullmatch(checked.shipped.name):
         yield "the file's name is not of 5 to 50 small letters, digits and _"
 
 

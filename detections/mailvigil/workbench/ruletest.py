@@ -33,6 +33,9 @@ from mailvigil.tables.schemas import ARRIVED, schemas
 from mailvigil.times import parse_utc
 from mailvigil.yaml_input import YamlError, load_yaml
 
+FILE_NAME = re.compile(r"[a-z][a-z0-9_]{4,49}")
+"""The name that the file of whatever is tested must have, without its ending."""
+
 _AGO = re.compile(r"-(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
 FILE_KEYS = frozenset({"now", "defaults", "table_defaults", "tests"})
 CASE_KEYS = frozenset({"name", "given", "baseline", "approved", "tables", "let", "expect"})
@@ -264,8 +267,8 @@ class CaseRunner:
             return [[CaseOutcome(rule.name, case.name, "", verdict, why)] for case in cases]
         tables = workspaces(rule)
         runs = [_Run(case, sources) for case in cases for sources in tables]
-        found = self._problems(engine, query, runs)
-        outcomes = [run.outcome(rule, problems) for run, problems in zip(runs, found, strict=True)]
+        problems = self._problems(engine, query, runs)
+        outcomes = [run.outcome(rule, wrong) for run, wrong in zip(runs, problems, strict=True)]
         starts = range(0, len(outcomes), len(tables))
         return [outcomes[start : start + len(tables)] for start in starts]
 
@@ -277,10 +280,10 @@ class CaseRunner:
         self._fill_side_by_side(runs)
         views = {table: self._rows_of_run(table) for table in engine.tables_read(query)}
         try:
-            found = engine.run_in_each(query, [run.case.now for run in runs], views)
+            results = engine.run_in_each(query, [run.case.now for run in runs], views)
         except QueryError:
             return [self._problems_alone(engine, query, run) for run in runs]
-        return [run.differences(rows) for run, rows in zip(runs, found, strict=True)]
+        return [run.differences(rows) for run, rows in zip(runs, results, strict=True)]
 
     def _rows_of_run(self, table: str) -> str:
         rows = arrived_rows(self._main, table, MOMENT, _CASES)

@@ -5,7 +5,6 @@ Source of the limits: https://learn.microsoft.com/azure/azure-monitor/logs/summa
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function
 from mailvigil.rules.summary_rule import SummaryRule
 from mailvigil.tables.schemas import schemas
-from mailvigil.workbench.ruletest import load_cases, test_path
+from mailvigil.workbench.ruletest import FILE_NAME, load_cases, test_path
 
 BIN_SIZES = (20, 30, 60, 120, 180, 360, 720, 1440)
 """Minutes that a bin may last."""
@@ -25,7 +24,6 @@ BIN_DELAYS = (4, 1440)
 MOST_RULES = 100
 """Active summary rules of a workspace."""
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{4,49}")
 _PLUGINS = frozenset({"bag_unpack", "narrow", "pivot"})
 _ELSEWHERE = frozenset(
     {"workspace", "workspaces", "app", "resource", "adx", "arg", "cluster", "database"}
@@ -142,7 +140,7 @@ def _fits_its_destination(checked: CheckedSummary) -> Iterator[str]:
 
 
 def _has_a_name(checked: CheckedSummary) -> Iterator[str]:
-    if not _NAME.fullmatch(checked.rule.name):
+    if not FILE_NAME.fullmatch(checked.rule.name):
         yield "the file's name is not of 5 to 50 small letters, digits and _"
 
 

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, ForwardRef, Literal, Union, get_args, get_origin
 
 from mailvigil.infra import resources as kinds
+from mailvigil.sentinel.arm import SUMMARY_RULES
 
 MODELS: Mapping[str, tuple[str, str]] = {
     kinds.WORKSPACE: ("loganalytics", "Workspace"),
@@ -40,6 +41,7 @@ MODELS: Mapping[str, tuple[str, str]] = {
     kinds.ZONE: ("privatedns", "PrivateZone"),
     kinds.ZONE_LINK: ("privatedns", "VirtualNetworkLink"),
     kinds.DEPLOYMENT: ("resource.deployments", "Deployment"),
+    SUMMARY_RULES: ("loganalytics", "SummaryLogs"),
 }
 """Type to package and class."""
 
