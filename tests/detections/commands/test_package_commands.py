@@ -79,7 +79,7 @@ def test_a_folder_that_is_not_a_package_is_refused(tmp_path: Path) -> None:
 def test_what_changed_needs_a_higher_version(small: Path) -> None:
     function = small / "kql/functions/MailItemsAccessed.yaml"
     change(function, "iff(coalesce(IsThrottled, false)", "iff(coalesce(IsThrottled, true)")
-    change(small / THROTTLED, "    within: 1d", "    within: 2d")
+    change(small / THROTTLED, "IsThrottled: 'True'", "IsThrottled: 'Yes'")
     rule_was, function_was = version_in(small / THROTTLED), version_in(function)
 
     checked, refused = run("rules", "check"), run("rules", "lock")
@@ -100,7 +100,7 @@ def test_what_changed_needs_a_higher_version(small: Path) -> None:
 def test_what_changed_between_two_contents_is_listed(small: Path, tmp_path: Path) -> None:
     old = tmp_path / "old"
     assert run("rules", "package", "--out", old).code == EXIT_OK
-    change(small / THROTTLED, "    within: 1d", "    within: 2d")
+    change(small / THROTTLED, "IsThrottled: 'True'", "IsThrottled: 'Yes'")
     was = version_in(small / THROTTLED)
     gone = version_in(small / "sigma/rules/mail_access/foreign_token_tenant.yml")
     timeline = version_in(small / "kql/hunting/mailbox_timeline.yaml")
@@ -121,7 +121,8 @@ def test_what_changed_between_two_contents_is_listed(small: Path, tmp_path: Path
         "    severity: Medium -> Low",
     ]
     assert back.out.startswith(f"added    hunting mailbox_timeline {timeline}\n")
-    assert "    -let recent = 1d;\n    +let recent = 2d;\n" in ran.out
+    where = '| where (Operation =~ "MailItemsAccessed" and IsThrottled =~ "{}")'
+    assert f"    -{where.format('True')}\n    +{where.format('Yes')}\n" in ran.out
 
 
 def test_a_folder_without_rules_is_refused(small: Path, tmp_path: Path) -> None:
