@@ -160,6 +160,19 @@ class SyntaxNode:
             yield from child.walk()
 
 
+def _started_parser() -> MiniRacer:
+    """Return the parser when it is loaded to its end: Ctrl-C may come in the middle."""
+    v8 = MiniRacer()
+    try:
+        v8.eval("var console = {log(){}, warn(){}, error(){}, info(){}, debug(){}};")
+        for path in (*_parser_scripts(), _BRIDGE):
+            v8.eval(path.read_text(encoding="utf-8"))
+    except BaseException:
+        v8.close()
+        raise
+    return v8
+
+
 class Validator:
     """Microsoft's parser, with the tables, functions and watchlists that queries may use.
 
@@ -191,10 +204,7 @@ class Validator:
     def _v8(self) -> MiniRacer:
         """The parser, which is started by the first question that no saved answer is there for."""
         if not self._started:
-            self._started = MiniRacer()
-            self._started.eval("var console = {log(){}, warn(){}, error(){}, info(){}, debug(){}};")
-            for path in (*_parser_scripts(), _BRIDGE):
-                self._started.eval(path.read_text(encoding="utf-8"))
+            self._started = _started_parser()
         return self._started
 
     def declare(

@@ -185,20 +185,26 @@ def test_the_history_is_private_and_optional(tmp_path: Path) -> None:
     assert "no history: " in err.getvalue()
 
 
-def read_until(terminal: int, wanted: bytes) -> None:
-    """Read from *terminal* until *wanted* has come."""
-    seen = b""
-    while wanted not in seen:
-        seen += os.read(terminal, 4096)
+SILENCE = 0.3
+"""Seconds without output after which the shell waits, or is slow."""
+
+PATIENCE = 200
+"""Silences after which the shell does not answer at all: a minute."""
 
 
-def interrupt_until(terminal: int, wanted: bytes) -> None:
-    """Press Ctrl-C, which at the prompt does nothing, until *wanted* has come."""
+def type_until(terminal: int, keys: bytes, wanted: bytes) -> None:
+    """Type *keys*, and again after each silence, until *wanted* has come.
+
+    Once is not enough: a Ctrl-C that comes late takes away what was typed after it.
+    """
     seen = b""
-    while wanted not in seen:
-        os.write(terminal, b"\x03")
-        while select.select([terminal], [], [], 0.3)[0]:
+    for _ in range(PATIENCE):
+        os.write(terminal, keys)
+        while select.select([terminal], [], [], SILENCE)[0]:
             seen += os.read(terminal, 4096)
+        if wanted in seen:
+            return
+    pytest.fail(f"no {wanted!r} came, but {seen[-500:]!r}")
 
 
 ENDLESS = (
@@ -218,12 +224,11 @@ def test_ctrl_c_stops_a_query_and_not_the_shell(saved: Path, tmp_path: Path) -> 
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # who runs the tests may ignore it
         os.execv(command[0], command)  # noqa: S606 - the test's own
 
-    read_until(terminal, b"kql>")
+    type_until(terminal, b"", b"kql>")
     os.write(terminal, f"{ENDLESS}\r".encode())
-    read_until(terminal, b"\n")
-    interrupt_until(terminal, b"the query was stopped")
-    os.write(terminal, b"print 6 * 7\r")
-    read_until(terminal, b"42")
+    type_until(terminal, b"", b"\n")
+    type_until(terminal, b"\x03", b"the query was stopped")  # at the prompt it does nothing
+    type_until(terminal, b"print 6 * 7\r", b"42")
     os.write(terminal, b".exit\r")
 
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == EXIT_OK
