@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,21 @@ def test_a_mistake_is_found_where_it_is(
     assert (found.code, found.severity) == (code, "Error")
     assert (found.line, found.column) == (line, column)
     assert named in found.message
+
+
+def test_a_load_that_ctrl_c_ends_leaves_no_half_of_the_parser(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted() -> list[Path]:
+        raise KeyboardInterrupt
+
+    with Validator(()) as validator:
+        monkeypatch.setattr("mailvigil.compiler.parser._parser_scripts", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            validator.complete("pri", 3)
+        monkeypatch.undo()
+
+        assert validator.complete("pri", 3) == (0, ["print"])
 
 
 def test_a_syntax_error_is_found(validator: Validator) -> None:
