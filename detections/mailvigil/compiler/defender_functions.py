@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mailvigil.compiler.source_checks import LITERAL
+from mailvigil.compiler.pipes import LITERAL
 from mailvigil.compiler.targets import DEFENDER, DEFENDER_DEMANDS
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function, load_functions

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+LITERAL = re.compile(r"""//[^\n]*|@'[^']*'|@"[^"]*"|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+"""A comment or text of KQL."""
 
 
 def let(name: str, lines: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from functools import lru_cache
 from itertools import chain, combinations
 
 from mailvigil.compiler.parser import Analysis, ParsedUnion, UnionLeg, Validator
+from mailvigil.compiler.pipes import LITERAL
 from mailvigil.rules.content import Function
 from mailvigil.tables.schemas import WATCHLIST_COLUMNS, schemas
 
@@ -28,8 +29,6 @@ _ALL_SETS_OF = 8
 _WATCHLIST = "_GetWatchlist"
 
 _WORD = re.compile(r"\w+")
-LITERAL = re.compile(r"""//[^\n]*|@'[^']*'|@"[^"]*"|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
-"""A comment or text of KQL."""
 _NOT_A_BREAK = re.compile(r"[^\r\n]")
 _CALL = re.compile(r"\b(\w+)\s*\(")
 
