@@ -291,16 +291,19 @@ class Engine:
 
         Args:
             query: What to run.
-            moments: What ``now()`` is in each evaluation.
+            moments: What ``now()`` is in each evaluation, at least one.
             views: Each of :meth:`tables_read` to the rows that an evaluation sees, as
                 :func:`.many_moments.at_each_moment` takes them.
 
         Raises:
+            ColumnNotLoadedError: The query reads a column that the load left empty.
             QueryError: DuckDB refuses a value, the query or to evaluate it several times at once.
 
         """
         sql = at_each_moment(query.sql, f"${CLOCK}", views, len(moments))
+        bound = dict.fromkeys(query.parameters, _without_zone(moments[0]))
         try:
+            self._refuse_if_not_loaded(query.sql, bound)
             names, rows = self._fetched(sql, [_without_zone(moment) for moment in moments])
         except duckdb.Error as error:
             raise self._error(str(error).splitlines()[0]) from error
@@ -360,7 +363,7 @@ class Engine:
 
         """
         look_at(self._con, now)
-        moment = now.astimezone(UTC).replace(tzinfo=None)
+        moment = _without_zone(now)
         bound = dict.fromkeys(query.parameters, moment)
         sql = (
             f'INSERT INTO "{self._main}".main."{table}" BY NAME SELECT *, '

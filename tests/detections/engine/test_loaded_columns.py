@@ -164,6 +164,13 @@ def test_a_query_that_was_not_named_is_refused_by_the_column_that_it_reads(
     assert columns[0] in str(refused.value)
 
 
+def test_many_moments_at_once_are_refused_as_one_is(narrow: Engine) -> None:
+    query = narrow.prepare("M365Activity_CL | summarize N = countif(ClientIP != '')")
+
+    with pytest.raises(ColumnNotLoadedError, match="ClientIP"):
+        list(narrow.run_at_each(query, [at(2), at(3)]))
+
+
 @pytest.mark.parametrize(
     "kql",
     [
