@@ -40,12 +40,17 @@ def modules_of(*argv: str, cwd: Path) -> set[str]:
     return set(done.stderr.splitlines()[-1].split())
 
 
+LOADED_BY_EMAIL = {"socket"} if sys.version_info < (3, 13) else set()
+"""What the package ``email`` loads of these; it reads a package's own data, as its version."""
+
+
 @pytest.mark.parametrize("argv", [["--help"], ["--version"], ["completion", "bash"]])
 def test_help_loads_nothing_that_only_commands_need(argv: list[str], tmp_path: Path) -> None:
     loaded = modules_of(*argv, cwd=tmp_path)
 
     assert "mailvigil" in loaded
-    assert loaded & NOT_FOR_HELP - {"shtab"} == set()
+    needless = NOT_FOR_HELP - {"shtab"} - (LOADED_BY_EMAIL if "email" in loaded else set())
+    assert loaded & needless == set()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
