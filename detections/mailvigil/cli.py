@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "baseline": ("baseline", "give a workspace the callers that are known from before"),
     "function": ("function", "deploy the collector as an Azure Function app"),
     "infra": ("infra", "write the templates that deploy it to Azure"),
+    "tenant": ("tenant", "set up in a tenant what no template can"),
     "completion": ("completion", "print what makes a shell complete this command"),
 }
 """Each command with the module of its arguments, and its line of help.

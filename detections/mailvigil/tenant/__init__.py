@@ -1,0 +1,1 @@
+"""What is set up in a tenant for a collector, beside what a template deploys."""
