@@ -60,6 +60,7 @@ def _options(args: argparse.Namespace, folder: Path, profile: Profile | None) ->
 
 
 def _print_ready(lab: Lab, filled: FilledLab, out: TextIO) -> None:
+    tenant = lab.tenants[0]
     for name, value in (
         ("lab", lab.url),
         ("certificate authority", lab.ca),
@@ -67,6 +68,8 @@ def _print_ready(lab: Lab, filled: FilledLab, out: TextIO) -> None:
         ("workspace", lab.workspace),
         ("counts", f"{lab.url}/lab/counts"),
         ("managed identity", f"{lab.identity_endpoint} with header {lab.identity_header}"),
+        ("collector's object id", tenant.object_id),
+        ("administration", f"{tenant.admin_id} with secret {tenant.admin_secret}"),
         ("content blobs", f"{filled.blobs:,}"),
     ):
         print(f"{name + ':':27}{value}", file=out)

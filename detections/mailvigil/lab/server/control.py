@@ -149,16 +149,22 @@ class Control:
         return subscription.shown(now)
 
     def _tenant(self, asked: Mapping[str, object]) -> object:
-        """Change a tenant: ``auditing``, and of its apps ``roles`` and ``granted``."""
+        """Change a tenant: ``auditing``, ``feed_api``, and its app's ``roles`` and ``granted``.
+
+        The app is the one that collects. ``graph_roles`` are its roles in Microsoft Graph.
+        """
         tenant_id = str(asked.get("tenant") or next(iter(self.api.directory.tenants)))
         tenant = self.api.directory.tenants[tenant_id]
         tenant.auditing = bool(asked.get("auditing", tenant.auditing))
-        roles = asked.get("roles")
+        tenant.feed_api = bool(asked.get("feed_api", tenant.feed_api))
+        roles, graph_roles = asked.get("roles"), asked.get("graph_roles")
         for app in tenant.apps.values():
             granted = bool(asked.get("granted", app.granted))
             app.grant(self.api.clock.now(), granted=granted)
             if isinstance(roles, list):
                 app.roles = set(map(str, roles))
+            if isinstance(graph_roles, list):
+                app.graph_roles = set(map(str, graph_roles))
         return {"tenant": tenant.id, "auditing": tenant.auditing}
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Literal
 
-Kind = Literal["blob", "page", "upload", "token", "identity", "subscription", "other"]
+Kind = Literal["blob", "page", "upload", "token", "identity", "subscription", "graph", "other"]
 
 
 @dataclass(frozen=True, slots=True)

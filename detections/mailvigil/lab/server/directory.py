@@ -18,7 +18,8 @@ class App:
     """An application and its credentials. ``subjects`` are of federated tokens.
 
     ``granted`` is whether it may send rows; ``granted_at`` (aware) is when that was decided
-    while the lab ran, None for before.
+    while the lab ran, None for before. ``roles`` are of the feed, ``graph_roles`` of Microsoft
+    Graph.
     """
 
     client_id: str
@@ -26,6 +27,7 @@ class App:
     roles: set[str]
     granted: bool
     granted_at: datetime | None = None
+    graph_roles: set[str] = field(default_factory=set)
     certificates: dict[str, x509.Certificate] = field(default_factory=dict)
     subjects: set[str] = field(default_factory=set)
 
@@ -51,11 +53,22 @@ class App:
 
 @dataclass(slots=True)
 class DirectoryTenant:
-    """A tenant. ``auditing`` is whether the unified audit log is on."""
+    """A tenant. ``auditing`` is whether the unified audit log is on.
+
+    ``admin`` is an application that administers it, beside those in ``apps``. ``feed_api`` is
+    whether the service principal of the Office 365 Management APIs is there.
+    """
 
     id: str
     auditing: bool
     apps: dict[str, App]
+    admin: App
+    feed_api: bool = True
+
+    def app(self, client_id: str) -> App | None:
+        """Return the application, or None where it is not registered."""
+        asked = client_id.lower()
+        return self.admin if asked == self.admin.client_id else self.apps.get(asked)
 
 
 class Directory:
@@ -64,18 +77,32 @@ class Directory:
     def __init__(self, options: Iterable[TenantOptions]) -> None:
         self.tenants: dict[str, DirectoryTenant] = {}
         for tenant in options:
-            app = App(
-                client_id=tenant.client_id.lower(),
-                secrets={tenant.secret},
-                roles=set(tenant.roles),
-                granted=tenant.granted,
-            )
-            tenant_id = tenant.id.lower()
+            tenant_id, app = tenant.id.lower(), _collector(tenant)
             self.tenants[tenant_id] = DirectoryTenant(
-                tenant_id, tenant.auditing, {app.client_id: app}
+                tenant_id, tenant.auditing, {app.client_id: app}, _admin(tenant), tenant.feed_api
             )
 
     def app(self, tenant_id: str, client_id: str) -> App | None:
         """Return the application, or None where it is not registered."""
         tenant = self.tenants.get(tenant_id.lower())
-        return tenant.apps.get(client_id.lower()) if tenant else None
+        return tenant.app(client_id) if tenant else None
+
+
+def _collector(tenant: TenantOptions) -> App:
+    return App(
+        client_id=tenant.client_id.lower(),
+        secrets={tenant.secret},
+        roles=set(tenant.roles) if tenant.feed_api else set(),
+        granted=tenant.granted,
+        graph_roles=set(tenant.graph_roles),
+    )
+
+
+def _admin(tenant: TenantOptions) -> App:
+    return App(
+        client_id=tenant.admin_id.lower(),
+        secrets={tenant.admin_secret},
+        roles=set(),
+        granted=False,
+        graph_roles=set(tenant.admin_roles),
+    )

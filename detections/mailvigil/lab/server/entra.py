@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
@@ -28,8 +28,9 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entra:
-    """The endpoints. ``roles_at`` are the audiences whose tokens have the app's roles.
+    """The endpoints. ``roles_at`` has for an audience what the app's roles there are.
 
+    A tenant without the feed's service principal has no token for ``feed_audience``.
     Assertions are judged by ``wall`` (aware), the clock that their makers have; the lab's
     own decides how long a token lasts.
     """
@@ -37,8 +38,9 @@ class Entra:
     directory: Directory
     mint: Mint
     audiences: tuple[str, ...]
-    roles_at: frozenset[str]
+    roles_at: Mapping[str, Callable[[App], Collection[str]]]
     wall: Callable[[], datetime]
+    feed_audience: str
 
     def answer(self, request: HttpRequest, base: str) -> Response:
         """Answer *request*; *base* is the scheme and host that the client used."""
@@ -69,7 +71,8 @@ class Entra:
 
     def token_for(self, app: App, tenant_id: str, audience: str) -> str:
         """Return an access token of *app* for one of the audiences, without a question."""
-        roles = sorted(app.roles) if audience.rstrip("/") in self.roles_at else []
+        roles_of = self.roles_at.get(audience.rstrip("/"))
+        roles = sorted(roles_of(app)) if roles_of else []
         claims = {
             "aud": audience,
             "iss": f"https://sts.windows.net/{tenant_id}/",
@@ -81,9 +84,11 @@ class Entra:
         }
         return self.mint.access_token({**claims, **({"roles": roles} if roles else {})})
 
-    def known_audience(self, resource: str) -> str | None:
-        """Return *resource* if tokens are made for it; a slash at the end makes no difference."""
-        return resource if resource.rstrip("/") in self.audiences else None
+    def known_audience(self, resource: str, tenant_id: str) -> str | None:
+        """Return *resource*, with or without a slash, if tokens are made for it there."""
+        name, tenant = resource.rstrip("/"), self.directory.tenants.get(tenant_id.lower())
+        absent = name == self.feed_audience and tenant is not None and not tenant.feed_api
+        return resource if name in self.audiences and not absent else None
 
     def _token(self, request: HttpRequest, tenant_id: str, base: str, *, v2: bool) -> Response:
         form = request.form
@@ -91,7 +96,7 @@ class Entra:
             app = self._app(form, tenant_id)
             urls = {f"{base}/{tenant_id}/oauth2/v2.0/token", f"{base}/{tenant_id}/oauth2/token"}
             self._authenticate(app, form, urls)
-            audience = self._audience(form, v2=v2)
+            audience = self._audience(form, tenant_id, v2=v2)
         except RefusedError as refused:
             return _refusal(refused, self.wall())
         token = self.token_for(app, tenant_id.lower(), audience)
@@ -170,20 +175,22 @@ class Entra:
             text = "No matching federated identity record found for presented assertion."
             raise RefusedError(401, "invalid_client", 700213, text)
 
-    def _audience(self, form: Mapping[str, str], *, v2: bool) -> str:
-        if not v2:
-            audience = self.known_audience(form.get("resource", ""))
-            if audience is None:
-                text = "The resource principal was not found in the tenant."
-                raise RefusedError(400, "invalid_resource", 500011, text)
-            return audience
-        scope = next((s for s in form.get("scope", "").split() if "://" in s), "")
-        if not scope.endswith("/.default"):
-            text = "The provided value for scope is not valid. It must end in /.default."
-            raise RefusedError(400, "invalid_scope", 1002012, text)
-        audience = self.known_audience(scope.removesuffix("/.default"))
+    def _audience(self, form: Mapping[str, str], tenant_id: str, *, v2: bool) -> str:
+        resource = form.get("resource", "")
+        if v2:
+            scope = next((s for s in form.get("scope", "").split() if "://" in s), "")
+            if not scope.endswith("/.default"):
+                text = "The provided value for scope is not valid. It must end in /.default."
+                raise RefusedError(400, "invalid_scope", 1002012, text)
+            resource = scope.removesuffix("/.default")
+        audience = self.known_audience(resource, tenant_id)
         if audience is None:
-            text = "The resource principal was not found in the tenant."
+            text = (
+                f"The resource principal named {resource} was not found in the tenant named "
+                f"{tenant_id}. This can happen if the application has not been installed by the "
+                "administrator of the tenant or consented to by any user in the tenant. You "
+                "might have sent your authentication request to the wrong tenant."
+            )
             raise RefusedError(400, "invalid_resource", 500011, text)
         return audience
 

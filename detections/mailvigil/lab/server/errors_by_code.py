@@ -1,4 +1,4 @@
-"""The error answers of the three services: code, HTTP status, text. One row each.
+"""The error answers of the four services: code, HTTP status, text. One row each.
 
 Codes and texts are the documented ones in short; the documents give no statuses, so these
 are what clients have seen. Throttling as 403 is one of them.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from email.utils import format_datetime
+from uuid import uuid4
 
 import orjson
 
@@ -100,6 +101,102 @@ INGESTION: Mapping[int, tuple[str, str]] = {
     503: ("ServiceUnavailable", "The service is not available."),
 }
 
+GRAPH: Mapping[str, tuple[int, str, str]] = {
+    "NoToken": (401, "InvalidAuthenticationToken", "Access token is empty."),
+    "BadToken": (401, "InvalidAuthenticationToken", "Access token validation failure."),
+    "ExpiredToken": (
+        401,
+        "InvalidAuthenticationToken",
+        "Lifetime validation failed, the token is expired.",
+    ),
+    "WrongAudience": (
+        401,
+        "InvalidAuthenticationToken",
+        "Access token validation failure. Invalid audience.",
+    ),
+    "Denied": (
+        403,
+        "Authorization_RequestDenied",
+        "Insufficient privileges to complete the operation.",
+    ),
+    "NotFound": (
+        404,
+        "Request_ResourceNotFound",
+        (
+            "Resource '{0}' does not exist or one of its queried reference-property objects "
+            "are not present."
+        ),
+    ),
+    "NoMethod": (
+        405,
+        "Request_BadRequest",
+        "Specified HTTP method is not allowed for the request target.",
+    ),
+    "NoSegment": (400, "BadRequest", "Resource not found for the segment '{0}'."),
+    "InvalidId": (400, "Request_BadRequest", "Invalid object identifier '{0}'."),
+    "InvalidFilter": (400, "BadRequest", "Invalid filter clause"),
+    "UnsupportedFilter": (
+        400,
+        "Request_UnsupportedQuery",
+        "Unsupported or invalid query filter clause specified for property '{0}'.",
+    ),
+    "InvalidTop": (
+        400,
+        "Request_UnsupportedQuery",
+        "Invalid page size specified: '{0}'. Must be between 1 and 999 inclusive.",
+    ),
+    "ExpiredPage": (
+        400,
+        "Directory_ExpiredPageToken",
+        (
+            "The specified page token value has expired and can no longer be included in "
+            "your request."
+        ),
+    ),
+    "NoContentType": (
+        400,
+        "BadRequest",
+        "Write requests (excluding DELETE) must contain the Content-Type header declaration.",
+    ),
+    "NotJson": (
+        400,
+        "BadRequest",
+        (
+            "Unable to read JSON request payload. Please ensure Content-Type header is set "
+            "and payload is of valid JSON format."
+        ),
+    ),
+    "InvalidProperty": (
+        400,
+        "Request_BadRequest",
+        "Invalid value specified for property '{0}' of resource 'AppRoleAssignment'.",
+    ),
+    "OtherPrincipal": (
+        400,
+        "Request_BadRequest",
+        "The service principal in the address is another than the one in the body.",
+    ),
+    "NoRole": (
+        400,
+        "Request_BadRequest",
+        "Permission being assigned was not found on application '{0}'.",
+    ),
+    "RoleExists": (
+        400,
+        "Request_BadRequest",
+        "Permission being assigned already exists on the object",
+    ),
+}
+"""Errors of Microsoft Graph. The text of OtherPrincipal is the lab's own: none is documented."""
+
+GRAPH_FAULTS: Mapping[int, tuple[str, str]] = {
+    401: ("InvalidAuthenticationToken", "Access token validation failure."),
+    403: ("Authorization_RequestDenied", "Insufficient privileges to complete the operation."),
+    429: ("TooManyRequests", "Please retry again later."),
+    500: ("generalException", "An unspecified error has occurred."),
+    503: ("serviceNotAvailable", "The service is temporarily unavailable."),
+}
+
 AUDITING_OFF = "Microsoft.Office.Compliance.Audit.DataServiceException: Tenant {0} does not exist."
 
 
@@ -153,8 +250,30 @@ def ingestion_error(
     return named_error(status, code or usual, filled, headers)
 
 
+def graph_error(name: str, *values: object) -> Response:
+    """Return the Graph's error *name* of the table; *values* fill its text."""
+    status, code, text = GRAPH[name]
+    return _graph_answer(status, code, text.format(*values))
+
+
+def graph_fault(status: int, code: str, headers: tuple[tuple[str, str], ...] = ()) -> Response:
+    """Return what the Graph says to a request that fails with *status*; *code* "" is the usual."""
+    usual, text = GRAPH_FAULTS.get(status, GRAPH_FAULTS[500])
+    return _graph_answer(status, code or usual, text, headers)
+
+
+def _graph_answer(
+    status: int, code: str, message: str, headers: tuple[tuple[str, str], ...] = ()
+) -> Response:
+    """Return an error with the ids that the Graph adds, in the body and in a header."""
+    request_id = str(uuid4())
+    inner = {"request-id": request_id, "client-request-id": request_id}
+    error = {"code": code, "message": message, "innerError": inner}
+    return as_json({"error": error}, status, (("request-id", request_id), *headers))
+
+
 def named_error(
     status: int, code: str, message: str, headers: tuple[tuple[str, str], ...] = ()
 ) -> Response:
-    """Return an error in the form that all three services share."""
+    """Return an error in the form that all services share."""
     return as_json({"error": {"code": code, "message": message}}, status, headers)

@@ -43,7 +43,7 @@ FaultKind = Literal[
 that is whole for HTTP holds half of the JSON. slow: the body takes ``seconds``. late_answer: the
 first byte takes ``seconds``. drip: the body comes a few bytes at a time and takes ``seconds``, so
 that no single read waits long. status: an error of that number. error: the error ``code`` of the
-feed. throttle: AF429 from the feed, as 403 or as the ``status`` 429; 429 from the ingestion.
+feed. throttle: AF429 from the feed, as 403 or as the ``status`` 429; 429 from the others.
 unauthorized: 401. not_json: 200 and a page of HTML. body: 200 and the ``text``. odd_elements: the
 JSON array has the odd elements named ``text`` (all for "") before its own. expired: AF20051.
 empty_page: no content, and a next page that has it. endless_pages: the content, and always a new
@@ -72,6 +72,7 @@ _AT_RANDOM: Mapping[Kind, tuple[FaultKind, ...]] = {
     "subscription": ("drop", "status", "throttle", "not_json"),
     "upload": ("drop", "lost_reply", "status", "throttle"),
     "token": ("drop", "status"),
+    "graph": ("drop", "lost_reply", "status", "throttle"),
     "identity": (),
     "other": (),
 }

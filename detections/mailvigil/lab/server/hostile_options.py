@@ -9,6 +9,7 @@ from typing import Final
 from mailvigil.lab.server.options import (
     FIRST_BLOB_DELAY,
     FeedOptions,
+    GraphOptions,
     IngestionOptions,
     LabOptions,
 )
@@ -31,6 +32,7 @@ def made_hostile(options: LabOptions, seed: int) -> LabOptions:
         options,
         feed=_feed(options.feed, dice),
         ingestion=_ingestion(options.ingestion, dice),
+        graph=_graph(options.graph, dice),
         chaos=seed if options.chaos is None else options.chaos,
         hostile=seed,
         identity_caches=True,
@@ -57,3 +59,7 @@ def _ingestion(options: IngestionOptions, dice: Dice) -> IngestionOptions:
         limit_unpacked=dice.chance(HALF),
         grant_delay=GRANT_DELAY,
     )
+
+
+def _graph(options: GraphOptions, dice: Dice) -> GraphOptions:
+    return replace(options, empty_first_page=dice.chance(HALF))

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from hashlib import sha256
 from itertools import count
+from operator import attrgetter
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
@@ -26,6 +27,9 @@ from mailvigil.lab.server.entra import FEDERATION_AUDIENCE, Entra
 from mailvigil.lab.server.faults import Faults
 from mailvigil.lab.server.feed_model import FeedModel
 from mailvigil.lab.server.feed_request import feed_resource
+from mailvigil.lab.server.graph import GraphApi
+from mailvigil.lab.server.graph_request import VERSION as GRAPH_PATH
+from mailvigil.lab.server.graph_request import graph_resource
 from mailvigil.lab.server.hostile_blobs import hostile
 from mailvigil.lab.server.ingestion import IngestionApi
 from mailvigil.lab.server.landing import Landing
@@ -48,11 +52,18 @@ WEEK_SECONDS = 7 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class LabTenant:
-    """What a client of one tenant is given."""
+    """What a client of one tenant is given.
+
+    ``object_id`` is the service principal's of ``client_id``; ``admin_id`` and ``admin_secret``
+    are of the application that administers the tenant.
+    """
 
     id: str
     client_id: str
     secret: str
+    object_id: str
+    admin_id: str
+    admin_secret: str
 
 
 def wall() -> datetime:
@@ -64,7 +75,7 @@ class Lab:
     """One lab. It listens from ``__enter__`` to ``__exit__``; its folder is made at once.
 
     Attributes:
-        url: Scheme, host and port of Entra ID, the feed and the ingestion alike.
+        url: Scheme, host and port of Entra ID, Graph, the feed and the ingestion alike.
         ca: File with the CA that clients must trust.
         tenants: Ids and secrets.
         identity_endpoint: Value of IDENTITY_ENDPOINT for a managed identity…
@@ -74,6 +85,7 @@ class Lab:
         clock: The lab's clock.
         counts: How often everything was asked for.
         feed: The model of the Management Activity API; its options may be replaced.
+        graph: Microsoft Graph; its options may be replaced.
         workspace: The file in which rows land.
 
     """
@@ -86,10 +98,8 @@ class Lab:
         self.clock = LabClock(self.options.start, self.options.rate)
         self.counts = Counts()
         self.rule_id, self.stream = self.options.ingestion.rule_id, STREAM
-        self.tenants = tuple(
-            LabTenant(t.id.lower(), t.client_id.lower(), t.secret) for t in self.options.tenants
-        )
         self.directory = Directory(self.options.tenants)
+        self.tenants = tuple(self._given(tenant) for tenant in self.options.tenants)
         self.contents = Contents()
         self.subscriptions = Subscriptions()
         for tenant in self.options.tenants:
@@ -104,6 +114,14 @@ class Lab:
         self.identity_header = uuid4().hex
         self._listen()
 
+    def _given(self, tenant: TenantOptions) -> LabTenant:
+        known = self.directory.tenants[tenant.id.lower()]
+        app = known.apps[tenant.client_id.lower()]
+        admin_id = known.admin.client_id
+        return LabTenant(
+            known.id, app.client_id, tenant.secret, app.object_id, admin_id, tenant.admin_secret
+        )
+
     def _folder(self) -> Path:
         if self.options.folder is None:
             made = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="mailvigil-lab"))
@@ -115,15 +133,17 @@ class Lab:
         """Build the services, and bind their ports."""
         authority = make_authority(self.folder)
         self.ca = authority.file
-        feed, ingestion = self.options.feed, self.options.ingestion
+        feed, graph = self.options.feed, self.options.graph
         self._webhooks = Webhooks(self._service_now, self.subscriptions, self.ca)
         self._entra = Entra(
             self.directory,
             self._mint,
-            (feed.audience, ingestion.audience),
-            frozenset({feed.audience}),
+            (feed.audience, self.options.ingestion.audience, graph.audience),
+            {feed.audience: attrgetter("roles"), graph.audience: attrgetter("graph_roles")},
             wall,
+            feed.audience,
         )
+        self.graph = GraphApi(graph, self.directory, self._mint, self.clock)
         self.feed = FeedModel(
             authenticate=authenticate_by(self._mint, feed.audience),
             auditing=auditing_of(self.directory),
@@ -313,6 +333,8 @@ class Lab:
             return self._activity.answer(request, self._base(request))
         if request.path.startswith("/dataCollectionRules/"):
             return self._ingestion.answer(request)
+        if request.path.startswith(GRAPH_PATH):
+            return self.graph.answer(request, self._base(request))
         return self._entra.answer(request, self._base(request))
 
     def _base(self, request: HttpRequest) -> str:
@@ -348,6 +370,8 @@ def resource_of(request: HttpRequest) -> CountedResource:
         return CountedResource("upload", sha256(request.body).hexdigest()[:32])
     if path.endswith("/token"):
         return CountedResource("token", f"{path} {request.form.get('client_id', '')}")
+    if path.startswith(GRAPH_PATH):
+        return graph_resource(request)
     return CountedResource("other", path)
 
 

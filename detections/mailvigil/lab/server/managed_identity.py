@@ -47,7 +47,7 @@ class ManagedIdentity:
             return _refused(400, f"ask {PATH} with api-version={API_VERSION}")
         if params.get("client_id", self.app.client_id).lower() != self.app.client_id:
             return _refused(400, "no such user-assigned identity")
-        audience = self.entra.known_audience(params.get("resource", ""))
+        audience = self.entra.known_audience(params.get("resource", ""), self.tenant_id)
         if audience is None:
             return _refused(400, "no such resource")
         token, expires = self._token(audience)

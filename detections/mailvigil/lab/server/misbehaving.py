@@ -8,7 +8,12 @@ from datetime import datetime
 from typing import Final
 
 from mailvigil.lab.server.counts import CountedResource, Kind
-from mailvigil.lab.server.errors_by_code import as_json, ingestion_error, retry_after_header
+from mailvigil.lab.server.errors_by_code import (
+    as_json,
+    graph_fault,
+    ingestion_error,
+    retry_after_header,
+)
 from mailvigil.lab.server.faults import Fault
 from mailvigil.lab.server.feed_faults import FaultlessFeed, spoil, strike
 from mailvigil.lab.server.messages import HttpRequest, Response
@@ -50,5 +55,7 @@ def _refusal(fault: Fault, resource: CountedResource, now: datetime) -> Response
         after = (retry_after_header(fault.retry_after, fault.retry_after_form, now),)
     if resource.kind == "upload":
         return ingestion_error(status, headers=after)
+    if resource.kind == "graph":
+        return graph_fault(status, fault.code if fault.kind == "error" else "", after)
     text = "AADSTS90033: A transient error has occurred. Please try again."
     return as_json({"error": "temporarily_unavailable", "error_description": text}, status, after)

@@ -22,20 +22,26 @@ CONTENT_TYPES = (
 
 FEED_ROLES = ("ActivityFeed.Read", "ActivityFeed.ReadDlp")
 
+ADMIN_ROLES = ("Application.Read.All", "AppRoleAssignment.ReadWrite.All")
+"""Roles of Microsoft Graph with which an application may give others theirs."""
+
 TENANT_ID = "0ce50a11-7ab5-4f00-8000-c0470501ab01"
 FIRST_BLOB_DELAY = timedelta(hours=12)
 """How long it may take from a start to the first blob."""
 
 CLIENT_ID = "c011ec70-4000-4a00-8000-c0470501ab01"
+ADMIN_ID = "ad814157-4000-4a00-8000-c0470501ab01"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantOptions:
-    """One tenant, with one application registered in it.
+    """One tenant, with an application that collects, and one that administers the tenant.
 
     ``subscribed`` are the content types whose subscription has always been on. ``auditing``
     False is a tenant whose unified audit log is off. ``granted`` is whether the application
-    may send to the data collection rule.
+    may send to the data collection rule. ``graph_roles`` are the collecting application's in
+    Microsoft Graph, ``admin_roles`` those of the other one. ``feed_api`` False is a tenant
+    without a service principal of the Office 365 Management APIs.
     """
 
     id: str = TENANT_ID
@@ -45,6 +51,11 @@ class TenantOptions:
     subscribed: tuple[str, ...] = CONTENT_TYPES
     auditing: bool = True
     granted: bool = True
+    graph_roles: tuple[str, ...] = ()
+    admin_id: str = ADMIN_ID
+    admin_secret: str = "lab-secret-of-the-administration"  # noqa: S105 - opens nothing but the lab
+    admin_roles: tuple[str, ...] = ADMIN_ROLES
+    feed_api: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +129,20 @@ class IngestionOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GraphOptions:
+    """Microsoft Graph.
+
+    ``page_size`` is small, so that all who list are led to a next page; ``$top`` makes no page
+    larger, which the documents allow. ``empty_first_page`` has no object on the first of several
+    pages, which they allow too.
+    """
+
+    audience: str = "https://graph.microsoft.com"
+    page_size: int = 1
+    empty_first_page: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LabOptions:
     """A whole lab.
 
@@ -140,6 +165,7 @@ class LabOptions:
     tenants: tuple[TenantOptions, ...] = (TenantOptions(),)
     feed: FeedOptions = field(default_factory=FeedOptions)
     ingestion: IngestionOptions = field(default_factory=IngestionOptions)
+    graph: GraphOptions = field(default_factory=GraphOptions)
     folder: Path | None = None
     workspace: Path | None = None
     port: int = 0

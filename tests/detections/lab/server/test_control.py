@@ -11,6 +11,7 @@ import requests
 from detections.lab.server.clients import EXCHANGE, Feed, Json, record
 from mailvigil.lab.server.clock import LabClock
 from mailvigil.lab.server.lab import Lab
+from mailvigil.lab.server.options import ADMIN_ROLES
 
 Ask = Callable[..., Json]
 
@@ -108,6 +109,18 @@ def test_a_tenant_is_broken_and_repaired_from_outside(lab: Lab, feed: Feed, ask:
     app = lab.directory.tenants[feed.tenant].apps[lab.tenants[0].client_id]
     assert (app.roles, app.granted) == (set(), False)
     assert lab.directory.tenants[feed.tenant].auditing is False
+
+
+def test_the_management_apis_and_roles_of_the_graph_are_taken_from_outside(
+    lab: Lab, ask: Ask
+) -> None:
+    tenant = lab.directory.tenants[lab.tenants[0].id]
+
+    ask("tenant", {"feed_api": False, "graph_roles": ["Directory.Read.All"]})
+
+    assert tenant.feed_api is False
+    assert [app.graph_roles for app in tenant.apps.values()] == [{"Directory.Read.All"}]
+    assert tenant.admin.graph_roles == {*ADMIN_ROLES}
 
 
 def test_the_workspace_is_written_when_asked(lab: Lab, ask: Ask) -> None:

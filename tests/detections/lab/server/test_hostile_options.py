@@ -26,6 +26,7 @@ def test_all_that_the_documents_leave_open_comes_with_some_seed() -> None:
         assert {getattr(feed, name) for feed in feeds} == {True, False}
     assert {made.ingestion.limit_unpacked for made in MADE} == {True, False}
     assert {made.ingestion.retry_after for made in MADE} == {"seconds", "date"}
+    assert {made.graph.empty_first_page for made in MADE} == {True, False}
 
 
 def test_a_hostile_lab_has_random_faults_of_its_seed_or_of_the_one_that_was_asked_for() -> None:
