@@ -10,7 +10,7 @@ of them, naming only the columns that matter. Hunting queries are tested in the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ from mailvigil.rules.content import Function, not_yaml
 from mailvigil.rules.kql_rule import KqlRule
 from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.tables.record_tables import RECORD_TABLES, lacking_columns
-from mailvigil.tables.schemas import ARRIVED, schemas
+from mailvigil.tables.schemas import APPROVED_CALLERS, ARRIVED, schemas
 from mailvigil.times import parse_utc
 from mailvigil.yaml_input import YamlError, load_yaml
 
@@ -41,6 +41,9 @@ FILE_KEYS = frozenset({"now", "defaults", "table_defaults", "tests"})
 CASE_KEYS = frozenset({"name", "given", "baseline", "approved", "tables", "let", "expect"})
 _CAME = "_arrived"
 """In a record of a case: when its row came (aware UTC)."""
+
+_BASELINE, _WATCHLISTS = "M365CallerBaseline_CL", "_Watchlists"
+"""Tables of the rows under ``baseline`` and ``approved``."""
 
 _CASES = "cases"
 """The schema of tables that hold the rows of many runs side by side, told apart by ``_RUN``."""
@@ -146,9 +149,11 @@ def _case(
             for row in _rows(item, "given")
             for given_record in _each(row)
         ),
-        baseline=tuple(_times(row, now) for row in _rows(item, "baseline")),
-        approved=tuple(
-            {**_times(row, now), "_Alias": "ApprovedMailCallers"} for row in _rows(item, "approved")
+        baseline=_table_rows(_BASELINE, _rows(item, "baseline"), now),
+        approved=_table_rows(
+            _WATCHLISTS,
+            ({**row, "_Alias": APPROVED_CALLERS} for row in _rows(item, "approved")),
+            now,
         ),
         expect=tuple(_times(row, now) for row in _rows(item, "expect")),
         tables=_tables(item, of_tables, now),
@@ -164,11 +169,23 @@ def _tables(
         msg = f"tables is not a mapping of known tables to rows in case {item.get('name')!r}"
         raise ValueError(msg)
     return {
-        table: tuple(
-            _times({**of_tables.get(table, {}), **row}, now) for row in _rows(given, table)
+        table: _table_rows(
+            table, ({**of_tables.get(table, {}), **row} for row in _rows(given, table)), now
         )
         for table in given
     }
+
+
+def _table_rows(
+    table: str, rows: Iterable[Mapping[str, object]], now: datetime
+) -> tuple[SourceRow, ...]:
+    """Return *rows* of *table*; a column that it lacks raises, as it would say nothing."""
+    made = tuple(_times(row, now) for row in rows)
+    unknown = {str(name) for row in made for name in row} - {*schemas()[table], ARRIVED}
+    if unknown:
+        msg = f"{table} has no column {', '.join(sorted(unknown))}"
+        raise ValueError(msg)
+    return made
 
 
 def _mapping(item: Mapping[str, object], key: str) -> Mapping[str, object]:
@@ -354,7 +371,7 @@ def workspaces(rule: Tested) -> list[tuple[str, ...]]:
 
 def absent(baseline: object) -> frozenset[str]:
     """Return the tables that a case goes without: most tenants have no *baseline*."""
-    return frozenset() if baseline else frozenset({"M365CallerBaseline_CL"})
+    return frozenset() if baseline else frozenset({_BASELINE})
 
 
 def fill(con: duckdb.DuckDBPyConnection, case: Case, *sources: str) -> None:
@@ -372,8 +389,8 @@ def case_rows(case: Case, sources: Sequence[str]) -> Iterator[tuple[str, Sequenc
         if source in SHAPERS:
             yield source, [_source_row(source, record) for record in case.given]
     yield from case.tables.items()
-    yield "M365CallerBaseline_CL", case.baseline
-    yield "_Watchlists", case.approved
+    yield _BASELINE, case.baseline
+    yield _WATCHLISTS, case.approved
 
 
 def _source_row(source: str, record: Mapping[str, object]) -> SourceRow:

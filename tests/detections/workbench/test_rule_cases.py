@@ -224,6 +224,22 @@ def test_now_of_another_zone_is_converted_to_utc(tmp_path: Path) -> None:
         ({"tests": [case(given={"Id": "1"})]}, "given is not a list in case 'one'"),
         ({"tests": [case(expect="none")]}, "expect is not a list in case 'one'"),
         ({"tests": [{"given": []}]}, "name"),
+        (
+            {"tests": [case(baseline=[{"Caller": "app-1", "Mailbox": "m", "each": {}}])]},
+            "M365CallerBaseline_CL has no column Mailbox, each",
+        ),
+        ({"tests": [case(approved=[{"caller": "x"}])]}, "_Watchlists has no column caller"),
+        (
+            {"tests": [case(tables={"SigninLogs": [{"Session": "x"}]})]},
+            "SigninLogs has no column Session",
+        ),
+        (
+            {
+                "table_defaults": {"SigninLogs": {"Ip": "x"}},
+                "tests": [case(tables={"SigninLogs": [{}]})],
+            },
+            "SigninLogs has no column Ip",
+        ),
         ({"tests": ["one"]}, "not a test file"),
         ({"tests": 5}, "not a test file"),
         ({"now": "noon"}, "not a test file"),
