@@ -20,6 +20,9 @@ from mailvigil.yaml_input import YamlError, load_yaml
 NAMESPACE = uuid.UUID("7f0f3c9e-52ad-5b61-9d1c-0a4f5a7e2b10")
 """Of the ids that are derived from names (version 5). It never changes."""
 
+AUTHOR_DIVIDER = " - "
+"""Azure-Sentinel's packaging tool divides an author's name and e-mail here."""
+
 _SOLUTION_KEYS = {
     "name",
     "publisherId",
@@ -106,6 +109,7 @@ class Solution:
     """The page of the pack in Content Hub, from ``kql/solution.yaml``.
 
     ``logo`` is a link to ``logo_svg``. ``releases`` begin with the newest, which is this one.
+    ``author`` is a name, or ``name - e-mail`` as Azure-Sentinel's packaging tool divides it.
     """
 
     name: str
@@ -132,6 +136,16 @@ class Solution:
     def version(self) -> str:
         """Return the version in Content Hub, which is not that of the project."""
         return self.releases[0].version
+
+    @property
+    def author_name(self) -> str:
+        """Return the author without the e-mail."""
+        return self.author.partition(AUTHOR_DIVIDER)[0]
+
+    @property
+    def author_email(self) -> str:
+        """Return the author's e-mail, empty where only the name is given."""
+        return self.author.partition(AUTHOR_DIVIDER)[2]
 
 
 def load_solution(root: Path) -> Solution:

@@ -8,7 +8,7 @@ outer one's parameters and variables.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mailvigil.sentinel import arm
@@ -29,6 +29,9 @@ from mailvigil.tables.record_tables import RECORD_TABLES
 
 CONTENT_API = "2025-06-01"
 """Of contentTemplates, contentPackages and metadata."""
+
+RULE_TEMPLATE_API = "2025-07-01-preview"
+"""Of rule templates: stable versions know neither NRT rules nor sub-techniques."""
 
 WORKBOOK_VERSION = "1.0.0"
 
@@ -185,6 +188,7 @@ def _items(pack: Pack) -> Iterator[_Item]:
 def _rule_item(analytic: Analytic) -> _Item:
     properties = {
         **arm.alert_rule_properties(analytic, enabled=False),
+        "subTechniques": [number for number in analytic.techniques if "." in number],
         "status": "Available",
         "version": analytic.version,
         "requiredDataConnectors": connectors(analytic.sources),
@@ -192,11 +196,11 @@ def _rule_item(analytic: Analytic) -> _Item:
     parent = f"resourceId('Microsoft.SecurityInsights/AlertRuleTemplates', '{analytic.id}')"
     resource: SentinelResource = {
         "type": RULE_TEMPLATES,
-        "apiVersion": CONTENT_API if analytic.kind == "Scheduled" else "2025-07-01-preview",
+        "apiVersion": RULE_TEMPLATE_API,
         "name": analytic.id,
         "kind": analytic.kind,
         "location": _LOCATION,
-        "properties": properties,
+        "properties": _without_empty_arrays(properties),
     }
     return _Item.of("AnalyticsRule", analytic, parent, resource)
 
@@ -219,8 +223,19 @@ def _parser_item(parser: Parser) -> _Item:
     return _Item.of("Parser", parser, parent, _at_once(arm.function_search(parser)))
 
 
+def _without_empty_arrays(data: Mapping[str, Any]) -> SentinelResource:
+    """Return *data* without keys that are empty arrays, as Azure-Sentinel's arm-ttk asks."""
+    return {key: _filled(part) for key, part in data.items() if part != []}
+
+
+def _filled(part: object) -> object:
+    if isinstance(part, list):
+        return [_filled(item) for item in part]
+    return _without_empty_arrays(part) if isinstance(part, dict) else part
+
+
 def _workbook_item(number: int, book: Workbook) -> _Item:
-    resource = arm.workbook(book)
+    resource = arm.workbook(replace(book, data=_without_empty_arrays(book.data)))
     resource["location"] = _LOCATION
     resource["metadata"] = {"description": book.description}
     resource["properties"] |= {
@@ -318,9 +333,14 @@ def _record_tables() -> SentinelResource:
 def _origin(pack: Pack) -> SentinelResource:
     return {
         "source": {"kind": "Solution", "name": pack.solution.name, "sourceId": _ID},
-        "author": {"name": pack.solution.author},
+        "author": _author(pack),
         "support": dict(pack.solution.support),
     }
+
+
+def _author(pack: Pack) -> SentinelResource:
+    email = {"email": "[variables('_email')]"} if pack.solution.author_email else {}
+    return {"name": pack.solution.author_name, **email}
 
 
 def _package(items: list[_Item], pack: Pack) -> SentinelResource:
@@ -345,7 +365,7 @@ def _package(items: list[_Item], pack: Pack) -> SentinelResource:
             "kind": "Solution",
             "contentSchemaVersion": "3.0.0",
             "displayName": "[variables('_solutionName')]",
-            "publisherDisplayName": pack.solution.author,
+            "publisherDisplayName": pack.solution.support["name"],
             "icon": logo(pack),
             "descriptionHtml": f"<p>{_escaped(pack.solution.description)}</p>",
             "contentKind": "Solution",
@@ -401,7 +421,9 @@ def _parameters(pack: Pack) -> SentinelResource:
 
 
 def _variables(pack: Pack) -> SentinelResource:
+    email = pack.solution.author_email
     return {
+        **({"email": email, "_email": "[variables('email')]"} if email else {}),
         "_solutionName": pack.solution.name,
         "_solutionVersion": pack.solution.version,
         "solutionId": pack.solution.id,

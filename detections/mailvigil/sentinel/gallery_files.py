@@ -13,10 +13,10 @@ from mailvigil.sentinel.compiled_content import Pack
 from mailvigil.sentinel.content_files import Parser, Workbook
 from mailvigil.sentinel.content_hub import WORKBOOK_VERSION
 from mailvigil.sentinel.query_content import connectors
+from mailvigil.sentinel.solution_place import FOLDER, LOGO_FOLDERS, WORKBOOK_ROWS
 from mailvigil.tables.record_tables import RECORD_TABLES
 from mailvigil.tables.schemas import OWN_TABLES, schemas
 
-FOLDER = "azure-sentinel"
 _SCHEMAS = f"{FOLDER}/.script/tests/KqlvalidationsTests"
 
 _TYPES = {
@@ -40,7 +40,12 @@ def gallery_files(pack: Pack) -> dict[str, Any]:
         for parser in pack.parsers
     }
     workbooks = [_workbook(book, pack) for book in pack.workbooks]
-    return {**tables, **functions, f"{FOLDER}/Workbooks/WorkbooksMetadata.json": workbooks}
+    return {**tables, **functions, f"{FOLDER}/{WORKBOOK_ROWS}": workbooks}
+
+
+def logo_paths(pack: Pack) -> tuple[str, ...]:
+    """Return where the repository wants the logo: that of the solution, and of its workbooks."""
+    return tuple(f"{folder}/{pack.solution.name}.svg" for folder in LOGO_FOLDERS)
 
 
 def _function(parser: Parser, pack: Pack) -> dict[str, Any]:
@@ -76,5 +81,5 @@ def _workbook(book: Workbook, pack: Pack) -> dict[str, Any]:
         "title": book.title,
         "templateRelativePath": f"{book.name}.json",
         "subtitle": "",
-        "provider": pack.solution.author,
+        "provider": pack.solution.support["name"],
     }

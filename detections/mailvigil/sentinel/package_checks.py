@@ -42,7 +42,8 @@ from mailvigil.sentinel.service_limits import (
     rule_problems,
     tactic_problems,
 )
-from mailvigil.sentinel.solution_checks import json_object, solution_problems
+from mailvigil.sentinel.solution_checks import solution_problems
+from mailvigil.sentinel.solution_place import SolutionPlace, json_object
 from mailvigil.tables.schemas import OWN_TABLES
 
 _Loaded = TypeVar("_Loaded")
@@ -108,7 +109,7 @@ def folder_problems(place: Path) -> Iterator[str]:
             yield from (f"{DEFENDER}/{path.name}: {fault}" for fault in faults)
     yield from _agree(place, packaged)
     yield from pack_problems(packaged.analytics, packaged.hunting)
-    yield from solution_problems(place)
+    yield from solution_problems(SolutionPlace.packaged(place))
     yield from _prioritized(place)
 
 

@@ -19,7 +19,8 @@ from mailvigil.sentinel.content_hub import (
     solution_data,
     solution_metadata,
 )
-from mailvigil.sentinel.gallery_files import FOLDER, gallery_files
+from mailvigil.sentinel.gallery_files import gallery_files, logo_paths
+from mailvigil.sentinel.solution_place import FOLDER
 
 FORMAT = 1
 """Version of the packaged folder. Any other version is refused."""
@@ -62,7 +63,7 @@ def files(pack: Pack) -> Mapping[str, bytes]:
         **_solution(pack),
         **_defender(pack),
         **_all_json(gallery_files(pack)),
-        f"{FOLDER}/Logos/{pack.solution.name}.svg": pack.solution.logo_svg.encode(),
+        **{f"{FOLDER}/{path}": pack.solution.logo_svg.encode() for path in logo_paths(pack)},
         "README.md": _readme(pack).encode(),
     }
     return {**contents, MARKER: _marker(pack, contents)}

@@ -16,6 +16,7 @@ from mailvigil.sentinel.compiled_content import Pack
 from mailvigil.sentinel.package_folder import write_folder
 from mailvigil.sentinel.package_layout import files
 from mailvigil.sentinel.solution_checks import SOLUTION_CHECKS, solution_problems
+from mailvigil.sentinel.solution_place import SolutionPlace
 
 MAIN = "solution/Package/mainTemplate.json"
 PAGE = "solution/Package/createUiDefinition.json"
@@ -24,6 +25,8 @@ PUBLISHER = "solution/SolutionMetadata.json"
 WORKBOOK = "solution/Workbooks/mailvigil.json"
 ROWS = "azure-sentinel/Workbooks/WorkbooksMetadata.json"
 LOGO = "azure-sentinel/Logos/mailvigil.svg"
+NOTES = "solution/ReleaseNotes.md"
+PARSER = "solution/Parsers/ApprovedMailCallers.yaml"
 SCHEMAS = "azure-sentinel/.script/tests/KqlvalidationsTests"
 
 
@@ -77,8 +80,42 @@ FAULTS = (
     Fault("_lists_its_workbooks", ROWS, lambda rows: rows.clear(), "has no row of mailvigil.json"),
     Fault("_lists_its_workbooks", ROWS, lambda rows: rows[0].update(previewImagesFileNames=[]),
           "mailvigil.json without a black and a white preview"),
+    Fault("_lists_its_workbooks", ROWS, lambda rows: rows[0].update(
+              previewImagesFileNames=["a_dark.jpg", "a_light.png"]),
+          "mailvigil.json has the preview a_dark.jpg (PNG alone)"),
+    Fault("_lists_its_workbooks", ROWS, lambda rows: rows[0].pop("subtitle"),
+          "mailvigil.json without subtitle"),
     Fault("_lists_its_workbooks", WORKBOOK, lambda book: book.pop("fromTemplateId"),
           "fromTemplateId does not begin with sentinel-"),
+    Fault("_lists_its_workbooks", WORKBOOK,
+          lambda book: book.update(fallbackResourceIds=[
+              "/subscriptions/11111111-aaaa-4bbb-8ccc-000000000001/resourceGroups/g"]),
+          "names a subscription"),
+    Fault("_has_names_of_the_gallery", DATA, lambda data: data.update(Name="mail-vigil"),
+          "Name is not of up to 100 letters, digits and blanks"),
+    Fault("_has_names_of_the_gallery", PUBLISHER, lambda data: data.update(publisherId="a-b"),
+          "publisherId is not of up to 50 small letters and digits"),
+    Fault("_has_names_of_the_gallery", PUBLISHER, lambda data: data.update(offerId="mailvigil"),
+          "offerId is not of up to 50 small letters, with 'sentinel' in it"),
+    Fault("_has_names_of_the_gallery", PUBLISHER,
+          lambda data: data.update(offerId="sentinel-" + "x" * 42), "offerId is not of up to 50"),
+    Fault("_has_names_of_the_gallery", PUBLISHER,
+          lambda data: data.update(firstPublishDate="25-11-2026"),
+          "firstPublishDate is not of the form 2026-01-31"),
+    Fault("_has_known_categories", PUBLISHER, lambda data: data["categories"].pop("domains"),
+          "categories has no domain (give one)"),
+    Fault("_has_known_categories", PUBLISHER,
+          lambda data: data["categories"].update(domains=["Authentication"]),
+          "domains has 'Authentication' (there are Application, "),
+    Fault("_has_known_categories", PUBLISHER,
+          lambda data: data["categories"].update(verticals=["Banking"]),
+          "verticals has 'Banking' (there are Aeronautics, "),
+    Fault("_calls_the_product_by_its_name", PAGE,
+          lambda page: page["parameters"].update(note="Rules for Azure Sentinel"),
+          "Sentinel without Microsoft before it"),
+    Fault("_has_no_empty_array", MAIN,
+          lambda main: main["resources"][-1]["properties"].update(providers=[]),
+          ".properties.providers is an empty array (leave it out)"),
 )  # fmt: skip
 
 
@@ -99,7 +136,7 @@ def written(path: Path, text: str) -> Iterator[None]:
 
 
 def test_the_packaged_solution_passes(place: Path) -> None:
-    assert list(solution_problems(place)) == []
+    assert list(solution_problems(SolutionPlace.packaged(place))) == []
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.message[:30])
@@ -109,13 +146,58 @@ def test_what_content_hub_refuses_is_named(fault: Fault, place: Path) -> None:
     fault.change(data)
 
     with written(path, json.dumps(data)):
-        problems = list(solution_problems(place))
+        problems = list(solution_problems(SolutionPlace.packaged(place)))
 
     assert [p for p in problems if fault.message in p]
 
 
+HEAD = (
+    "| **Version** | **Date Modified (DD-MM-YYYY)** | **Change History** |\n| --- | --- | --- |\n"
+)
+IN_TEXT = (
+    ("_tells_its_releases", NOTES, HEAD, "| Version | Date | Changes |\n|---|---|---|\n",
+     "does not begin with | **Version** |"),
+    ("_tells_its_releases", NOTES, HEAD, f"{HEAD}| 2.9.0 | 31-12-2025 | Earlier. |\n",
+     "versions are not each once, the newest first"),
+    ("_tells_its_releases", NOTES, HEAD, f"{HEAD}| 3.0.1 | 2026-12-01 | Later. |\n",
+     "3.0.1 has the date 2026-12-01, which is not of the form 31-01-2026"),
+    ("_tells_its_releases", NOTES, HEAD, f"{HEAD}| 3.1 | 01-12-2026 | Later. |\n",
+     "version 3.1 is not of the form 3.0.0"),
+    ("_tells_its_releases", NOTES, HEAD, f"{HEAD}| 3.0.1 | 01-12-2026 | |\n",
+     "3.0.1 has 2 cells, or an empty one (there are three)"),
+    ("_has_plain_yaml", PARSER, "no end", "no end \u2013 none",
+     f"{PARSER}: holds a character that is not of ASCII"),
+    ("_has_whole_parsers", PARSER, "Microsoft Sentinel Parser", "Function",
+     f"{PARSER}: Category is not Microsoft Sentinel Parser"),
+    ("_has_whole_parsers", PARSER, "FunctionAlias: Approved", "FunctionAlias: Accepted",
+     f"{PARSER}: FunctionAlias is not FunctionName"),
+    ("_has_whole_parsers", PARSER, "id: 0d6f3bb5", "id: x", f"{PARSER}: id is not a GUID"),
+    ("_has_whole_parsers", PARSER, "LastUpdated: '2026-11-25'", "LastUpdated: soon",
+     f"{PARSER}: LastUpdated is not a date as 2026-01-31"),
+    ("_has_whole_parsers", PARSER, "Version: '1.0.0'", "Version: 1.0",
+     f"{PARSER}: Version is not of the form 1.2.3"),
+)  # fmt: skip
+"""Faults in files that are not JSON: the check, the file, what is replaced, and what is said."""
+
+
+@pytest.mark.parametrize(("check", "file", "old", "new", "message"), IN_TEXT)
+def test_what_the_guide_refuses_in_a_text_is_named(
+    check: str, file: str, old: str, new: str, message: str, place: Path
+) -> None:
+    text = (place / file).read_text(encoding="utf-8")
+    assert check
+    assert text.count(old) == 1
+
+    with written(place / file, text.replace(old, new)):
+        problems = list(solution_problems(SolutionPlace.packaged(place)))
+
+    assert [p for p in problems if message in p]
+
+
 def test_every_check_of_a_solution_is_seen_to_fail() -> None:
-    assert {fault.check for fault in FAULTS} == {check.__name__ for check in SOLUTION_CHECKS}
+    seen = {fault.check for fault in FAULTS} | {check for check, *_ in IN_TEXT}
+
+    assert seen == {check.__name__ for check in SOLUTION_CHECKS}
 
 
 @pytest.mark.parametrize(
@@ -124,12 +206,13 @@ def test_every_check_of_a_solution_is_seen_to_fail() -> None:
         ('<svg id="a"></svg>', "holds 'id=' (a logo has shapes alone)"),
         ("<svg><image/></svg>", "holds '<image' (a logo has shapes alone)"),
         ("<svg>" + " " * 5_116 + "</svg>", "5127 bytes (a logo may have 5 KB)"),
+        ("<svg><title>a</title></svg>", "holds '<title' (a logo has shapes alone)"),
         ("PNG", "is not an SVG"),
     ],
 )
 def test_a_logo_that_the_repository_refuses_is_named(text: str, message: str, place: Path) -> None:
     with written(place / LOGO, text):
-        problems = list(solution_problems(place))
+        problems = list(solution_problems(SolutionPlace.packaged(place)))
 
     assert problems == [f"{LOGO}: {message}"]
 
