@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from mailvigil.commands.renewing import print_renewed
+from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_STALE
 from mailvigil.printable import counted
 from mailvigil.rules.content import content_root
+from mailvigil.sentinel.content_files import load_solution
+from mailvigil.sentinel.guide_checks import NOT_HELD
 from mailvigil.sentinel.package_checks import folder_problems
+from mailvigil.sentinel.pull_request_checks import is_pull_request, pull_request_problems
 from mailvigil.workbench import generated
 from mailvigil.workbench.diff import changes, load_items
-from mailvigil.workbench.ship import package, renew_lock
+from mailvigil.workbench.ship import ShippedPack, package, package_for_hub, renew_lock
 
 
 def check_folder(place: Path, out: TextIO) -> int:
@@ -23,27 +27,53 @@ def check_folder(place: Path, out: TextIO) -> int:
         InputError: It is not a packaged folder.
 
     """
-    problems = list(folder_problems(place))
+    name = load_solution(content_root()).name
+    for_hub = is_pull_request(place, name)
+    problems = list(pull_request_problems(place, name) if for_hub else folder_problems(place))
     for problem in problems:
         print(problem, file=out)
+    for what in NOT_HELD if for_hub else ():
+        print(f"not checked here: {what}", file=out)
     print(f"{place}: {counted(len(problems), 'problem')}", file=out)
     return EXIT_FAILED if problems else EXIT_OK
 
 
 def run_package(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:
     """Run ``mailvigil rules package`` and return the exit code."""
-    packaged = package(content_root(), args.out)
+    place = args.out or args.folder
+    if args.target == "content-hub":
+        return _package_for_hub(place, args.publisher, out)
+    if args.publisher:
+        raise InputError("--publisher", "is for --for content-hub alone", "leave it out")
+    packaged = package(content_root(), place)
+    defender = f"{len(packaged.pack.detections)} of them for Defender"
+    print(f"{place}: {_counts(packaged, defender)}", file=out)
+    return EXIT_OK
+
+
+def _package_for_hub(place: Path, settings: Path | None, out: TextIO) -> int:
+    if settings is None:
+        what = "needs to know who publishes: the guide asks for a name, an e-mail and a link"
+        raise InputError("--for content-hub", what, "name a file with --publisher FILE")
+    packaged, left = package_for_hub(content_root(), place, settings)
+    print(f"{place}: {_counts(packaged)}", file=out)
+    print("Left to do by hand:", file=out)
+    for line in left:
+        print(f"- {line}", file=out)
+    return EXIT_OK
+
+
+def _counts(packaged: ShippedPack, *of_the_rules: str) -> str:
     pack = packaged.pack
     parts = (
         counted(len(pack.analytics), "rule"),
-        f"{len(pack.detections)} of them for Defender",
+        *of_the_rules,
         counted(len(pack.hunting), "hunting query", "hunting queries"),
         counted(len(pack.parsers), "function"),
         counted(len(pack.watchlists), "watchlist"),
         counted(len(pack.workbooks), "workbook"),
     )
-    print(f"{args.out}: {', '.join(parts)} in {counted(packaged.files, 'file')}", file=out)
-    return EXIT_OK
+    return f"{', '.join(parts)} in {counted(packaged.files, 'file')}"
 
 
 def run_lock(_args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, _err: TextIO) -> int:

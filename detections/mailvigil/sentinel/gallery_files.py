@@ -17,7 +17,7 @@ from mailvigil.sentinel.solution_place import FOLDER, LOGO_FOLDERS, WORKBOOK_ROW
 from mailvigil.tables.record_tables import RECORD_TABLES
 from mailvigil.tables.schemas import OWN_TABLES, schemas
 
-_SCHEMAS = f"{FOLDER}/.script/tests/KqlvalidationsTests"
+_SCHEMAS = ".script/tests/KqlvalidationsTests"
 
 _TYPES = {
     "string": "String", "int": "Int", "long": "Long", "real": "Real", "bool": "Bool",
@@ -29,18 +29,23 @@ _TYPES = {
 def gallery_files(pack: Pack) -> dict[str, Any]:
     """Return JSON by path: schemas of own tables and functions, and the workbooks' rows."""
     tables = {
-        f"{_SCHEMAS}/CustomTables/{name}.json": {
+        f"{FOLDER}/{schema_path('CustomTables', name)}": {
             "Name": name,
             "Properties": _columns(schemas()[name]),
         }
         for name in OWN_TABLES
     }
     functions = {
-        f"{_SCHEMAS}/CustomFunctions/{parser.alias}.json": _function(parser, pack)
+        f"{FOLDER}/{schema_path('CustomFunctions', parser.alias)}": _function(parser, pack)
         for parser in pack.parsers
     }
     workbooks = [_workbook(book, pack) for book in pack.workbooks]
     return {**tables, **functions, f"{FOLDER}/{WORKBOOK_ROWS}": workbooks}
+
+
+def schema_path(kind: str, name: str) -> str:
+    """Return where the repository wants a schema: *kind* is CustomTables or CustomFunctions."""
+    return f"{_SCHEMAS}/{kind}/{name}.json"
 
 
 def logo_paths(pack: Pack) -> tuple[str, ...]:

@@ -29,8 +29,8 @@ NOT_HELD = (
 """What the repository's checks and reviewers ask, and only they can say."""
 
 _NAME = re.compile(r"[A-Za-z0-9 ]{1,100}", re.ASCII)
-_PUBLISHER = re.compile(r"[a-z][a-z0-9]{0,49}", re.ASCII)
-_OFFER = re.compile(r"(?=.*sentinel)[a-z0-9_-]{1,50}", re.ASCII)
+PUBLISHER = re.compile(r"[a-z][a-z0-9]{0,49}", re.ASCII)
+OFFER = re.compile(r"(?=.*sentinel)[a-z0-9_-]{1,50}", re.ASCII)
 _NOTES_HEAD = "| **Version** | **Date Modified (DD-MM-YYYY)** | **Change History** |"
 _NOTE_CELLS = 3
 _PRODUCT = re.compile(r"(?<!Microsoft\s)(?<!-)\bSentinel\b")
@@ -44,9 +44,9 @@ def _has_names_of_the_gallery(place: SolutionPlace) -> Iterator[str]:
     if not _NAME.fullmatch(str(data.get("Name"))):
         yield f"{where}: Name is not of up to 100 letters, digits and blanks"
     metadata = place.read(place.metadata)
-    if metadata and not _PUBLISHER.fullmatch(str(metadata.get("publisherId"))):
+    if metadata and not PUBLISHER.fullmatch(str(metadata.get("publisherId"))):
         yield f"{place.metadata}: publisherId is not of up to 50 small letters and digits"
-    if metadata and not _OFFER.fullmatch(str(metadata.get("offerId"))):
+    if metadata and not OFFER.fullmatch(str(metadata.get("offerId"))):
         yield f"{place.metadata}: offerId is not of up to 50 small letters, with 'sentinel' in it"
     if metadata and not _DATE.fullmatch(str(metadata.get("firstPublishDate"))):
         yield f"{place.metadata}: firstPublishDate is not of the form 2026-01-31"

@@ -20,16 +20,20 @@ from mailvigil.sentinel import arm
 from mailvigil.sentinel.analytics import Analytic
 from mailvigil.sentinel.arm_checks import template_problems
 from mailvigil.sentinel.custom_detection import detection_problems
-from mailvigil.sentinel.gallery_checks import HUNTING_BEGINS, RULE_BEGINS, wording_problems
+from mailvigil.sentinel.gallery_checks import (
+    HUNTING_BEGINS,
+    RULE_BEGINS,
+    wording_problems,
+)
 from mailvigil.sentinel.hunting import SentinelHuntingQuery
 from mailvigil.sentinel.package_folder import present, read_marker
 from mailvigil.sentinel.package_layout import (
     DEFENDER,
-    HUNTING_YAML,
+    HUNTING_FOLDER,
     MARKER,
-    PARSER_YAML,
+    PARSER_FOLDER,
     RULE_ARM,
-    RULE_YAML,
+    RULE_FOLDER,
     TEMPLATES,
 )
 from mailvigil.sentinel.query_content import entity_mappings
@@ -67,18 +71,20 @@ def load_packaged(place: Path) -> Packaged:
         InputError: *place* is not a packaged folder.
 
     """
-    marker = read_marker(place)
-    problems: list[str] = []
-    analytics = list(_read(place, RULE_YAML, _analytic, problems))
-    hunting = list(_read(place, HUNTING_YAML, _hunting, problems))
+    return load_solution_files(SolutionPlace.packaged(place), str(read_marker(place)["version"]))
+
+
+def load_solution_files(place: SolutionPlace, version: str) -> Packaged:
+    """Return what the solution in *place* holds; what cannot be read is among the problems."""
+    root, problems = place.root, list[str]()
+    analytics = list(_read(root, place.of_solution(RULE_FOLDER), _analytic, problems))
+    hunting = list(_read(root, place.of_solution(HUNTING_FOLDER), _hunting, problems))
     try:
-        functions = functions_in(place / PARSER_YAML)
+        functions = functions_in(root / place.of_solution(PARSER_FOLDER))
     except RuleError as error:
-        problems.extend(_inside(place, problem) for problem in error.problems)
+        problems.extend(_inside(root, problem) for problem in error.problems)
         functions = ()
-    return Packaged(
-        str(marker["version"]), tuple(analytics), tuple(hunting), functions, tuple(problems)
-    )
+    return Packaged(version, tuple(analytics), tuple(hunting), functions, tuple(problems))
 
 
 def folder_problems(place: Path) -> Iterator[str]:
@@ -96,13 +102,7 @@ def folder_problems(place: Path) -> Iterator[str]:
         check = template_problems if _is_template(name) else _json_problems
         yield from (f"{name}: {problem}" for problem in check(path.read_text(encoding="utf-8")))
     with Validator(packaged.functions) as validator:
-        for analytic in packaged.analytics:
-            yield from _named(RULE_YAML, analytic.name, rule_faults(analytic, validator))
-        for query in packaged.hunting:
-            yield from _named(HUNTING_YAML, query.name, hunting_faults(query, validator))
-        checker = SourceChecker(validator, packaged.functions)
-        for analytic in packaged.analytics:
-            yield from _named(RULE_YAML, analytic.name, absence_faults(analytic, checker))
+        yield from query_faults(packaged, SolutionPlace.packaged(place), validator)
         validator.declare((), defender_limits.tables(), defender_limits.watchlists())
         for path in sorted((place / DEFENDER).glob("*.json")):
             faults = detection_faults(json_object(path), validator)
@@ -111,6 +111,18 @@ def folder_problems(place: Path) -> Iterator[str]:
     yield from pack_problems(packaged.analytics, packaged.hunting)
     yield from solution_problems(SolutionPlace.packaged(place))
     yield from _prioritized(place)
+
+
+def query_faults(packaged: Packaged, place: SolutionPlace, validator: Validator) -> Iterator[str]:
+    """Return what is wrong with the rules and hunting queries of a solution, each with its file."""
+    rules, hunts = place.of_solution(RULE_FOLDER), place.of_solution(HUNTING_FOLDER)
+    for analytic in packaged.analytics:
+        yield from _named(rules, analytic.name, rule_faults(analytic, validator))
+    for query in packaged.hunting:
+        yield from _named(hunts, query.name, hunting_faults(query, validator))
+    checker = SourceChecker(validator, packaged.functions)
+    for analytic in packaged.analytics:
+        yield from _named(rules, analytic.name, absence_faults(analytic, checker))
 
 
 def rule_faults(analytic: Analytic, validator: Validator) -> Iterator[str]:

@@ -28,9 +28,9 @@ FORMAT = 1
 MARKER = "mailvigil-package.json"
 """File that says that a folder is a packaged one, and what is in it."""
 
-RULE_YAML = "solution/Analytic Rules"
-HUNTING_YAML = "solution/Hunting Queries"
-PARSER_YAML = "solution/Parsers"
+RULE_FOLDER, HUNTING_FOLDER, PARSER_FOLDER = "Analytic Rules", "Hunting Queries", "Parsers"
+"""Folders of a solution."""
+
 DEFENDER = "defender"
 RULE_ARM = "repository/AnalyticsRules"
 TEMPLATES = ("repository", "watchlists")
@@ -120,12 +120,15 @@ def _defender(pack: Pack) -> dict[str, bytes]:
 def _solution(pack: Pack) -> dict[str, bytes]:
     yamls = {
         **{
-            f"{RULE_YAML}/{analytic.name}.yaml": as_yaml(analytic.as_yaml())
+            f"solution/{RULE_FOLDER}/{analytic.name}.yaml": as_yaml(analytic.as_yaml())
             for analytic in pack.analytics
         },
-        **{f"{HUNTING_YAML}/{query.name}.yaml": as_yaml(query.as_yaml()) for query in pack.hunting},
         **{
-            f"{PARSER_YAML}/{parser.alias}.yaml": parser.path.read_bytes()
+            f"solution/{HUNTING_FOLDER}/{query.name}.yaml": as_yaml(query.as_yaml())
+            for query in pack.hunting
+        },
+        **{
+            f"solution/{PARSER_FOLDER}/{parser.alias}.yaml": parser.path.read_bytes()
             for parser in pack.parsers
         },
     }

@@ -12,6 +12,7 @@ from mailvigil.compiler.parser import Validator
 from mailvigil.compiler.source_checks import SourceChecker, union_problems
 from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function, load_functions
+from mailvigil.rules.durations import duration, kql_duration
 from mailvigil.rules.hunting_query import HuntingQuery, load_hunting
 from mailvigil.rules.load_rules import load_rules
 from mailvigil.rules.rule import Rule
@@ -24,6 +25,7 @@ from mailvigil.sentinel.content_files import (
     load_watchlists,
     load_workbooks,
 )
+from mailvigil.sentinel.gallery_checks import MAX_RATIO
 from mailvigil.sentinel.hunting import SentinelHuntingQuery
 from mailvigil.sentinel.package_checks import (
     detection_faults,
@@ -84,6 +86,7 @@ def check_content(root: Path) -> Content:
         validator.declare(functions, schemas())
         costs, unknown = _costs(rules, hunting, root, CostReader(validator, functions))
         problems += [*unknown, *(problem for item in costs for problem in item.problems())]
+        problems += _looking_back(rules, costs)
         # Only of a content that can be packaged can be said what is locked.
         if not problems:
             pack = load_pack_with(root, validator)
@@ -161,6 +164,20 @@ def _costs(
         except RuleError:
             continue  # reported by the checks of the rule
     return tuple(costs), problems
+
+
+def _looking_back(rules: Sequence[Rule], costs: Sequence[CostedQuery]) -> Iterator[str]:
+    """Yield which rules read each record more often than the review takes, and need not."""
+    windows = {item.path: item.cost.window for item in costs if item.kind == "Scheduled"}
+    for rule in (rule for rule in rules if rule.path in windows):
+        period, frequency = duration(rule.schedule.period), duration(rule.schedule.frequency)
+        most = MAX_RATIO * frequency
+        if period > most >= windows[rule.path]:
+            yield (
+                f"{rule.path}: queryPeriod is {period // frequency} times queryFrequency (Content "
+                f"Hub takes {MAX_RATIO} without a reason), and the query reads "
+                f"{kql_duration(windows[rule.path])} (shorten queryPeriod)"
+            )
 
 
 def _defender(rule: Rule, root: Path, validator: Validator) -> Iterator[str]:

@@ -23,6 +23,7 @@ from mailvigil.rules.mitre import DOMAIN, tactics_of, technique, techniques_of
 from mailvigil.rules.rule import Rule
 from mailvigil.rules.thresholds import thresholds
 from mailvigil.sentinel.analytics import Analytic, alert_text
+from mailvigil.sentinel.gallery_checks import MAX_RATIO, WHY_OFTEN, ratio, reads_often
 from mailvigil.workbench.cost_budget import CostedQuery, CostReader, budgets, cost_cells
 from mailvigil.workbench.ruletest import Case, load_cases, test_path
 
@@ -109,6 +110,7 @@ def rule_page(rule: Rule, root: Path, costs: Sequence[CostedQuery]) -> str:
         "## Technical context",
         _context(rule, kql, load_functions(root)),
         _runs(rule, analytic),
+        _looks_back(analytic),
         _PASTE,
         f"```kusto\n{kql.rstrip()}\n```",
         "### Thresholds",
@@ -317,6 +319,16 @@ def _runs(rule: Rule, analytic: Analytic) -> str:
         "A run judges what arrived since the one before: a record that comes late is judged when "
         "it comes, and none is judged twice. Without a new record there is no further alert, so "
         f"an incident that is closed does not come back for the same records. {again}"
+    )
+
+
+def _looks_back(analytic: Analytic) -> str:
+    """Return why a rule reads each record as often as it does, where Content Hub's review asks."""
+    if not reads_often(analytic):
+        return ""
+    return (
+        f"It looks back {analytic.period} every {analytic.frequency}: {ratio(analytic)} runs read "
+        f"a record, and Content Hub asks for a reason above {MAX_RATIO}. {WHY_OFTEN}"
     )
 
 

@@ -7,8 +7,12 @@ from pathlib import Path
 
 from mailvigil.errors import RuleError
 from mailvigil.sentinel.compiled_content import Pack, load_pack
+from mailvigil.sentinel.content_files import load_solution
 from mailvigil.sentinel.package_folder import write_folder
 from mailvigil.sentinel.package_layout import files
+from mailvigil.sentinel.publisher import load_publisher
+from mailvigil.sentinel.pull_request import pull_request
+from mailvigil.sentinel.repository_folder import left_to_do, write_pull_request
 from mailvigil.workbench import generated
 from mailvigil.workbench.content_checks import check_content
 from mailvigil.workbench.lock import lock_path, locked, read_lock
@@ -40,12 +44,34 @@ def package(root: Path, out: Path) -> ShippedPack:
         InputError: *out* cannot be written.
 
     """
+    pack = _checked(root)
+    written = files(pack)
+    write_folder(out, written)
+    return ShippedPack(pack, len(written))
+
+
+def package_for_hub(root: Path, place: Path, settings: Path) -> tuple[ShippedPack, list[str]]:
+    """Check the content below *root* and write it into *place* as a pull request to Azure-Sentinel.
+
+    *settings* says who publishes. With it comes what is left for a person to do, a line each.
+
+    Raises:
+        RuleError: The content has problems.
+        InputError: The settings are wrong, or *place* cannot be written.
+
+    """
+    publisher = load_publisher(settings, load_solution(root))
+    pack = _checked(root)
+    request = pull_request(pack, publisher)
+    write_pull_request(place, request)
+    return ShippedPack(pack, len(request.files) + 1), list(left_to_do(place, request))
+
+
+def _checked(root: Path) -> Pack:
     checked = check_content(root)
     if checked.problems or checked.pack is None:
         raise RuleError(checked.problems)
-    written = files(checked.pack)
-    write_folder(out, written)
-    return ShippedPack(checked.pack, len(written))
+    return checked.pack
 
 
 def renew_lock(root: Path) -> LockChange:

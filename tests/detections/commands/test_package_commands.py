@@ -16,6 +16,11 @@ from mailvigil.rules.load_rules import load_rules
 THROTTLED = "sigma/rules/mail_access/mailbox_throttled.yml"
 
 
+PUBLISHER = """\
+name: Contoso Security
+email: support@contoso.example
+link: https://contoso.example/support
+"""
 KEPT = {
     "caller_new_to_tenant",
     "foreign_token_tenant",
@@ -57,6 +62,50 @@ def test_a_packaged_folder_passes_its_own_check(small: Path, tmp_path: Path) -> 
     name = "repository/HuntingQueries/caller_inventory.json"
     [search] = json.loads((out / name).read_bytes())["resources"]
     assert search["properties"]["category"] == "Hunting Queries"
+
+
+def test_a_pull_request_for_the_content_hub_lacks_the_pictures_alone(
+    small: Path, tmp_path: Path
+) -> None:
+    settings = tmp_path / "publisher.yaml"
+    settings.write_text(PUBLISHER, encoding="utf-8")
+    place = tmp_path / "pull"
+    rules, hunting = len(load_rules(small)), len(load_hunting(small))
+
+    packaged = run("rules", "package", "--for", "content-hub", place, "--publisher", settings)
+    checked = run("rules", "check", place)
+
+    assert (packaged.code, packaged.err) == (EXIT_OK, "")
+    first, head, *left = packaged.out.splitlines()
+    assert first.startswith(f"{place}: {rules} rules, {hunting} hunting queries, 4 functions, ")
+    assert head == "Left to do by hand:"
+    assert left[0].startswith("- Workbooks/Images/Preview/mailvigilBlack.png: take it of ")
+    assert checked.code == EXIT_FAILED
+    problems = [line for line in checked.out.splitlines() if "not checked here: " not in line]
+    assert problems == [
+        "Workbooks/Images/Preview/mailvigilBlack.png: is missing (take it in a live workspace)",
+        "Workbooks/Images/Preview/mailvigilWhite.png: is missing (take it in a live workspace)",
+        f"{place}: 2 problems",
+    ]
+    assert "not checked here: that links can be reached" in checked.out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--for", "content-hub"), "needs to know who publishes"),
+        (("--publisher", "x.yaml"), "--publisher: is for --for content-hub alone"),
+        (("--for", "content-hub", "--publisher", "x.yaml"), "x.yaml: cannot be read"),
+    ],
+)
+def test_a_package_needs_a_publisher_for_the_content_hub_alone(
+    options: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    ran = run("rules", "package", *options, tmp_path / "out")
+
+    assert (ran.code, ran.out) == (EXIT_INPUT, "")
+    assert message in ran.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_content_with_a_problem_is_not_packaged(small: Path, tmp_path: Path) -> None:

@@ -129,6 +129,9 @@ REFUSED_BY_SENTINEL = (
           "queryFrequency 'P20D' is not between PT5M and P14D"),
     Fault("", "too_often", SCHEDULED, "queryFrequency: 1h", "queryFrequency: 30m",
           "queryPeriod of two days or more with queryFrequency below PT1H (run it hourly)"),
+    Fault("", "looks_back_for_nothing", ARRIVING, "queryPeriod: 3d", "queryPeriod: 14d",
+          "queryPeriod is 336 times queryFrequency (Content Hub takes 168 without a reason), and "
+          "the query reads 3d (shorten queryPeriod)"),
     Fault("", "baseline_over_14d", FIRST_SEEN, "baseline: 14d", "baseline: 15d",
           "queryPeriod 'P15D' is not between PT5M and P14D"),
     Fault("", "long_correlation", CORRELATED, "timespan: 1d", "timespan: 2w",

@@ -74,6 +74,15 @@ def test_a_page_says_what_turning_each_value_of_the_query_does(rule: Rule) -> No
         assert f"| `{threshold.name}` | `{threshold.value}` | {threshold.turning} |" in page
 
 
+@EACH_RULE
+def test_a_page_says_why_a_rule_looks_back_further_than_a_week_of_runs(rule: Rule) -> None:
+    page, schedule = rule_page(rule, ROOT, ()), rule.schedule
+
+    often = (schedule.period, schedule.frequency) == ("14d", "1h")
+
+    assert ("336 runs read a record, and Content Hub asks for a reason" in page) == often
+
+
 def test_the_values_of_a_rule_are_those_of_its_query() -> None:
     [rule] = [rule for rule in RULES if rule.name == "session_over_many"]
 
