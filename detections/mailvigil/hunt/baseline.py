@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import duckdb
+import orjson
 
 from mailvigil.engine.embedded import Engine
 from mailvigil.engine.record_rows import SourceRow, insert
@@ -22,6 +23,12 @@ HEAD = {"format": "mailvigil caller baseline", "version": 1}
 """The file's first line. Another one is refused."""
 
 _NEEDED = {"OrganizationId", "Caller", "Protocol", "MailboxId", "FirstSeen"}
+
+_TYPES: Mapping[str, type] = {"string": str, "long": int, "bool": bool}
+"""The type of a JSON value of each kind of column, but for times, which are texts."""
+
+_LONGEST = 2**63 - 1
+"""The largest ``long`` of KQL."""
 
 _TENANT = """
 let seen = MailItemsAccessed()
@@ -63,8 +70,8 @@ def read_baseline(path: Path) -> list[SourceRow]:
         InputError: The file is not a baseline, of another version, or a row is broken.
 
     """
-    lines = _read(path).splitlines()
-    if not lines or _json(path, 1, lines[0]) != HEAD:
+    lines = _read(path).split("\n")  # a text may hold other line ends
+    if not lines[0].strip() or _json(path, 1, lines[0]) != HEAD:
         raise InputError(
             str(path), "no caller baseline of this version", "make it with --save-baseline"
         )
@@ -123,7 +130,8 @@ def _read(path: Path) -> str:
 
 def _json(path: Path, line: int, text: str) -> object:
     try:
-        return json.loads(text)
+        # It refuses what json takes: halves of characters, and lists in lists without end.
+        return orjson.loads(text)
     except ValueError as error:
         raise InputError(
             f"{path}:{line}", "no caller baseline: not JSON", "make it with --save-baseline"
@@ -147,7 +155,8 @@ def _value(value: object, kind: str) -> object:
     """Return a JSON value as the column's; times without a zone are UTC."""
     if kind == "datetime":
         return parse_utc(str(value))
-    if not isinstance(value, str if kind == "string" else int):
+    too_large = isinstance(value, int) and value > _LONGEST
+    if too_large or type(value) is not _TYPES[kind]:  # True is an int too
         msg = f"{value!r} is not of type {kind}"
         raise TypeError(msg)
     return value

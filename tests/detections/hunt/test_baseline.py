@@ -25,7 +25,7 @@ from detections.small_tenant import (
 from mailvigil.engine.workspace import END_OF_TIME
 from mailvigil.errors import InputError
 from mailvigil.hunt.alerts import Plan
-from mailvigil.hunt.baseline import HEAD, load_baseline, save_baseline
+from mailvigil.hunt.baseline import HEAD, load_baseline, read_baseline, save_baseline
 
 NEW = RULES["caller_new_to_tenant"]
 RARE = RULES["caller_new_to_mailbox"]
@@ -181,6 +181,18 @@ def without(name: str) -> str:
             ":2",
             "a value cannot be read",
         ),
+        *(
+            ([json.dumps(HEAD), json.dumps(GOOD | row)], ":2", "a value cannot be read")
+            for row in (
+                {"OperationCount": True},
+                {"OperationCount": 2**63},
+                {"OperationCount": 2**64},
+                {"AppOnly": 1},
+            )
+        ),
+        (["[" * 100_000], ":1", "no caller baseline: not JSON"),
+        ([json.dumps(HEAD), '{"Caller": ' * 100_000], ":2", "no caller baseline: not JSON"),
+        ([json.dumps(HEAD), json.dumps(GOOD | {"Caller": "\ud800"})], ":2", "no caller baseline"),
     ],
 )
 def test_a_broken_baseline_is_refused_by_the_line(
@@ -193,6 +205,15 @@ def test_a_broken_baseline_is_refused_by_the_line(
         load_baseline(con, path)
     assert str(caught.value).startswith(f"{path}{where}: {what}")
     assert con.execute("SELECT count(*) FROM M365CallerBaseline_CL").fetchone() == (0,)
+
+
+def test_a_text_with_quotes_and_line_ends_of_unicode_is_one_value(tmp_path: Path) -> None:
+    path = tmp_path / "callers.jsonl"
+    names = ("o'brien\"@contoso.example", "müller\u2028,|@contoso.example", "a\u0085b")
+    rows = [json.dumps(GOOD | {"MailboxId": name}, ensure_ascii=False) for name in names]
+    path.write_text("\n".join([json.dumps(HEAD), *rows]), encoding="utf-8")
+
+    assert [row["MailboxId"] for row in read_baseline(path)] == list(names)
 
 
 @pytest.fixture
