@@ -64,7 +64,7 @@ TYPES: Mapping[str, type] = {
 """The types of parameters and outputs, and what JSON gives for each."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,259}", re.ASCII)
-_ALIAS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+ALIAS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _WATCHLIST_ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{1,62}[A-Za-z0-9]", re.ASCII)
 """https://learn.microsoft.com/azure/sentinel/watchlists-create: 3 to 64 characters."""
 
@@ -212,7 +212,7 @@ def _saved_search(resource: TemplatePart) -> Iterator[str]:
         yield "a saved search without etag * (deployed again, it is refused)"
     tags = {tag["name"]: tag["value"] for tag in properties.get("tags", [])}
     if "functionAlias" in properties:
-        if not _ALIAS.fullmatch(properties["functionAlias"]):
+        if not ALIAS.fullmatch(properties["functionAlias"]):
             yield f"functionAlias {properties['functionAlias']!r} is not a name of a function"
     else:
         yield from query_problems(properties.get("query"))

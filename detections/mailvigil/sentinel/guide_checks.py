@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mailvigil.sentinel.arm_checks import ALIAS
 from mailvigil.sentinel.query_content import service
-from mailvigil.sentinel.service_limits import is_guid
+from mailvigil.sentinel.service_limits import VERSION, is_guid
 from mailvigil.sentinel.solution_place import SolutionPlace
 from mailvigil.yaml_input import YamlError, load_yaml
 
@@ -34,8 +35,6 @@ OFFER = re.compile(r"(?=.*sentinel)[a-z0-9_-]{1,50}", re.ASCII)
 _NOTES_HEAD = "| **Version** | **Date Modified (DD-MM-YYYY)** | **Change History** |"
 _NOTE_CELLS = 3
 _PRODUCT = re.compile(r"(?<!Microsoft\s)(?<!-)\bSentinel\b")
-_FUNCTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
@@ -74,7 +73,7 @@ def _tells_its_releases(place: SolutionPlace) -> Iterator[str]:
     cells = [[cell.strip() for cell in row.strip("| ").split("|")] for row in rows]
     for row in cells:
         yield from (f"{name}: {what}" for what in _release_faults(row))
-    versions = [row[0] for row in cells if _VERSION.fullmatch(row[0])]
+    versions = [row[0] for row in cells if VERSION.fullmatch(row[0])]
     ordered = sorted(set(versions), key=lambda v: [int(n) for n in v.split(".")], reverse=True)
     if versions != ordered:
         yield f"{name}: versions are not each once, the newest first"
@@ -84,7 +83,7 @@ def _release_faults(row: list[str]) -> Iterator[str]:
     if len(row) != _NOTE_CELLS or not all(row):
         yield f"{row[0]} has {len(row)} cells, or an empty one (there are three)"
         return
-    if not _VERSION.fullmatch(row[0]):
+    if not VERSION.fullmatch(row[0]):
         yield f"version {row[0]} is not of the form 3.0.0"
     try:
         datetime.strptime(row[1], "%d-%m-%Y").replace(tzinfo=UTC)
@@ -96,8 +95,8 @@ def _calls_the_product_by_its_name(place: SolutionPlace) -> Iterator[str]:
     for name in (place.main, place.page):
         path = place.root / name
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        if found := _PRODUCT.search(text):
-            line = text.count("\n", 0, found.start()) + 1
+        if name_alone := _PRODUCT.search(text):
+            line = text.count("\n", 0, name_alone.start()) + 1
             yield f"{name}:{line}: Sentinel without Microsoft before it (its name is both words)"
 
 
@@ -137,13 +136,13 @@ def _parser_faults(path: Path) -> Iterator[str]:
         head, name = data["Function"], str(data["FunctionName"])
         faults = (
             (is_guid(data["id"]), "id is not a GUID"),
-            (_VERSION.fullmatch(str(head["Version"])), "Version is not of the form 1.2.3"),
+            (VERSION.fullmatch(str(head["Version"])), "Version is not of the form 1.2.3"),
             (
                 _DATE.fullmatch(str(head["LastUpdated"])),
                 "LastUpdated is not a date as 2026-01-31",
             ),
             (data["Category"] == PARSER_CATEGORY, f"Category is not {PARSER_CATEGORY}"),
-            (_FUNCTION_NAME.fullmatch(name), "FunctionName is not a name of a function"),
+            (ALIAS.fullmatch(name), "FunctionName is not a name of a function"),
             (data["FunctionAlias"] == name, "FunctionAlias is not FunctionName"),
             (head["Title"] and data["FunctionQuery"], "has no title, or no query"),
         )

@@ -72,8 +72,8 @@ def left_to_do(place: Path, request: PullRequest) -> Iterator[str]:
 
 def leftovers(place: Path, request: PullRequest) -> list[str]:
     """Return the files in the solution's folder that *request* does not bring, packages apart."""
-    found = (path for path in (place / request.folder).rglob("*") if path.is_file())
-    names = (path.relative_to(place).as_posix() for path in found if path.suffix != ".zip")
+    files = (path for path in (place / request.folder).rglob("*") if path.is_file())
+    names = (path.relative_to(place).as_posix() for path in files if path.suffix != ".zip")
     return sorted(set(names) - set(request.files))
 
 

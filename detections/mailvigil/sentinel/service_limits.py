@@ -72,7 +72,7 @@ _DETAIL = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _COLUMN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _REFUSED = re.compile(r"\b(search|union)\s+\*|\badx\s*\(|\bcluster\s*\(")
 _WORKSPACES = re.compile(r"\bworkspace\s*\(")
-_VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
+VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 Properties = Mapping[str, Any]
@@ -287,7 +287,7 @@ def _is_silent_for_a_day_at_most(body: AlertRuleBody) -> Iterator[str]:
 
 def _has_a_version(body: AlertRuleBody) -> Iterator[str]:
     version = str(body.properties.get("templateVersion", "1.0.0"))
-    if not _VERSION.fullmatch(version) or len(version) > MAX_VERSION_CHARACTERS:
+    if not VERSION.fullmatch(version) or len(version) > MAX_VERSION_CHARACTERS:
         yield f"templateVersion {version!r} is not of the form 1.2.3"
 
 
