@@ -83,6 +83,79 @@ def test_a_page_says_why_a_rule_looks_back_further_than_a_week_of_runs(rule: Rul
     assert ("336 runs read a record, and Content Hub asks for a reason" in page) == often
 
 
+@EACH_RULE
+def test_a_word_is_said_of_every_value_that_can_be_turned(rule: Rule) -> None:
+    unsaid = [t.name for t in thresholds(rule, to_kql(rule, ROOT)) if not t.turning]
+
+    assert unsaid == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "app_from_new_network",
+            (
+                "Known is what came 1d ago or earlier with the same `OrganizationId`, `Caller`, "
+                "`Network`, up to 14d back or in `M365CallerBaseline_CL`. With less than 7d"
+            ),
+        ),
+        (
+            "delegate_new_to_mailbox",
+            (
+                "Known is what came 1d ago or earlier with the same `OrganizationId`, `MailboxId`, "
+                "`Reader`, up to 14d back. With less than 7d of history"
+            ),
+        ),
+        ("session_over_many", "What happened within 1d is looked at together. One alert"),
+        ("session_of_several_users", "What happened within 1d is looked at together. One alert"),
+        ("foreign_token_tenant", "What came since the last run is looked at together. One alert"),
+        (
+            "read_without_sign_in",
+            "What came since the last run is looked at together, beside the 14d before. One alert",
+        ),
+    ],
+)
+def test_a_page_says_what_a_run_compares(name: str, said: str) -> None:
+    [rule] = [rule for rule in RULES if rule.name == name]
+
+    assert f"## Strategy abstract\n\n{said}" in rule_page(rule, ROOT, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("foreign_token_tenant", "it comes, up to 3d after its time, and none is judged twice."),
+        ("mailbox_audit_bypass", "judged once, when it comes, up to 3d after its time."),
+        ("mailbox_stopped_logging", "it comes, and none is judged twice."),
+    ],
+)
+def test_a_page_says_how_late_a_record_may_come(name: str, said: str) -> None:
+    [rule] = [rule for rule in RULES if rule.name == name]
+
+    assert said in rule_page(rule, ROOT, ())
+
+
+@pytest.mark.parametrize(
+    ("rule", "window", "turning"),
+    [
+        ("caller_new_to_tenant", "recent", "How long what is new stays so."),
+        ("caller_volume_unusual", "recent", "What is looked at together."),
+        ("audit_feed_rows_missing", "recent", "The time between two runs, as in the schedule."),
+        ("caller_new_to_tenant", "frequency", "The time between two runs, as in the schedule."),
+        ("mailbox_audit_bypass", "frequency", "How long ago a record may have come."),
+    ],
+)
+def test_a_window_is_explained_as_what_it_is_in_its_rule(
+    rule: str, window: str, turning: str
+) -> None:
+    [chosen] = [item for item in RULES if item.name == rule]
+
+    turned = {t.name: t.turning for t in thresholds(chosen, to_kql(chosen, ROOT))}
+
+    assert turned[window].startswith(turning)
+
+
 def test_the_values_of_a_rule_are_those_of_its_query() -> None:
     [rule] = [rule for rule in RULES if rule.name == "session_over_many"]
 
