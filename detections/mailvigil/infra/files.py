@@ -9,14 +9,14 @@ from mailvigil.errors import RuleError
 from mailvigil.infra.connector_page import connector_template
 from mailvigil.infra.content_templates import content_template, rules_template
 from mailvigil.infra.form import form
-from mailvigil.infra.problems import CASES_OF, COLLECTOR, CONTENT, RULES, template_problems
+from mailvigil.infra.problems import CASES_OF, COLLECTOR, CONTENT, PAGE, RULES, template_problems
 from mailvigil.infra.template import collector_template, example_parameters
+from mailvigil.infra.type_check import TypeCheck
 from mailvigil.sentinel.compiled_content import Pack
 from mailvigil.sentinel.package_layout import as_json
 
 EXAMPLE = "azuredeploy.parameters.example.json"
 FORM = "createUiDefinition.json"
-PAGE = "data-connector.json"
 
 
 def files(pack: Pack) -> Mapping[str, bytes]:
@@ -31,8 +31,10 @@ def files(pack: Pack) -> Mapping[str, bytes]:
     }
 
 
-def checked_files(pack: Pack) -> Mapping[str, bytes]:
+def checked_files(pack: Pack, types: TypeCheck | None = None) -> Mapping[str, bytes]:
     """Return each file by its name, the templates evaluated for every case.
+
+    *types* counts what was held against Azure's own types, and keeps the warnings.
 
     Raises:
         RuleError: One would not deploy in one of them.
@@ -42,7 +44,7 @@ def checked_files(pack: Pack) -> Mapping[str, bytes]:
     problems = [
         f"{name}: {problem}"
         for name, cases in CASES_OF.items()
-        for problem in template_problems(json.loads(made[name]), cases)
+        for problem in template_problems(json.loads(made[name]), cases, types)
     ]
     if problems:
         raise RuleError(problems)

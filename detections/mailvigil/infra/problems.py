@@ -9,6 +9,7 @@ from typing import Any
 from mailvigil.infra.evaluate import evaluate
 from mailvigil.infra.limits import NAMES, name_problems, plan_problems
 from mailvigil.infra.parameters import LONGEST_PREFIX
+from mailvigil.infra.type_check import TypeCheck
 from mailvigil.sentinel.arm_checks import (
     CHECKS,
     MAX_TEMPLATE_BYTES,
@@ -56,6 +57,7 @@ _LOGS = {"workspace": "soc-logs"}
 COLLECTOR = "azuredeploy.json"
 CONTENT = "content.json"
 RULES = "rules.json"
+PAGE = "data-connector.json"
 CASES_OF: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     COLLECTOR: CASES,
     CONTENT: {
@@ -76,17 +78,23 @@ CASES_OF: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         },
     },
     RULES: {"all rules": _LOGS},
+    PAGE: {"page alone": _LOGS},
 }
 """Template to its cases."""
 
 
 def template_problems(
-    template: Mapping[str, Any], cases: Mapping[str, Mapping[str, Any]] = CASES
+    template: Mapping[str, Any],
+    cases: Mapping[str, Mapping[str, Any]] = CASES,
+    types: TypeCheck | None = None,
 ) -> Iterator[str]:
-    """Yield what is wrong, each ``place: what``, over all *cases* and each once, as it is found."""
+    """Yield what is wrong, each ``place: what``, over all *cases* and each once, as it is found.
+
+    *types* counts the resources and keeps the warnings.
+    """
     named: set[str] = set()
     try:
-        for problem in _in_all(template, cases):
+        for problem in _in_all(template, cases, types or TypeCheck()):
             if problem not in named:
                 named.add(problem)
                 yield problem
@@ -94,21 +102,26 @@ def template_problems(
         yield f"template: not of its form: {error!r}"
 
 
-def _in_all(template: Mapping[str, Any], cases: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _in_all(
+    template: Mapping[str, Any], cases: Mapping[str, Mapping[str, Any]], types: TypeCheck
+) -> Iterator[str]:
     yield from frame_problems(template)
     size = len(json.dumps(template, ensure_ascii=False).encode())
     if size > MAX_TEMPLATE_BYTES:
         yield f"template: {size} bytes (a template may have 4 MB)"
     for given in cases.values():
-        yield from _problems(template, given)
+        yield from _problems(template, given, types)
 
 
-def _problems(template: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+def _problems(
+    template: Mapping[str, Any], given: Mapping[str, Any], types: TypeCheck
+) -> Iterator[str]:
     evaluated = evaluate(template, given)
     yield from evaluated.problems
     for deployed in evaluated.resources:
         yield from name_problems(deployed)
         yield from plan_problems(deployed)
+        yield from types.problems(deployed)
         if deployed.type in CHECKS:
             yield from (
                 f"{deployed.type} {deployed.name}: {what}"
