@@ -11,9 +11,15 @@ from importlib import import_module
 from io import TextIOWrapper
 from typing import BinaryIO, TextIO
 
-from audit_feed.errors import AuditFeedError, file_fault
-from mailvigil.errors import InputError, MailvigilError, SettingsError
-from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_NO_ROOM
+from audit_feed.errors import AuditFeedError, ConfigError, file_fault
+from mailvigil.errors import InputError, MailvigilError, SettingsError, SettingsFileError
+from mailvigil.exit_codes import (
+    EXIT_FAILED,
+    EXIT_INPUT,
+    EXIT_INTERRUPTED,
+    EXIT_NO_ROOM,
+    EXIT_SETTINGS,
+)
 from mailvigil.extras import missing_extra
 from mailvigil.printable import visible
 
@@ -71,7 +77,7 @@ def main(argv: Sequence[str], stdin: BinaryIO, out: TextIO, err: TextIO) -> int:
     except (InputError, AuditFeedError) as error:
         lines = error.lines if isinstance(error, SettingsError) else (str(error),)
         print("mailvigil: " + "\n".join(visible(line) for line in lines), file=err)
-        return EXIT_INPUT
+        return EXIT_SETTINGS if isinstance(error, SettingsFileError | ConfigError) else EXIT_INPUT
     except MailvigilError as error:
         for line in str(error).splitlines():
             print(visible(line), file=err)

@@ -23,7 +23,11 @@ class InputError(MailvigilError):
         super().__init__(f"{where}: {what}{f' ({todo})' if todo else ''}")
 
 
-class SettingsError(InputError):
+class SettingsFileError(InputError):
+    """The collector's settings cannot be used: no further run helps before they are corrected."""
+
+
+class SettingsError(SettingsFileError):
     """Settings are wrong: all problems at once, a line each below the one that says where."""
 
     def __init__(self, where: str, problems: Sequence[str], todo: str) -> None:

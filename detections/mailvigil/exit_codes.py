@@ -17,6 +17,8 @@ EXIT_NOT_RUN = 6
 """The local engine could not run a rule."""
 EXIT_NO_ROOM = 7
 """The system gave too little memory, or no thread."""
+EXIT_SETTINGS = 8
+"""The collector's settings are wrong: no further run helps before they are corrected."""
 EXIT_INTERRUPTED = 130
 """Stopped by Ctrl-C (128 and the signal's number, as shells say it)."""
 EXIT_TERMINATED = 143

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,11 @@ pytestmark = pytest.mark.posix
 
 FOLDER = CHECKOUT / "infra" / "container"
 TEXT = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
+IGNORED = (FOLDER / "Dockerfile.dockerignore").read_text(encoding="utf-8")
 FINAL = stages(TEXT)[-1]
+REFERENCE = re.compile(r"[a-z]+:[\w.-]+(@sha256:[0-9a-f]{64})?")
+"""An image by name and tag, and by digest if one is given."""
+
 SECRET = re.compile(r"secret|password|token|\.pem|\.key|credential", re.IGNORECASE)
 COMPOSE: Any = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
 
@@ -63,17 +68,76 @@ def test_the_process_is_not_root_and_writes_only_its_volume() -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert [volume for volume in service["volumes"] if not volume.endswith(":ro")] == [
+    assert [mount for mount in service["volumes"] if not read_only(mount)] == [
         "ledger:/var/lib/mailvigil"
     ]
 
 
 def test_the_base_is_pinned_to_a_patch_release_of_the_projects_python() -> None:
-    [base] = [one.text for one in instructions(TEXT) if one.name == "ARG"]
+    [base] = [one.text for one in instructions(TEXT) if one.text.startswith("BASE=")]
     minor = (CHECKOUT / ".python-version").read_text(encoding="utf-8").strip()
 
     assert re.fullmatch(rf"BASE=python:{re.escape(minor)}\.\d+-slim-[a-z]+", base)
-    assert {stage[0].text.split()[0] for stage in stages(TEXT)} == {"${BASE}"}
+    assert {stage[0].text.split()[0] for stage in stages(TEXT)} == {"${BASE}${DIGEST:+@${DIGEST}}"}
+
+
+@pytest.mark.parametrize("digest", ["", f"sha256:{'0f' * 32}"])
+def test_a_digest_that_is_given_pins_the_base_of_both_stages(digest: str) -> None:
+    """A shell expands the names as a build does: both know ``:+``."""
+    [base] = [one.text for one in instructions(TEXT) if one.text.startswith("BASE=")]
+    environment = {**os.environ, "BASE": base.partition("=")[2], "DIGEST": digest}
+
+    for stage in stages(TEXT):
+        name = stage[0].text.split()[0]
+        done = subprocess.run(
+            ["/bin/sh", "-c", f'printf %s "{name}"'],
+            env=environment, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert REFERENCE.fullmatch(done.stdout)
+        assert (done.stdout.partition("@")[2] or "") == digest
+
+
+def test_the_command_that_prints_the_digest_is_of_the_same_base() -> None:
+    [base] = re.findall(r"^ARG BASE=(\S+)$", TEXT, re.MULTILINE)
+    [command] = re.findall(r"^#   (docker buildx imagetools inspect .+)$", TEXT, re.MULTILINE)
+    printed = f"Name:      docker.io/library/{base}\nDigest:    sha256:{'ab' * 32}\n\nManifests:\n"
+
+    shown, _, cut = command.partition(" | ")
+    done = subprocess.run(
+        ["/bin/sh", "-c", cut], input=printed, capture_output=True, text=True, check=True
+    )
+
+    assert shown.split()[-1] == base
+    assert done.stdout == f"sha256:{'ab' * 32}\n"
+
+
+def test_the_wheel_is_one_of_the_projects_version_by_its_whole_name() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = f"mailvigil-{project['project']['version']}-py3-none-any.whl"
+    unit = (CHECKOUT / "infra" / "systemd" / "mailvigil.service").read_text(encoding="utf-8")
+
+    for text in (TEXT, IGNORED, unit):
+        assert set(re.findall(r"mailvigil-\S+\.whl", text)) == {wheel}
+
+
+def test_settings_that_are_missing_never_become_a_folder() -> None:
+    """A bind in the short form makes the path; the long one with ``create_host_path`` refuses."""
+    binds = [mount for mount in COMPOSE["services"]["collect"]["volumes"] if is_bind(mount)]
+
+    assert [(bind["source"], bind["target"]) for bind in binds] == [
+        ("./collect.yaml", "/etc/mailvigil/collect.yaml")
+    ]
+    assert all(bind["bind"] == {"create_host_path": False} for bind in binds)
+
+
+def is_bind(mount: Any) -> bool:  # noqa: ANN401 - either form of a mount
+    if isinstance(mount, str):
+        return mount.startswith((".", "/", "~"))
+    return bool(mount["type"] == "bind")
+
+
+def read_only(mount: Any) -> bool:  # noqa: ANN401 - either form of a mount
+    return mount.endswith(":ro") if isinstance(mount, str) else mount.get("read_only") is True
 
 
 def test_no_secret_is_in_the_image() -> None:
@@ -83,7 +147,7 @@ def test_no_secret_is_in_the_image() -> None:
 
 
 def test_only_what_is_copied_is_sent_of_the_checkout() -> None:
-    lines = (FOLDER / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    lines = IGNORED.splitlines()
     allowed = {line[1:] for line in lines if line.startswith("!")}
     copied = {
         one.text.split()[0]
@@ -103,12 +167,12 @@ def test_the_image_runs_a_command_that_exists(name: str) -> None:
     parsed = parser(None).parse_args(words)
 
     assert parsed.config == Path("/etc/mailvigil/collect.yaml")
-    assert any(volume.endswith(f":{parsed.config}:ro") for volume in mounts())
+    assert [mount["target"] for mount in mounts() if read_only(mount)] == [str(parsed.config)]
     assert from_environment(environment()) == {"ledger": "/var/lib/mailvigil/ledger.sqlite"}
 
 
-def mounts() -> list[str]:
-    return [str(volume) for volume in COMPOSE["services"]["collect"]["volumes"]]
+def mounts() -> list[Any]:
+    return list(COMPOSE["services"]["collect"]["volumes"])
 
 
 def test_requirements_are_pinned_with_hashes_and_name_no_address() -> None:

@@ -13,6 +13,13 @@ from audit_feed.environment import from_environment
 from infra.conftest import CHECKOUT
 from mailvigil.cli import parser
 from mailvigil.collect.run import GRACE_SECONDS
+from mailvigil.exit_codes import (
+    EXIT_FAILED,
+    EXIT_INPUT,
+    EXIT_NO_ROOM,
+    EXIT_SETTINGS,
+    EXIT_USAGE,
+)
 
 pytestmark = pytest.mark.posix
 
@@ -20,6 +27,9 @@ FOLDER = CHECKOUT / "infra" / "systemd"
 SERVICES = ("mailvigil.service", "mailvigil-health.service")
 ANALYZE = shutil.which("systemd-analyze")
 PROGRAM = "/opt/mailvigil/bin/mailvigil"
+NO_CREDENTIALS = 243
+"""systemd's own code for a file of LoadCredential= that is not there."""
+
 HIGHEST_EXPOSURE = {"mailvigil.service": 15, "mailvigil-health.service": 10}
 """In tenths, of systemd's own scale from 0 to 10: what was reached, with a little room."""
 
@@ -92,6 +102,24 @@ def test_systemd_waits_longer_than_the_grace_period_and_restarts_the_collector()
 
     assert int(given["TimeoutStopSec"]) > GRACE_SECONDS
     assert given["Restart"] == "always"
+
+
+def test_what_only_a_correction_helps_against_is_not_tried_again() -> None:
+    prevented = dict(settings("mailvigil.service"))["RestartPreventExitStatus"].split()
+
+    assert [int(code) for code in prevented] == [EXIT_USAGE, EXIT_SETTINGS, NO_CREDENTIALS]
+    passing = {EXIT_FAILED, EXIT_INPUT, EXIT_NO_ROOM}
+    assert not passing & {int(code) for code in prevented}
+
+
+@pytest.mark.skipif(not ANALYZE, reason="systemd is not on this machine")
+def test_a_credential_that_is_missing_ends_with_the_number_that_systemd_gives_it() -> None:
+    assert ANALYZE
+    done = subprocess.run(
+        [ANALYZE, "exit-status", str(NO_CREDENTIALS)], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.splitlines()[-1].split()[:2] == ["CREDENTIALS", str(NO_CREDENTIALS)]
 
 
 def test_the_health_check_runs_every_five_minutes_and_sees_the_ledger() -> None:

@@ -13,7 +13,7 @@ import yaml
 from audit_feed.environment import Data, from_environment, over
 from audit_feed.errors import ConfigError
 from audit_feed.settings import Settings
-from mailvigil.errors import InputError, SettingsError
+from mailvigil.errors import SettingsError, SettingsFileError
 
 NO_FILE = "correct it, or name a file with --config"
 NOT_SETTINGS = "correct it, or name another file with --config"
@@ -35,7 +35,7 @@ def load_settings(
     *warn* is given a line where others can read a secret in the file.
 
     Raises:
-        InputError: The file cannot be read, or settings are wrong; all of them are named.
+        SettingsFileError: The file cannot be read, or settings are wrong; all of them are named.
 
     """
     where = str(config or "the environment and the options")
@@ -53,19 +53,20 @@ def _file(path: Path, warn: Callable[[str], None]) -> Data:
         data = yaml.load(path.read_text(encoding="utf-8"), _SettingsLoader)  # noqa: S506 - a safe one
     except FileNotFoundError:
         todo = "write one, as docs/collect.md says, or name another with --config"
-        raise InputError(str(path), "no such file", todo) from None
+        raise SettingsFileError(str(path), "no such file", todo) from None
     except OSError as error:
         what = f"cannot be read: {error.strerror or 'the system refuses it'}"
-        raise InputError(str(path), what, "name a file with --config") from None
+        raise SettingsFileError(str(path), what, "name a file with --config") from None
     except UnicodeDecodeError:
-        raise InputError(str(path), "is not text in UTF-8", NOT_SETTINGS) from None
+        raise SettingsFileError(str(path), "is not text in UTF-8", NOT_SETTINGS) from None
     except _RepeatedKeyError as error:
         what = f"line {error.line} repeats a key, and one of the two would be passed over"
-        raise InputError(str(path), what, NOT_SETTINGS) from None
+        raise SettingsFileError(str(path), what, NOT_SETTINGS) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a 13th month
-        raise InputError(str(path), f"is not YAML{_place(error)}", NOT_SETTINGS) from None
+        raise SettingsFileError(str(path), f"is not YAML{_place(error)}", NOT_SETTINGS) from None
     if not isinstance(data, Mapping):
-        raise InputError(str(path), "holds no settings: it is not a YAML mapping", NOT_SETTINGS)
+        what = "holds no settings: it is not a YAML mapping"
+        raise SettingsFileError(str(path), what, NOT_SETTINGS)
     if (
         os.name == "posix"
         and _holds_secret(data)

@@ -20,7 +20,7 @@ def settings(args: argparse.Namespace, err: TextIO) -> Settings:
     """Return the settings that *args*, the environment and the file make together.
 
     Raises:
-        InputError: The file cannot be read, or settings are wrong; all of them are named.
+        SettingsFileError: The file cannot be read, or settings are wrong; all of them are named.
 
     """
     options = {name: value for name in ("since", "sink") if (value := getattr(args, name, None))}

@@ -19,7 +19,13 @@ from detections.collect.conftest import TYPES, config, publish, record, run
 from detections.commands.command import ONE_RULE
 from mailvigil.collect import run as collect_run
 from mailvigil.collect.run import NOT_DONE, Job
-from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_OK, EXIT_TERMINATED
+from mailvigil.exit_codes import (
+    EXIT_FAILED,
+    EXIT_INPUT,
+    EXIT_OK,
+    EXIT_SETTINGS,
+    EXIT_TERMINATED,
+)
 from mailvigil.lab.server.faults import Fault, Scripted
 from mailvigil.lab.server.lab import Lab
 from mailvigil.lab.server.options import FeedOptions, LabOptions
@@ -251,7 +257,7 @@ def test_all_wrong_settings_of_collect_are_named_at_once(tmp_path: Path) -> None
 
     done = run("collect", "--once", "--config", path)
 
-    assert done.code == EXIT_INPUT
+    assert done.code == EXIT_SETTINGS
     for problem in ("tenants[0].id", "content_types", "sink.kind", "since", "colour"):
         assert problem in done.err
 

@@ -23,7 +23,14 @@ from audit_feed.windows import HOUR, Window, hour_of
 from connector.made import PARKED, PARKED_LINE, TENANT, blob
 from detections.commands.command import run
 from mailvigil.cli import NO_THREAD
-from mailvigil.exit_codes import EXIT_FAILED, EXIT_INPUT, EXIT_NO_ROOM, EXIT_OK, EXIT_USAGE
+from mailvigil.exit_codes import (
+    EXIT_FAILED,
+    EXIT_INPUT,
+    EXIT_NO_ROOM,
+    EXIT_OK,
+    EXIT_SETTINGS,
+    EXIT_USAGE,
+)
 
 SECRET = "secret-that-nobody-may-see"  # noqa: S105 - made up
 STREAM = Stream(TENANT, "Audit.Exchange")
@@ -93,7 +100,7 @@ def test_settings_that_cannot_be_read_are_named_and_refused(
 
     ran = run(command, "--config", path)
 
-    assert ran.code == EXIT_INPUT
+    assert ran.code == EXIT_SETTINGS
     assert str(path) in ran.err
 
 
@@ -101,7 +108,7 @@ def test_settings_that_cannot_be_read_are_named_and_refused(
 def test_settings_that_are_missing_are_refused(tmp_path: Path, command: str) -> None:
     ran = run(command, "--config", tmp_path / "none.yaml")
 
-    assert ran.code == EXIT_INPUT
+    assert ran.code == EXIT_SETTINGS
     assert "none.yaml: no such file (write one, as docs/collect.md says" in ran.err
 
 
@@ -109,7 +116,7 @@ def test_all_that_is_wrong_is_named_without_the_secret(tmp_path: Path) -> None:
     ran = run("collect", "--once", "--config",
               config(tmp_path, since="30d", workers=0, extra=SECRET))  # fmt: skip
 
-    assert ran.code == EXIT_INPUT
+    assert ran.code == EXIT_SETTINGS
     for word in ("since", "workers", "extra"):
         assert word in ran.err
     assert SECRET not in ran.err + ran.out
@@ -122,7 +129,7 @@ def test_each_wrong_setting_has_a_line_of_its_own(tmp_path: Path, command: str) 
 
     ran = run(command, "--config", path)
 
-    assert ran.code == EXIT_INPUT
+    assert ran.code == EXIT_SETTINGS
     first, *problems = ran.err.splitlines()
     assert first == (
         f"mailvigil: {path}: wrong settings (correct it, or name another file with --config):"
@@ -153,7 +160,7 @@ def test_a_settings_file_that_cannot_be_used_is_a_sentence_that_names_config(
 
     ran = run("collect", "--once", "--config", tmp_path / name)
 
-    assert ran.code == EXIT_INPUT
+    assert ran.code == EXIT_SETTINGS
     assert ran.err.startswith(f"mailvigil: {tmp_path / name}: {said}")
     assert "--config" in ran.err
     assert "Error" not in ran.err
@@ -403,7 +410,7 @@ def test_the_environment_alone_is_enough(tmp_path: Path, monkeypatch: pytest.Mon
 def test_without_any_settings_the_message_names_the_ways_to_give_them() -> None:
     ran = run("collect", "--once")
 
-    assert ran.code == EXIT_INPUT
+    assert ran.code == EXIT_SETTINGS
     assert "the environment and the options" in ran.err
     assert "tenants: missing" in ran.err
 
@@ -413,7 +420,7 @@ def test_a_misspelt_variable_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
 
     ran = run("collect", "--once", "--config", config(tmp_path))
 
-    assert ran.code == EXIT_INPUT
+    assert ran.code == EXIT_SETTINGS
     assert "AUDIT_FEED_SNICE: unknown" in ran.err
 
 
@@ -429,7 +436,7 @@ def test_an_option_is_checked_like_the_file(
 ) -> None:
     ran = run("collect", "--once", "--config", config(tmp_path), option, value)
 
-    assert ran.code == EXIT_INPUT
+    assert ran.code == EXIT_SETTINGS
     assert said in ran.err
 
 
