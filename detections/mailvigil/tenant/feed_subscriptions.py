@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import requests
 
-from audit_feed.errors import NoSubscriptionError, RetryError
+from audit_feed.errors import AccessError, NoSubscriptionError, RetryError
 from audit_feed.feed.client import Feed
 from audit_feed.feed.refusals import error_of
 from audit_feed.feed.retry import retry
@@ -30,6 +30,11 @@ from mailvigil.tenant.steps import (
 
 _NO_ANSWER = "no answer: "
 """How the feed's client begins to say that there was none."""
+
+_CANNOT = "(StartSubscription)"
+_TOO_SOON = "a quarter of an hour has to pass between two starts"
+"""The feed says neither code nor reason where it does not start a subscription. Source: API's
+reference, "Start a subscription"."""
 
 _Asked = TypeVar("_Asked")
 
@@ -62,7 +67,12 @@ class SubscribedFeed:
 
     def start(self, content_type: str) -> None:
         """Start a subscription; one that is started already is good."""
-        self._asked(partial(self.feed.start, content_type))
+        try:
+            self._asked(partial(self.feed.start, content_type))
+        except AccessError as error:
+            if _CANNOT not in error.what:
+                raise
+            raise SetupError(error.where, error.what, f"{error.todo}; {_TOO_SOON}") from None
 
     def stop(self, content_type: str) -> None:
         """Stop a subscription; one that is not there, or is stopped already, is good."""
