@@ -24,7 +24,7 @@ NOT_HELD = (
     "that links can be reached (an empty answer or 404 fails the pull request)",
     "the whole of arm-ttk, and Microsoft's compiler of Kusto with the repository's tables",
     "that a changed solution or workbook has a higher version than the published one",
-    "that no other solution has our ids and names",
+    "outside of a checkout of the repository: that no other solution has our ids and names",
     "that the solution was installed in a workspace once",
 )
 """What the repository's checks and reviewers ask, and only they can say."""

@@ -17,12 +17,14 @@ from mailvigil.sentinel.package_checks import (
     pack_problems,
     query_faults,
 )
+from mailvigil.sentinel.package_layout import RULE_FOLDER
 from mailvigil.sentinel.publisher import REPOSITORY
 from mailvigil.sentinel.pull_request import PREVIEWS, solution_folder
 from mailvigil.sentinel.solution_checks import MAIL, solution_problems
 from mailvigil.sentinel.solution_place import WORKBOOK_ROWS, SolutionPlace
 from mailvigil.tables.schemas import OWN_TABLES
 
+_ID = re.compile(r"^id:\s*['\"]?([0-9a-fA-F-]{36})", re.ASCII | re.MULTILINE)
 _AUTHOR = re.compile(r".+ - [^@\s]+@[^@\s]+\.[^@\s]+")
 
 
@@ -54,6 +56,7 @@ def pull_request_problems(place: Path, name: str) -> Iterator[str]:
     yield from _names_its_publisher(solution)
     yield from _brings_schemas(solution, contents)
     yield from _brings_pictures(solution)
+    yield from _is_alone(solution, contents)
 
 
 def _names_its_publisher(place: SolutionPlace) -> Iterator[str]:
@@ -82,7 +85,27 @@ def _brings_pictures(place: SolutionPlace) -> Iterator[str]:
     workbooks = {path.name for path in (place.root / place.of_solution("Workbooks")).glob("*.json")}
     rows = place.root / WORKBOOK_ROWS
     listed = json.loads(rows.read_text(encoding="utf-8-sig")) if rows.is_file() else []
-    for row in (row for row in listed if row["templateRelativePath"] in workbooks):
-        for picture in row["previewImagesFileNames"]:
+    for row in (row for row in listed if row.get("templateRelativePath") in workbooks):
+        for picture in row.get("previewImagesFileNames", []):
             if not (place.root / PREVIEWS / picture).is_file():
                 yield f"{PREVIEWS}/{picture}: is missing (take it in a live workspace)"
+
+
+def _is_alone(place: SolutionPlace, contents: Packaged) -> Iterator[str]:
+    """Yield which files of rules have the name of another solution's, or its id.
+
+    The repository finds a rule by the name of its file alone, in all solutions together.
+    """
+    names = {f"{analytic.name}.yaml" for analytic in contents.analytics}
+    ids = {analytic.id: analytic.name for analytic in contents.analytics}
+    others = (*place.root.glob("Solutions/*/Analytic Rules/**/*.yaml"),
+              *place.root.glob("Detections/**/*.yaml"))  # fmt: skip
+    for path in sorted(others):
+        name = path.relative_to(place.root).as_posix()
+        if name.startswith(f"{place.solution}/"):
+            continue
+        if path.name in names:
+            yield f"{place.of_solution(RULE_FOLDER)}/{path.name}: {name} has its name (rename ours)"
+        number = _ID.search(path.read_text(encoding="utf-8", errors="replace"))
+        if number and number[1].lower() in ids:
+            yield f"{name}: has the id of {ids[number[1].lower()]} (give ours another)"

@@ -171,7 +171,7 @@ def _lists_its_workbooks(place: SolutionPlace) -> Iterator[str]:
     where = place.beside(WORKBOOK_ROWS)
     path = place.root / where
     rows = json.loads(path.read_text(encoding="utf-8-sig")) if path.is_file() else []
-    listed = {row["templateRelativePath"]: row for row in rows}
+    listed = {row.get("templateRelativePath"): row for row in rows}
     for workbook in sorted((place.root / place.of_solution("Workbooks")).glob("*.json")):
         name = f"{place.of_solution('Workbooks')}/{workbook.name}"
         if workbook.name not in listed:

@@ -305,3 +305,24 @@ def test_the_check_names_what_the_pull_request_lacks(
             for name in PICTURES
         ),
     ]
+
+
+def test_a_rule_of_another_solution_with_our_name_or_id_is_named(
+    request_of_one_rule: PullRequest, checkout_of_theirs: Path, pack: Pack
+) -> None:
+    write_pull_request(checkout_of_theirs, request_of_one_rule)
+    [number] = [rule.id for rule in pack.analytics if rule.name == "caller_new_to_tenant"]
+    theirs = checkout_of_theirs / "Solutions/Dns/Analytic Rules"
+    theirs.mkdir()
+    (theirs / "caller_new_to_tenant.yaml").write_text("id: x\n", encoding="utf-8")
+    (theirs / "Other.yaml").write_text(f"name: x\nid: {number.upper()}\n", encoding="utf-8")
+    (theirs / "Third.yaml").write_bytes(b"\xff id: odd")
+
+    problems = list(pull_request_problems(checkout_of_theirs, "mailvigil"))
+
+    ours, folder = "Solutions/mailvigil/Analytic Rules", "Solutions/Dns/Analytic Rules"
+    name = "caller_new_to_tenant"
+    assert problems[-2:] == [
+        f"{folder}/Other.yaml: has the id of {name} (give ours another)",
+        f"{ours}/{name}.yaml: {folder}/{name}.yaml has its name (rename ours)",
+    ]
