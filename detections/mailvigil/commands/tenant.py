@@ -99,7 +99,7 @@ def _authorities(file: Path | None) -> str:
     except ssl.SSLError:
         raise InputError(str(file), "holds no certificate", "it takes PEM") from None
     except OSError as error:
-        raise InputError(str(file), *file_fault(error)) from None
+        raise InputError(str(file), file_fault(error)[0], "name a file that can be read") from None
     return str(file)
 
 

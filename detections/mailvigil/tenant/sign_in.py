@@ -24,7 +24,7 @@ from audit_feed.errors import RetryError, file_fault
 from audit_feed.feed.bounded_transport import bounded_transport
 from audit_feed.feed.credentials import ANSWER_SECONDS, PASSING, identity, sign_in_error
 from mailvigil.errors import InputError
-from mailvigil.tenant.steps import AGAIN, MAKE_FEED_APP, SetupError, no_answer
+from mailvigil.tenant.steps import AGAIN, MAKE_FEED_APP, REACH_IT, SetupError
 
 CLI_SECONDS = 60
 """How long Azure CLI may take for a token; its first start of a day takes tens of seconds."""
@@ -44,6 +44,9 @@ _NO_NETWORK = re.compile(
     re.IGNORECASE,
 )
 """How Azure CLI's messages tell a network that does not work."""
+
+_NOBODY = "no token: no answer"
+"""How ``sign_in_error`` says that the login host gave no answer."""
 
 _EXPIRED = "the sign-in has expired or was revoked"
 _MORE = "the tenant asks for more than the sign-in has shown, such as a second factor"
@@ -146,7 +149,7 @@ def _certificate(sign_in: SetupSignIn, cloud: Cloud) -> CertificateCredential:
             sign_in.tenant, sign_in.client_id, certificate_data=data, **_options(cloud)
         )
     except OSError as error:
-        raise InputError(str(file), *file_fault(error)) from None
+        raise InputError(str(file), file_fault(error)[0], "name a file that can be read") from None
     except (ValueError, TypeError):  # a key with a password is a TypeError
         what = "holds no certificate with its private key that can be read"
         raise InputError(str(file), what, "it takes PEM or PFX, without a password") from None
@@ -212,8 +215,8 @@ class SetupTokens:
             token = self._credential.get_token(self._scope)
         except ClientAuthenticationError as error:
             raise refusal(error, self._sign_in) from None
-        except AzureError as error:
-            raise no_answer(WHERE, type(error).__name__) from None
+        except AzureError:
+            raise unreachable() from None
         if not _TOKEN.fullmatch(
             token.token
         ):  # the error of the header that it goes into would show it
@@ -223,29 +226,32 @@ class SetupTokens:
 
 def refusal(error: ClientAuthenticationError, sign_in: SetupSignIn) -> Exception:
     """Return what a failed sign-in means; of its text, which can hold ids, only the code stays."""
-    text = str(error.message)
-    code = _CODE.search(text)
+    code = _CODE.search(str(error.message))
     if code and code[0] in REFUSALS:
         what, todo = REFUSALS[code[0]]
         return SetupError(WHERE, f"{what} ({code[0]})", todo or sign_in.again)
     if sign_in.kind == "azure-cli":
-        return _of_azure_cli(error, text, code[0] if code else "")
-    if isinstance(error, CredentialUnavailableError):
-        what = "there is no managed identity here"
-        return SetupError(WHERE, what, _SIGN_IN_AGAIN["managed-identity"])
-    if code and code[0] not in PASSING:
-        return SetupError(WHERE, f"refused: {code[0]}", sign_in.again)
+        return _of_azure_cli(error, code[0] if code else "", sign_in.again)
     found = sign_in_error(error)
-    if isinstance(found, RetryError) and found.what == "no token: no answer":
-        return no_answer(WHERE, "the login host cannot be reached")
-    return found
+    if isinstance(found, RetryError):
+        return unreachable() if found.what == _NOBODY else found
+    if isinstance(error, CredentialUnavailableError):
+        what = "there is no managed identity here, or not that of --client-id"
+        return SetupError(WHERE, what, sign_in.again)
+    return SetupError(WHERE, found.what, sign_in.again)
 
 
-def _of_azure_cli(error: ClientAuthenticationError, text: str, code: str) -> Exception:
+def unreachable(by: str = "") -> SetupError:
+    """Return the error of a login host that gives no answer."""
+    return SetupError(WHERE, f"the login host cannot be reached{by}", REACH_IT)
+
+
+def _of_azure_cli(error: ClientAuthenticationError, code: str, again: str) -> Exception:
+    text = str(error.message)
     if code in PASSING:
         return RetryError(WHERE, f"no token: {code}")
     if code:
-        return SetupError(WHERE, f"refused: {code}", _SIGN_IN_AGAIN["azure-cli"])
+        return SetupError(WHERE, f"refused: {code}", again)
     if "not found on path" in text:
         how = "install it, or sign in by --sign-in device-code"
         return SetupError(WHERE, "there is no Azure CLI here", how)
@@ -253,7 +259,7 @@ def _of_azure_cli(error: ClientAuthenticationError, text: str, code: str) -> Exc
         how = "az login; an application without an Azure role adds --allow-no-subscriptions"
         return SetupError(WHERE, "Azure CLI is not signed in", how)
     if _NO_NETWORK.search(text):
-        return no_answer(WHERE, "Azure CLI cannot reach the login host")
+        return unreachable(" by Azure CLI")
     what = "Azure CLI failed"
     if isinstance(error, CredentialUnavailableError):
         what = f"Azure CLI does not run, or gave no answer within {CLI_SECONDS} s"

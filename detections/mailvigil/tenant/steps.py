@@ -24,7 +24,7 @@ _NO_ANSWER: Mapping[str, tuple[str, str]] = {
 }
 """Error of urllib3 to what is wrong and what to do about a host that gives no answer."""
 
-_REACH_IT = "check the network, a proxy and --cloud, then run it again"
+REACH_IT = "check the network, a proxy and --cloud, then run it again"
 
 
 class SetupError(MailvigilError):
@@ -85,7 +85,7 @@ def failed(error: AuditFeedError | SetupError) -> StepResult:
 
 def no_answer(where: str, kind: str) -> SetupError:
     """Return the error of a host that gave no answer, for an error of urllib3's *kind*."""
-    what, todo = _NO_ANSWER.get(kind, (kind, _REACH_IT))
+    what, todo = _NO_ANSWER.get(kind, (kind, REACH_IT))
     return SetupError(where, f"no answer from the host: {what}", todo)
 
 

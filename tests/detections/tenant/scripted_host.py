@@ -7,10 +7,12 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from io import BytesIO
 
 import requests
-from requests.adapters import BaseAdapter
+from requests.adapters import HTTPAdapter
 from requests.models import PreparedRequest, Response
+from urllib3 import HTTPResponse
 
 from mailvigil.tenant.service import Judge, Service
 
@@ -42,7 +44,7 @@ def refused(status: int, code: str, message: str = "of the tenant", **headers: s
     return Written(status, {"error": {"code": code, "message": message}}, named)
 
 
-class ScriptedAdapter(BaseAdapter):
+class ScriptedAdapter(HTTPAdapter):
     """Gives the answers in turn, an exception by raising it; the last one goes on for ever."""
 
     def __init__(self, *answers: Written | Exception) -> None:
@@ -57,16 +59,14 @@ class ScriptedAdapter(BaseAdapter):
         answer = self.left.pop(0) if len(self.left) > 1 else self.left[0]
         if isinstance(answer, Exception):
             raise answer
-        made = Response()
-        made.status_code = answer.status
-        made.headers.update(answer.headers)
         text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
-        made._content = b"" if answer.body is None else text.encode()  # noqa: SLF001 - no other way
-        made.url, made.request = str(request.url), request
-        return made
-
-    def close(self) -> None:
-        """There is nothing to close."""
+        raw = HTTPResponse(
+            BytesIO(b"" if answer.body is None else text.encode()),
+            status=answer.status,
+            headers=dict(answer.headers),
+            preload_content=False,
+        )
+        return self.build_response(request, raw)
 
 
 @dataclass(slots=True)
