@@ -41,7 +41,7 @@ OTHER = "0ce50a11-7ab5-4f00-8000-00000000dead"
 def table(heading: str) -> list[list[str]]:
     """Return the cells of the first table below *heading*, without its own heading."""
     below = PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
-    rows = [line for line in below.splitlines() if line.startswith("|")][2:]
+    rows = below.partition("\n|")[2].partition("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
 
 
