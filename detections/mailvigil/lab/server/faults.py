@@ -47,9 +47,9 @@ feed. throttle: AF429 from the feed, as 403 or as the ``status`` 429; 429 from t
 unauthorized: 401. not_json: 200 and a page of HTML. body: 200 and the ``text``. odd_elements: the
 JSON array has the odd elements named ``text`` (all for "") before its own. expired: AF20051.
 empty_page: no content, and a next page that has it. endless_pages: the content, and always a new
-next page. same_page: the content, and the page itself as its next. date: the header Date is
-``text``, or is not there. lost_reply: the work is done, but the connection ends without an
-answer."""
+next page. same_page: the content, and the page itself as its next; all three are for the feed and
+the Graph alone. date: the header Date is ``text``, or is not there. lost_reply: the work is done,
+but the connection ends without an answer."""
 
 RetryAfterForm = Literal["seconds", "date"]
 """The two forms of the header Retry-After."""

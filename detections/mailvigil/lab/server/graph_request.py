@@ -12,9 +12,10 @@ from urllib.parse import quote, unquote
 import orjson
 
 from mailvigil.lab.server.counts import CountedResource
-from mailvigil.lab.server.errors_by_code import graph_error
+from mailvigil.lab.server.errors_by_code import as_json, graph_error
+from mailvigil.lab.server.faults import FaultKind
 from mailvigil.lab.server.feed_request import AnsweredError
-from mailvigil.lab.server.messages import HttpRequest
+from mailvigil.lab.server.messages import HttpRequest, Response
 
 VERSION: Final = "/v1.0/"
 MAX_TOP: Final = 999
@@ -27,6 +28,8 @@ _ROUTE = re.compile(
 )
 _FILTER = re.compile(r"(\w+) eq (?:'([^']*)'|([0-9a-fA-F-]{36}))")
 _BEGINNING = "beginning"
+_NUMBER = "$labpage"
+OK: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,21 @@ def page_of(
     return GraphPage(shown, _next_link(request, base, str(shown[-1]["id"])) if more else "")
 
 
+def led_on(kind: FaultKind, request: HttpRequest, answer: Response) -> Response:
+    """Return *answer* with a next link: to the page itself, or for ``endless_pages`` to a new one.
+
+    An ``empty_page`` has no objects before the page itself. What is not a page stays as it is.
+    """
+    shown = orjson.loads(answer.body) if isinstance(answer.body, bytes) and answer.body else {}
+    if answer.status != OK or "value" not in shown:
+        return answer
+    number = int(request.params.get(_NUMBER, "0")) + (kind == "endless_pages")
+    params = {**request.params, **({_NUMBER: str(number)} if number else {})}
+    base = f"https://{request.headers.get('host', '')}"
+    value = [] if kind == "empty_page" else shown["value"]
+    return as_json({**shown, "@odata.nextLink": _address(request, base, params), "value": value})
+
+
 def selected(shown: Mapping[str, object], request: HttpRequest) -> Mapping[str, object]:
     """Return *shown* with the fields that ``$select`` names, with all of them without it."""
     asked = request.params.get("$select", "")
@@ -167,7 +185,10 @@ def _after(request: HttpRequest) -> str | None:
 
 def _next_link(request: HttpRequest, base: str, after: str) -> str:
     token = urlsafe_b64encode(after.encode()).rstrip(b"=").decode()
-    params = {**request.params, "$skiptoken": token}
+    return _address(request, base, {**request.params, "$skiptoken": token})
+
+
+def _address(request: HttpRequest, base: str, params: Mapping[str, str]) -> str:
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in params.items())
     path = quote(unquote(request.path), safe="/()'=")
-    return f"{base}{path}?{query}"
+    return f"{base}{path}?{query}" if query else f"{base}{path}"

@@ -16,6 +16,7 @@ from mailvigil.lab.server.errors_by_code import (
 )
 from mailvigil.lab.server.faults import Fault
 from mailvigil.lab.server.feed_faults import FaultlessFeed, spoil, strike
+from mailvigil.lab.server.graph_request import led_on
 from mailvigil.lab.server.messages import HttpRequest, Response
 
 FEED_KINDS: Final[frozenset[Kind]] = frozenset({"blob", "page", "subscription"})
@@ -43,6 +44,8 @@ def struck(
             return _refusal(fault, resource, services.now)
         case "not_json" | "body":
             return strike(fault, request, services.feed, services.now)
+        case "empty_page" | "endless_pages" | "same_page" if resource.kind == "graph":
+            return led_on(fault.kind, request, services.answer(request))
         case _:
             return spoil(fault, services.answer(request))
 

@@ -408,6 +408,25 @@ def test_a_scripted_fault_answers_in_the_graphs_form(
     assert after.status_code == requests.codes.ok
 
 
+def test_a_script_leads_from_page_to_page(graph: Graph) -> None:
+    """No page of Microsoft's rules out a link that leads back, or on for ever."""
+    links = {}
+    kinds: tuple[FaultKind, ...] = ("same_page", "endless_pages", "empty_page")
+    for kind in kinds:
+        graph.lab.faults.script((Scripted(fault=Fault(kind=kind), kind="graph", nth=(1, 2)),))
+        first = graph.get(graph.assignments).json()
+        second = graph.get(first["@odata.nextLink"]).json()
+        third = graph.get(second["@odata.nextLink"]).json()
+        assert [len(page["value"]) for page in (first, second, third)] == (
+            [0, 0, 1] if kind == "empty_page" else [1, 1, 1]
+        )
+        links[kind] = first["@odata.nextLink"], second["@odata.nextLink"]
+
+    here = f"{graph.lab.url}/v1.0/{graph.assignments}"
+    assert links["same_page"] == links["empty_page"] == (here, here)
+    assert len({*links["endless_pages"], here}) == 3
+
+
 def test_a_lost_reply_has_granted_the_role(bare: Graph) -> None:
     """A connection may end after the work: who asks again hears that it exists already."""
     lost = Scripted(fault=Fault(kind="lost_reply"), method="POST", kind="graph")
