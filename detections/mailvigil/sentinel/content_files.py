@@ -72,11 +72,12 @@ class Watchlist:
 
 @dataclass(frozen=True, slots=True)
 class Workbook:
-    """A workbook: ``data`` is the gallery form ``Notebook/1.0``."""
+    """A workbook: ``data`` is the gallery form ``Notebook/1.0``, ``version`` that of its row."""
 
     name: str
     title: str
     description: str
+    version: str
     path: Path
     data: Mapping[str, Any]
 
@@ -260,12 +261,13 @@ def _workbook(path: Path, words: Mapping[str, Mapping[str, str]]) -> Workbook:
         data = json.loads(path.read_text(encoding="utf-8"))
         form, title = data["version"], words[path.stem]["title"]
         description = words[path.stem]["description"].strip()
+        revision = str(words[path.stem]["version"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         problem = f"{path}: no workbook: {error!r} (name it in kql/solution.yaml)"
         raise RuleError([problem]) from error
     if form != "Notebook/1.0":
         raise RuleError([f"{path}: version {form!r} (a workbook is Notebook/1.0)"])
-    return Workbook(path.stem, title, description, path, data)
+    return Workbook(path.stem, title, description, revision, path, data)
 
 
 def _queries(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -33,8 +33,6 @@ CONTENT_API = "2025-06-01"
 RULE_TEMPLATE_API = "2025-07-01-preview"
 """Of rule templates: stable versions know neither NRT rules nor sub-techniques."""
 
-WORKBOOK_VERSION = "1.0.0"
-
 _ID, _VERSION = "[variables('_solutionId')]", "[variables('_solutionVersion')]"
 _LOCATION = "[parameters('workspace-location')]"
 _LEARN_MORE = "https://learn.microsoft.com/azure/sentinel/sentinel-solutions"
@@ -245,7 +243,7 @@ def _workbook_item(number: int, book: Workbook) -> _Item:
     return _Item(
         kind="Workbook",
         id=book.id,
-        version=WORKBOOK_VERSION,
+        version=book.version,
         title=book.title,
         parent=f"resourceId('{arm.WORKBOOKS}', {resource['name'][1:-1]})",
         resource=resource,

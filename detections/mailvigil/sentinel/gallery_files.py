@@ -11,7 +11,6 @@ from typing import Any
 
 from mailvigil.sentinel.compiled_content import Pack
 from mailvigil.sentinel.content_files import Parser, Workbook
-from mailvigil.sentinel.content_hub import WORKBOOK_VERSION
 from mailvigil.sentinel.query_content import connectors
 from mailvigil.sentinel.solution_place import FOLDER, LOGO_FOLDERS, WORKBOOK_ROWS
 from mailvigil.tables.record_tables import RECORD_TABLES
@@ -82,7 +81,7 @@ def _workbook(book: Workbook, pack: Pack) -> dict[str, Any]:
         "dataTypesDependencies": list(RECORD_TABLES),
         "dataConnectorsDependencies": [c["connectorId"] for c in connectors(RECORD_TABLES)],
         "previewImagesFileNames": [f"{book.name}Black.png", f"{book.name}White.png"],
-        "version": WORKBOOK_VERSION,
+        "version": book.version,
         "title": book.title,
         "templateRelativePath": f"{book.name}.json",
         "subtitle": "",

@@ -23,7 +23,7 @@ PARSER_CATEGORY = "Microsoft Sentinel Parser"
 NOT_HELD = (
     "that links can be reached (an empty answer or 404 fails the pull request)",
     "the whole of arm-ttk, and Microsoft's compiler of Kusto with the repository's tables",
-    "that a changed solution or workbook has a higher version than the published one",
+    "that a changed solution has a higher version than the published one",
     "outside of a checkout of the repository: that no other solution has our ids and names",
     "that the solution was installed in a workspace once",
 )

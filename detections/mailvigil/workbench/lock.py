@@ -1,8 +1,8 @@
 """``rules.lock``: which version of each rule holds what, so that a change shows in the version.
 
-The lock holds a hash of everything that is deployed of a rule, a hunting query, a summary rule or a
-function,
-but for its version. Who changed it raises the version, then writes the lock anew.
+The lock holds a hash of everything that is deployed of a rule, a hunting query, a summary rule, a
+function or a workbook, but for its version. Who changed it raises the version, then writes the lock
+anew.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LOCK = "then run: make content"
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """One entry: ``kind`` is rule, hunting, summary or function, ``hash`` a SHA-256 in hex."""
+    """One entry: ``hash`` is a SHA-256 in hex, ``kind`` one of those that :func:`locked` writes."""
 
     kind: str
     name: str
@@ -84,6 +84,15 @@ def locked(pack: Pack) -> Mapping[str, Locked]:
                 "summary", item.name, item.version, _hash(arm.summary_properties(item), item.query)
             )
             for item in pack.summary_rules
+        },
+        **{
+            item.id: Locked(
+                "workbook",
+                item.name,
+                item.version,
+                _hash({"title": item.title, "description": item.description}, item.serialized),
+            )
+            for item in pack.workbooks
         },
     }
 

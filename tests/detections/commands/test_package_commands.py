@@ -129,21 +129,27 @@ def test_what_changed_needs_a_higher_version(small: Path) -> None:
     function = small / "kql/functions/MailItemsAccessed.yaml"
     change(function, "iff(coalesce(IsThrottled, false)", "iff(coalesce(IsThrottled, true)")
     change(small / THROTTLED, "IsThrottled: 'True'", "IsThrottled: 'Yes'")
+    change(small / "kql/workbooks/mailvigil.json", "Callers, the newest", "Callers, the oldest")
     rule_was, function_was = version_in(small / THROTTLED), version_in(function)
 
     checked, refused = run("rules", "check"), run("rules", "lock")
     change(small / THROTTLED, f"version: {rule_was}", "version: 7.1.0")
     change(function, f"Version: '{function_was}'", "Version: '8.0.0'")
+    change(small / "kql/solution.yaml", "version: 1.0.0", "version: 1.1.0")
     locked = run("rules", "lock")
 
     assert (checked.code, refused.code, refused.out) == (EXIT_FAILED, EXIT_FAILED, "")
-    changed = {"rule mailbox_throttled": rule_was, "function MailItemsAccessed": function_was}
+    changed = {
+        "rule mailbox_throttled": rule_was,
+        "function MailItemsAccessed": function_was,
+        "workbook mailvigil": "1.0.0",
+    }
     for one, was in changed.items():
         told = f"{one} changed since {was} was locked, and its version is {was} (raise it, then run"
         assert told in checked.out
         assert told in refused.err
     assert locked.code == EXIT_OK
-    assert locked.out.endswith(" locked, 2 new or changed, 0 retired\n")
+    assert locked.out.endswith(" locked, 3 new or changed, 0 retired\n")
 
 
 def test_what_changed_between_two_contents_is_listed(small: Path, tmp_path: Path) -> None:
