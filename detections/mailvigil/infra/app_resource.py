@@ -137,13 +137,19 @@ def _site_config() -> Json:
                 "count": formula(f"length({allowed})"),
                 "input": {
                     "name": formula(f"concat('allowed-', string(copyIndex('{_RULES}')))"),
-                    "ipAddress": formula(f"{allowed}[copyIndex('{_RULES}')]"),
+                    "ipAddress": formula(_range(f"{allowed}[copyIndex('{_RULES}')]")),
                     "action": "Allow",
                     "priority": formula(f"add(100, copyIndex('{_RULES}'))"),
                 },
             }
         ],
     }
+
+
+def _range(address: str) -> str:
+    """Return what gives an address as a range of one: a rule without its length is refused."""
+    length = f"if(contains({address}, ':'), '/128', '/32')"
+    return f"concat({address}, if(contains({address}, '/'), '', {length}))"
 
 
 def publishing() -> Iterator[Json]:

@@ -6,16 +6,13 @@ import json
 from collections.abc import Mapping
 
 from audit_feed.blobs import CONTENT_TYPES
+from mailvigil.infra import form_patterns
 from mailvigil.infra.parameters import AT_FIRST, LONGEST_PREFIX, PARAMETERS
 from mailvigil.infra.resources import WORKSPACE, Json
 
 _SCHEMA = (
     "https://schema.management.azure.com/schemas/0.1.2-preview/CreateUIDefinition.MultiVm.json#"
 )
-_GUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-_OCTET = r"(25[0-5]|2[0-4]\d|1?\d?\d)"
-_ADDRESS = rf"{_OCTET}(\.{_OCTET}){{3}}"
-_RANGE = rf"{_ADDRESS}(/(3[0-2]|[12]?\d))?"
 
 PROVIDERS = (
     "Microsoft.App",
@@ -79,17 +76,32 @@ _REGEX: Mapping[str, tuple[str, str]] = {
         f"^[a-z][a-z0-9]{{2,{LONGEST_PREFIX - 1}}}$",
         "3 to 11 lower-case letters and digits, first a letter",
     ),
-    "tenantIds": (f"^{_GUID}(,{_GUID})*$", "GUIDs with commas between, no blanks"),
+    "tenantIds": (
+        form_patterns.tenants(),
+        "GUIDs with commas between, each once; several in lower case",
+    ),
     "since": (r"^([1-7]d|([1-9]\d?|1[0-5]\d|16[0-8])h)$", "Such as 24h, at most 168h or 7d"),
-    "settings": (r"^\{[\s\S]*\}$", 'An object, such as {"AUDIT_FEED_KEEP": "60d"}'),
-    "applicationClientId": (f"^{_GUID}$", "A GUID"),
-    "applicationObjectId": (f"^{_GUID}$", "A GUID"),
+    "settings": (
+        form_patterns.settings(),
+        'An object, such as {"AUDIT_FEED_KEEP": "60d"}; others in the parameters of the template',
+    ),
+    "applicationClientId": (f"^{form_patterns.GUID}$", "A GUID"),
+    "applicationObjectId": (f"^{form_patterns.GUID}$", "A GUID"),
     "certificateName": ("^[0-9a-zA-Z-]{1,127}$", "Letters, digits and hyphens"),
-    "vaultName": (r"^([a-zA-Z][a-zA-Z0-9-]{1,22}[a-zA-Z0-9])?$", "3 to 24 letters and digits"),
-    "addressSpace": (rf"^{_ADDRESS}/(1[0-9]|2[0-4])$", "A range such as 10.20.30.0/24"),
-    "allowedAddresses": (f"^({_RANGE}(,{_RANGE})*)?$", "Ranges with commas between"),
+    "vaultName": (
+        r"^([a-zA-Z](?!.*--)[a-zA-Z0-9-]{1,22}[a-zA-Z0-9])?$",
+        "3 to 24 letters and digits, single hyphens between",
+    ),
+    "addressSpace": (
+        form_patterns.ADDRESS_SPACE,
+        "A range of /10 to /24 that begins where it says, such as 10.20.30.0/24",
+    ),
+    "allowedAddresses": (
+        form_patterns.callers(),
+        "Addresses or ranges with commas between, such as 192.0.2.0/24, 2001:db8::/32",
+    ),
     "packageUri": (
-        r"^(https://.+/released-package\.zip(\?.+)?)?$",
+        form_patterns.PACKAGE,
         "Begins with https:// and ends with /released-package.zip",
     ),
 }
@@ -268,7 +280,7 @@ def _outputs() -> Json:
         for step, (_, questions) in STEPS.items()
         for name in questions
     }
-    ranges = "steps('access').allowedAddresses"
+    ranges = "replace(steps('access').allowedAddresses, ' ', '')"
     chosen = "steps('workspace')"
     return {
         "namePrefix": "[basics('namePrefix')]",

@@ -6,8 +6,10 @@ another one is named.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from mailvigil.infra.evaluate import ArmResource
 from mailvigil.infra.resources import (
@@ -81,22 +83,67 @@ def name_problems(resource: ArmResource) -> Iterator[str]:
 
 
 _REFUSED_CONFIG = ("ftpsState",)
+_WITHOUT_EFFECT = ("http20Enabled", "remoteDebuggingEnabled")
 _REFUSED_SETTINGS = re.compile(
     "FUNCTIONS_(WORKER_RUNTIME|EXTENSION_VERSION)|WEBSITE_(RUN_FROM_PACKAGE|CONTENT.*|TIME_ZONE)|"
     "WEBSITE_LOAD_CERTIFICATES|SCM_DO_BUILD_DURING_DEPLOYMENT|ENABLE_ORYX_BUILD|TZ"
 )
 """Source: Azure Functions, "Flex Consumption plan: deprecated properties and settings"."""
 
+_PACKAGE = re.compile(r"https://[^/?#\s]+/([^?#\s]+/)?released-package\.zip(\?\S+)?")
+"""Source: Azure Functions, "Automate resource deployment": the zip of a Flex Consumption app."""
+
+
+_REFERENCE = re.compile(
+    r"@Microsoft\.KeyVault\(SecretUri=https://[A-Za-z0-9.-]+/secrets/[0-9A-Za-z-]{1,127}\)"
+)
+"""Source: Azure App Service, "Use Key Vault references"; Key Vault, "Object identifiers"."""
+
 
 def plan_problems(resource: ArmResource) -> Iterator[str]:
     """Return what the plan Flex Consumption refuses, and what would undo an owner's settings."""
     properties = resource.body.get("properties", {})
-    config = properties.get("siteConfig", {}) if resource.type == SITE else {}
-    for key in _REFUSED_CONFIG:
-        if key in config:
-            yield f"{SITE} {resource.name}: Flex Consumption refuses siteConfig.{key}"
+    if resource.type == SITE:
+        config = properties.get("siteConfig", {})
+        yield from (f"{SITE} {resource.name}: {what}" for what in _config_problems(config))
+    if resource.type == APP_CONFIG:
+        yield from (f"{APP_CONFIG}: {what}" for what in _setting_problems(properties))
+    package = properties.get("packageUri", "") if resource.type == ONE_DEPLOY else ""
+    if resource.deployed and package and not _PACKAGE.fullmatch(package):
+        yield f"{ONE_DEPLOY}: packageUri is not https://, or does not end with released-package.zip"
+
+
+def principal_problems(resource: ArmResource) -> Iterator[str]:
+    """Return what no role can be given to."""
+    if resource.type != ASSIGNMENT or not resource.deployed:
+        return
+    principal = str(resource.body["properties"].get("principalId"))
+    if not re.fullmatch(_GUID, principal, re.IGNORECASE):
+        yield f"{ASSIGNMENT} {resource.name}: principalId {principal!r} is not a GUID"
+
+
+def _setting_problems(settings: Mapping[str, Any]) -> Iterator[str]:
+    for name in sorted(filter(_REFUSED_SETTINGS.fullmatch, settings)):
+        yield f"Flex Consumption refuses the setting {name}"
+    for name, value in settings.items():
+        if str(value).startswith("@Microsoft.KeyVault(") and not _REFERENCE.fullmatch(value):
+            yield f"{name} is not a reference to a secret of a Key Vault"
+
+
+def _config_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    yield from (f"Flex Consumption refuses siteConfig.{k}" for k in _REFUSED_CONFIG if k in config)
+    yield from (f"siteConfig.{key} has no effect" for key in _WITHOUT_EFFECT if key in config)
     if "appSettings" in config:
-        yield f"{SITE} {resource.name}: siteConfig.appSettings removes every other setting"
-    names = properties if resource.type == APP_CONFIG else {}
-    for name in sorted(filter(_REFUSED_SETTINGS.fullmatch, names)):
-        yield f"{APP_CONFIG}: Flex Consumption refuses the setting {name}"
+        yield "siteConfig.appSettings removes every other setting"
+    for address in (rule["ipAddress"] for rule in config.get("ipSecurityRestrictions", ())):
+        if not _is_range(address):
+            yield f"ipSecurityRestrictions {address!r} is not a range such as 192.0.2.0/24"
+
+
+def _is_range(text: str) -> bool:
+    """Return whether *text* is a range with its length. Azure CLI refuses bits behind that too."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return "/" in text

@@ -194,12 +194,13 @@ _ACCESS: Mapping[str, Json] = {
     "addressSpace": _choice(
         "string",
         "10.20.30.0/24",
-        "With a private network: its addresses, a /24 or larger that nothing else uses.",
+        "With a private network: its addresses, a range from /10 to /24 that nothing else uses.",
     ),
     "allowedAddresses": _choice(
         "array",
         [],
-        "Address ranges (192.0.2.0/24) that may call the app's HTTP functions, health and notify."
+        "Addresses and ranges (192.0.2.1, 192.0.2.0/24, 2001:db8::/32) that may call the app's HTTP"
+        " functions, health and notify."
         " None: nobody from outside can; collecting needs no caller.",
     ),
 }

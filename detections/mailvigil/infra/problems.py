@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mailvigil.infra.evaluate import evaluate
-from mailvigil.infra.limits import NAMES, name_problems, plan_problems
+from mailvigil.infra.limits import NAMES, name_problems, plan_problems, principal_problems
 from mailvigil.infra.parameters import LONGEST_PREFIX
 from mailvigil.infra.type_check import TypeCheck
 from mailvigil.sentinel.arm_checks import (
@@ -121,6 +121,7 @@ def _problems(
     for deployed in evaluated.resources:
         yield from name_problems(deployed)
         yield from plan_problems(deployed)
+        yield from principal_problems(deployed)
         yield from types.problems(deployed)
         if deployed.type in CHECKS:
             yield from (

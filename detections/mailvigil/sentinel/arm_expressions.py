@@ -303,6 +303,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "and": lambda *truths: all(truths),
     "cidrsubnet": _subnet,
     "concat": _concat,
+    "contains": lambda container, item: item in container,
     "createobject": _object,
     "empty": lambda value: not value,
     "environment": lambda: {
