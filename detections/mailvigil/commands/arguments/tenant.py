@@ -8,7 +8,7 @@ from pathlib import Path
 from audit_feed.blobs import CONTENT_TYPES
 from audit_feed.clouds import CLOUDS
 from audit_feed.settings import GUID
-from mailvigil.commands.arguments.values import examples
+from mailvigil.commands.arguments.values import add_verbosity, examples
 
 SIGN_INS = ("azure-cli", "device-code", "certificate", "managed-identity")
 TYPES = ("Audit.Exchange", "Audit.AzureActiveDirectory")
@@ -27,6 +27,12 @@ exit codes: 0 done, or nothing to do; 1 a step was refused or failed, and is nam
 4 an option or a file cannot be used; 130 Ctrl-C
 """
 
+_MAILBOX_CODES = """
+exit codes: 0 every mailbox is set to send MailItemsAccessed to the feed; 1 one or more are to mend,
+left as they are or not judged, or something keeps all of them from it; 2 wrong usage; 4 the export
+is not whole or cannot be used
+"""
+
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command ``tenant`` and what is below it."""
@@ -36,6 +42,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     _add_show(below)
     _add_grant(below)
     _add_subscribe(below)
+    _add_mailboxes(below)
 
 
 def _add_show(below: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -87,6 +94,24 @@ def _add_subscribe(below: argparse._SubParsersAction[argparse.ArgumentParser]) -
     _add_changes(subscribe, "the subscriptions of --types; what is published meanwhile is lost")
     _add_sign_in(subscribe)
     _add_place(subscribe, "feed", "the Management Activity API")
+
+
+def _add_mailboxes(below: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    mailboxes = below.add_parser(
+        "mailboxes",
+        help="say which mailboxes do not log who reads mail, and plan what mends them",
+        description="Judges an export of infra/scripts/mailboxes.ps1, and changes nothing. The "
+        "same script does what\nthe plan says, and takes it back.",
+    )
+    mailboxes.set_defaults(run="mailvigil.commands.mailboxes:run")
+    line = "mailvigil tenant mailboxes mailboxes.jsonl"
+    examples(mailboxes, line, f"{line} --plan plan.jsonl")
+    mailboxes.epilog = f"{mailboxes.epilog}\n{_MAILBOX_CODES}"
+    mailboxes.add_argument("export", type=Path, metavar="EXPORT",
+        help="what mailboxes.ps1 -Export wrote")  # fmt: skip
+    mailboxes.add_argument("--plan", type=Path, metavar="FILE",
+        help="write a plan for mailboxes.ps1 -Apply to this new file")  # fmt: skip
+    add_verbosity(mailboxes)
 
 
 def _examples(parser: argparse.ArgumentParser, *lines: str) -> None:
