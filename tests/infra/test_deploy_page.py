@@ -19,6 +19,7 @@ from urllib.parse import unquote
 
 import pytest
 import yaml
+from azure.identity import ClientSecretCredential
 
 from audit_feed.clouds import CLOUDS
 from audit_feed.feed.subscriptions import STOPPED
@@ -35,6 +36,8 @@ pytestmark = pytest.mark.posix
 
 QUERIES = [text for kind, text in BLOCKS if kind == "kusto"]
 HEALTHY = TenantOptions()
+BARE = replace(HEALTHY, roles=())
+GRAPH = "https://graph.microsoft.com"
 OTHER = "0ce50a11-7ab5-4f00-8000-00000000dead"
 
 
@@ -45,44 +48,87 @@ def table(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
 
 
-def follow(azure: Azure, steps: Sequence[str] = STEPS) -> subprocess.CompletedProcess[str]:
-    """Type every step into one shell, which ends at the first that fails."""
+def follow(
+    azure: Azure, lab: Lab, steps: Sequence[str] = STEPS, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Type every step into one shell, which ends at the first that fails.
+
+    Microsoft Graph is the lab's, asked as the application that administers its tenant.
+    """
+    tenant = lab.tenants[0]
+    azure.begin(
+        identity=tenant.object_id,
+        tokens={GRAPH: lab_token(lab, tenant.admin_id, tenant.admin_secret)},
+        graph=lab.url,
+        ca=str(lab.ca),
+    )
     program = azure.folder / "mailvigil"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m mailvigil "$@"\n')
+    program.write_text(
+        f'#!/bin/sh\n[ "$1" != tenant ] || set -- "$@" --graph "{lab.url}" --ca "{lab.ca}"\n'
+        f'exec "{sys.executable}" -P -m mailvigil "$@"\n'
+    )
     program.chmod(0o755)
     (sleep := azure.folder / "sleep").write_text("#!/bin/sh\n")
     sleep.chmod(0o755)
     typed = "\n".join(steps)
     return subprocess.run(
         ["bash", "-veuo", "pipefail", "-c", typed],  # noqa: S607 - as a user's shell
-        env=azure.environment(), cwd=azure.folder, capture_output=True, text=True, check=False,
+        env=azure.environment() | environment, cwd=azure.folder,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
+def lab_token(lab: Lab, client_id: str, secret: str) -> str:
+    """Return a token for Microsoft Graph."""
+    with ClientSecretCredential(
+        lab.tenants[0].id,
+        client_id,
+        secret,
+        authority=lab.url,
+        disable_instance_discovery=True,
+        connection_verify=str(lab.ca),
+    ) as who:
+        return who.get_token(f"{GRAPH}/.default").token
+
+
 @contextmanager
-def checkout(folder: Path) -> Iterator[Lab]:
+def checkout(folder: Path, tenant: TenantOptions | None = None) -> Iterator[Lab]:
     """Make a folder as a user has it: the checkout's infra/, and collect.yaml of a lab."""
     (folder / "infra").symlink_to(CHECKOUT / "infra")
-    with Lab() as lab:
+    with Lab(LabOptions(tenants=(tenant or HEALTHY,))) as lab:
         publish(lab)
         config(lab, folder)
         yield lab
 
 
 def test_every_step_of_the_page_works(azure: Azure) -> None:
-    with checkout(azure.folder) as lab:
-        done = follow(azure)
+    with checkout(azure.folder, BARE) as lab:
+        done = follow(azure, lab)
         assert done.returncode == 0, done.stdout + done.stderr
         delivered = lab.rows("SELECT count(*) FROM M365Activity_CL")
+        changes = [name.split()[0] for name in lab.counts.asked("graph")]
 
     [group] = azure.state["deleted"]
     assert delivered == [(30,)]
     assert "WRONG" not in done.stdout
     assert group["code"] == sorted(app_sources())
-    assert "mailvigil-collector has ActivityFeed.Read\n" in done.stdout
-    assert [next(w for w in call if w in {"post", "delete"}) for call in azure.changes] == [
-        "post", "delete",
-    ]  # fmt: skip
+    assert "mailvigil collector has ActivityFeed.Read\n" in done.stdout
+    assert [method for method in changes if method != "GET"] == ["POST", "DELETE"]
+
+
+def test_three_calls_by_hand_give_the_permission_and_fail_where_they_cannot(azure: Azure) -> None:
+    [calls] = [text for kind, text in BLOCKS if kind == "bash"]
+    with checkout(azure.folder, BARE) as lab:
+        tenant = lab.tenants[0]
+        app = lab.directory.tenants[tenant.id].apps[tenant.client_id]
+        first, again = (follow(azure, lab, [calls], identity=tenant.object_id) for _ in "12")
+
+        assert calls.count("az rest ") == 3
+        assert (first.returncode, app.roles) == (0, {"ActivityFeed.Read"}), first.stderr
+        assert again.returncode == 1
+        assert "already exists" in again.stderr
+        lab.directory.tenants[tenant.id].feed_api = False
+        assert "Not Found" in follow(azure, lab, [calls], identity=tenant.object_id).stderr
 
 
 @pytest.mark.parametrize("query", QUERIES)
@@ -171,9 +217,9 @@ def test_the_rules_come_after_every_function_is_known(azure: Azure) -> None:
     assert order.index(waits) == 1
     assert "content.json" in order[0]
     assert "rules.json" in order[2]
-    with checkout(azure.folder):
+    with checkout(azure.folder, BARE) as lab:
         without = [step for step in STEPS if step != waits]
-        done = follow(azure, without)
+        done = follow(azure, lab, without)
     assert done.returncode == 1
     assert "Failed to run the analytics rule query" in done.stderr
 
