@@ -126,8 +126,7 @@ def _permissions() -> Json:
 def _steps() -> list[Json]:
     steps = (
         "The collector is deployed by `infra/azuredeploy.json`. Afterwards give its identity the "
-        "permission ActivityFeed.Read, which no template can do: `infra/scripts/tenant.sh grant` "
-        "or `infra/scripts/tenant.ps1 grant`. The page shows *Connected* once a heartbeat of the "
-        "last hour is in the workspace."
+        "permission ActivityFeed.Read, which no template can do: `mailvigil tenant grant` does. "
+        "The page shows *Connected* once a heartbeat of the last hour is in the workspace."
     )
     return [{"title": "Deploy and permit", "description": steps, "instructions": []}]
