@@ -100,16 +100,16 @@ class _FeedApi:
 def _api(graph: DirectoryReading) -> _FeedApi:
     """Return the feed's API in this tenant, with the roles that applications can have."""
     try:
-        found = graph.read(_READ_API, f"/servicePrincipals(appId='{FEED_APP}')?$select=id,appRoles")
+        shown = graph.read(_READ_API, f"/servicePrincipals(appId='{FEED_APP}')?$select=id,appRoles")
     except ServiceRefusedError as refused:
         if refused.answer.status != HTTPStatus.NOT_FOUND:
             raise
         raise SetupError(_READ_API, "the tenant does not have them", MAKE_FEED_APP) from None
-    roles = found.get("appRoles")
+    roles = shown.get("appRoles")
     named = [role for role in roles if isinstance(role, dict)] if isinstance(roles, list) else []
     for_apps = [role for role in named if "Application" in (role.get("allowedMemberTypes") or ())]
     ids = {_text(role, "value"): _text(role, "id").lower() for role in for_apps}
-    return _FeedApi(_text(found, "id").lower(), ids)
+    return _FeedApi(_text(shown, "id").lower(), ids)
 
 
 def _name(graph: DirectoryReading, identity: str) -> str:

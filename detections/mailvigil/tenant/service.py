@@ -59,7 +59,7 @@ class Service:
             The parsed JSON, None for an empty answer.
 
         Raises:
-            SetupError: There is no answer, it is no JSON, or the address is on another host.
+            SetupError: There is no answer, it is not JSON, or the address is on another host.
             RetryError, ThrottledError: A passing fault that did not pass.
             Exception: As ``judge`` returns it; also what ``tokens`` raises.
 
@@ -129,8 +129,8 @@ def _bad(answer: requests.Response) -> BadAnswer:
     code, exists = "", False
     try:
         error = orjson.loads(answer.content)["error"]
-        found = _CODE.match(str(error["code"]))
-        code = found[0] if found else ""
+        word = _CODE.match(str(error["code"]))
+        code = word[0] if word else ""
         exists = _EXISTS in str(error.get("message", "")).lower()
     except (ValueError, KeyError, TypeError, AttributeError):
         pass

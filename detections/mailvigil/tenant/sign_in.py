@@ -20,9 +20,9 @@ from azure.identity import (
 )
 
 from audit_feed.clouds import Cloud
-from audit_feed.errors import RetryError, file_fault
+from audit_feed.errors import RetryError, SignInError, file_fault
 from audit_feed.feed.bounded_transport import bounded_transport
-from audit_feed.feed.credentials import ANSWER_SECONDS, PASSING, identity, sign_in_error
+from audit_feed.feed.credentials import ANSWER_SECONDS, identity, sign_in_error
 from mailvigil.errors import InputError
 from mailvigil.tenant.steps import AGAIN, MAKE_FEED_APP, REACH_IT, SetupError
 
@@ -34,7 +34,6 @@ LEFT_SECONDS = 60
 
 WHERE = "sign-in"
 
-_CODE = re.compile(r"AADSTS\d{4,9}")
 _TOKEN = re.compile(r"[!-~]+")
 """What can stand in a header."""
 
@@ -45,8 +44,8 @@ _NO_NETWORK = re.compile(
 )
 """How Azure CLI's messages tell a network that does not work."""
 
-_NOBODY = "no token: no answer"
-"""How ``sign_in_error`` says that the login host gave no answer."""
+_NOBODY, _REFUSED = "no token: no answer", "refused: "
+"""How ``sign_in_error`` says that the login host gave no answer, or refuses with a code."""
 
 _EXPIRED = "the sign-in has expired or was revoked"
 _MORE = "the tenant asks for more than the sign-in has shown, such as a second factor"
@@ -226,19 +225,23 @@ class SetupTokens:
 
 def refusal(error: ClientAuthenticationError, sign_in: SetupSignIn) -> Exception:
     """Return what a failed sign-in means; of its text, which can hold ids, only the code stays."""
-    code = _CODE.search(str(error.message))
-    if code and code[0] in REFUSALS:
-        what, todo = REFUSALS[code[0]]
-        return SetupError(WHERE, f"{what} ({code[0]})", todo or sign_in.again)
+    meant = sign_in_error(error)
+    code = meant.what.removeprefix(_REFUSED) if meant.what.startswith(_REFUSED) else ""
+    if code in REFUSALS:
+        what, todo = REFUSALS[code]
+        return SetupError(WHERE, f"{what} ({code})", todo or sign_in.again)
+    if code:
+        return SetupError(WHERE, meant.what, sign_in.again)
     if sign_in.kind == "azure-cli":
-        return _of_azure_cli(error, code[0] if code else "", sign_in.again)
-    found = sign_in_error(error)
-    if isinstance(found, RetryError):
-        return unreachable() if found.what == _NOBODY else found
-    if isinstance(error, CredentialUnavailableError):
-        what = "there is no managed identity here, or not that of --client-id"
-        return SetupError(WHERE, what, sign_in.again)
-    return SetupError(WHERE, found.what, sign_in.again)
+        return meant if _is_passing(meant) else _of_azure_cli(error)
+    if isinstance(meant, RetryError):
+        return meant if _is_passing(meant) else unreachable()
+    what = "there is no managed identity here, or not that of --client-id"
+    return SetupError(WHERE, what, sign_in.again)
+
+
+def _is_passing(meant: SignInError | RetryError) -> bool:
+    return isinstance(meant, RetryError) and meant.what != _NOBODY
 
 
 def unreachable(by: str = "") -> SetupError:
@@ -246,12 +249,9 @@ def unreachable(by: str = "") -> SetupError:
     return SetupError(WHERE, f"the login host cannot be reached{by}", REACH_IT)
 
 
-def _of_azure_cli(error: ClientAuthenticationError, code: str, again: str) -> Exception:
+def _of_azure_cli(error: ClientAuthenticationError) -> SetupError:
+    """Return what Azure CLI says, or the library of it, without a code of Entra's."""
     text = str(error.message)
-    if code in PASSING:
-        return RetryError(WHERE, f"no token: {code}")
-    if code:
-        return SetupError(WHERE, f"refused: {code}", again)
     if "not found on path" in text:
         how = "install it, or sign in by --sign-in device-code"
         return SetupError(WHERE, "there is no Azure CLI here", how)
