@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from time import time
@@ -18,6 +19,7 @@ from azure.identity import CredentialUnavailableError
 from detections.collect.conftest import run
 from detections.tenant.conftest import FEED, GRAPH, at, given, lab_of, show, token_for
 from detections.tenant.scripted_host import ScriptedAdapter, Written, token_of
+from mailvigil import exit_codes
 from mailvigil.commands.arguments.tenant import SIGN_INS
 from mailvigil.lab.server.lab import Lab
 from mailvigil.tenant import sign_in
@@ -337,6 +339,21 @@ def test_an_unknown_option_or_file_ends_with_the_code_for_input(lab: Lab, tmp_pa
         "holds no certificate (it takes PEM)\n",
     ]
     assert show(lab).code == 0
+
+
+@pytest.mark.parametrize("command", ["show", "grant", "subscribe"])
+def test_the_help_names_the_exit_codes(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("tenant", command, "--help")
+
+    text = " ".join(capsys.readouterr().out.partition("exit codes:")[2].split())
+    assert {int(number) for number in re.findall(r"(?:^|; )(\d+) ", text)} == {
+        exit_codes.EXIT_OK,
+        exit_codes.EXIT_FAILED,
+        exit_codes.EXIT_USAGE,
+        exit_codes.EXIT_INPUT,
+        exit_codes.EXIT_INTERRUPTED,
+    }
 
 
 @pytest.mark.parametrize(
