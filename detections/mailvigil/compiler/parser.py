@@ -43,6 +43,11 @@ class Diagnostic:
     line: int
     column: int
 
+    @property
+    def said(self) -> str:
+        """What it says, without its place: severity, code and message."""
+        return f"{self.severity.lower()} {self.code}: {self.message}"
+
     @classmethod
     def load(cls, diagnostic: Mapping[str, object]) -> Self:
         """Read one element of the bridge's answer; the text it points at joins the message."""

@@ -1,4 +1,4 @@
-"""Play the summary rules over the data, day by day, as Log Analytics would have run them.
+"""Play the summary rules over the data, bin by bin, as Log Analytics would have run them.
 
 What they write is put into the workspace as of the time at which it would have been there, so that
 a replay sees the memory that a workspace without the collector has: 14 days of its records, and 14
@@ -74,13 +74,19 @@ def play_bins(
 
 def bin_count(rules: Sequence[SummaryRule], covered: tuple[datetime, datetime]) -> int:
     """Return how many bins :func:`play_bins` runs."""
-    return len(rules) * len(_days(covered))
+    return sum(len(_starts(rule, _days(covered))) for rule in rules)
 
 
 def _days(covered: tuple[datetime, datetime]) -> list[datetime]:
     first, last = covered
     begin = datetime.combine(first.date(), datetime.min.time(), UTC)
     return [begin + _DAY * number for number in range((last - begin) // _DAY + 1)]
+
+
+def _starts(rule: SummaryRule, days: Sequence[datetime]) -> list[datetime]:
+    """Return when the bins of *rule* begin; those of a day fill it."""
+    size = timedelta(minutes=rule.bin_size)
+    return [day + size * number for day in days for number in range(_DAY // size)]
 
 
 def _check(faults: BinFaults, days: Sequence[datetime]) -> None:
@@ -103,9 +109,9 @@ def _due(
     bins = []
     for rule in rules:
         after = timedelta(minutes=rule.bin_size + rule.bin_delay)
-        for day in days:
-            late = LATE if day.date() in faults.late else timedelta()
-            bins.append(_DueBin(day + after + late, rule, day))
+        for start in _starts(rule, days):
+            late = LATE if start.date() in faults.late else timedelta()
+            bins.append(_DueBin(start + after + late, rule, start))
     return sorted(bins, key=lambda item: (item.due, item.rule.name))
 
 

@@ -31,7 +31,7 @@ from mailvigil.rules.sigma_rule import SigmaRule
 from mailvigil.rules.thresholds import thresholds
 from mailvigil.tables.record_tables import RECORD_TABLES
 from mailvigil.tables.schemas import schemas
-from mailvigil.workbench.ruletest import FILE_NAME, Tested, load_cases, test_path
+from mailvigil.workbench.ruletest import Tested, load_cases, name_problems, test_path
 
 _NEED_NETWORK = {"attacktag", "d3_fendtag"}
 """pySigma's validators that load lists from the network, and so fail without it."""
@@ -156,7 +156,7 @@ def _for_each_table(rule: SigmaRule, root: Path, validator: Validator) -> Iterat
 def _line(where: Path | str, diagnostic: Diagnostic, lines: int = 0, columns: int = 0) -> str:
     """Return one message; the query begins *lines* and *columns* into the file."""
     place = f"{where}:{diagnostic.line + lines}:{diagnostic.column + columns}"
-    return f"{place}: {diagnostic.severity.lower()} {diagnostic.code}: {diagnostic.message}"
+    return f"{place}: {diagnostic.said}"
 
 
 def _line_before(function: Function) -> int:
@@ -192,8 +192,7 @@ def _sigma(rules: Sequence[Rule]) -> Iterator[str]:
 
 
 def _has_a_plain_name(checked: Checked) -> Iterator[str]:
-    if not FILE_NAME.fullmatch(checked.shipped.name):
-        yield "the file's name is not of 5 to 50 small letters, digits and _"
+    yield from name_problems(checked.shipped.name)
 
 
 def _names_attack(checked: Checked) -> Iterator[str]:

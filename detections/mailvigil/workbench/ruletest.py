@@ -96,6 +96,12 @@ class Tested(Protocol):
         """The tables that it is tested on."""
 
 
+def name_problems(name: str) -> Iterator[str]:
+    """Yield what is wrong with the *name* of the file of whatever is tested, without its ending."""
+    if not FILE_NAME.fullmatch(name):
+        yield "the file's name is not of 5 to 50 small letters, digits and _"
+
+
 def test_path(rule: Tested) -> Path:
     """Return where the tests of *rule* are."""
     return rule.path.with_name(f"{rule.name}.test.yaml")

@@ -13,7 +13,7 @@ from mailvigil.errors import RuleError
 from mailvigil.rules.content import Function
 from mailvigil.rules.summary_rule import SummaryRule
 from mailvigil.tables.schemas import schemas
-from mailvigil.workbench.ruletest import FILE_NAME, load_cases, test_path
+from mailvigil.workbench.ruletest import load_cases, name_problems, test_path
 
 BIN_SIZES = (20, 30, 60, 120, 180, 360, 720, 1440)
 """Minutes that a bin may last."""
@@ -29,6 +29,9 @@ _ELSEWHERE = frozenset(
     {"workspace", "workspaces", "app", "resource", "adx", "arg", "cluster", "database"}
 )
 """Functions that read another workspace or another service."""
+
+_TIMES = frozenset({"TimeGenerated", "ingestion_time"})
+"""By what a query would cut rows out, which the service has done."""
 
 _RESERVED = frozenset(
     {"TimeGenerated", "_IsBillable", "_BilledSize", "_ResourceId", "_SubscriptionId"}
@@ -70,8 +73,7 @@ def summary_problems(
 def _has_no_fault(checked: CheckedSummary) -> Iterator[str]:
     """A function of a user is unknown here, so that a call of one is a fault too."""
     for fault in checked.analysis.diagnostics:
-        place = f"{fault.line}:{fault.column} of its query"
-        yield f"{place}: {fault.severity.lower()} {fault.code}: {fault.message}"
+        yield f"{fault.line}:{fault.column} of its query: {fault.said}"
 
 
 def _declares_no_function(checked: CheckedSummary) -> Iterator[str]:
@@ -110,8 +112,10 @@ def _called(syntax: SyntaxNode) -> Iterator[str]:
 
 def _leaves_time_to_the_bin(checked: CheckedSummary) -> Iterator[str]:
     for node in checked.syntax.walk():
-        if node.kind == "FilterOperator" and "TimeGenerated" in {n.text for n in node.walk()}:
-            yield "its query filters TimeGenerated (the bin does: take the filter away)"
+        if node.kind != "FilterOperator":
+            continue
+        for name in sorted(_TIMES & {n.text for n in node.walk()}):
+            yield f"its query filters {name} (the bin does: take the filter away)"
 
 
 def _has_a_bin(checked: CheckedSummary) -> Iterator[str]:
@@ -140,8 +144,7 @@ def _fits_its_destination(checked: CheckedSummary) -> Iterator[str]:
 
 
 def _has_a_name(checked: CheckedSummary) -> Iterator[str]:
-    if not FILE_NAME.fullmatch(checked.rule.name):
-        yield "the file's name is not of 5 to 50 small letters, digits and _"
+    yield from name_problems(checked.rule.name)
 
 
 def _is_tested(checked: CheckedSummary) -> Iterator[str]:

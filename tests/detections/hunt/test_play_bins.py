@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 import duckdb
@@ -137,6 +138,17 @@ def test_seven_lost_bins_stop_no_rule(con: duckdb.DuckDBPyConnection) -> None:
     _, memory = played(con, lost=days, days=15)
 
     assert not any(played_bin.stopped for played_bin in memory.bins)
+
+
+def test_bins_of_half_a_day_see_the_whole_day(con: duckdb.DuckDBPyConnection) -> None:
+    halves = [replace(rule, bin_size=720) for rule in SUMMARY]
+    on = engine(con)
+
+    memory = play_bins(con, on, halves, (COVERED[0], at(12.5)), BinFaults(), lambda: None)
+
+    assert len(memory.bins) == bin_count(halves, (COVERED[0], at(12.5))) == 2 * 2 * 13
+    written = [b for b in memory.bins if b.rule == "callers_of_office_activity" and b.rows]
+    assert [b.day for b in written] == [day(0), day(5), day(9), day(10)]
 
 
 def test_a_seed_is_remembered_from_the_first_day(con: duckdb.DuckDBPyConnection) -> None:

@@ -61,6 +61,7 @@ def test_the_rules_of_the_content_are_without_fault(validator: Validator) -> Non
         ("| union (adx('https://example.com/x').T)", "its query calls adx()"),
         ("| union (arg('').Resources)", "its query calls arg()"),
         ("| where TimeGenerated > ago(1d)", "its query filters TimeGenerated"),
+        ("| where ingestion_time() > ago(1d)", "its query filters ingestion_time"),
         (
             "| where UserId has 'x' and TimeGenerated between (ago(2d) .. now())",
             "its query filters",
