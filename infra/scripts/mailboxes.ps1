@@ -54,7 +54,7 @@ function Get-AuditEnabledSet {
     Get-EXOMailbox @All -Filter 'AuditEnabled -eq $true' -ErrorAction Stop | ForEach-Object { $set["$($_.ExternalDirectoryObjectId)"] = $true }
     Get-EXOMailbox @All -Filter 'AuditEnabled -ne $true' -ErrorAction Stop | ForEach-Object {
         $id = "$($_.ExternalDirectoryObjectId)"
-        $set[$id] = if ($set.ContainsKey($id)) { $null } else { $false }
+        $set[$id] = if ($set[$id]) { $null } else { $false }
     }
     $set
 }
@@ -122,12 +122,18 @@ function Set-Audit([object] $Row, [hashtable] $Set) {
         if ($Row.SetAuditEnabled) { $change.AuditEnabled = $true }
         $Row.Line = 'change'
         Add-Line $Record $Row
+        # Where it shows True already, to set True alone does nothing.
+        $offFirst = $Row.SetAuditEnabled -and $now.AuditEnabled
         try {
-            # Where it shows True already, to set True alone does nothing.
-            if ($Row.SetAuditEnabled -and $now.AuditEnabled) { Set-Mailbox -Identity $Row.Id -AuditEnabled $false -ErrorAction Stop }
+            if ($offFirst) { Set-Mailbox -Identity $Row.Id -AuditEnabled $false -ErrorAction Stop }
             Set-Mailbox -Identity $Row.Id @change -ErrorAction Stop
         }
-        catch { Add-Line $Record ([ordered] @{ Line = 'refused'; Id = $Row.Id }); throw }
+        catch {
+            # An error may come after the change, such as a timeout: then the change stays to be undone.
+            $after = Get-State (Get-EXOMailbox -ExternalDirectoryObjectId $Row.Id -PropertySets 'Minimum', 'Audit' -ErrorAction Stop) $Set
+            if (-not $offFirst -and (ConvertTo-Line $after) -ceq (ConvertTo-Line $now)) { Add-Line $Record ([ordered] @{ Line = 'refused'; Id = $Row.Id }) }
+            throw
+        }
         Add-Line $Record ([ordered] @{ Line = 'done'; Id = $Row.Id })
     }
 }

@@ -46,7 +46,7 @@ def test_every_cmdlet_of_exchange_stops_at_an_error_also_in_an_open_session() ->
     asked = [command for command in commands(ROOT) if command.name in EXCHANGE]
 
     assert [c for c in asked if "-ErrorAction Stop" not in " ".join(c.words)] == []
-    assert len(asked) == 15
+    assert len(asked) == 16
 
 
 def test_what_if_changes_nothing_in_the_tenant() -> None:
@@ -84,7 +84,7 @@ def test_a_mailbox_is_found_by_its_object_id_and_never_by_its_name() -> None:
     changes = [" ".join(c.words) for c in commands(ROOT) if c.name == "Set-Mailbox"]
 
     assert [words.startswith("-Identity $Row.Id ") for words in changes] == [True] * 3
-    assert TEXT.count("-ExternalDirectoryObjectId $Row.Id") == 2
+    assert TEXT.count("-ExternalDirectoryObjectId $Row.Id") == 3
 
 
 def test_the_record_is_written_before_the_change_and_the_state_after_it() -> None:
@@ -97,6 +97,13 @@ def test_the_record_is_written_before_the_change_and_the_state_after_it() -> Non
     assert places == sorted(places)
     undone = text_of(functions(ROOT)["Undo-Audit"])
     assert 0 < undone.index("Set-Mailbox -Identity $Row.Id @back") < undone.index("'undone'")
+
+
+def test_a_change_counts_as_refused_only_if_the_mailbox_is_seen_to_be_as_it_was() -> None:
+    block = text_of(functions(ROOT)["Set-Audit"])
+
+    assert "if (-not $offFirst -and (ConvertTo-Line $after) -ceq (ConvertTo-Line $now)) {" in block
+    assert block.count("Line = 'refused'") == 1
 
 
 def test_undo_gives_back_to_microsoft_what_it_managed_before() -> None:

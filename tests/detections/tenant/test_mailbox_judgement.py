@@ -112,20 +112,25 @@ class TenantScript:
             record.append({**row, "Line": "change"})
             if place == crash_at:
                 break
-            record.append({"Line": self._change(mailbox, row), "Id": mailbox.id})
+            if line := self._change(mailbox, row):
+                record.append({"Line": line, "Id": mailbox.id})
         return record
 
     def _change(self, mailbox: Mailbox, row: Mapping[str, object]) -> str:
         changes: dict[str, object] = {str(name): {"Add": ACTION} for name in _list(row["Add"])}
         if row["SetAuditEnabled"]:
             changes["AuditEnabled"] = True
+        off_first = bool(row["SetAuditEnabled"]) and mailbox.shown
         try:
-            if row["SetAuditEnabled"] and mailbox.shown:
+            if off_first:
                 mailbox.set_mailbox({"AuditEnabled": False})
             mailbox.set_mailbox(changes)
         except RefusedError:
             self.refused.append(mailbox.id)
-            return "refused"
+            return "" if off_first else "refused"
+        except TimeoutError:
+            self.refused.append(mailbox.id)
+            return "" if off_first or mailbox.state() != row["Before"] else "refused"
         return "done"
 
     def undo(self, record: Lines) -> int:
@@ -201,6 +206,27 @@ def test_nothing_is_left_to_mend_after_a_plan_but_what_exchange_refused(
     mend = [j.mailbox.id for j in judged(export(tenant)) if j.verdict is MailboxVerdict.MEND]
     assert mend == script.refused
     assert all(not script.tenant[id_].licensed for id_ in script.refused)
+
+
+class SlowMailbox(Mailbox):
+    """A mailbox whose changes are done, and whose answers do not arrive."""
+
+    def set_mailbox(self, changes: Mapping[str, object]) -> None:
+        super().set_mailbox(changes)
+        if "DefaultAuditSet" not in changes and {"Add": ACTION} in changes.values():
+            raise TimeoutError
+
+
+def test_a_change_whose_answer_was_lost_is_undone_too(tmp_path: Path) -> None:
+    mailbox = SlowMailbox(name="ada@contoso.example", id="1", managed={"Owner", "Delegate"})
+    mailbox.lists["Admin"] = [*USUAL]
+    script = TenantScript([mailbox])
+
+    record = script.apply(planned([mailbox], tmp_path))
+
+    assert (script.refused, ACTION in mailbox.lists["Admin"]) == (["1"], True)
+    assert script.undo(record) == 1
+    assert (mailbox.lists["Admin"], mailbox.managed) == ([*USUAL], {"Owner", "Delegate"})
 
 
 def test_a_mailbox_that_changed_since_the_export_is_left_alone(tmp_path: Path) -> None:
