@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -101,7 +102,8 @@ class StreamListing:
 
     ``on_new_blobs`` is called with the new blobs of a page before its hours are marked as listed.
     ``renew`` keeps the ledger's lease; it is called after each page. ``clock_offset`` is None
-    while the service's time is not known.
+    while the service's time is not known. ``asked_at`` is when the listing of a window began, which
+    its marks carry: of two passes at once the one that began first may list a window last.
     """
 
     tenant: TenantFeed
@@ -114,6 +116,7 @@ class StreamListing:
     began: datetime
     report: PassReport
     clock_offset: Offset = known
+    asked_at: datetime | None = None
 
     def list_due(self, first: datetime) -> None:
         """List every window that is due, the newest first, back to *first*.
@@ -185,46 +188,61 @@ class StreamListing:
 
         So it is where elements are not understood, down to one hour.
         """
-        window = position.window
+        at = position.began if position.resumed else self.clock()
+        return replace(self, asked_at=at)._list_asked(position)  # noqa: SLF001 - of this class
+
+    def _list_asked(self, position: ListingPosition) -> _End:
+        window, asked = position.window, self._asked_hours(position.window)
         try:
             end = self._list_pages(position)
-        except LedgerError:
+        except LedgerError as error:
+            with suppress(LedgerError):  # it may work again: a blob that was seen is not on record
+                self._take_back_for(asked, str(error))
             raise
         except StoppedError:
             return _End.STOPPED
         except _LatePageError as late:
             if position.resumed:  # an address of another run is not kept for ever
                 log.warning("%s; the window is listed from its first page", late)
+                self._take_back_passed(asked, window, str(late))
                 return self.list_window(ListingPosition(window, self.began))
             log.warning("%s; the window is listed in halves", late)
-            return self._list_halves(window, str(late))
+            return self._list_halves(window, asked, str(late))
         except AuditFeedError as error:
-            return self._failed(window, error)
+            return self._failed(asked, error)
         except Exception as error:  # noqa: BLE001 - a listing that breaks us must not stop the others
             end = _Flaw(f"list {self.stream.content_type}: {fault_of(error)}")
-        return self._flawed(window, end) if end.text else _End.WHOLE
+        return self._flawed(window, asked, end) if end.text else _End.WHOLE
 
-    def _flawed(self, window: Window, flaw: _Flaw) -> _End:
-        """Record what was wrong with the answers; elements that are, are looked for in halves.
+    def _asked_hours(self, window: Window) -> Sequence[datetime]:
+        """Return the hours that a listing asks for, or asked for in the run that began it.
 
-        Until its halves are listed, all of the window is taken back: a stop may come before.
+        Where it fails they are taken back, also those that the feed no longer keeps by then.
         """
+        retained = within_retention(window, self._asked_at)
+        return hours_listed(retained, self.began) if retained else ()
+
+    @property
+    def _asked_at(self) -> datetime:
+        return self.asked_at or self.began
+
+    def _flawed(self, window: Window, asked: Sequence[datetime], flaw: _Flaw) -> _End:
+        """Record what was wrong with the answers; elements that are, are looked for in halves."""
         hours = hours_touched(window)
         if flaw.odd and len(hours) > 1:
             log.warning("%s; the window is listed in halves", flaw.text)
-            self._take_back_for(self._hours(window), flaw.text)
-            return self._list_halves(window, flaw.text)
-        self._mark_unlisted(self._hours(window), flaw.text)
+            return self._list_halves(window, asked, flaw.text)
+        self._mark_unlisted(asked, flaw.text)
         if flaw.odd:
             FlawedHours(self.store, self.stream).add(hours, hour_of(self.began - RETENTION))
         return _End.PART
 
-    def _failed(self, window: Window, error: AuditFeedError) -> _End:
-        """Record why a listing failed."""
+    def _failed(self, asked: Sequence[datetime], error: AuditFeedError) -> _End:
+        """Record why a listing of the hours *asked* failed."""
         if isinstance(error, NoSubscriptionError):
             self.store.note_absent(self.stream, self._time_of_answer())
         refused = isinstance(error, AccessError)
-        self._mark_unlisted(self._hours(window), str(error), refused=refused)
+        self._mark_unlisted(asked, str(error), refused=refused)
         return _End.HALT if refused or isinstance(error, ThrottledError) else _End.PART
 
     def _time_of_answer(self) -> datetime:
@@ -245,24 +263,29 @@ class StreamListing:
 
     def _take_back_for(self, hours: Sequence[datetime], problem: str) -> None:
         if hours:
-            self.store.mark_unlisted(self.stream, hours, problem[:LONGEST_PROBLEM], self.began)
+            self.store.mark_unlisted(self.stream, hours, problem[:LONGEST_PROBLEM], self._asked_at)
 
-    def _list_halves(self, window: Window, problem: str) -> _End:
-        """List both halves. An hour that was cut is listed only once both got to their ends."""
-        ends, parts = [], halves(window)
-        for half in parts:
+    def _take_back_passed(self, asked: Sequence[datetime], left: Window, problem: str) -> None:
+        """Take back what of *asked* is not asked for any more: the feed keeps only a part of it."""
+        still = self._hours(left)
+        self._take_back_for([hour for hour in asked if hour not in still], problem)
+
+    def _list_halves(self, window: Window, asked: Sequence[datetime], problem: str) -> _End:
+        """List both halves. An hour that was cut is listed only once both got to their ends.
+
+        Until then all of the window is taken back: a stop may come before.
+        """
+        self._take_back_for(asked, problem)
+        ends = list[_End]()
+        for half in halves(window):
             position = ListingPosition(half, self.began)
             ends.append(_End.STOPPED if self.stop.is_set() else self.list_window(position))
             if ends[-1] in _LAST:
-                break
-        if set(ends) == {_End.WHOLE}:
-            self.store.mark_listed(self.stream, self._hours(window), self.began)
-            return _End.WHOLE
-        whole = {hour for half in parts for hour in self._hours(half)}
-        cut = [hour for hour in self._hours(window) if hour not in whole]
-        if ends[-1] is not _End.STOPPED:
-            self._take_back_for(cut, problem)
-        return ends[-1] if ends[-1] in _LAST else _End.PART
+                return ends[-1]
+        if set(ends) != {_End.WHOLE}:
+            return _End.PART
+        self.store.mark_listed(self.stream, self._hours(window), self._asked_at)
+        return _End.WHOLE
 
     def _list_pages(self, position: ListingPosition) -> _Flaw:
         """Store page after page, then mark the hours; return what was wrong with any page.
@@ -301,9 +324,9 @@ class StreamListing:
         hours = self._hours(window)
         if empty and self._reads_no_dlp():
             self.report.add_problem(f"{self._where}: {NO_DLP_ROLE}")
-            self.store.mark_unlisted(self.stream, hours, NO_DLP_ROLE, self.began)
+            self.store.mark_unlisted(self.stream, hours, NO_DLP_ROLE, self._asked_at)
         else:
-            self.store.mark_listed(self.stream, hours, self.began)
+            self.store.mark_listed(self.stream, hours, self._asked_at)
 
     def _check_end(self, position: ListingPosition) -> None:
         """Raise where the listing must not go on to its next page now."""
@@ -344,31 +367,56 @@ class StreamListing:
     def _page(self, position: ListingPosition) -> Page:
         """Return one page; a passing fault in the middle of many pages does not lose them all."""
         limiter, tries_left, window = self.tenant.limiter, PAGE_TRIES, position.window
+        first, problem = Window(window.end, window.end), ""
         while True:
             tries_left -= 1
-            limiter.wait_until_free()
+            with self._stop_recorded(first, problem):
+                limiter.wait_until_free()
             asked = self.clock()
             # The wait may have been long: a window that begins over the edge is refused whole.
             retained = within_retention(window, asked)
+            if problem:
+                self._take_back_passed(hours_listed(first, self.began), window, problem)
             if retained is None:
                 return Page((), "")
             try:
-                page = self.tenant.feed.page(self.stream, retained, position.address)
-            except ThrottledError as error:
-                limiter.throttled(error.wait)
-                if not tries_left:
-                    raise
-            except (RetryError, WindowError) as error:
-                again = tries_left and not isinstance(error, WindowError)
-                slow = self.clock() - asked > SLOW_PAGE
-                if position.address and halves(window) and (slow or not again):
-                    raise _LatePageError(str(error)) from None
-                if not again:
-                    raise
+                with self._stop_recorded(first, problem):
+                    page = self.tenant.feed.page(self.stream, retained, position.address)
+            except (ThrottledError, RetryError, WindowError) as error:
+                self._check_again(position, self.clock() - asked, tries_left, error)
+                if not position.address and not problem:
+                    first, problem = retained, str(error)
             else:
                 limiter.answered()
                 self._note_enabled(page, retained)
                 return page
+
+    def _check_again(
+        self,
+        position: ListingPosition,
+        took: timedelta,
+        tries_left: int,
+        error: ThrottledError | RetryError | WindowError,
+    ) -> None:
+        """Raise where a page is not asked for again, of which a try *took* so long to fail."""
+        if isinstance(error, ThrottledError):
+            self.tenant.limiter.throttled(error.wait)
+        again = tries_left and not isinstance(error, WindowError)
+        late = position.address and not isinstance(error, ThrottledError)
+        if late and halves(position.window) and (took > SLOW_PAGE or not again):
+            raise _LatePageError(str(error)) from None
+        if not again:
+            raise error
+
+    @contextmanager
+    def _stop_recorded(self, first: Window, problem: str) -> Iterator[None]:
+        """Record the *problem* of a *first* try that a stop leaves without another one."""
+        try:
+            yield
+        except StoppedError:
+            if problem:
+                self._take_back_for(hours_listed(first, self.began), problem)
+            raise
 
     def _note_enabled(self, page: Page, window: Window) -> None:
         """Note that the subscription exists, as an answer shows that has just come.

@@ -44,6 +44,10 @@ MAX_CACHE_READS = 10
 """So often the listings are answered from memory: an hour that another process has listed
 meanwhile is listed once more."""
 
+MAX_CACHE_AGE = timedelta(minutes=10)
+"""From the first listing that is marked from memory to the last. A process that lists seldom would
+else not see for days what another one has marked."""
+
 OPEN = "closed eq false"
 """A row that an older version left without ``closed`` does not meet this; it is written anew when
 its hour is listed the next time."""
@@ -51,11 +55,20 @@ its hour is listed the next time."""
 
 @dataclass(slots=True)
 class _CachedListings:
-    """A stream's listings since a time, and how often they may be read before they are stale."""
+    """A stream's listings since a time, and how often they may be read before they are stale.
+
+    ``used`` is when the first listing began that was marked from them, None while none was.
+    """
 
     since: datetime
     hours: dict[datetime, HourListing]
     reads_left: int
+    used: datetime | None = None
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Tell whether a listing that began at *now* may be marked from them."""
+        self.used = self.used or now
+        return abs(now - self.used) <= MAX_CACHE_AGE
 
 
 class TableHours:
@@ -118,7 +131,7 @@ class TableHours:
         """Record that hours were listed; see ``LedgerStore.mark_listed``."""
         if not hours:
             return
-        known = self._known_listings(stream, min(hours))
+        known = self._known_listings(stream, min(hours), now)
         marked = {hour: known.get(hour, NEVER_LISTED).listed(now) for hour in hours}
         self._write(stream, marked, known)
 
@@ -142,13 +155,18 @@ class TableHours:
         changed = {hour: said for hour, said in marked.items() if said is not known.get(hour)}
         self._write(stream, changed, known)
 
-    def _known_listings(self, stream: Stream, since: datetime) -> Mapping[datetime, HourListing]:
+    def _known_listings(
+        self, stream: Stream, since: datetime, now: datetime
+    ) -> Mapping[datetime, HourListing]:
         """Return the listings that this process remembers, or read them.
 
         A problem that another process has marked since stays until it is seen and listed away.
         """
         with self._lock:
             cached = self._listings.get(stream)
+            if cached and not cached.is_fresh(now):
+                del self._listings[stream]
+                cached = None
             if cached and cached.since <= since:
                 return dict(cached.hours)
         return {row.hour: row.listing for row in self.since(stream, since)}

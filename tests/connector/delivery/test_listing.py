@@ -11,13 +11,14 @@ import pytest
 
 from audit_feed.blobs import DLP_ROLE, ContentBlob, Page, Stream
 from audit_feed.delivery.collector import Collector
-from audit_feed.delivery.listing import MOST_STALE_PAGES, NO_DLP_ROLE
+from audit_feed.delivery.listing import MOST_STALE_PAGES, NO_DLP_ROLE, StreamListing
 from audit_feed.delivery.pass_report import PassReport
 from audit_feed.delivery.patience import Patience
 from audit_feed.delivery.unfinished import ListingPosition, UnfinishedListings
 from audit_feed.errors import (
     AccessError,
     AuditFeedError,
+    LedgerError,
     NoSubscriptionError,
     RetryError,
     SignInError,
@@ -28,7 +29,16 @@ from audit_feed.errors import (
 from audit_feed.feed.rate_limit import RateLimiter
 from audit_feed.ledger.statement import HourState, HourStatement
 from audit_feed.ledger.states import BlobState
-from audit_feed.windows import HOUR, LONGEST_LISTING, MARGIN, Window, hour_of, hours_touched
+from audit_feed.windows import (
+    EDGE,
+    HOUR,
+    LONGEST_LISTING,
+    MARGIN,
+    RETENTION,
+    Window,
+    hour_of,
+    hours_touched,
+)
 from connector.delivery import fakes
 from connector.delivery.fakes import START, World
 from connector.delivery.worlds import STREAM, names, published, started, stated, world
@@ -239,6 +249,102 @@ def test_a_later_listing_that_fails_takes_a_complete_hour_back_until_one_is_whol
     assert taken_back.state is HourState.PENDING
     assert taken_back.why == (fault.flaw if isinstance(fault, Page) else str(fault))
     assert said_of(there, hour).complete
+
+
+@pytest.mark.parametrize("tries", [0, 1, 3], ids=["answered", "answered again", "never answered"])
+def test_an_hour_that_passes_the_edge_before_its_listing_is_answered_is_taken_back(
+    tries: int,
+) -> None:
+    there, left, hour = world(), [0], hour_of(START) + HOUR
+
+    def answer(window: Window, _address: str) -> Answer:
+        if window.start <= hour + HOUR and left[0]:
+            left[0] -= 1
+            there.now += timedelta(minutes=1)
+            return RetryError("list", "no answer: ReadTimeoutError")
+        return Page((), "")
+
+    collector, _ = at_work(there, answer)
+    collector.run_pass()
+    pass_after(collector, there, timedelta(hours=6))
+    assert said_of(there, hour).complete
+
+    there.now, left[0] = hour + RETENTION - EDGE - timedelta(seconds=30), tries
+    collector.run_pass()
+
+    said = said_of(there, hour)
+    assert said.complete is not bool(tries)
+    problem = "list: no answer: ReadTimeoutError" if tries else ""
+    assert there.disk.hours[STREAM][hour].problem == problem
+
+
+def test_a_try_without_an_answer_before_a_stop_takes_its_hours_back() -> None:
+    there = world()
+    answers: list[Answer] = [Page((), "")]
+    collector, _ = at_work(there, lambda *_: answers.pop() if answers[1:] else answers[0])
+    collector.run_pass()
+    pass_after(collector, there, timedelta(hours=6))
+
+    assert said_of(there, START + HOUR).complete
+
+    answers += [StoppedError("stopped"), RetryError("list", "no answer: ReadTimeoutError")]
+    pass_after(collector, there, timedelta(hours=12))
+
+    assert said_of(there, START + HOUR).why == "list: no answer: ReadTimeoutError"
+
+
+def test_a_fault_of_the_ledger_between_two_pages_takes_the_hours_back_that_were_complete(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = world()
+    collector, _ = at_work(there)
+    collector.run_pass()
+    pass_after(collector, there, timedelta(hours=6))
+    assert said_of(there, START + HOUR).complete
+
+    def fails(*_: object) -> list[ContentBlob]:
+        raise LedgerError("ledger: add: no answer")
+
+    monkeypatch.setattr(MemoryLedger, "add_blobs", fails)
+    with pytest.raises(LedgerError):
+        pass_after(collector, there, timedelta(hours=12))
+
+    assert said_of(there, START + HOUR).why == "ledger: add: no answer"
+
+
+def test_of_two_listings_at_once_the_one_that_asked_last_counts() -> None:
+    there, began = world(), START
+    window = Window(hour_of(START) - 9 * HOUR, hour_of(START) - 5 * HOUR)
+    failing = listing_at(there, lambda *_: RetryError("list", "HTTP 504"), began)
+
+    def answer(_window: Window, _address: str) -> Answer:
+        there.now += timedelta(seconds=1)
+        failing.list_window(ListingPosition(window, began))
+        return Page((), "")
+
+    there.now += timedelta(seconds=3)
+    whole = listing_at(there, answer, there.now)
+    whole.list_window(ListingPosition(window, there.now))
+
+    assert on_record(there, whole=False) == hours_touched(window)
+
+
+def listing_at(
+    there: World, answer: Callable[[Window, str], Answer], began: datetime
+) -> StreamListing:
+    """Return the listing of a pass that began at that time, whose feed *answer* plays."""
+    collector, _ = at_work(there, answer)
+    return StreamListing(
+        tenant=collector.tenants[0],
+        stream=STREAM,
+        store=MemoryLedger(there.disk),
+        clock=lambda: there.now,
+        stop=Event(),
+        renew=lambda: None,
+        on_new_blobs=lambda _blobs: None,
+        began=began,
+        report=PassReport(),
+    )
 
 
 def test_a_stop_takes_nothing_back() -> None:

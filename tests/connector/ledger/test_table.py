@@ -618,6 +618,19 @@ def test_an_older_listing_that_ends_late_withdraws_no_newer_ones_problem(
     assert opens().listings(STREAM, WEEK.start)[hour] == HourListing(later + timedelta(minutes=1))
 
 
+def test_a_process_that_lists_seldom_lists_away_what_another_one_has_marked(
+    opens: Callable[[], TableLedger],
+) -> None:
+    hour, first, second = hour_of(NOW) - 5 * HOUR, opens(), opens()
+    first.listings(STREAM, WEEK.start)
+    first.mark_listed(STREAM, [hour], NOW)
+    second.mark_unlisted(STREAM, [hour], "the subscription is disabled", NOW + HOUR)
+
+    first.mark_listed(STREAM, [hour], NOW + 5 * HOUR)
+
+    assert opens().listings(STREAM, WEEK.start)[hour] == HourListing(NOW + 5 * HOUR)
+
+
 def test_a_problem_of_a_clock_that_ran_ahead_is_withdrawn_by_a_whole_listing(
     opens: Callable[[], TableLedger],
 ) -> None:

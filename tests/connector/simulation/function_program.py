@@ -56,7 +56,19 @@ TIMERS: Mapping[str, Callable[[AppContext, InvocationLog], None]] = {
     "discover": discover.discover,
     "sweep": sweep.sweep,
 }
-LOG = InvocationLog("run", "function")
+
+
+class _HintLog(InvocationLog):
+    """The log of a hint, whose fault the host does not see."""
+
+    dropped = False
+
+    def warning(self, event: str, **values: object) -> None:
+        _HintLog.dropped = _HintLog.dropped or event == "hint dropped"
+        super().warning(event, **values)
+
+
+LOG = _HintLog("run", "function")
 
 
 def check_version(table: str, before: Entity | None, after: Entity) -> None:
@@ -218,8 +230,9 @@ class FunctionProgram:
             raise task.error
         if task.error:
             world.steps.append((world.now, f"{call.name} fails: {task.error}"))
-        if task.killed or task.error:
+        if task.killed or task.error or _HintLog.dropped:
             self.on_death()
+        _HintLog.dropped = False
         if task.killed:
             if task.process is call.instance.process:
                 self._replace(call.instance)
