@@ -19,8 +19,7 @@ AGAIN = timedelta(minutes=15)
 """Time between two requests to start. Source: the API's reference, "Start a subscription"."""
 
 STOPPED = (
-    "the subscription is disabled, so it is not started "
-    "(infra/scripts/tenant.sh subscribe --restart)"
+    "the subscription is disabled, so it is not started (mailvigil tenant subscribe --restart)"
 )
 
 
