@@ -16,6 +16,7 @@ from audit_feed.settings import Settings
 from mailvigil.errors import InputError
 
 TABLE = "M365CallerBaseline_CL"
+AGAIN = "upload the file again: what is stated twice counts once"
 
 
 def caller_sink(settings: Settings) -> Sink:
@@ -51,8 +52,8 @@ def caller_bodies(rows: Sequence[Row], now: datetime, where: str) -> list[Body]:
     return made
 
 
-def upload(made: Sequence[Body], sink: Sink, on_accepted: Callable[[], None]) -> None:
-    """Send every body until it is acknowledged.
+def upload(made: Sequence[Body], sink: Sink, on_accepted: Callable[[int], None]) -> None:
+    """Send every body until it is acknowledged, and say how many rows it has.
 
     Raises:
         InputError: The service did not take one. It says how many rows it took before, and why it
@@ -65,7 +66,6 @@ def upload(made: Sequence[Body], sink: Sink, on_accepted: Callable[[], None]) ->
             sink.send(body)
         except AuditFeedError as error:
             what = f"{accepted} of {sum(b.rows for b in made)} rows accepted: {error}"
-            todo = "then upload the file again: what is stated twice counts once"
-            raise InputError("upload", what, todo) from None
+            raise InputError("upload", what, f"then {AGAIN}") from None
         accepted += body.rows
-        on_accepted()
+        on_accepted(body.rows)

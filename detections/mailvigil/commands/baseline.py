@@ -6,7 +6,7 @@ import argparse
 from typing import BinaryIO, TextIO
 
 from audit_feed import app
-from mailvigil.collect.caller_upload import caller_bodies, caller_sink, upload
+from mailvigil.collect.caller_upload import AGAIN, caller_bodies, caller_sink, upload
 from mailvigil.commands import collect_settings
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_OK
@@ -24,7 +24,18 @@ def run_upload(args: argparse.Namespace, _stdin: BinaryIO, out: TextIO, err: Tex
     bodies = caller_bodies(rows, app.now(), str(args.file))
     with shown(args, err) as progress:
         progress.phase("uploading", len(bodies))
-        upload(bodies, sink, progress.advance)
+        accepted: list[int] = []
+
+        def on_accepted(count: int) -> None:
+            accepted.append(count)
+            progress.advance()
+
+        try:
+            upload(bodies, sink, on_accepted)
+        except KeyboardInterrupt:
+            said = f"{sum(accepted)} of {len(rows)} rows accepted ({AGAIN})"
+            print(f"mailvigil: upload stopped: {said}", file=err)
+            raise
     what, where = counted(len(rows), "row"), counted(len(bodies), "request")
     print(f"{what} of known callers accepted in {where}", file=out)
     return EXIT_OK

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ import pytest
 from audit_feed.errors import RetryError
 from audit_feed.records.batches import Body
 from detections.collect.conftest import config, run
+from mailvigil.cli import main
 from mailvigil.collect.caller_upload import caller_bodies, upload
+from mailvigil.commands import baseline, collect_settings
 from mailvigil.errors import InputError
 from mailvigil.exit_codes import EXIT_INPUT, EXIT_OK
 from mailvigil.hunt.baseline import HEAD
@@ -124,10 +127,37 @@ def test_what_was_accepted_before_a_refusal_is_said() -> None:
             sent.append(body)
 
     with pytest.raises(InputError) as caught:
-        upload(made, Refusing(), lambda: accepted.append(1))
+        upload(made, Refusing(), accepted.append)
 
     assert str(caught.value) == (
         "upload: 2 of 4 rows accepted: ingestion: HTTP 404 (there is no such rule or stream) "
         "(then upload the file again: what is stated twice counts once)"
     )
-    assert accepted == [1]
+    assert accepted == [2]
+
+
+def test_an_upload_that_is_stopped_says_what_was_accepted(
+    known: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [Body(b"[1]", 1), Body(b"[1]", 1)]
+    sent: list[Body] = []
+
+    class Stopped:
+        def send(self, body: Body) -> None:
+            if sent:
+                raise KeyboardInterrupt
+            sent.append(body)
+
+    monkeypatch.setattr(baseline, "caller_bodies", lambda *_: made)
+    monkeypatch.setattr(baseline, "caller_sink", lambda _: Stopped())
+    monkeypatch.setattr(collect_settings, "settings", lambda *_: None)
+    out, err = StringIO(), StringIO()
+
+    with pytest.raises(KeyboardInterrupt):
+        main(["baseline", "upload", str(known)], BytesIO(), out, err)
+
+    assert out.getvalue() == ""
+    assert err.getvalue() == (
+        "mailvigil: upload stopped: 1 of 2 rows accepted "
+        "(upload the file again: what is stated twice counts once)\n"
+    )
