@@ -160,6 +160,8 @@ def test_a_command_of_another_program_names_what_exists(line: str) -> None:
         template = json.loads((CHECKOUT / words[words.index("--template-file") + 1]).read_text())
         given = [word.partition("=")[0] for word in words[words.index("--parameters") + 1 :]]
         assert set(given) <= set(template["parameters"])
+    elif words[:1] == ["-P"]:
+        assert (CHECKOUT / words[1]).is_file()
     elif words[:3] == ["monitor", "data-collection", "rule"]:
         assert words[words.index("--name") + 1] == CALLER_RULE
     else:

@@ -75,8 +75,8 @@ def _ipv6() -> str:
 def callers() -> str:
     """Return what takes addresses and ranges with commas between, or nothing."""
     address = rf"{_OCTET}(\.{_OCTET}){{3}}"
-    one = f"({ipv4_range(range(_OCTET_BITS, 33))}|{address}|{_ipv6()})"
-    return f"^({one}(, ?(?!$)|$))*$"
+    caller = f"({ipv4_range(range(_OCTET_BITS, 33))}|{address}|{_ipv6()})"
+    return f"^({caller}(, ?(?!$)|$))*$"
 
 
 _TEXT = r'[^"\\,\x00-\x1f]*[^"\\,\x00-\x20][^"\\,\x00-\x1f]*'

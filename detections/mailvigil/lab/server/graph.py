@@ -148,9 +148,9 @@ class GraphApi:
     def _one(self, call: GraphCall) -> Response:
         """Show one; an application may always see its own."""
         own = call.caller.app_id
-        found = call.principal() if call.caller.may_read else _own(call, own)
+        principal = call.principal() if call.caller.may_read else _own(call, own)
         context = f"{call.base}/v1.0/$metadata#servicePrincipals/$entity"
-        return as_json({"@odata.context": context, **selected(found.shown(), call.request)})
+        return as_json({"@odata.context": context, **selected(principal.shown(), call.request)})
 
     def _list(self, call: GraphCall) -> Response:
         _insist(allowed=call.caller.may_read)
@@ -159,9 +159,11 @@ class GraphApi:
 
     def _list_assignments(self, call: GraphCall) -> Response:
         _insist(allowed=call.caller.may_read)
-        found = self._related(call)
+        related = self._related(call)
         collection = f"servicePrincipals('{call.principal().id}')/{call.route.relation}"
-        return self._page(call, [a.shown() for a in found], ASSIGNMENT_FILTERS, collection)
+        return self._page(
+            call, [assignment.shown() for assignment in related], ASSIGNMENT_FILTERS, collection
+        )
 
     def _assign(self, call: GraphCall) -> Response:
         """Give an app role, through the principal's assignments or through the resource's."""
@@ -211,7 +213,7 @@ class GraphApi:
         collection: str,
     ) -> Response:
         clause = read_filter(call.request, filters)
-        matching = [one for one in shown if clause is None or _matches(one, clause)]
+        matching = [item for item in shown if clause is None or _matches(item, clause)]
         page = page_of(
             matching,
             call.request,
@@ -222,7 +224,7 @@ class GraphApi:
         answer: dict[str, object] = {"@odata.context": f"{call.base}/v1.0/$metadata#{collection}"}
         if page.next_link:
             answer["@odata.nextLink"] = page.next_link
-        return as_json({**answer, "value": [selected(one, call.request) for one in page.objects]})
+        return as_json({**answer, "value": [selected(item, call.request) for item in page.objects]})
 
 
 def _found(tenant: DirectoryTenant, name: str, value: str) -> ServicePrincipal:

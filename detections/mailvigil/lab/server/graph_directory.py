@@ -131,16 +131,16 @@ class AppRoleAssignment:
 
 def principals(tenant: DirectoryTenant) -> list[ServicePrincipal]:
     """Return the service principals of *tenant*, in the order of their ids."""
-    found = [_api(tenant, GRAPH_APP_ID, "Microsoft Graph", GRAPH_APP_ROLES)]
+    known = [_api(tenant, GRAPH_APP_ID, "Microsoft Graph", GRAPH_APP_ROLES)]
     if tenant.feed_api:
-        found.append(_api(tenant, FEED_APP_ID, "Office 365 Management APIs", FEED_APP_ROLES))
-    found += [
+        known.append(_api(tenant, FEED_APP_ID, "Office 365 Management APIs", FEED_APP_ROLES))
+    known += [
         ServicePrincipal(app.object_id, app.client_id, "mailvigil collector", app=app)
         for app in tenant.apps.values()
     ]
     admin = tenant.admin
-    found.append(ServicePrincipal(admin.object_id, admin.client_id, "administration", app=admin))
-    return sorted(found, key=lambda principal: principal.id)
+    known.append(ServicePrincipal(admin.object_id, admin.client_id, "administration", app=admin))
+    return sorted(known, key=lambda principal: principal.id)
 
 
 def held(app: App, resource: ServicePrincipal) -> set[str]:

@@ -131,7 +131,7 @@ def page_of(
     after = _after(request)
     if empty_first and objects and after is None:
         return GraphPage([], _next_link(request, base, _BEGINNING))
-    left = [one for one in objects if after in {None, _BEGINNING} or str(one["id"]) > str(after)]
+    left = [item for item in objects if after in {None, _BEGINNING} or str(item["id"]) > str(after)]
     shown = left[: min(_top(request, size), size)]
     more = len(left) > len(shown)
     return GraphPage(shown, _next_link(request, base, str(shown[-1]["id"])) if more else "")
