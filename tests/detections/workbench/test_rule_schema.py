@@ -251,7 +251,7 @@ FAULTS = [
      "triggerThreshold is 5 (give 0)"),
     (f"{KQL}.yaml", "kind: Scheduled", "kind: NRT", "queryFrequency:",
      "queryFrequency does not belong here (an NRT rule has no schedule)"),
-    (f"{KQL}.yaml", "queryPeriod: 14d\n", "", "id: 3a7c",
+    (f"{KQL}.yaml", "queryPeriod: 3d\n", "", "id: 3a7c",
      "queryPeriod is missing (a scheduled rule has it)"),
     (f"{KQL}.yaml", "kind: Scheduled\n", "", "id: 3a7c",
      "kind is missing (how Sentinel runs the rule: on a schedule, or near real time (NRT), on "),
