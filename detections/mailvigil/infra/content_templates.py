@@ -28,8 +28,9 @@ from mailvigil.sentinel import arm
 from mailvigil.sentinel.compiled_content import Pack
 
 _ON: Mapping[str, str] = {
-    "enableSentinel": "Turn Microsoft Sentinel on for the workspace. Watchlist, connector page and"
-    " rules need it; where it is on already, nothing changes.",
+    "enableSentinel": "Turn Microsoft Sentinel on for the workspace; where it is on, nothing"
+    " changes. Watchlist, connector page and rules need it: false leaves out the first two, and"
+    " rules.json is refused where it is not on.",
     "deployHuntingQueries": "Create the hunting queries.",
     "deployWatchlist": "Create the watchlist of approved callers with its example row. Deployed"
     " again, the row is added again: choose false when it is there.",
@@ -81,10 +82,9 @@ def _content(pack: Pack) -> Iterator[Json]:
     yield _onboarding()
     yield from functions
     yield from _when("deployHuntingQueries", map(arm.hunting_search, pack.hunting))
-    in_sentinel = [formula(_SENTINEL_ID)]
-    yield from _when("deployWatchlist", map(arm.watchlist, pack.watchlists), after=in_sentinel)
+    yield from _when("deployWatchlist", map(arm.watchlist, pack.watchlists), sentinel=True)
     yield from _when("deployWorkbook", map(arm.workbook, pack.workbooks))
-    yield from _when("deployConnectorPage", [page(pack)], after=in_sentinel)
+    yield from _when("deployConnectorPage", [page(pack)], sentinel=True)
     yield from _when("createCallerTable", [_caller_table(), _caller_rule()])
     for rule in pack.summary_rules:
         wanted = formula(_SUMMARIZED[rule.table])
@@ -126,7 +126,11 @@ def _onboarding() -> Json:
     )
 
 
-def _when(switch: str, resources: Iterable[Json], after: list[str] | None = None) -> Iterator[Json]:
-    for switched in resources:
-        waits = {"dependsOn": after} if after else {}
-        yield {**switched, "condition": formula(parameter(switch)), **waits}
+def _when(switch: str, resources: Iterable[Json], *, sentinel: bool = False) -> Iterator[Json]:
+    """Yield *resources* under a switch; what needs Sentinel waits until it is on."""
+    wanted = parameter(switch)
+    needs: Json = {"condition": formula(wanted)}
+    if sentinel:
+        needs["condition"] = formula(f"and({parameter('enableSentinel')}, {wanted})")
+        needs["dependsOn"] = [formula(_SENTINEL_ID)]
+    yield from ({**switched, **needs} for switched in resources)

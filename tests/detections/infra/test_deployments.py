@@ -18,7 +18,7 @@ from detections.infra.deployments import FUNCTIONS, ResourceGroup, Template, app
 from mailvigil.infra import resources as kinds
 from mailvigil.infra.evaluate import evaluate
 from mailvigil.infra.problems import CASES, COLLECTOR, CONTENT, RULES
-from mailvigil.sentinel.arm import ALERT_RULES, SAVED_SEARCHES
+from mailvigil.sentinel.arm import ALERT_RULES, SAVED_SEARCHES, WORKBOOKS
 
 BY_HAND: Mapping[str, str] = {
     "AUDIT_FEED_CONTENT_TYPES": "Audit.Exchange,Audit.General",
@@ -156,17 +156,29 @@ def test_the_collector_has_no_content_and_the_rules_nothing_else(
     assert {one.type for one in rules} == {ALERT_RULES}
 
 
-def test_content_in_a_workspace_without_sentinel_is_refused_and_not_half_made(
+def test_content_without_sentinel_is_whole_and_leaves_out_what_needs_it(
     templates: dict[str, Template],
 ) -> None:
     group = ResourceGroup()
+    collector = group.deploy(templates[COLLECTOR])
+    given = {"workspace": collector.outputs["workspaceName"], "enableSentinel": False}
 
-    bare = group.deploy(templates[CONTENT], workspace="soc-logs", enableSentinel=False)
+    bare = group.deploy(templates[CONTENT], **given)
 
-    assert {why.partition(":")[0] for why in bare.refused} == {
-        "watchlists", "dataConnectorDefinitions",
-    }  # fmt: skip
+    made = {one.type for one in evaluate(templates[CONTENT], given).resources if one.deployed}
+    assert bare.refused == ()
+    assert made == {SAVED_SEARCHES, WORKBOOKS}
+    assert set(group.functions) == {*FUNCTIONS}
+    rules = group.deploy(templates[RULES], workspace=given["workspace"])
+    assert "alertRules: Sentinel is not on" in rules.refused
+
+
+def test_content_that_turns_sentinel_on_later_is_whole(templates: dict[str, Template]) -> None:
+    group = ResourceGroup()
+    group.deploy(templates[CONTENT], workspace="soc-logs", enableSentinel=False)
+
     assert group.deploy(templates[CONTENT], workspace="soc-logs").refused == ()
+    assert group.sentinel
 
 
 # --- Upgrade ------------------------------------------------------------------------------------

@@ -238,3 +238,45 @@ def test_the_app_starts_after_its_roles_are_assigned(cases: dict[str, Evaluation
 
         assert {one.id for one in found.deployed(kinds.ASSIGNMENT)} <= after
         assert {one.id for one in found.deployed(kinds.ZONE_GROUP)} <= after
+
+
+def test_the_app_starts_after_its_network_looks_names_up_in_every_private_zone(
+    cases: dict[str, Evaluation],
+) -> None:
+    private = cases["everything"]
+
+    links = {one.id for one in private.deployed(kinds.ZONE_LINK)}
+    assert len(links) == len(private.deployed(kinds.ZONE)) == 4
+    assert links <= set(only(private, kinds.SITE).after)
+
+
+def test_the_certificate_is_read_by_the_apps_identity_and_by_no_version(
+    cases: dict[str, Evaluation],
+) -> None:
+    found = cases["everything"]
+    vault, site = only(found, kinds.VAULT), only(found, kinds.SITE)
+
+    reference = app_settings(found)["AUDIT_FEED_CREDENTIAL_CERTIFICATE"]
+    secret = f"https://{vault.name}.vault.azure.net/secrets/mailvigil-feed"
+    assert reference == f"@Microsoft.KeyVault(SecretUri={secret})"
+    identity = site.body["properties"]["keyVaultReferenceIdentity"].lower()
+    assert identity == only(found, kinds.IDENTITY).id
+    assert ("Key Vault Secrets User", kinds.VAULT, IDENTITY) in granted(found)
+
+
+def test_the_site_has_only_what_flex_consumption_keeps(cases: dict[str, Evaluation]) -> None:
+    kept = re.compile("(min|scmMin)TlsVersion|(scmI|i)pSecurityRestrictions.*")
+
+    for found in cases.values():
+        config = only(found, kinds.SITE).body["properties"]["siteConfig"]
+        assert [key for key in config if not kept.fullmatch(key)] == []
+
+
+def test_the_code_is_built_where_it_is_deployed_and_only_when_its_zip_is_named(
+    cases: dict[str, Evaluation],
+) -> None:
+    assert cases["defaults"].deployed(kinds.ONE_DEPLOY) == []
+    assert only(cases["everything"], kinds.ONE_DEPLOY).body["properties"] == {
+        "packageUri": "https://example.com/released-package.zip",
+        "remoteBuild": True,
+    }

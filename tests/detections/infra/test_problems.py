@@ -226,6 +226,28 @@ def ftp_on_flex_consumption(template: Template) -> None:
     of(template, kinds.SITE)["properties"]["siteConfig"]["ftpsState"] = "Disabled"
 
 
+def http2_on_flex_consumption(template: Template) -> None:
+    of(template, kinds.SITE)["properties"]["siteConfig"]["http20Enabled"] = True
+
+
+def a_zip_of_another_name(template: Template) -> None:
+    of(template, kinds.ONE_DEPLOY)["properties"]["packageUri"] = "https://example.com/app.zip"
+
+
+def an_address_without_its_length(template: Template) -> None:
+    [rules] = of(template, kinds.SITE)["properties"]["siteConfig"]["copy"]
+    rules["input"]["ipAddress"] = "192.0.2.1"
+
+
+def a_role_for_nobody(template: Template) -> None:
+    of(template, kinds.ASSIGNMENT)["properties"]["principalId"] = "[variables('appName')]"
+
+
+def a_secret_of_no_vault(template: Template) -> None:
+    derived = settings_part(template)["properties"]["parameters"]["derived"]["value"]
+    derived["AUDIT_FEED_CREDENTIAL_CERTIFICATE"] = "@Microsoft.KeyVault(VaultName=kv)"
+
+
 def settings_part(template: Template) -> dict[str, Any]:
     found: dict[str, Any] = next(
         one for one in template["resources"] if "'-settings')" in one["name"]
@@ -305,6 +327,11 @@ def unknown_function(template: Template) -> None:
         (lose_the_inner_scope, "its names are not its own"),
         (settings_within_the_site, "siteConfig.appSettings removes every other setting"),
         (ftp_on_flex_consumption, "refuses siteConfig.ftpsState"),
+        (http2_on_flex_consumption, "siteConfig.http20Enabled has no effect"),
+        (a_zip_of_another_name, "does not end with released-package.zip"),
+        (an_address_without_its_length, "'192.0.2.1' is not a range such as"),
+        (a_role_for_nobody, "is not a GUID"),
+        (a_secret_of_no_vault, "is not a reference to a secret of a Key Vault"),
         (a_runtime_of_its_own, "refuses the setting FUNCTIONS_WORKER_RUNTIME"),
         (list_too_soon, "does not wait for what has it"),
         (list_what_is_made_here, "is listed by the template that makes it"),
