@@ -18,7 +18,7 @@ REPOSITORY = "https://raw.githubusercontent.com/Azure/Azure-Sentinel/master"
 """The guide asks for a logo that is in the repository itself."""
 
 _REQUIRED = ("name", "email", "link")
-_TODO = "write name, email and link, as docs/content-hub.md says"
+_WHAT_TO_WRITE = "write name, email and link, as docs/content-hub.md says"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ def load_publisher(path: Path, solution: Solution) -> Publisher:
     unknown = sorted(set(given) - {*_REQUIRED, "tier", "publisherId", "offerId"})
     problems = [f"unknown setting {key}" for key in unknown] + list(_problems(publisher))
     if problems:
-        raise SettingsError(str(path), problems, _TODO)
+        raise SettingsError(str(path), problems, _WHAT_TO_WRITE)
     return publisher
 
 
@@ -75,11 +75,11 @@ def _read(path: Path) -> Mapping[str, str]:
     try:
         data: Any = load_yaml(path.read_text(encoding="utf-8"))
     except YamlError as error:
-        raise InputError(str(path), str(error), _TODO) from error
+        raise InputError(str(path), str(error), _WHAT_TO_WRITE) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(str(path), "cannot be read", _TODO) from error
+        raise InputError(str(path), "cannot be read", _WHAT_TO_WRITE) from error
     if not isinstance(data, dict):
-        raise InputError(str(path), "holds no settings", _TODO)
+        raise InputError(str(path), "holds no settings", _WHAT_TO_WRITE)
     return {str(key): str(value) for key, value in data.items()}
 
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from detections.infra.arm_models import MODELS, WITHOUT_MODEL, model_problems
+from detections.json_changes import Body, Change, drop, put
 from detections.sentinel.sdk_models import model_problems as content_problems
 from mailvigil.infra import resources as kinds
 from mailvigil.infra.evaluate import Evaluation
 from mailvigil.sentinel.arm_checks import CHECKS
-
-Body = dict[str, Any]
 
 
 @pytest.fixture
@@ -48,30 +45,10 @@ def unconditional(body: Body) -> Body:
     return {key: value for key, value in body.items() if key not in {"condition", "dependsOn"}}
 
 
-def changed(kind: str, change: Callable[[Body], object], case: Evaluation) -> list[str]:
+def changed(kind: str, change: Change, case: Evaluation) -> list[str]:
     body = copy.deepcopy(next(one.body for one in case.resources if one.type == kind))
     change(body)
     return model_problems(kind, body)
-
-
-def put(*path: str | int, value: object) -> Callable[[Body], None]:
-    def change(body: Body) -> None:
-        place: Any = body
-        for key in path[:-1]:
-            place = place[key]
-        place[path[-1]] = value
-
-    return change
-
-
-def drop(*path: str | int) -> Callable[[Body], None]:
-    def change(body: Body) -> None:
-        place: Any = body
-        for key in path[:-1]:
-            place = place[key]
-        del place[path[-1]]
-
-    return change
 
 
 @pytest.mark.parametrize(
@@ -147,6 +124,6 @@ def drop(*path: str | int) -> Callable[[Body], None]:
     ],
 )
 def test_the_models_notice_every_fault(
-    kind: str, change: Callable[[Body], object], message: str, cases: dict[str, Evaluation]
+    kind: str, change: Change, message: str, cases: dict[str, Evaluation]
 ) -> None:
     assert changed(kind, change, cases["everything"]) == [message]

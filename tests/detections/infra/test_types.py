@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import importlib.util
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from detections.json_changes import Change, drop, put
 from mailvigil.infra import resources as kinds
 from mailvigil.infra.evaluate import Evaluation
 from mailvigil.infra.problems import CASES_OF, COLLECTOR, template_problems
@@ -27,9 +28,6 @@ from mailvigil.sentinel.resource_types import (
 )
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-
-Body = dict[str, Any]
-Change = Callable[[Body], object]
 
 
 @pytest.fixture(scope="module")
@@ -86,26 +84,6 @@ def test_every_api_version_that_is_written_is_published(checkout: Path) -> None:
 
 
 # --- Seeded faults -------------------------------------------------------------------------------
-
-
-def put(*path: str | int, value: object) -> Change:
-    def change(body: Body) -> None:
-        place: Any = body
-        for key in path[:-1]:
-            place = place[key]
-        place[path[-1]] = value
-
-    return change
-
-
-def drop(*path: str | int) -> Change:
-    def change(body: Body) -> None:
-        place: Any = body
-        for key in path[:-1]:
-            place = place[key]
-        del place[path[-1]]
-
-    return change
 
 
 def found(kind: str, change: Change, evaluated: list[Evaluation]) -> list[TypeFinding]:

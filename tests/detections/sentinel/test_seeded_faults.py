@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import yaml
 
+from detections.json_changes import Change, drop, put
 from mailvigil.sentinel.compiled_content import Pack
 from mailvigil.sentinel.package_checks import folder_problems
 from mailvigil.sentinel.package_folder import write_folder
@@ -17,29 +17,6 @@ from mailvigil.sentinel.package_layout import files
 from mailvigil.sentinel.service_limits import RULE_CHECKS
 
 RULE = "caller_new_to_tenant"
-Change = Callable[[dict[str, Any]], object]
-
-
-def put(*path: str | int, value: object) -> Change:
-    """Return a change that sets what is at *path*."""
-
-    def change(data: dict[str, Any]) -> None:
-        place: Any = data
-        for key in path[:-1]:
-            place = place[key]
-        place[path[-1]] = value
-
-    return change
-
-
-def drop(*path: str | int) -> Change:
-    def change(data: dict[str, Any]) -> None:
-        place: Any = data
-        for key in path[:-1]:
-            place = place[key]
-        del place[path[-1]]
-
-    return change
 
 
 @dataclass(frozen=True, slots=True)
